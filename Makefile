@@ -1,0 +1,56 @@
+# Everything a newcomer needs; each target does its own set-up, from pinned versions with hashes.
+#   make demo   the whole job on what is shipped, offline: leaves demo/report.html
+#   make test   all tests        make check   format, lint, types, import contract
+
+PYTHON ?= python3
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+READY := $(VENV)/.ready
+
+.PHONY: demo test check format lock browser clean
+
+demo: $(READY)
+	$(BIN)/regard demo --out demo --overwrite
+
+test: $(READY) browser
+	$(BIN)/python -m pytest $(TESTS)
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Made anew only when the pinned versions change.
+$(READY): requirements.lock requirements-uv.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 11) or sys.exit("regard needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.12" % v)'
+	@echo "Setting up $(VENV) from the pinned versions (some minutes the first time) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes requirements.lock
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+# Browser tests use Debian's chromium; without any browser they are skipped and say so.
+browser: $(READY)
+	@command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
+	  || $(BIN)/playwright install chromium \
+	  || echo "no browser could be found or installed: the browser tests will be skipped"
+
+# After a change of pyproject.toml: pin everything again (names, versions and hashes; no addresses).
+LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	--no-emit-index-url --no-emit-find-links
+lock:
+	$(BIN)/uv $(LOCK) pyproject.toml --group dev --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

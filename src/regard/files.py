@@ -1,0 +1,132 @@
+"""How anything reaches the disk: aside first, flushed, then renamed, so that a kill or a full disk loses nothing.
+
+A folder that exists is never touched without `overwrite`; with it, the old one is exchanged for the new only when
+the new one is whole. Errors of the operating system become an `OutputError` that says what to do.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from regard.errors import OutputError
+
+MARKERS = ("manifest.json", "model.json")
+"""The file that every result folder, or run folder, is finished with; no other folder is ever replaced."""
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space or choose another place",
+    errno.EDQUOT: "the disk quota is used up; free some space or choose another place",
+    errno.EROFS: "the disk is read-only; choose another place",
+    errno.EACCES: "no permission to write there; choose another place",
+    errno.EPERM: "no permission to write there; choose another place",
+    errno.EEXIST: "a file is in the way; choose another place",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; choose another place",
+    errno.ENAMETOOLONG: "the name is too long for this file system; choose a shorter one",
+}
+
+
+@contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """Turn an `OSError` inside the block into an `OutputError` that names `path` and says what to do.
+
+    An `OSError` about *reading* (a missing file, say) is none of this block's business and passes through.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REASONS:
+            raise
+        raise OutputError(f"cannot write {path}: {_REASONS[error.errno]}") from error
+
+
+def write_file(path: Path | str, content: str | bytes) -> Path:
+    """Write a whole file or nothing: aside, flushed to the disk, then renamed over what was there."""
+    path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(aside).chmod(0o666 & ~_umask())
+            Path(aside).replace(path)
+        except BaseException:
+            Path(aside).unlink(missing_ok=True)
+            raise
+    return path
+
+
+def write_json(path: Path | str, content: Any) -> Path:
+    """Write JSON with two-space indents and a final newline; NaN and infinity, which JSON lacks, are refused."""
+    return write_file(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def new_folder(folder: Path | str, overwrite: bool = False) -> Iterator[Path]:
+    """A folder that appears whole or not at all: yields a folder beside it to fill, renamed at the end.
+
+    Raises `OutputError` before any work when `folder` exists and is not empty, unless `overwrite`; then the old
+    one stays until the block has succeeded. An exception (Ctrl-C too) leaves what was there untouched.
+    """
+    folder = Path(folder)
+    check_free(folder, overwrite)
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            aside.chmod(0o777 & ~_umask())
+            yield aside
+            _exchange(aside, folder)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+
+
+def check_free(path: Path | str, overwrite: bool = False) -> None:
+    """Raise `OutputError` when `path` is taken (a file, or a folder with something in it) and not `overwrite`.
+
+    Even with `overwrite` a folder is only replaced when regard wrote it: it then holds one of `MARKERS`.
+    """
+    path = Path(path)
+    taken = path.is_file() or (path.is_dir() and any(path.iterdir()))
+    if taken and not overwrite:
+        raise OutputError(f"{path} exists already; choose another --out, or --overwrite to replace it")
+    if taken and path.is_dir() and not any((path / marker).is_file() for marker in MARKERS):
+        raise OutputError(
+            f"{path} was not written by regard (it holds neither {' nor '.join(MARKERS)}), so --overwrite leaves it "
+            "alone; choose another --out, or remove it yourself"
+        )
+
+
+def file_hash(path: Path | str) -> str:
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _exchange(new: Path, folder: Path) -> None:
+    """Put `new` in the place of `folder`, removing the old one only after the new one stands."""
+    if not folder.exists():
+        new.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+    folder.rename(old / folder.name)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _umask() -> int:
+    """The process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

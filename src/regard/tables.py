@@ -1,0 +1,78 @@
+"""Tables of what there is: a row is data and imports nothing heavy; its function is loaded on first use.
+
+The command line, the pages, the docs and the parametrised tests read the tables, so that there is no second list.
+Users add rows from outside: by `register`, or by an entry point in their own package's metadata.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Generic, Protocol, TypeVar
+
+from regard.errors import UsageError, unknown
+
+
+class Row(Protocol):
+    """What every table's rows have: a name, and where its function is, as "module:function"."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def target(self) -> str: ...
+
+
+R = TypeVar("R", bound=Row)
+
+
+class Table(Generic[R]):
+    """Rows by name. `kind` is the word for one row ("method"); `group` the entry point group for rows from outside."""
+
+    def __init__(self, kind: str, rows: tuple[R, ...], group: str) -> None:
+        self.kind, self.group = kind, group
+        self._own = {row.name: row for row in rows}
+
+    def __iter__(self) -> Iterator[R]:
+        return iter(self._rows.values())
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    def __getitem__(self, name: str) -> R:
+        """The row called `name`; an unknown one is a `UsageError` that offers the nearest names."""
+        if name not in self._rows:
+            raise unknown(self.kind, name, self._rows, hint=f"`regard {self.kind}s` lists them.")
+        return self._rows[name]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._rows)
+
+    def register(self, row: R) -> None:
+        """Add a row. Raises `UsageError` when the name is taken or the target is not "module:function"."""
+        if row.name in self._rows:
+            raise UsageError(f"a {self.kind} named {row.name!r} exists already; choose another name")
+        if row.target.count(":") != 1:
+            raise UsageError(f"the target of {self.kind} {row.name!r} is {row.target!r}; it must be 'module:function'")
+        self._rows[row.name] = row
+
+    def load(self, name: str) -> Callable[..., Any]:
+        """The function of the row called `name`, imported now."""
+        module, function = self[name].target.split(":")
+        try:
+            loaded: Callable[..., Any] = getattr(import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            raise UsageError(
+                f"{self.kind} {name!r} points to {self[name].target}, which is not there: {error}"
+            ) from error
+        return loaded
+
+    @cached_property
+    def _rows(self) -> dict[str, R]:
+        """Own rows and those that installed packages offer; an own name cannot be taken from outside."""
+        outside = {row.name: row for row in (point.load() for point in entry_points(group=self.group))}
+        return outside | self._own

@@ -1,0 +1,117 @@
+"""Nothing half-written, nothing lost: files and folders appear whole or not at all."""
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from regard.errors import OutputError
+from regard.files import MARKERS, check_free, file_hash, new_folder, write_file, write_json, writing
+
+
+def test_write_file_makes_folders_and_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b.txt"
+    write_file(path, "first")
+    write_file(path, b"second")
+    assert path.read_bytes() == b"second"
+    assert [entry.name for entry in path.parent.iterdir()] == ["b.txt"]
+
+
+def test_a_full_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_file(tmp_path / "b.txt", "old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("regard.files.os.fsync", full)
+    with pytest.raises(OutputError, match="disk is full; free some space"):
+        write_file(path, "new")
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["b.txt"]
+
+
+@pytest.mark.parametrize(("number", "words"), [(errno.EROFS, "read-only"), (errno.EACCES, "no permission")])
+def test_errors_of_the_system_are_said_in_one_line(number: int, words: str) -> None:
+    with pytest.raises(OutputError, match=words) as caught, writing("some/place"):
+        raise OSError(number, "refused")
+    assert "some/place" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_input_is_not_called_a_failure_to_write(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), writing(tmp_path):
+        (tmp_path / "absent").read_bytes()
+
+
+def test_json_refuses_what_json_lacks(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"value": float("nan")})
+    assert not (tmp_path / "a.json").exists()
+
+
+def _fill(folder: Path, content: str) -> None:
+    (folder / "text").write_text(content)
+    write_json(folder / MARKERS[0], {})
+
+
+def test_new_folder_appears_whole(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "out") as aside:
+        _fill(aside, "one")
+        assert not (tmp_path / "out").exists()
+    assert (tmp_path / "out" / "text").read_text() == "one"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_failure_leaves_the_old_folder(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "out") as aside:
+        _fill(aside, "one")
+    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "out", overwrite=True) as aside:
+        _fill(aside, "two")
+        raise KeyboardInterrupt
+    assert (tmp_path / "out" / "text").read_text() == "one"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_overwrite_exchanges(tmp_path: Path) -> None:
+    for content in ("one", "two"):
+        with new_folder(tmp_path / "out", overwrite=True) as aside:
+            _fill(aside, content)
+    assert (tmp_path / "out" / "text").read_text() == "two"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_exists_is_kept_without_overwrite(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="exists already; choose another --out, or --overwrite"):
+        check_free(tmp_path)
+    with pytest.raises(OutputError, match="exists already"):
+        check_free(tmp_path / "thesis.txt")
+    check_free(tmp_path / "new")
+
+
+def test_overwrite_never_replaces_a_folder_that_regard_did_not_write(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="not written by regard"), new_folder(tmp_path, overwrite=True):
+        pass
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_path_through_a_file_is_said(tmp_path: Path) -> None:
+    write_file(tmp_path / "file", "x")
+    with (
+        pytest.raises(OutputError, match=r"a file is in the way|is a file, not a folder"),
+        new_folder(tmp_path / "file" / "out"),
+    ):
+        pass
+
+
+def test_file_hash_is_sha256(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "abc", "abc")
+    assert file_hash(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-4's example
+
+
+def test_write_json_is_readable(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "a.json", {"näme": [1, None]})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"näme": [1, None]}
+    assert path.read_text(encoding="utf-8").endswith("}\n")

@@ -1,0 +1,42 @@
+"""Drawn scenes: pictures whose content is known exactly, with masks of every part, and no download.
+
+sample(seed) → Scene (facts) → render(scene, without=..., background=...) → Rendering (picture, masks)
+write_scenes(n, out) → a folder that `regard train` reads
+"""
+
+from regard.data.scenes.animals import ANIMALS
+from regard.data.scenes.facts import (
+    COLOURS,
+    GROUNDS,
+    PATTERNS,
+    RELATIONS,
+    SKIES,
+    Item,
+    Scene,
+    relation,
+    relations,
+)
+from regard.data.scenes.folder import read_scenes, write_scenes
+from regard.data.scenes.render import BACKGROUNDS, Rendering, render
+from regard.data.scenes.sampling import sample
+from regard.data.scenes.things import THINGS
+
+__all__ = [
+    "ANIMALS",
+    "BACKGROUNDS",
+    "COLOURS",
+    "GROUNDS",
+    "PATTERNS",
+    "RELATIONS",
+    "SKIES",
+    "THINGS",
+    "Item",
+    "Rendering",
+    "Scene",
+    "read_scenes",
+    "relation",
+    "relations",
+    "render",
+    "sample",
+    "write_scenes",
+]

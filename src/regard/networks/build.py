@@ -1,0 +1,165 @@
+"""From an architecture in words (`kind`, `name`, `arguments`: plain JSON) to a module, and the names there are.
+
+Used for a name the user gives and for a run folder, whose `model.json` may come from a stranger: names must be in
+the lists below, arguments must be plain numbers among the known ones, and nothing is fetched or run.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import timm
+import torch
+import torchvision
+from torch import nn
+from torchvision.models.vision_transformer import VisionTransformer
+
+from regard.errors import NetworkError, unknown
+
+Architecture = dict[str, Any]
+
+TIMM_ARGUMENTS = frozenset(
+    (
+        *("attn_drop_rate", "drop_path_rate", "drop_rate", "patch_drop_rate", "pos_drop_rate", "proj_drop_rate"),
+        *(
+            "depth",
+            "depths",
+            "embed_dim",
+            "img_size",
+            "in_chans",
+            "mlp_ratio",
+            "num_classes",
+            "num_heads",
+            "patch_size",
+        ),
+        *("class_token", "no_embed_class", "pos_embed", "reg_tokens", "dynamic_img_size", "dynamic_img_pad"),
+        *("fc_norm", "final_norm", "pre_norm", "qk_norm", "scale_attn_norm", "scale_mlp_norm", "init_values"),
+        *("global_pool", "pool_include_prefix", "proj_bias", "qkv_bias", "window_size"),
+    )
+)
+"""What may be set of a timm architecture: sizes, switches and dropout rates, never a path, address or class."""
+
+OWN_TORCHVISION = "VisionTransformer"
+"""The name of a torchvision ViT whose sizes are all given as arguments."""
+
+
+def build(architecture: Mapping[str, Any], seed: int = 0) -> nn.Module:
+    """The module of an architecture, initialised at random from `seed`; the process's own random state is kept.
+
+    Raises `UsageError` for an unknown name and `NetworkError` for arguments that do not fit.
+    """
+    builder = BUILDERS.get(str(architecture.get("kind")))
+    if builder is None:
+        raise NetworkError(
+            f"cannot build a network of kind {architecture.get('kind')!r}; there are: {', '.join(BUILDERS)}"
+        )
+    name, arguments = str(architecture.get("name")), dict(architecture.get("arguments") or {})
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        try:
+            return builder(name, arguments).eval()
+        except (
+            TypeError,
+            ValueError,
+            AssertionError,
+            RuntimeError,
+            KeyError,
+            AttributeError,
+            ZeroDivisionError,
+        ) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise NetworkError(
+                f"{name} cannot be built with {arguments}: {reason[:200]}; change or omit them"
+            ) from error
+
+
+def fresh_head(inputs: int, outputs: int, like: torch.Tensor, seed: int) -> nn.Linear:
+    """A new last layer as `nn.Linear` initialises it, from `seed`, on the device and of the type of `like`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        return nn.Linear(inputs, outputs).to(like.device, like.dtype)
+
+
+def is_timm(name: str) -> bool:
+    """Whether timm has this architecture (a tag after a dot is not looked at)."""
+    return name.partition(".")[0] in _timm_names()
+
+
+def is_torchvision(name: str) -> bool:
+    """Whether torchvision has this vision transformer."""
+    return name in torchvision_names()
+
+
+def check_tag(name: str) -> None:
+    """Raise `UsageError`, offering the nearest, when timm has the architecture but not this tag of it."""
+    architecture, _, tag = name.partition(".")
+    tags = timm.list_pretrained(f"{architecture}.*")
+    if tag and name not in tags:
+        raise unknown("weights", name, tags or [architecture])
+
+
+def offered() -> list[str]:
+    """Every name that can be given without a prefix."""
+    return sorted([*_timm_names(), *torchvision_names()])
+
+
+@cache
+def _timm_names() -> frozenset[str]:
+    return frozenset(timm.list_models())
+
+
+@cache
+def torchvision_names() -> tuple[str, ...]:
+    """torchvision's vision transformers."""
+    return tuple(torchvision.models.list_models(include="vit_*"))
+
+
+def timm_arguments_fit(arguments: Mapping[str, Any]) -> bool:
+    """Whether all arguments are known and plain: a number, a switch, one of timm's words, or a pair of numbers."""
+    return all(name in TIMM_ARGUMENTS and _plain(value) for name, value in arguments.items())
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(isinstance(item, int | float) for item in value)
+    return value is None or isinstance(value, int | float | str)
+
+
+def _build_timm(name: str, arguments: dict[str, Any]) -> nn.Module:
+    if not is_timm(name):
+        raise unknown("timm network", name, _timm_names())
+    check_tag(name)
+    if not timm_arguments_fit(arguments):
+        raise ValueError(f"the arguments may be {', '.join(sorted(TIMM_ARGUMENTS))}, each a number or a pair of them")
+    arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
+    module: nn.Module = timm.create_model(name, pretrained=False, **arguments)
+    return module
+
+
+def _build_torchvision(name: str, arguments: dict[str, Any]) -> nn.Module:
+    if name == OWN_TORCHVISION:
+        return VisionTransformer(**arguments)
+    if not is_torchvision(name):
+        raise unknown("torchvision network", name, torchvision_names())
+    allowed = {"image_size", "num_classes", "dropout", "attention_dropout"}
+    if set(arguments) - allowed:
+        raise ValueError(f"the arguments may be {', '.join(sorted(allowed))}")
+    module: nn.Module = torchvision.models.get_model(name, weights=None, **arguments)
+    return module
+
+
+def _build_huggingface(name: str, arguments: dict[str, Any]) -> nn.Module:
+    """From a whole configuration, as it stands in a run; code from elsewhere is never loaded."""
+    from transformers import AutoConfig, AutoModelForImageClassification
+
+    stored = {key: value for key, value in arguments.items() if key not in ("model_type", "auto_map")}
+    config = AutoConfig.for_model(arguments["model_type"], **stored)
+    module: nn.Module = AutoModelForImageClassification.from_config(config, trust_remote_code=False)
+    return module
+
+
+BUILDERS: dict[str, Callable[[str, dict[str, Any]], nn.Module]] = {
+    "timm": _build_timm,
+    "torchvision": _build_torchvision,
+    "huggingface": _build_huggingface,
+}

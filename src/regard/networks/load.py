@@ -1,0 +1,265 @@
+"""A name, a run, a checkpoint, a folder or a module → a network, and never silently.
+
+M is, in this order: a run folder; a checkpoint file whose layout is recognised; a timm name; a torchvision name;
+`hf:ID` or a local Hugging Face folder. `random:NAME` is any timm or torchvision name without its weights. The rows of
+`SOURCES` are that grammar.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from regard.data.pixels import Preparation
+from regard.errors import NetworkError, UsageError, unknown
+from regard.networks import huggingface, own, zoo
+from regard.networks.anatomy import describe
+from regard.networks.build import build, fresh_head, is_timm, is_torchvision, offered
+from regard.networks.checkpoint import listed, read_checkpoint
+from regard.networks.fit import fit
+from regard.networks.foreign import LAYOUTS, recognise
+from regard.networks.network import PRECISIONS, Network, set_head, with_outputs
+from regard.networks.run import is_run, load_run
+
+__all__ = ["SOURCES", "Network", "load"]
+
+RANDOM = "random:"
+_FILE_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".npz")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for beside M; see `load`."""
+
+    weights: Path | None = None
+    outputs: int | None = None
+    size: tuple[int, int] | None = None
+    seed: int = 0
+    pretrained: bool = True
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A row of the grammar: what this kind of M is called, when M is one, and how it is loaded."""
+
+    name: str
+    fits: Callable[[str], bool]
+    load: Callable[[str, Options], Network]
+
+
+def load(
+    model: str | Path | nn.Module,
+    *,
+    weights: str | Path | None = None,
+    classes: int | Sequence[str] | None = None,
+    size: int | tuple[int, int] | None = None,
+    device: str | torch.device | None = None,
+    seed: int = 0,
+    pretrained: bool = True,
+    arguments: Mapping[str, Any] | None = None,
+    preparation: Preparation | None = None,
+    precision: str = "float32",
+) -> Network:
+    """The network that `model` names, in evaluation mode, with what there was to say in its `messages`.
+
+    `weights` is a checkpoint file for the named architecture; `pretrained=False` (or `random:NAME`) takes random
+    values from `seed` instead. `classes` (a number, or names) decides the head: one of another size is replaced and
+    said so. `size`, in pixels or as (height, width), interpolates positional embeddings and says so. `arguments` go
+    to a timm or torchvision architecture (`depth`, `attn_drop_rate`, ...). `preparation` replaces the network's own;
+    `precision` is what it computes in, float32 or bfloat16.
+    A module of the user's own is never changed: where the head or device must change, a copy is.
+
+    Raises `UsageError` for an unknown name (the nearest are offered) or options that exclude each other, and
+    `NetworkError` for weights that do not fit, a file that is damaged or unsafe, or a hub that cannot be reached.
+    """
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    names = None if classes is None or isinstance(classes, int) else tuple(classes)
+    outputs = _count(classes)
+    model, pretrained = _untag(model, pretrained and weights is None)
+    path = None if weights is None else Path(weights)
+    options = Options(path, outputs, _pair(size), seed, pretrained, dict(arguments or {}))
+    if isinstance(model, nn.Module):
+        network = _from_module(model, options, preparation)
+    else:
+        network = _source(str(model)).load(str(model), options)
+    network = _with_outputs(network, outputs, seed, copy=isinstance(model, nn.Module))
+    network = replace(
+        network,
+        classes=names or network.classes,
+        preparation=preparation or network.preparation,
+        precision=precision,
+    )
+    return _on_device(network, device, copy=isinstance(model, nn.Module))
+
+
+def available(pattern: str = "") -> list[tuple[str, str]]:
+    """(name, where its architecture comes from) of all names with `pattern` in them; `*` stands for anything."""
+    wanted = f"*{pattern.lower()}*"
+    return [(name, "timm" if is_timm(name) else "torchvision") for name in offered() if fnmatch(name.lower(), wanted)]
+
+
+def _source(model: str) -> Source:
+    """The first row that M fits; else the error that says what M may be."""
+    source = next((source for source in SOURCES if source.fits(model)), None)
+    if source is not None:
+        return source
+    path = Path(model)
+    if path.is_dir():
+        raise NetworkError(
+            f"{model} is a folder, but neither a run (it has no model.json) nor a Hugging Face network (no config.json)"
+        )
+    if path.suffix in _FILE_ENDINGS:
+        raise NetworkError(f"no checkpoint at {model}: there is no such file; check the path")
+    hint = "A network may also be a run folder, a checkpoint file, hf:ID or a local Hugging Face folder."
+    raise unknown("network", model, offered(), hint)
+
+
+def _untag(model: str | Path | nn.Module, pretrained: bool) -> tuple[str | Path | nn.Module, bool]:
+    if isinstance(model, str) and model.startswith(RANDOM):
+        name = model.removeprefix(RANDOM)
+        if not (is_timm(name) or is_torchvision(name)):
+            raise unknown("network", name, offered(), f"{RANDOM}NAME takes a timm or torchvision name.")
+        return name, False
+    return model, pretrained
+
+
+def _count(classes: int | Sequence[str] | None) -> int | None:
+    if classes is None:
+        return None
+    if isinstance(classes, str):
+        raise UsageError(f"classes is {classes!r}, one text; give a number, or a list of names")
+    count = classes if isinstance(classes, int) else len(classes)
+    if count < 1 or (not isinstance(classes, int) and len(set(classes)) != count):
+        raise UsageError(f"classes is {classes!r}; give a number from 1 on, or a list of names that differ")
+    return count
+
+
+def _pair(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise UsageError(f"size is {size}; give a number of pixels, or (height, width)")
+    return int(height), int(width)
+
+
+def _with_outputs(network: Network, outputs: int | None, seed: int, copy: bool) -> Network:
+    """The network with a head of this many outputs: its own where it has that many, else a new one, and said so."""
+    if outputs is None or outputs == network.outputs:
+        return network
+    path = network.head_path()
+    old = network.module.get_submodule(path)
+    if isinstance(old, nn.Linear):
+        inputs, message = old.in_features, f"replaced the head of {old.out_features} outputs by a new one of {outputs}"
+    else:
+        inputs, message = network.outputs, f"the network has no head; added one of {outputs} outputs"
+    module = own.copy_of(network.module) if copy else network.module
+    set_head(module, path, fresh_head(inputs, outputs, next(module.parameters()), seed))
+    return replace(
+        network,
+        module=module,
+        classes=None,
+        architecture=with_outputs(network.architecture, outputs),
+        anatomy=describe(module),
+        messages=(*network.messages, f"{message}, which is untrained"),
+    )
+
+
+def _on_device(network: Network, device: str | torch.device | None, copy: bool) -> Network:
+    if device is None:
+        return network
+    try:
+        wanted = torch.device(device)
+        if copy and wanted.type != network.device.type:
+            network = replace(network, module=own.copy_of(network.module))
+        network.module.to(wanted)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise UsageError(f"device {str(device)!r} cannot be used here ({reason}); give cpu, cuda or mps") from error
+    return network
+
+
+# What each row loads; the network comes back on the CPU, with the head that the weights have.
+
+
+def _load_run(model: str, options: Options) -> Network:
+    if options.weights is not None or options.arguments:
+        raise UsageError(f"{model} is a run, which has its own weights and architecture; leave --weights out")
+    return zoo.resized(load_run(model), options.size)
+
+
+def _load_file(model: str, options: Options) -> Network:
+    """A checkpoint alone: its layout must say which network it is."""
+    if options.weights is not None:
+        raise UsageError(f"{model} is a checkpoint itself; leave --weights out, or name an architecture instead")
+    checkpoint = read_checkpoint(model)
+    layout = recognise(checkpoint.tensors)
+    if layout is None:
+        raise NetworkError(
+            f"{model} has a layout that is not recognised (its keys: {listed(checkpoint.tensors, 4)}); known are "
+            f"{', '.join(layout.name for layout in LAYOUTS)}; else name the architecture: --model NAME --weights FILE"
+        )
+    converted = layout.convert(checkpoint, options.size, options.outputs)
+    head = converted.tensors.get("head.weight")
+    arguments = {**converted.architecture["arguments"], **options.arguments}
+    arguments["num_classes"] = options.outputs or 1 if head is None else len(head)
+    architecture = {**converted.architecture, "arguments": arguments}
+    module = build(architecture, options.seed)
+    said = fit(
+        module, converted.tensors, model, resample=options.size is not None, headless=options.outputs is not None
+    )
+    messages = (*checkpoint.messages, *converted.messages, *said)
+    return Network(module, Path(model).stem, architecture, converted.preparation, None, messages, describe(module))
+
+
+def _load_zoo(model: str, options: Options) -> Network:
+    kind = "timm" if is_timm(model) else "torchvision"
+    if options.weights is not None:
+        return _fitted(kind, model, options)
+    return zoo.load(kind, model, options.size, options.seed, options.pretrained, options.arguments)
+
+
+def _fitted(kind: str, model: str, options: Options) -> Network:
+    """A named architecture with the weights of a file, which also decides how many outputs there are."""
+    checkpoint = read_checkpoint(Path(str(options.weights)))
+    tensors, messages = checkpoint.tensors, checkpoint.messages
+    layout = recognise(tensors) if kind == "timm" else None
+    if layout is not None:
+        converted = layout.convert(checkpoint, options.size, options.outputs)
+        tensors, messages = converted.tensors, (*messages, *converted.messages)
+    head = tensors.get(f"{zoo.head_of(kind, model)}.weight")
+    arguments = dict(options.arguments)
+    if head is not None or options.outputs is not None:
+        arguments["num_classes"] = options.outputs if head is None else len(head)
+    network = zoo.load(kind, model, options.size, options.seed, False, arguments)
+    source = Path(str(options.weights))
+    said = fit(network.module, tensors, source, resample=options.size is not None, headless=options.outputs is not None)
+    kept = tuple(message for message in network.messages if message != zoo.UNTRAINED)
+    return replace(network, messages=(*kept, *messages, *said))
+
+
+def _load_huggingface(model: str, options: Options) -> Network:
+    if options.weights is not None or options.arguments or not options.pretrained:
+        raise UsageError(f"{model} comes with its own weights and architecture; leave --weights and arguments out")
+    return zoo.resized(huggingface.load(model, options.outputs), options.size)
+
+
+def _from_module(module: nn.Module, options: Options, preparation: Preparation | None) -> Network:
+    if options.weights is not None or options.arguments:
+        raise UsageError("a module comes with its weights; leave `weights` and `arguments` out, or load them into it")
+    return own.describe_module(module, options.size, preparation)
+
+
+SOURCES: tuple[Source, ...] = (
+    Source("a run folder", is_run, _load_run),
+    Source("a checkpoint file", lambda model: Path(model).is_file(), _load_file),
+    Source("a timm or torchvision name", lambda model: is_timm(model) or is_torchvision(model), _load_zoo),
+    Source("hf:ID or a Hugging Face folder", huggingface.is_huggingface, _load_huggingface),
+)
+"""The grammar of M: the first row that fits is taken."""

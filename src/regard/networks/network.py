@@ -1,0 +1,212 @@
+"""A network and what is known of it: how pictures go in, what its outputs are called, where its parts lie."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regard.data.pixels import Preparation
+from regard.errors import NetworkError, UsageError
+from regard.networks.anatomy import Anatomy, describe, positions_of
+from regard.networks.guard import borrowed
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass
+class Network:
+    """A classifier with its preparation and provenance.
+
+    `architecture` (`kind`, `name`, `arguments`) is JSON and builds the module again; `classes` are the names of the
+    outputs in their order, or None where they have none; `messages` is what loading had to say to the user.
+    `precision` is one of `PRECISIONS`: what a forward computes in (its weights stay as they are).
+    """
+
+    module: nn.Module
+    name: str
+    architecture: dict[str, Any]
+    preparation: Preparation
+    classes: tuple[str, ...] | None = None
+    messages: tuple[str, ...] = ()
+    anatomy: Anatomy = field(default_factory=Anatomy)
+    precision: str = "float32"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes; pictures are moved there."""
+        return next((tensor.device for tensor in self.module.parameters()), torch.device("cpu"))
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs the network has: the head's, or, without a linear head, those of a blank picture."""
+        head = self._head()
+        if isinstance(head, nn.Linear):
+            return head.out_features
+        return int(self.logits(self._blank()).shape[1])
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Normalised pictures (B, 3, H, W) → logits (B, classes), in evaluation mode and without gradients.
+
+        The network is handed back in the mode it was in. For gradients call `module` yourself.
+        Raises `UsageError` for pictures of a shape that the network cannot take.
+        """
+        with borrowed(self.module), torch.no_grad():
+            return self.forward(x)
+
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised pictures (B, 3, H, W) → what the head sees (B, d) and the logits (B, classes), in one forward.
+
+        Raises `NetworkError` for a network that does not end in one linear layer.
+        """
+        with borrowed(self.module) as hooks, torch.no_grad():
+            seen = _watch(self._candidates(), hooks)
+            logits = self.forward(x)
+        return seen(logits)[1], logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One forward of the module as it stands: the logits (B, classes), whatever it wraps them in."""
+        self.check(x)
+        weight = next(self.module.parameters(), None)
+        dtype = x.dtype if weight is None else weight.dtype
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            return logits_of(self.module(x.to(self.device, dtype)))
+
+    def positions(self) -> Tensor:
+        """(rows, columns, d): the learned or fixed embedding of each patch position, CLS left out, on the CPU.
+
+        Raises `NetworkError` for a network that has no table of absolute positions.
+        """
+        positions = positions_of(self.module, self.anatomy)
+        if positions is None:
+            raise NetworkError(
+                f"{self.name} has no table of positional embeddings that regard knows; "
+                "there is one in ViTs of timm, torchvision and Hugging Face with absolute positions"
+            )
+        return positions.cpu().clone()
+
+    def replace_head(self, weight: Tensor, bias: Tensor | None = None, classes: Sequence[str] | None = None) -> None:
+        """Put a linear head of `weight` (classes, d) and `bias` (classes,) into the network, in place.
+
+        The result is saved and loaded as any other network. Raises `NetworkError` when `weight` does not fit.
+        """
+        path = self.head_path()
+        width = getattr(self.module.get_submodule(path), "in_features", weight.shape[1])
+        if weight.ndim != 2 or weight.shape[1] != width or (classes is not None and len(classes) != len(weight)):
+            came = f"{tuple(weight.shape)} for {'unnamed' if classes is None else len(classes)} classes"
+            raise NetworkError(f"a head of {came} does not fit {self.name}; its weight must be (classes, {width})")
+        outputs, inputs = weight.shape
+        head = nn.Linear(inputs, outputs, device=self.device, dtype=next(self.module.parameters()).dtype)
+        with torch.no_grad():
+            head.weight.copy_(weight)
+            head.bias.copy_(torch.zeros(outputs) if bias is None else bias)
+        set_head(self.module, path, head)
+        self.classes = None if classes is None else tuple(classes)
+        self.architecture = with_outputs(self.architecture, outputs)
+        self.anatomy = describe(self.module)
+
+    def head_path(self) -> str:
+        """Where the head is, found by one blank picture where the family does not tell. Raises `NetworkError`."""
+        if self.anatomy.head is not None:
+            return self.anatomy.head
+        with borrowed(self.module) as hooks, torch.no_grad():
+            seen = _watch(self._candidates(), hooks)
+            return seen(self.forward(self._blank()))[0]
+
+    def weights_hash(self, head: bool = True) -> str:
+        """SHA-256 over names, shapes, types and values of all weights: equal for equal weights, wherever they lie.
+
+        Without its `head`, networks that give the same features are equal.
+        """
+        digest = hashlib.sha256()
+        skipped = f"{self.anatomy.head}." if self.anatomy.head and not head else None
+        for name, tensor in sorted(self.module.state_dict().items()):
+            if skipped and name.startswith(skipped):
+                continue
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def _head(self) -> nn.Module | None:
+        return None if self.anatomy.head is None else self.module.get_submodule(self.anatomy.head)
+
+    def _candidates(self) -> dict[str, nn.Module]:
+        """The declared head, or every linear layer, of which the one that gives the logits is the head."""
+        if self.anatomy.head is not None:
+            return {self.anatomy.head: self.module.get_submodule(self.anatomy.head)}
+        return {path: part for path, part in self.module.named_modules() if isinstance(part, nn.Linear)}
+
+    def _blank(self) -> Tensor:
+        return torch.zeros(1, 3, self.preparation.height, self.preparation.width)
+
+    def check(self, x: Tensor) -> None:
+        """Raise `UsageError` for pictures of a shape that the network cannot take."""
+        if x.ndim != 4 or x.shape[1] != 3:
+            raise UsageError(f"{self.name} takes pictures (batch, 3, height, width); came {tuple(x.shape)}")
+        size = self.anatomy.size
+        if size is not None and not getattr(self.module, "dynamic_img_size", False) and tuple(x.shape[2:]) != size:
+            raise UsageError(
+                f"{self.name} takes pictures of {size[0]} × {size[1]} pixels (height × width); came {x.shape[2]} × "
+                f"{x.shape[3]}; prepare them with its preparation, or load it with size=({x.shape[2]}, {x.shape[3]})"
+            )
+
+
+def _watch(parts: dict[str, nn.Module], hooks: list[Any]) -> Callable[[Tensor], tuple[str, Tensor]]:
+    """Note what goes into each part and out of it; the function returned tells which one gave the logits."""
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def note(path: str) -> Callable[..., None]:
+        def hook(part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            if isinstance(output, Tensor) and output.ndim == 2:
+                seen[path] = (inputs[0], output)
+
+        return hook
+
+    hooks.extend(part.register_forward_hook(note(path)) for path, part in parts.items())
+
+    def head(logits: Tensor) -> tuple[str, Tensor]:
+        for path, (came, gave) in seen.items():
+            if gave is logits:
+                return path, came
+        raise NetworkError("this network does not end in one linear layer, so it has no features that a head sees")
+
+    return head
+
+
+def logits_of(output: Any) -> Tensor:
+    """The logits (B, classes) in what a module returned: a tensor, an object or dict with `logits`, or a tuple."""
+    if hasattr(output, "logits"):
+        output = output.logits
+    elif isinstance(output, dict):
+        output = output.get("logits")
+    elif isinstance(output, tuple | list) and output:
+        output = output[0]
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise NetworkError(f"the network gave {shape} where a classifier gives logits (batch, classes)")
+    return output
+
+
+def set_head(module: Any, path: str, head: nn.Linear) -> None:
+    """Put `head` where the old one is, and keep the counts that timm and transformers hold beside it."""
+    parent, _, name = path.rpartition(".")
+    old = module.get_submodule(path)
+    head.train(old.training)
+    setattr(module.get_submodule(parent), name, head)
+    if hasattr(module, "num_classes"):
+        module.num_classes = head.out_features
+    if hasattr(module, "config") and hasattr(module, "num_labels"):
+        module.num_labels = module.config.num_labels = head.out_features
+
+
+def with_outputs(architecture: dict[str, Any], outputs: int) -> dict[str, Any]:
+    """The architecture with another number of outputs, in the words of its kind."""
+    arguments = dict(architecture["arguments"])
+    if architecture["kind"] == "huggingface":
+        arguments.pop("label2id", None)
+        arguments["id2label"] = {str(index): f"LABEL_{index}" for index in range(outputs)}
+    elif architecture["kind"] != "module":
+        arguments["num_classes"] = outputs
+    return {**architecture, "arguments": arguments}

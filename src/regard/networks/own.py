@@ -1,0 +1,111 @@
+"""A module of the user's own, from whatever library: what is known of it, and how it may be rebuilt."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from regard.data.pixels import Preparation
+from regard.errors import NetworkError
+from regard.networks import huggingface, preparations
+from regard.networks.anatomy import Anatomy, describe
+from regard.networks.build import OWN_TORCHVISION, Architecture, build, is_timm, timm_arguments_fit
+from regard.networks.network import Network
+
+
+def describe_module(
+    module: nn.Module, size: tuple[int, int] | None = None, preparation: Preparation | None = None
+) -> Network:
+    """A network around `module`, which is not changed; how its pictures are prepared is found or said to be assumed.
+
+    A module whose architecture is found (timm, torchvision, transformers) can be saved as a run; any other cannot.
+    Raises `NetworkError` for a size the module was not built for.
+    """
+    anatomy = describe(module)
+    found, messages = _preparation(module, anatomy, size)
+    if size is not None and anatomy.size not in (None, size) and not getattr(module, "dynamic_img_size", False):
+        raise NetworkError(
+            f"this module takes pictures of {anatomy.size} (height, width), not {size}; build it for that size"
+        )
+    architecture = _architecture(module)
+    return Network(
+        module,
+        str(architecture["name"]),
+        architecture,
+        preparation or found,
+        _class_names(module),
+        () if preparation else messages,
+        anatomy,
+    )
+
+
+def copy_of(module: nn.Module) -> nn.Module:
+    """A copy that may be changed."""
+    return copy.deepcopy(module)
+
+
+def _architecture(module: Any) -> Architecture:
+    """How to build such a module again, checked against its shapes; kind "module" where that is not known."""
+    nothing: Architecture = {"kind": "module", "name": type(module).__name__, "arguments": {}}
+    candidate = _candidate(module)
+    if candidate is None:
+        return nothing
+    try:
+        with torch.device("meta"):
+            twin = build(candidate)
+    except (NetworkError, RuntimeError, NotImplementedError):
+        return nothing
+    return candidate if _shapes(twin) == _shapes(module) else nothing
+
+
+def _shapes(module: nn.Module) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in module.state_dict().items()}
+
+
+def _candidate(module: Any) -> Architecture | None:
+    """The architecture as the library that made the module records it."""
+    if huggingface.is_classifier(module):
+        return huggingface.architecture(module)
+    family = describe(module).family
+    if family == "torchvision vit":
+        return {"kind": "torchvision", "name": OWN_TORCHVISION, "arguments": _torchvision_arguments(module)}
+    settings: Mapping[str, Any] = getattr(module, "pretrained_cfg", None) or {}
+    name = str(settings.get("architecture") or "")
+    arguments = {**getattr(module, "_model_args", {}), "num_classes": getattr(module, "num_classes", None)}
+    if not is_timm(name) or not timm_arguments_fit(arguments):
+        return None
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in arguments.items()}
+    return {"kind": "timm", "name": name, "arguments": plain}
+
+
+def _torchvision_arguments(module: Any) -> dict[str, Any]:
+    return {
+        "image_size": module.image_size,
+        "patch_size": module.patch_size,
+        "num_layers": len(module.encoder.layers),
+        "num_heads": module.encoder.layers[0].num_heads,
+        "hidden_dim": module.hidden_dim,
+        "mlp_dim": module.mlp_dim,
+        "num_classes": module.num_classes,
+        "representation_size": module.representation_size,
+    }
+
+
+def _class_names(module: Any) -> tuple[str, ...] | None:
+    return huggingface.class_names(module.config) if huggingface.is_classifier(module) else None
+
+
+def _preparation(module: Any, anatomy: Anatomy, size: tuple[int, int] | None) -> tuple[Preparation, tuple[str, ...]]:
+    """timm says how pictures are prepared; of any other module it is assumed, and said so."""
+    if getattr(module, "pretrained_cfg", None):
+        return preparations.timm(module)
+    if anatomy.family == "torchvision vit":
+        return preparations.torchvision("", module), ()
+    height, width = size or anatomy.size or (224, 224)
+    message = (
+        f"how this module's pictures are prepared is not known: assumed {height} × {width} pixels, cropped, "
+        "normalised as for ImageNet; give `preparation` where that is wrong"
+    )
+    return Preparation(height, width, mean=preparations.IMAGENET_MEAN, std=preparations.IMAGENET_STD), (message,)

@@ -1,0 +1,110 @@
+"""The run folder: a network that can be rebuilt from the folder alone, offline.
+
+runs/NAME/model.safetensors   the weights to use
+          model.json          schema, task, architecture, preparation, classes, edits, hash; always written last
+          recipe.json, split.csv, metrics.jsonl, timing.jsonl, report.html   written by those who make them
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+
+from regard.data.pixels import Preparation
+from regard.errors import DataError, NetworkError, OutputError, RegardError, UsageError
+from regard.files import write_file, write_json, writing
+from regard.networks.anatomy import describe
+from regard.networks.build import BUILDERS, build
+from regard.networks.checkpoint import read_checkpoint
+from regard.networks.fit import fit
+from regard.networks.network import Network
+from regard.records import SCHEMA, check_schema
+
+WEIGHTS = "model.safetensors"
+DESCRIPTION = "model.json"
+TASK = "classification"
+
+
+def is_run(path: Path | str) -> bool:
+    """Whether a path is a run folder, whole or damaged."""
+    return (Path(path) / DESCRIPTION).is_file()
+
+
+def save_network(
+    network: Network, folder: Path | str, edits: Sequence[dict[str, Any]] = (), overwrite: bool = False
+) -> Path:
+    """Write `model.safetensors`, then `model.json`, into a folder (one that `new_folder` gave, or a new one).
+
+    Raises `NetworkError` for a module of the user's own, which no folder can rebuild, and `OutputError` when the
+    folder holds a network already and not `overwrite`, or cannot be written.
+    """
+    folder = Path(folder)
+    if network.architecture.get("kind") not in BUILDERS:
+        raise NetworkError(
+            f"{network.name} is a module of your own, which a run folder cannot rebuild; "
+            f"what can be saved are networks of {', '.join(BUILDERS)}"
+        )
+    if not overwrite and any((folder / name).exists() for name in (WEIGHTS, DESCRIPTION)):
+        raise OutputError(f"{folder} holds a network already; choose another folder, or --overwrite to replace it")
+    description = _description(network, edits)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.module.state_dict().items()}
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_file(folder / WEIGHTS, safetensors.torch.save(tensors, metadata={"format": "pt"}))
+    write_json(folder / DESCRIPTION, description)
+    return folder
+
+
+def load_run(folder: Path | str) -> Network:
+    """The network of a run folder, from that folder alone.
+
+    Raises `NetworkError`, in one line, when the folder is no run, is damaged, or was written by a newer regard.
+    """
+    folder = Path(folder)
+    description = read_description(folder)
+    try:
+        architecture = dict(description["architecture"])
+        preparation = Preparation.from_json(description["preparation"])
+        classes = description["classes"]
+        name = str(architecture["name"])
+        module = build(architecture)
+    except (KeyError, TypeError, ValueError, AttributeError, DataError, UsageError) as error:
+        raise NetworkError(
+            f"{folder / DESCRIPTION} is damaged ({type(error).__name__}: {error}); restore it or train again"
+        ) from error
+    if not (folder / WEIGHTS).is_file():
+        raise NetworkError(f"{folder} is damaged: it has no {WEIGHTS}; restore it or train again")
+    fit(module, read_checkpoint(folder / WEIGHTS).tensors, folder / WEIGHTS)
+    names = None if classes is None else tuple(map(str, classes))
+    return Network(module, name, architecture, preparation, names, (), describe(module))
+
+
+def read_description(folder: Path | str) -> dict[str, Any]:
+    """`model.json` as it stands, its schema checked. Raises `NetworkError` when it is missing, broken or newer."""
+    path = Path(folder) / DESCRIPTION
+    if not path.is_file():
+        raise NetworkError(f"{folder} is not a run folder: it has no {DESCRIPTION}; give the folder that --out named")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(description, dict) or not isinstance(description.get("schema"), int):
+            raise NetworkError(f"{path} is damaged: it has no schema version; restore it or train again")
+        check_schema(description, path)
+    except (OSError, ValueError) as error:
+        raise NetworkError(f"{path} is damaged: it is not JSON ({error}); restore it or train again") from error
+    except RegardError as error:
+        raise NetworkError(str(error)) from error
+    return description
+
+
+def _description(network: Network, edits: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "task": TASK,
+        "architecture": network.architecture,
+        "preparation": network.preparation.as_json(),
+        "classes": None if network.classes is None else list(network.classes),
+        "edits": list(edits),
+        "weights_sha256": network.weights_hash(),
+    }

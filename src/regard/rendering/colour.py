@@ -1,0 +1,133 @@
+"""Values to colours: named colour maps, one scale or each its own, and maps laid over pictures.
+
+Pixels that have no value (NaN: the network did not look there) never get a colour of the map: they are hatched grey.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import matplotlib
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from regard.errors import DataError, UsageError, unknown
+
+Bytes = NDArray[np.uint8]
+Limits = tuple[float, float]
+
+UNSEEN = (226, 226, 226)
+STRIPE = (176, 176, 176)
+SIGNED = "coolwarm"
+"""The colour map for maps with a sign: its middle, which is 0, is neutral."""
+
+
+@lru_cache(maxsize=64)
+def table(colours: str) -> Bytes:
+    """The 256 colours of a colour map, (256, 3) uint8. Raises `UsageError` for a name matplotlib does not have."""
+    if not isinstance(colours, str) or colours not in matplotlib.colormaps:
+        raise unknown("colour map", colours, list(matplotlib.colormaps), "jet, viridis and coolwarm are usual.")
+    rgb = matplotlib.colormaps[colours](np.linspace(0, 1, 256), bytes=True)[:, :3].copy()
+    rgb.flags.writeable = False  # it is shared by all callers
+    return np.asarray(rgb)
+
+
+def limits(values: ArrayLike, signed: bool = False) -> Limits:
+    """The lowest and highest finite value, (0, 0) where there is none; symmetric about 0 for a map with a sign."""
+    known = np.asarray(values, np.float64)
+    known = known[np.isfinite(known)]
+    if known.size == 0:
+        return 0.0, 0.0
+    low, high = float(known.min()), float(known.max())
+    if signed:
+        high = max(-low, high)
+        low = -high
+    return low, high
+
+
+def levels(values: ArrayLike, scale: Limits) -> Bytes:
+    """Where values lie on a scale, 0 (its low end) to 255 (its high end), uint8 of the same shape.
+
+    Values beyond the scale take its nearest end; on a scale without extent (a constant map) all take the middle.
+    NaN gives 0: the caller masks it.
+    """
+    values = np.asarray(values, np.float64)
+    low, high = scale
+    if not high > low:
+        return np.full(values.shape, 128, np.uint8)
+    place = (values * 0.5 - low * 0.5) / (high * 0.5 - low * 0.5)  # halves: the extent may exceed the largest float
+    return np.nan_to_num(np.clip(place * 256, 0, 255)).astype(np.uint8)
+
+
+def paint(
+    values: ArrayLike,
+    colours: str = "viridis",
+    *,
+    scale: Limits | None = None,
+    signed: bool = False,
+    hatch: bool = True,
+) -> Bytes:
+    """Values (..., ) → colours (..., 3) uint8, by a colour map of matplotlib's.
+
+    `scale` is the (low, high) to share among maps; without it a map has its own, symmetric about 0 when `signed`.
+    NaN becomes plain grey, in a two-dimensional map hatched unless `hatch` is off. Raises `UsageError` for an unknown
+    colour map or a scale that is not two finite numbers in order.
+    """
+    values = np.asarray(values)
+    scale = limits(values, signed) if scale is None else _checked(scale)
+    painted = table(colours)[levels(values, scale)]  # (..., 3)
+    unseen = np.isnan(values)
+    if unseen.any():
+        painted[unseen] = UNSEEN
+        if hatch and values.ndim == 2:
+            painted[unseen & stripes(*values.shape)] = STRIPE
+    return painted
+
+
+def overlay(
+    image: Image.Image,
+    values: NDArray[Any],
+    colours: str = "jet",
+    alpha: float = 0.4,
+    grey: bool = True,
+    *,
+    scale: Limits | None = None,
+    signed: bool = False,
+) -> Image.Image:
+    """A map (height, width) laid over a picture of that size, as an RGB picture.
+
+    `alpha` (0 to 1) is the map's share; `grey` takes the colour out of the picture first, so that all colours are the
+    map's. Where the map is NaN the picture is paled and hatched. The defaults are those of Problem 1.
+    """
+    if values.shape != (image.height, image.width):
+        raise DataError(
+            f"a map of {values.shape[0]} × {values.shape[1]} pixels does not fit a picture of "
+            f"{image.height} × {image.width}; bring it there with `Heatmap.on_picture`"
+        )
+    if not 0 <= alpha <= 1:
+        raise UsageError(f"the overlay's alpha is {alpha}; it must lie between 0 (picture alone) and 1 (map alone)")
+    base = image.convert("L").convert("RGB") if grey else image.convert("RGB")
+    laid = Image.blend(base, Image.fromarray(paint(values, colours, scale=scale, signed=signed, hatch=False)), alpha)
+    unseen = np.isnan(values)
+    if unseen.any():
+        laid.paste(_paled(base, unseen), mask=Image.fromarray(unseen))
+    return laid
+
+
+def stripes(height: int, width: int, period: int = 11) -> NDArray[np.bool_]:
+    """(height, width) of thin diagonal stripes: the sign for "not seen by the network"."""
+    places = np.add.outer(np.arange(height), np.arange(width)) % period
+    return places < 2
+
+
+def _paled(base: Image.Image, unseen: NDArray[np.bool_]) -> Image.Image:
+    pale = np.array(Image.blend(base, Image.new("RGB", base.size, UNSEEN), 0.65))
+    pale[unseen & stripes(*unseen.shape)] = STRIPE
+    return Image.fromarray(pale)
+
+
+def _checked(scale: Limits) -> Limits:
+    low, high = scale
+    if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+        raise UsageError(f"a colour scale from {low} to {high} does not work; give two finite numbers, the lower first")
+    return float(low), float(high)

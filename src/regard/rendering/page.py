@@ -1,0 +1,260 @@
+"""The HTML pages: one self-contained file each, opening from `file://`, fetching nothing, with everything escaped.
+
+`shell` is the page every content sits in; `report` is the page of a run. Templates, style and script lie in `viewer/`
+and are written into the page. The content security policy allows inline images, style and script and no request.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from regard.records import Evaluation, Heatmap, Positions
+from regard.rendering import view
+from regard.rendering.lettering import visible
+from regard.rendering.privacy import Anonymiser
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+
+GALLERIES = (
+    ("mistakes", "Mistakes", "Worst mistakes", "Wrong answers, the surest first.", 24),
+    ("uncertain", "Uncertain", "Most uncertain", "Pictures on which the network could hardly decide.", 12),
+    (
+        "suspects",
+        "Labels",
+        "Likely label errors",
+        "The network is sure of another class than the label's: look at the label first.",
+        12,
+    ),
+)
+"""Field of the evaluation, name in the navigation, heading, what it shows, and how many are shown."""
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run's page shows; whatever is empty is left out.
+
+    `pictures` (thumbnails, upright) and `heatmaps` are by the pictures' names as in `evaluation.predictions.names`;
+    `examples` are (name, picture, map or None, caption). `show_pictures=False` keeps every picture and every map over
+    one out of the page; `anonymise` replaces all names of pictures and removes paths. `colours` is the maps'.
+    """
+
+    title: str
+    evaluation: Evaluation | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    messages: Sequence[str] = ()
+    pictures: Mapping[str, Image.Image] = field(default_factory=dict)
+    heatmaps: Mapping[str, Heatmap] = field(default_factory=dict)
+    positions: Positions | None = None
+    examples: Sequence[tuple[str, Image.Image, Heatmap | None, str]] = ()
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    show_pictures: bool = True
+    anonymise: bool = False
+    colours: str = "jet"
+    signed: bool = False
+
+
+def shell(
+    title: str,
+    body: Markup | str,
+    *,
+    sections: Sequence[tuple[str, str]] = (),
+    controls: Markup | str = "",
+    data: Mapping[str, Any] = _NONE,
+    styles: Sequence[str] = (),
+    scripts: Sequence[str] = (),
+) -> str:
+    """A whole page around a body: head, policy, style, navigation and script, in one file.
+
+    `body` and `controls` are escaped unless they are `Markup` that a template made. `sections` are (id, name) for the
+    navigation; `data` is embedded as JSON in the element `#data`; `styles` and `scripts` name further files of
+    `viewer/`. The text is UTF-8 and can always be encoded.
+    """
+    context = {
+        "title": title,
+        "body": body,
+        "sections": sections,
+        "controls": controls,
+        "data": _cleaned(data),
+        "policy": Markup(POLICY),  # its quotes are wanted, and it is ours
+        "style": _raw("page.css", *styles),
+        "script": _raw("page.js", *scripts),
+    }
+    return _rendered("shell.html", context)
+
+
+def report(content: Report) -> str:
+    """The page of a run, as HTML text: see `Report`."""
+    content = _without_pictures(content) if not content.show_pictures else content
+    content = _anonymised(content) if content.anonymise else content
+    context = _context(content)
+    return shell(
+        content.title,
+        _rendered("report.html", context),
+        sections=_sections(context),
+        controls=_rendered("controls.html", context) if context["has_maps"] else "",
+        data=_numbers(content.evaluation),
+    )
+
+
+def _context(content: Report) -> dict[str, Any]:
+    """All that the report's template writes."""
+    examples = [
+        {"name": name, "caption": caption, **view.frame(image, heatmap, content.colours, view.EXAMPLE, content.signed)}
+        for name, image, heatmap, caption in content.examples
+    ]
+    context: dict[str, Any] = {
+        "title": content.title,
+        "messages": list(content.messages),
+        "facts": view.facts(content.facts),
+        "recipe": view.facts(content.recipe),
+        "provenance": view.facts(content.provenance),
+        "examples": examples,
+        "positions": view.positions(content.positions) if content.positions else None,
+        "score": None,
+        "galleries": [],
+        "ramp": view.ramp(content.colours),
+    }
+    if content.evaluation is not None:
+        context |= _scored(content, content.evaluation)
+    cards = [*examples, *(card for each in context["galleries"] for card in each["cards"])]
+    context["has_maps"] = any(card["map"] for card in cards)
+    return context
+
+
+def _scored(content: Report, evaluation: Evaluation) -> dict[str, Any]:
+    """The part of the context that an evaluation gives."""
+    galleries = []
+    for name, short, heading, meaning, limit in GALLERIES:
+        chosen = getattr(evaluation, name)
+        shown = view.gallery(
+            evaluation, chosen, content.pictures, content.heatmaps, content.colours, limit, content.signed
+        )
+        galleries.append({"id": name, "short": short, "name": heading, "meaning": meaning, **shown})
+    top1 = evaluation.scores.get("top1")
+    return {
+        "summary": view.summary(evaluation),
+        "score": view.score(top1) if top1 else None,
+        "messages": [*view.remarks(evaluation), *content.messages],
+        "scores": view.scores(evaluation),
+        "confusion": view.confusion(evaluation),
+        "confusions": view.confusions(evaluation),
+        "classes": view.per_class(evaluation),
+        "reliability": view.reliability(evaluation),
+        "slices": view.slices(evaluation),
+        "galleries": [each for each in galleries if each["shown"]],
+    }
+
+
+def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the navigation lists: (id, name) of the sections that are there."""
+    possible = [
+        ("scores", "Scores"),
+        ("confusion", "Confusions"),
+        ("classes", "Classes"),
+        ("reliability", "Calibration"),
+        ("slices", "Subgroups"),
+    ]
+    galleries = [(each["id"], each["short"]) for each in context["galleries"]]
+    last = [("examples", "Examples"), ("positions", "Positions"), ("provenance", "Provenance")]
+    there = [(key, name) for key, name in (*possible, *last) if context.get(key)]
+    cut = sum(key in dict(possible) for key, _ in there)
+    return [*there[:cut], *galleries, *there[cut:]]
+
+
+def _numbers(evaluation: Evaluation | None) -> dict[str, Any]:
+    """The scores as JSON for whoever reads the page by a program."""
+    if evaluation is None:
+        return {}
+    scores = {name: score.as_json() for name, score in evaluation.scores.items()}
+    return {"n": evaluation.n, "note": evaluation.note, "classes": list(evaluation.predictions.classes), **scores}
+
+
+def _without_pictures(content: Report) -> Report:
+    """A page on which no picture can be recognised: no thumbnail, no example, and no map over one either."""
+    return replace(content, pictures={}, heatmaps={}, examples=())
+
+
+def _anonymised(content: Report) -> Report:
+    """The report with pictures numbered, and without names and paths in any text; class names stay."""
+    evaluation, maps = content.evaluation, content.heatmaps.values()
+    names = view.names(
+        evaluation,
+        content.pictures,
+        content.heatmaps,
+        (each.name for each in maps),
+        (each[0] for each in content.examples),
+    )
+    hide = Anonymiser(names, evaluation.predictions.classes if evaluation else ())
+    return replace(
+        content,
+        title=hide.text(content.title),
+        evaluation=_hidden(evaluation, hide) if evaluation else None,
+        facts=hide.facts(content.facts),
+        messages=tuple(hide.text(message) for message in content.messages),
+        pictures={hide.name(name): picture for name, picture in content.pictures.items()},
+        heatmaps={hide.name(name): replace(each, name=hide.name(name)) for name, each in content.heatmaps.items()},
+        examples=tuple(
+            (hide.name(name), picture, replace(each, name=hide.name(name)) if each else None, hide.text(caption))
+            for name, picture, each, caption in content.examples
+        ),
+        recipe=hide.facts(content.recipe),
+        provenance=hide.facts(content.provenance),
+    )
+
+
+def _hidden(evaluation: Evaluation, hide: Anonymiser) -> Evaluation:
+    said = replace(evaluation.predictions, names=tuple(map(hide.name, evaluation.predictions.names)), groups=None)
+    slices = tuple(
+        replace(each, column=hide.text(each.column), value=hide.text(each.value)) for each in evaluation.slices
+    )
+    return replace(evaluation, predictions=said, slices=slices, note=hide.text(evaluation.note), provenance={})
+
+
+def _rendered(template: str, context: Mapping[str, Any]) -> Markup:
+    """A template's text, in which everything was escaped as it was written."""
+    return Markup(_environment().get_template(template).render(context))
+
+
+def _raw(*names: str) -> Markup:
+    """Our own style or script, which is written into the page as it is."""
+    return Markup("\n".join(_resource(name) for name in names))
+
+
+def _resource(name: str) -> str:
+    return (resources.files("regard.rendering") / "viewer" / name).read_text(encoding="utf-8")
+
+
+def _cleaned(value: Any) -> Any:
+    """JSON content in which no text holds characters that act unseen."""
+    if isinstance(value, Mapping):
+        return {visible(str(key)): _cleaned(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_cleaned(each) for each in value]
+    return visible(value) if isinstance(value, str) else value
+
+
+def _shown(value: Any) -> Any:
+    """What every expression of a template passes before it is escaped."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FunctionLoader(_resource),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,296 @@
+"""What the report page shows of each record, as plain dictionaries for the templates: words, shares, places, images.
+
+Nothing here is HTML: texts are escaped where the template writes them.
+"""
+
+import base64
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from regard.records import ClassScores, Evaluation, Heatmap, PatchGrid, Positions, Score
+from regard.rendering import colour
+from regard.rendering.figure import bare, check_shape, mosaic
+
+View = dict[str, Any]
+
+THUMBNAIL, EXAMPLE = 300, 440
+"""The longer side in pixels of pictures in galleries, and of the examples'."""
+CLASSES = 60
+"""How many classes a confusion matrix shows on a page; of more, those with the most errors."""
+
+SCORES = {
+    "top1": ("Accuracy", "share of pictures whose first answer is right"),
+    "balanced_accuracy": (
+        "Balanced accuracy",
+        "mean of the classes' recall: small classes count as much as large ones",
+    ),
+    "top5": ("Top-5 accuracy", "share of pictures whose class is among the first five answers"),
+    "macro_f1": ("Macro F1", "mean of the classes' F1"),
+    "auroc": ("AUROC", "mean of the classes' area under the ROC curve: 0.5 is chance"),
+    "macro_auroc": ("AUROC", "mean of the classes' area under the ROC curve: 0.5 is chance"),
+    "ece": ("Calibration error", "expected calibration error (ECE), how far confidence is from truth: 0 is best"),
+    "nll": ("Log loss", "mean negative log-probability of the true class: 0 is best"),
+    "brier": ("Brier score", "mean squared error of the probabilities: 0 is best"),
+}
+
+NOTES = {
+    "seen in training": "Seen in training: the network has learnt these pictures, so this says nothing about new ones.",
+    "selected on": "Selected on: settings were chosen on these pictures, so expect a little less on new ones.",
+}
+
+
+def summary(evaluation: Evaluation) -> str:
+    """One honest sentence: how many right of how many, the share, its interval."""
+    known = evaluation.predictions.labels >= 0
+    right = int((evaluation.predictions.predicted == evaluation.predictions.labels)[known].sum())
+    sentence = f"Right on {right:,} of {int(known.sum()):,} pictures".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    top1 = evaluation.scores.get("top1")
+    if top1 is None or not np.isfinite(top1.value):
+        return f"{sentence}."
+    if not np.isfinite(top1.low):
+        return f"{sentence}: {top1.value:.3f}."
+    return f"{sentence}: {top1.value:.3f}, 95 % interval {top1.low:.2f} to {top1.high:.2f}."
+
+
+def remarks(evaluation: Evaluation) -> list[str]:
+    """What a reader must know before the numbers are believed."""
+    said = [NOTES.get(evaluation.note, evaluation.note)] if evaluation.note else []
+    counts = [each.n for each in evaluation.per_class]
+    if counts and np.median(counts) < 10:
+        said.append(
+            f"Few pictures per class ({np.median(counts):g} in the median): "
+            "what is said of a single class is uncertain."
+        )
+    return said
+
+
+def score(value: Score) -> View:
+    """A score's text and, where it is a share, the places of value and interval on a bar (0 to 1)."""
+    share = all(0 <= each <= 1 for each in (value.value, value.low, value.high))
+    return {
+        "value": value.value if np.isfinite(value.value) else None,
+        "text": number(value.value),
+        "interval": f"{number(value.low)} to {number(value.high)}" if np.isfinite(value.low) else "",
+        "n": value.n,
+        "bar": {"value": value.value, "low": value.low, "high": value.high} if share else None,
+    }
+
+
+def number(value: float) -> str:
+    return f"{value:.3f}" if np.isfinite(value) else "–"
+
+
+def scores(evaluation: Evaluation) -> list[View]:
+    named = []
+    for name, value in evaluation.scores.items():
+        label, meaning = SCORES.get(name, (name.replace("_", " ").capitalize(), ""))
+        named.append({"name": label, "meaning": meaning, **score(value)})
+    return named
+
+
+def per_class(evaluation: Evaluation) -> list[View]:
+    return [_class(each) for each in evaluation.per_class]
+
+
+def _class(each: ClassScores) -> View:
+    plain = {"f1": each.f1, "auroc": each.auroc, "threshold": each.threshold}
+    return {
+        "name": each.name,
+        "n": each.n,
+        **{name: score(getattr(each, name)) for name in ("recall", "precision", "sensitivity", "specificity")},
+        **{
+            name: {"value": value if np.isfinite(value) else None, "text": number(value), "interval": ""}
+            for name, value in plain.items()
+        },
+    }
+
+
+def confusion(evaluation: Evaluation) -> View:
+    """The matrix's rows of cells (count, share of the true class); at most `CLASSES`, those with most errors."""
+    counts, classes = evaluation.confusion, evaluation.predictions.classes
+    wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
+    shown = np.sort(np.argsort(-wrong, kind="stable")[:CLASSES])
+    totals = counts.sum(axis=1)
+    rows = [
+        {
+            "name": classes[true],
+            "n": int(totals[true]),
+            "cells": [
+                {"n": int(counts[true, said]), "share": counts[true, said] / totals[true], "right": true == said}
+                if counts[true, said]
+                else None
+                for said in shown
+            ],
+        }
+        for true in shown
+    ]
+    return {"rows": rows, "columns": [classes[said] for said in shown], "of": len(classes)}
+
+
+def confusions(evaluation: Evaluation, limit: int = 10) -> list[View]:
+    """The most frequent pairs of true and predicted class, most pictures first."""
+    counts = evaluation.confusion - np.diag(np.diag(evaluation.confusion))
+    order = np.argsort(-counts, axis=None, kind="stable")[:limit]
+    pairs = [divmod(int(place), len(counts)) for place in order] if counts.size else []
+    classes, totals = evaluation.predictions.classes, evaluation.confusion.sum(axis=1)
+    return [
+        {"true": classes[true], "said": classes[said], "n": int(counts[true, said]), "of": int(totals[true])}
+        for true, said in pairs
+        if counts[true, said] > 0
+    ]
+
+
+def reliability(evaluation: Evaluation) -> View | None:
+    """Bars of the reliability diagram in shares of its width and height, and the largest count."""
+    filled = [each for each in evaluation.reliability if each.n]
+    if not filled:
+        return None
+    most = max(each.n for each in filled)
+    bars = [{**vars(each), "size": each.n / most} for each in filled]
+    ece = evaluation.scores.get("ece")
+    return {"bars": bars, "most": most, "ece": score(ece) if ece else None}
+
+
+def slices(evaluation: Evaluation) -> list[View]:
+    """Subgroups, the worst first within each column."""
+    ordered = sorted(evaluation.slices, key=lambda each: (each.column, np.nan_to_num(each.top1.value, nan=2.0)))
+    return [{"column": each.column, "group": each.value, **score(each.top1)} for each in ordered]
+
+
+def answer(evaluation: Evaluation, index: int) -> View:
+    """What was true and what the network said of one picture, the two likeliest classes with their probabilities."""
+    said = evaluation.predictions
+    label, first = int(said.labels[index]), int(said.predicted[index])
+    view: View = {
+        "name": said.names[index],
+        "true": said.classes[label] if label >= 0 else None,
+        "said": said.classes[first],
+        "right": label == first,
+        "sure": None,
+        "second": None,
+    }
+    if said.probabilities is not None:
+        row = said.probabilities[index]
+        view["sure"] = f"{row[first]:.2f}"
+        others = [int(place) for place in np.argsort(-row, kind="stable")[:2] if place != first]
+        view["second"] = {"said": said.classes[others[0]], "sure": f"{row[others[0]]:.2f}"} if others else None
+    return view
+
+
+def gallery(
+    evaluation: Evaluation,
+    indices: Sequence[int],
+    pictures: Mapping[str, Image.Image],
+    heatmaps: Mapping[str, Heatmap],
+    colours: str,
+    limit: int,
+    signed: bool = False,
+) -> View:
+    """Cards of pictures, and lines for those of which there is no thumbnail."""
+    cards, lines = [], []
+    for index in indices[:limit]:
+        view = answer(evaluation, int(index))
+        image = pictures.get(view["name"])
+        if image is None:
+            lines.append(view)
+        else:
+            cards.append({**view, **frame(image, heatmaps.get(view["name"]), colours, THUMBNAIL, signed)})
+    return {"cards": cards, "lines": lines, "of": len(indices), "shown": min(limit, len(indices))}
+
+
+def frame(
+    image: Image.Image, heatmap: Heatmap | None, colours: str, size: int = THUMBNAIL, signed: bool = False
+) -> View:
+    """A picture as a JPEG data address with its map as a small PNG and the place of what the network saw, in shares."""
+    if heatmap is not None:
+        check_shape(image, heatmap)
+    small = bare(image)
+    small.thumbnail((size, size), Image.Resampling.LANCZOS)
+    view: View = {"picture": jpeg(small), "width": small.width, "height": small.height, "map": None}
+    if heatmap is not None:
+        height, width = heatmap.grid.picture
+        left, top, right, bottom = heatmap.grid.box
+        view["map"] = map_image(heatmap, colours, signed)
+        view["box"] = (left / width, top / height, (right - left) / width, (bottom - top) / height)
+        view["partial"] = left > 0.5 or top > 0.5 or right < width - 0.5 or bottom < height - 0.5
+    return view
+
+
+def map_image(heatmap: Heatmap, colours: str, signed: bool = False) -> str:
+    """The map over the part that the network saw, eight pixels a patch, as a PNG data address of a few kilobytes."""
+    rows, columns = heatmap.values.shape
+    fine = max(1, min(8, 160 // max(rows, columns)))
+    grid = PatchGrid.whole(rows, columns, picture=(rows * fine, columns * fine))
+    ends = colour.limits(heatmap.values, signed)
+    return palette_png(colour.levels(grid.to_picture(heatmap.values), ends), colours)
+
+
+def positions(similarity: Positions, colours: str = "viridis") -> View:
+    """The grid of grids as one PNG of a pixel a value, transparent between tiles, with its labels' places."""
+    ends = colour.limits(similarity.similarity)
+    index = (colour.levels(similarity.similarity, ends).astype(int) * 254 // 255).astype(np.uint8)  # 255 is no colour
+    rows, columns = similarity.rows, similarity.columns
+    whole = mosaic(index, gap=1)
+    return {
+        "image": palette_png(whole, colours, clear=True),
+        "zoom": max(1, round(620 / max(whole.shape))),
+        "bar": palette_png(np.arange(254, -1, -1, dtype=np.uint8)[:, None], colours, clear=True),
+        "width": whole.shape[1],
+        "height": whole.shape[0],
+        "rows": [(str(row), (row + 0.5) * (rows + 1) - 0.5) for row in range(rows)],
+        "columns": [(str(column), (column + 0.5) * (columns + 1) - 0.5) for column in range(columns)],
+        "ends": [f"{each:.2f}" for each in (ends[1], (ends[0] + ends[1]) / 2, ends[0])],
+        "numbers": [
+            {"name": name.replace("_", " "), "text": number(value)} for name, value in similarity.numbers.items()
+        ],
+    }
+
+
+def ramp(colours: str) -> str:
+    """A colour map lying down, as a PNG data address."""
+    return palette_png(np.arange(256, dtype=np.uint8)[None], colours)
+
+
+def jpeg(image: Image.Image, quality: int = 80) -> str:
+    """Pixels as a JPEG data address: no EXIF, colour profile, comment or resolution of the original's."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality, optimize=True, progressive=True)
+    return _address("image/jpeg", file.getvalue())
+
+
+def palette_png(index: colour.Bytes, colours: str, clear: bool = False) -> str:
+    """Levels (height, width) as a PNG data address in a colour map's colours; with `clear`, 255 is transparent."""
+    lookup = colour.table(colours)
+    if clear:
+        lookup = np.concatenate([lookup[np.linspace(0, 255, 255).round().astype(int)], lookup[-1:]])
+    image = Image.fromarray(index, "L").convert("P")
+    image.putpalette(lookup.tobytes())
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True, **({"transparency": 255} if clear else {}))
+    return _address("image/png", file.getvalue())
+
+
+def facts(mapping: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and values as text; what is not given (None, empty) is not shown."""
+    return [(str(name), _text(value)) for name, value in mapping.items() if value not in (None, "", (), [], {})]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (Mapping, list, tuple)):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+
+def _address(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def names(evaluation: Evaluation | None, *others: Iterable[str]) -> list[str]:
+    """All pictures' names, those that were scored first."""
+    first = evaluation.predictions.names if evaluation else ()
+    return list(dict.fromkeys([*first, *(name for each in others for name in each)]))

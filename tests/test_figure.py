@@ -1,0 +1,238 @@
+"""Figures of maps and charts: right pixels in the right place, non-square pictures, any name, bytes without a past."""
+
+import io
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from regard.errors import DataError, UsageError
+from regard.records import ClassScores, Explanation, Heatmap, PatchGrid, Positions, ReliabilityBin, Score
+from regard.rendering import chart, colour, figure, lettering
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "a$b$c",
+    "$\\frac{",
+    "x" * 300,
+    "\u202egnp.exe",
+    "line\nbreak",
+    "\udce9t\udce9",
+    "猫",
+)
+
+
+def heatmap(height=60, width=90, rows=4, columns=6, box=None, name="a.jpg", seed=0):
+    grid = PatchGrid(rows, columns, 1, (height, width), box or (0.0, 0.0, float(width), float(height)))
+    return Heatmap(np.random.default_rng(seed).random((rows, columns), np.float32), grid, name)
+
+
+def picture(height=60, width=90):
+    return Image.fromarray(np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def tiles(sheet, count=3, tile=figure.TILE):
+    """The pixels of the three tiles of a panel of a picture wider than high."""
+    starts = [figure.MARGIN + place * (tile + figure.GAP) for place in range(count)]
+    return [np.asarray(sheet)[figure.MARGIN + 22 :, start : start + tile] for start in starts]
+
+
+def test_panel_is_picture_map_and_jet_at_forty_percent_on_grey():
+    image, one = picture(), heatmap()
+    first, second, third = (each[:280] for each in tiles(figure.panel(image, one)))
+    large = image.resize((420, 280), Image.Resampling.LANCZOS)
+    painted = colour.paint(one.on_picture((280, 420)), "jet", scale=colour.limits(one.values))
+    assert np.abs(first.astype(int) - np.asarray(large)).max() <= 1
+    assert np.array_equal(second, painted)
+    expected = 0.4 * painted + 0.6 * np.asarray(large.convert("L"))[..., None]
+    assert np.abs(third - expected).max() <= 1.5
+
+
+def test_panel_keeps_the_aspect_of_wide_and_high_pictures():
+    wide = figure.panel(picture(40, 120), heatmap(40, 120))
+    high = figure.panel(picture(120, 40), heatmap(120, 40))
+    assert wide.width > 2 * wide.height and high.height > high.width
+    figure.panel(picture(2, 900), heatmap(2, 900), caption="very wide")  # a strip is no reason to fail
+    figure.panel(picture(900, 2), heatmap(900, 2), caption="very high " * 50)
+
+
+def test_panel_hatches_what_the_network_did_not_see():
+    one = heatmap(60, 90, box=(15.0, 0.0, 75.0, 60.0))
+    _, second, third = tiles(figure.panel(picture(), one))
+    assert {tuple(each) for each in second[:280, :69].reshape(-1, 3).tolist()} == {colour.UNSEEN, colour.STRIPE}
+    assert (third[:280, :69].std(axis=-1) == 0).all() and not (third[:280, 75:340].std(axis=-1) == 0).all()
+
+
+def test_panel_refuses_the_map_of_another_picture_but_takes_a_thumbnail():
+    with pytest.raises(DataError, match="60 × 90"):
+        figure.panel(picture(90, 60), heatmap(60, 90))
+    figure.panel(picture(20, 30), heatmap(60, 90))
+    figure.panel(picture(33, 50), heatmap(1000, 1499))  # rounding of a thumbnail's size
+
+
+def test_panel_of_constant_and_unseen_maps():
+    grid = PatchGrid(2, 3, 0, (60, 90), (0.0, 0.0, 90.0, 60.0))
+    for value in (0.0, 1.0, np.nan):
+        figure.panel(picture(), Heatmap(np.full((2, 3), value, np.float32), grid, "a"))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_any_name_can_be_drawn(name):
+    figure.panel(picture(), heatmap(name=name), caption=name)
+    figure.contact_sheet([(picture(), heatmap(), name)])
+    chart.chart_svg(chart.confusion_chart(np.eye(2, dtype=np.int64), (name, "other"))).decode()
+
+
+def test_panels_are_quick():
+    image, one = picture(400, 600), heatmap(400, 600, 14, 14)
+    figure.panel(image, one)
+    spent = []
+    for _ in range(5):
+        start = time.perf_counter()
+        figure.panel(image, one, caption="network n · method attention · layer 11")
+        spent.append(time.perf_counter() - start)
+    assert min(spent) < 0.15  # about 0.02 on an idle core
+
+
+def test_caption_says_what_made_the_map():
+    explained = Explanation(
+        (Heatmap(np.zeros((2, 2), np.float32), PatchGrid.whole(2, 2), "a", 1),),
+        "attention",
+        settings={"layer": 11, "head": "mean", "target": None},
+        provenance={"network": "vit"},
+    )
+    assert figure.caption_of(explained, 0, ("cat", "dog")) == (
+        "network vit · method attention · layer 11 · head mean · target dog"
+    )
+
+
+def test_contact_sheet_has_a_place_for_each():
+    sheet = figure.contact_sheet([(picture(), heatmap(), str(place)) for place in range(7)], columns=3, tile=120)
+    assert sheet.width == 2 * figure.MARGIN + 3 * 120 + 2 * figure.GAP
+    assert sheet.height > 3 * 80
+    with pytest.raises(UsageError, match="at least one"):
+        figure.contact_sheet([])
+
+
+def test_notebook_display_of_an_explanation():
+    explained = Explanation(tuple(heatmap(name=f"{place}.jpg") for place in range(15)), "attention")
+    assert Image.open(io.BytesIO(explained._repr_png_())).width > 300
+    assert figure.explanation_png(Explanation((), "attention"))
+
+
+def similar(rows, columns):
+    values = np.random.default_rng(2).random((rows, columns, rows, columns)).astype(np.float32)
+    return Positions(values, {})
+
+
+def test_mosaic_by_hand():
+    index = np.arange(1 * 2 * 2 * 3, dtype=np.uint8).reshape(1, 2, 2, 3)  # two tiles of 2 × 3 side by side
+    assert figure.mosaic(index, gap=1, fill=99).tolist() == [[0, 1, 2, 99, 6, 7, 8], [3, 4, 5, 99, 9, 10, 11]]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(3, 5), (5, 3), (1, 4)])
+def test_positions_tile_shows_its_own_position(rows, columns):
+    values = np.zeros((rows, columns, rows, columns), np.float32)
+    for row in range(rows):
+        for column in range(columns):
+            values[row, column, row, column] = 1
+    painted, ends = figure.positions_array(Positions(values, {}))
+    assert ends == (0.0, 1.0)
+    high = (painted == colour.table("viridis")[255]).all(axis=-1)
+    assert np.array_equal(high, values == 1)
+    figure.positions_figure(Positions(values, {}))
+
+
+def test_positions_scale_shared_or_each():
+    positions = similar(2, 3)
+    positions.similarity[0, 0] *= 0.1
+    shared, _ = figure.positions_array(positions)
+    each, ends = figure.positions_array(positions, scale="each")
+    top = colour.table("viridis")[255]
+    assert not (shared[0, 0] == top).all(axis=-1).any()
+    assert ends is None and (each == top).all(axis=-1).sum() == 6
+    with pytest.raises(UsageError, match="shared"):
+        figure.positions_array(positions, scale="share")
+
+
+def test_positions_of_24_by_24_are_quick_and_crisp():
+    positions = similar(24, 24)
+    start = time.perf_counter()
+    drawn = figure.positions_figure(positions)
+    assert time.perf_counter() - start < 2
+    painted, _ = figure.positions_array(positions)
+    pixels = np.asarray(drawn)
+    left, top = figure.MARGIN + 44, figure.MARGIN + 62
+    assert np.array_equal(pixels[top : top + 48 : 2, left : left + 48 : 2], painted[0, 0])  # two pixels a value
+    assert np.array_equal(pixels[top + 1 : top + 48 : 2, left + 1 : left + 48 : 2], painted[0, 0])
+
+
+def test_png_forgets_where_pixels_came_from():
+    image = picture()
+    image.info |= {"comment": b"at home", "icc_profile": b"profile", "exif": b"Exif\0\0secret"}
+    read = Image.open(io.BytesIO(figure.png(image)))
+    assert not read.info and np.array_equal(np.asarray(read), np.asarray(image))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 37])
+def test_confusion_chart_grows_with_its_classes(count):
+    matrix = np.random.default_rng(0).poisson(1, (count, count))
+    drawn = chart.confusion_chart(matrix, [f"a rather long class name {place}" for place in range(count)])
+    written = [text.get_text() for text in drawn.axes[0].texts]
+    assert sorted(map(int, written)) == sorted(matrix[matrix > 0].tolist())
+    size = Image.open(io.BytesIO(chart.chart_png(drawn, dpi=50))).size
+    assert min(size) > 50 * 0.25 * count
+
+
+def test_svg_of_equal_charts_is_equal_and_undated():
+    one, other = (chart.chart_svg(chart.confusion_chart(np.eye(3, dtype=np.int64), "abc")) for _ in range(2))
+    assert one == other and b"<dc:date>" not in one and b"<svg" in one
+
+
+def test_confusion_chart_refuses_another_number_of_classes():
+    with pytest.raises(DataError, match=r"\(2, 3\)"):
+        chart.confusion_chart(np.zeros((2, 3), np.int64), ("a", "b"))
+
+
+def test_reliability_chart_shows_both_gaps_and_skips_empty_bins():
+    nan = float("nan")
+    bins = (
+        ReliabilityBin(0, 0.5, 4, 0.4, 0.6),
+        ReliabilityBin(0.5, 0.9, 0, nan, nan),
+        ReliabilityBin(0.9, 1, 9, 0.95, 0.5),
+    )
+    drawn = chart.reliability_chart(bins, Score(0.3, 0.2, 0.4, 13))
+    heights = sorted(round(bar.get_height(), 2) for bar in drawn.axes[0].patches)
+    assert heights == [0, 0, 0.2, 0.4, 0.45, 0.5]
+    assert "0.300" in drawn.axes[0].get_title(loc="left")
+    chart.chart_png(chart.reliability_chart(()), dpi=40)
+
+
+def test_classes_chart_puts_the_best_on_top_and_bears_undefined_ones():
+    nan = float("nan")
+    whole = Score(1.0, 0.3, 1.0, 2)
+
+    def of(name, recall):
+        return ClassScores(name, 2, whole, recall, 1.0, nan, 0.5, whole, whole)
+
+    drawn = chart.classes_chart(
+        [of("none", Score(nan, nan, nan, 0)), of("best", whole), of("mid", Score(0.5, 0.1, 0.9, 2))]
+    )
+    names = [label.get_text().split()[0] for label in drawn.axes[0].get_yticklabels()]
+    assert names == ["none", "mid", "best"]
+    chart.chart_png(drawn, dpi=40)
+
+
+def test_text_is_cut_in_the_middle_and_wrapped_to_its_width():
+    letters = lettering.font(13)
+    cut = lettering.shorten("beginning " * 20 + "end", letters, 150)
+    assert letters.getlength(cut) <= 150 and cut.startswith("begin") and cut.endswith("end") and "…" in cut
+    lines = lettering.wrap("one two three four five six seven eight nine ten", letters, 90, lines=3)
+    assert len(lines) == 3 and all(letters.getlength(line) <= 90 for line in lines)
+    assert lettering.wrap("", letters, 90) == []
+
+
+def test_characters_that_act_unseen_are_made_visible():
+    assert lettering.visible("a\u202eb\udcffc\x00") == "a<U+202E>b�c<U+0000>"
+    assert lettering.visible("Küvasz 猫 قط") == "Küvasz 猫 قط"

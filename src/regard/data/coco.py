@@ -1,0 +1,85 @@
+"""DATA as a COCO-style `.json`: pictures with captions, boxes and masks, and a label where each has one category."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from regard.data.dataset import Picture, safe_name, split_name
+from regard.errors import DataError
+
+_OWN = ("id", "file_name", "split")
+
+
+def read_coco(file: Path, labels: bool = True) -> list[Picture]:
+    """The pictures of a COCO file, in its order, their files relative to it or to `images/` beside it.
+
+    Each picture's `annotations` are the file's own, with the category's name added as `category`; `columns` are the
+    simple fields of its entry. Its label is its category, where it has one alone. With `labels`, a picture of several
+    categories is refused; without, it has no label. Raises `DataError` when the file is not of this kind.
+    """
+    content = _content(file)
+    try:
+        annotations = _annotations(content)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{file} is not a COCO-style file: an annotation or category of it is amiss ({error})"
+        ) from error
+    _check_references(file, content["images"], annotations)
+    return [_picture(file, entry, annotations.get(entry["id"], []), labels) for entry in content["images"]]
+
+
+def _annotations(content: Mapping[str, Any]) -> dict[Any, list[Mapping[str, Any]]]:
+    """The annotations of each picture by its id, with the names of their categories."""
+    categories = {each["id"]: str(each["name"]) for each in content.get("categories", [])}
+    found: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
+    for each in content.get("annotations", []):
+        named = {"category": categories[each["category_id"]]} if "category_id" in each and categories else {}
+        found[each["image_id"]].append({**each, **named})
+    return found
+
+
+def _picture(file: Path, entry: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]], labels: bool) -> Picture:
+    names = sorted({each["category"] for each in annotations if "category" in each})
+    if labels and len(names) > 1:
+        raise DataError(
+            f"{file}: {entry['file_name']!r} has the categories {', '.join(names)}; several labels per picture are not "
+            "supported; keep one category for each picture to classify them"
+        )
+    path = _find(file, str(entry["file_name"]))
+    inside = path.relative_to(file.parent) if path.is_relative_to(file.parent) else Path(str(entry["file_name"]))
+    columns = {
+        key: str(value) for key, value in entry.items() if key not in _OWN and isinstance(value, str | int | float)
+    }
+    split = split_name(str(entry.get("split") or "")) or None
+    return Picture(
+        path, safe_name(inside.as_posix()), names[0] if len(names) == 1 else None, split, columns, tuple(annotations)
+    )
+
+
+def _content(file: Path) -> dict[str, Any]:
+    """The file's JSON, with at least a list of pictures that have names and ids."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{file} is not JSON ({error}); a COCO-style file is needed") from error
+    images = content.get("images") if isinstance(content, dict) else None
+    if not isinstance(images, list) or not all(isinstance(each, dict) for each in images):
+        raise DataError(f"{file} is not a COCO-style file; it needs a list of images, each with id and file_name")
+    if any("id" not in each or "file_name" not in each for each in images):
+        raise DataError(f"{file} has images without id or file_name; each needs both")
+    return content
+
+
+def _check_references(file: Path, images: Sequence[Mapping[str, Any]], annotations: Mapping[Any, Any]) -> None:
+    strange = set(annotations) - {each["id"] for each in images}
+    if strange:
+        raise DataError(f"{file} has annotations of image {min(strange, key=str)!r}, which is not among its images")
+
+
+def _find(file: Path, name: str) -> Path:
+    for place in (file.parent, file.parent / "images"):
+        if (place / name).is_file():
+            return place / name
+    raise DataError(f"{file}: there is no picture {name!r} in {file.parent} or its images/; put the pictures there")

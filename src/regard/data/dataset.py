@@ -1,0 +1,193 @@
+"""Pictures with what is known of them, in numpy alone: the records that every layout of DATA is read into."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.errors import DataError, unknown
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+"""The endings (in any case) of the files in a folder that count as pictures; others are ignored."""
+
+SPLITS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
+"""The names of splits that are known, in any case, and the one each of them goes by."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture: its file, and its `name`, a POSIX path relative to DATA that never leads out of a folder.
+
+    `label` and `split` are None where DATA says nothing of them; `columns` are further columns of its row (groups,
+    slices), as text; `annotations` are what a COCO file says of it (captions, boxes, masks), as it stands there.
+    """
+
+    path: Path
+    name: str
+    label: str | None = None
+    split: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    annotations: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The pictures of DATA in order. `layout` says how it was read; `classes` are the labels in the order of indices.
+
+    A part of a data set keeps all its classes.
+    """
+
+    source: Path
+    layout: str
+    pictures: tuple[Picture, ...]
+    classes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    @property
+    def paths(self) -> list[Path]:
+        return [picture.path for picture in self.pictures]
+
+    @property
+    def names(self) -> list[str]:
+        return [picture.name for picture in self.pictures]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(pictures,) int64: indices into `classes`, -1 where a picture has no label."""
+        index: dict[str | None, int] = {name: place for place, name in enumerate(self.classes)}
+        return np.array([index.get(picture.label, -1) for picture in self.pictures], np.int64)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that DATA brings, the well-known ones first; none when it brings none."""
+        there = {picture.split for picture in self.pictures if picture.split is not None}
+        known = [split for split in ("train", "val", "test") if split in there]
+        return tuple(known + sorted(there.difference(known)))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns there are beside the file, in order of appearance."""
+        own = dict.fromkeys(name for picture in self.pictures for name in picture.columns)
+        named = {
+            "label": any(picture.label is not None for picture in self.pictures),
+            "split": any(picture.split is not None for picture in self.pictures),
+        }
+        return tuple(dict.fromkeys([*own, *(name for name, there in named.items() if there)]))
+
+    def column(self, name: str) -> NDArray[np.str_]:
+        """(pictures,) text: what each picture has in a column, for groups and slices; "" where it has nothing.
+
+        `label` and `split` count as columns. Raises `UsageError` with the nearest names when there is no such column.
+        """
+        if name not in self.columns:
+            raise unknown("column", name, self.columns, f"These are the columns of {self.source}.")
+        own = {"label": lambda picture: picture.label or "", "split": lambda picture: picture.split or ""}
+        otherwise = own.get(name, lambda picture: "")
+        return np.array([picture.columns.get(name) or otherwise(picture) for picture in self.pictures], np.str_)
+
+    def part(self, split: str) -> Self:
+        """The pictures of one split ("validation" and "valid" mean "val"), or of "all".
+
+        Raises `UsageError` with the nearest names when DATA has no such split.
+        """
+        wanted = split_name(split)
+        if wanted == "all" and "all" not in self.splits:
+            return self
+        if wanted not in self.splits:
+            raise unknown("split", split, [*self.splits, "all"], f"These are the splits of {self.source}.")
+        return self.select(index for index, picture in enumerate(self.pictures) if picture.split == wanted)
+
+    def select(self, indices: Iterable[int]) -> Self:
+        """The pictures at these indices, in this order."""
+        return replace(self, pictures=tuple(self.pictures[index] for index in indices))
+
+    def unsplit(self) -> Self:
+        """This data set without the splits that DATA brought."""
+        return replace(self, pictures=tuple(replace(picture, split=None) for picture in self.pictures))
+
+    def relabelled(self, column: str) -> Self:
+        """This data set with another column as its label; raises `UsageError` when there is no such column."""
+        values = self.column(column)
+        pictures = tuple(
+            replace(picture, label=str(value) or None) for picture, value in zip(self.pictures, values, strict=True)
+        )
+        return replace(self, pictures=pictures, classes=class_order(each.label for each in pictures if each.label))
+
+    def labelled(self) -> Self:
+        """This data set, whose every picture has a label. Raises `DataError` naming the first that has none."""
+        bare = [picture.name for picture in self.pictures if picture.label is None]
+        if bare:
+            raise DataError(
+                f"in {self.source} {several(bare, 'picture')} without a label; every picture needs one here"
+            )
+        return self
+
+    def fitted(self, classes: Sequence[str]) -> Self:
+        """This data set with its labels as indices into a network's classes. Raises `DataError` naming those that fit
+        none; pictures without a label stay without one."""
+        strange = [label for label in self.classes if label not in set(classes)]
+        used = Counter(picture.label for picture in self.pictures)
+        strange = [label for label in strange if used[label]]
+        if strange:
+            raise DataError(
+                f"labels that do not fit the network: in {self.source} {several(strange, 'label')} "
+                f"not among its {len(classes)} classes ({listed(classes)}); give data with those labels, or train "
+                "on these"
+            )
+        return replace(self, classes=tuple(classes))
+
+
+def split_name(text: str) -> str:
+    """The name that a split goes by: "Validation" → "val"; a name of the user's own stays as it is."""
+    return SPLITS.get(text.strip().lower(), text.strip())
+
+
+def class_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Distinct labels in the order of class indices: by number where all are integers, else alphabetical.
+
+    Upper and lower case count as equal there: the official class ids of Oxford-IIIT Pet follow that order.
+    """
+    distinct = set(labels)
+    if all(_integer(label) for label in distinct):
+        return tuple(sorted(distinct, key=lambda label: (int(label), label)))
+    return tuple(sorted(distinct, key=lambda label: (label.casefold(), label)))
+
+
+def _integer(label: str) -> bool:
+    return label.removeprefix("-").isdecimal()
+
+
+def gathered(source: Path, layout: str, pictures: Iterable[Picture], classes: Sequence[str] | None = None) -> Dataset:
+    """A data set of these pictures, its classes in order. Raises `DataError` when there is none, or two of a name."""
+    kept = tuple(pictures)
+    if not kept:
+        raise DataError(f"{source} holds no pictures; {', '.join(sorted(SUFFIXES))} files are read (see docs/data.md)")
+    twice = [name for name, count in Counter(picture.name for picture in kept).items() if count > 1]
+    if twice:
+        raise DataError(f"in {source} {several(twice, 'name')} there more than once; each picture needs its own")
+    labels = (picture.label for picture in kept if picture.label is not None)
+    return Dataset(source, layout, kept, class_order(labels) if classes is None else tuple(classes))
+
+
+def several(names: Sequence[str], one: str, many: str | None = None) -> str:
+    """`1 label ('cat') is`, or `5 labels ('cat', 'dog', 'eel' and 2 more) are`: what a message names."""
+    what, verb = (one, "is") if len(names) == 1 else (many or f"{one}s", "are")
+    return f"{len(names)} {what} ({listed(names)}) {verb}"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, quoted, and how many more there are."""
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def safe_name(text: str) -> str:
+    """A path as the user wrote it → a POSIX path that stays inside of any folder: no drive, no root, no `..`."""
+    parts = text.replace("\\", "/").split("/")
+    return "/".join(part for part in parts if part not in ("", ".", "..") and not part.endswith(":"))

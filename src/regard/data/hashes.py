@@ -1,0 +1,142 @@
+"""The same picture twice: exactly, by the hash of its file, or nearly, by what it looks like when very small."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from regard.data.dataset import Dataset
+from regard.data.opening import Size, open_reduced
+from regard.errors import DataError
+from regard.files import file_hash
+
+SIDE = 16
+BITS = 10
+"""The most of a difference hash's 64 bits that may differ between near duplicates."""
+LEVELS = 5.0
+"""The most, in grey levels of 255, by which their thumbnails may differ on average."""
+ALIKE = 0.993
+"""The least correlation between the brightness of their thumbnails."""
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Two pictures (indices, the smaller first) that are one: `kind` "exact" or "near", `distance` in bits of 64."""
+
+    first: int
+    second: int
+    kind: str
+    distance: int = 0
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """What pictures look like when very small: `bits` (pictures,) uint64, the difference hash of their brightness
+    (neighbour compared with neighbour, 8 × 8), and `thumbnails` (pictures, 16, 16, 3) uint8. `readable` (pictures,)
+    is False for pictures that could not be opened; they are nobody's duplicate here."""
+
+    bits: NDArray[np.uint64]
+    thumbnails: NDArray[np.uint8]
+    readable: NDArray[np.bool_]
+
+
+def file_hashes(paths: Sequence[Path], workers: int = 4) -> dict[Path, str]:
+    """SHA-256 of the bytes of each file, by path. Raises `DataError` naming a file that cannot be read."""
+
+    def one(path: Path) -> str:
+        try:
+            return file_hash(path)
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+    with ThreadPoolExecutor(workers) as pool:
+        return dict(zip(paths, pool.map(one, paths), strict=True))
+
+
+def fingerprints(paths: Sequence[Path], workers: int = 4) -> Fingerprints:
+    """The fingerprint of each upright picture; JPEGs are decoded at an eighth of their size where that is enough."""
+    with ThreadPoolExecutor(workers) as pool:
+        found = list(pool.map(_fingerprint, paths))
+    blank = np.zeros((SIDE, SIDE, 3), np.uint8)
+    return Fingerprints(
+        np.array([0 if each is None else each[0] for each in found], np.uint64),
+        np.stack([blank if each is None else each[1] for each in found]) if found else blank[None][:0],
+        np.array([each is not None for each in found], np.bool_),
+    )
+
+
+def _fingerprint(path: Path) -> tuple[int, NDArray[np.uint8]] | None:
+    try:
+        image, _, _ = open_reduced(path, _enough)
+    except DataError:
+        return None
+    return difference_hash(image), np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0))
+
+
+def _enough(size: Size) -> Size:
+    """Both sides at 64 pixels at least: far above what the fingerprint keeps, far below a photograph."""
+    return min(size[0], 64), min(size[1], 64)
+
+
+def difference_hash(image: Image.Image) -> int:
+    """64 bits of a picture's brightness at 8 × 9 pixels: is each pixel brighter than its neighbour to the left?"""
+    small = image.convert("L").resize((9, 8), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    grey = np.asarray(small).astype(np.int16)
+    return int.from_bytes(np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes(), "big")
+
+
+def duplicates(dataset: Dataset, hashes: dict[Path, str], looks: Fingerprints | None = None) -> list[Duplicate]:
+    """All pairs of pictures that are one, in order of indices; near ones only when fingerprints are given.
+
+    Of many equal files each is paired with the first alone. Near duplicates survive re-encoding and resizing, not
+    cropping, mirroring or turning.
+    """
+    first: dict[str, int] = {}
+    exact = []
+    for at, path in enumerate(dataset.paths):
+        if (before := first.setdefault(hashes[path], at)) != at:
+            exact.append(Duplicate(before, at, "exact"))
+    if looks is None:
+        return exact
+    copies = {pair.second for pair in exact}
+    near = [pair for pair in _near(looks) if not copies & {pair.first, pair.second}]
+    return sorted([*exact, *near], key=lambda pair: (pair.first, pair.second))
+
+
+def across_splits(dataset: Dataset, pairs: Sequence[Duplicate]) -> list[Duplicate]:
+    """Those pairs whose pictures are in different splits: what makes a score look better than it is."""
+    splits = [picture.split for picture in dataset.pictures]
+    return [pair for pair in pairs if splits[pair.first] != splits[pair.second]]
+
+
+def with_two_labels(dataset: Dataset, pairs: Sequence[Duplicate]) -> list[Duplicate]:
+    """Those pairs whose labels differ: one of the two is wrong."""
+    labels = [picture.label for picture in dataset.pictures]
+    return [pair for pair in pairs if labels[pair.first] != labels[pair.second]]
+
+
+def _near(looks: Fingerprints, block: int = 1024) -> Iterator[Duplicate]:
+    """Pairs within `BITS` whose thumbnails agree as well; the hashes alone take plain pictures for each other."""
+    for start in range(0, len(looks.bits), block):
+        rows = looks.bits[start : start + block]
+        distance = np.bitwise_count(rows[:, None] ^ looks.bits[None, start:])  # (block, pictures from start on)
+        for row, column in np.argwhere(distance <= BITS):
+            one, two = start + int(row), start + int(column)
+            if one < two and looks.readable[one] and looks.readable[two] and _agree(looks.thumbnails[[one, two]]):
+                yield Duplicate(one, two, "near", int(distance[row, column]))
+
+
+def _agree(pair: NDArray[np.uint8]) -> bool:
+    """Whether two thumbnails (2, 16, 16, 3) show the same: close in colour, and alike in where it is bright."""
+    one, two = pair.astype(np.float32)
+    if np.abs(one - two).mean() > LEVELS:
+        return False
+    bright = np.stack([one.mean(-1).ravel(), two.mean(-1).ravel()])
+    spread = bright.std(axis=1)
+    if spread.min() < 1:  # plain pictures correlate with nothing; their colour has been compared
+        return bool(spread.max() < 2)
+    return bool(np.corrcoef(bright)[0, 1] >= ALIKE)

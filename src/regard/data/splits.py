@@ -1,0 +1,268 @@
+"""Which pictures are trained on, chosen with and scored on; kept in `split.csv`, with hashes, so that a run knows."""
+
+import csv
+import hashlib
+import io
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.data.dataset import Dataset, class_order, listed, several
+from regard.errors import DataError, UsageError
+
+HEADER = ("filename", "label", "split", "sha256", "group")
+SHARE = 0.2
+"""The part of each class that is set aside for validation where DATA brings no split."""
+
+
+@dataclass(frozen=True)
+class SplitRow:
+    """A line of `split.csv`: a picture, its label, which side it was on, the hash of its file, and its group or ""."""
+
+    filename: str
+    label: str
+    split: str
+    sha256: str
+    group: str = ""
+
+
+def training_parts(
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    share: float = SHARE,
+    group: str | None = None,
+    twins: Iterable[tuple[int, int]] = (),
+) -> tuple[Dataset, Dataset]:
+    """(train, val) of a data set whose pictures all have labels, of two classes at least.
+
+    The user's own `train` and `val` where there are both; where there is no `val`, a `share` of `train` (or of
+    everything, when there are no splits) is set aside as `assign` does it. `test` is never touched. Raises
+    `DataError` for too few classes or pictures, for a class that only `val` has, and for a group on both sides.
+    """
+    if dataset.splits and "train" not in dataset.splits:
+        raise DataError(f"{dataset.source} has no train split, only {listed(dataset.splits)}; mark what to train on")
+    if "val" in dataset.splits:
+        both = [at for at, picture in enumerate(dataset.pictures) if picture.split in ("train", "val")]
+    else:
+        both = [at for at, picture in enumerate(dataset.pictures) if picture.split in ("train", None)]
+        place = {at: new for new, at in enumerate(both)}
+        twins = [(place[one], place[two]) for one, two in twins if one in place and two in place]
+    chosen = _classed(dataset.select(both))
+    if "val" not in dataset.splits:
+        chosen = assign(chosen, seed=seed, share=share, group=group, twins=twins)
+    train, val = chosen.part("train"), chosen.part("val")
+    _check_sides(dataset, train, val, group)
+    return train, val
+
+
+def scoring_part(dataset: Dataset, split: str | None = None) -> Dataset:
+    """What is scored or explained: the split that was asked for, by default `val`, else `test`, else everything."""
+    if split is not None:
+        return dataset.part(split)
+    return next((dataset.part(name) for name in ("val", "test") if name in dataset.splits), dataset)
+
+
+def assign(
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    share: float = SHARE,
+    group: str | None = None,
+    twins: Iterable[tuple[int, int]] = (),
+) -> Dataset:
+    """The data set with every picture in `train` or `val`: stratified, drawn from the seed and the pictures' names.
+
+    About `share` of each class is in `val`, and at least one picture of it on each side. Pictures with the same value
+    in the column `group` stay together (an empty value is no group), and so do `twins`, pairs of indices such as
+    duplicates. Raises `DataError` when a class has one picture, or lies wholly in one group.
+    """
+    if not 0 < share < 1:
+        raise UsageError(f"a validation share of {share} is out of range; it must lie between 0 and 1 (0.2 is usual)")
+    counts = Counter(picture.label for picture in dataset.labelled().pictures)
+    alone = [str(label) for label, count in counts.items() if count == 1]
+    if alone:
+        raise DataError(
+            f"{several(alone, 'class', 'classes')} of one picture only, too few for both sides of a split; add "
+            "pictures, take it out, or give a split of your own"
+        )
+    units = _units(dataset, group, twins)
+    _check_units(dataset, units, group)
+    held = _held_out(dataset, _shuffled(dataset, units, seed), share)
+    pictures = tuple(
+        replace(picture, split="val" if at in held else "train") for at, picture in enumerate(dataset.pictures)
+    )
+    return replace(dataset, pictures=pictures)
+
+
+def _units(dataset: Dataset, group: str | None, twins: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """The pictures as lists of those that stay together: same group, or twins, or twins of twins."""
+    parent = list(range(len(dataset)))
+
+    def root(at: int) -> int:
+        while parent[at] != at:
+            parent[at] = parent[parent[at]]
+            at = parent[at]
+        return at
+
+    pairs = list(twins)
+    if group is not None:
+        first: dict[str, int] = {}
+        pairs += [(first.setdefault(str(value), at), at) for at, value in enumerate(dataset.column(group)) if value]
+    for one, two in pairs:
+        parent[root(two)] = root(one)
+    units: dict[int, list[int]] = defaultdict(list)
+    for at in range(len(dataset)):
+        units[root(at)].append(at)
+    return list(units.values())
+
+
+def _check_units(dataset: Dataset, units: Sequence[Sequence[int]], group: str | None) -> None:
+    """Every class must have two units, to be on both sides."""
+    together = Counter(label for unit in units for label in {dataset.pictures[at].label for at in unit})
+    alone = [str(label) for label, count in together.items() if count == 1]
+    if alone:
+        what = f"all of one group (column {group!r}) or duplicates" if group else "all duplicates of one another"
+        raise DataError(
+            f"the pictures of {several(alone, 'class', 'classes')} {what}, so none can be on both sides of a split; "
+            "add pictures, take the class out, or give a split of your own"
+        )
+
+
+def _shuffled(dataset: Dataset, units: list[list[int]], seed: int) -> list[list[int]]:
+    """The units in an order that depends on the seed and their names alone, not on what else there is."""
+
+    def key(unit: Sequence[int]) -> bytes:
+        name = min(dataset.pictures[at].name for at in unit)
+        return hashlib.sha256(f"{seed}/{name}".encode()).digest()
+
+    return sorted(units, key=key)
+
+
+def _held_out(dataset: Dataset, units: Sequence[Sequence[int]], share: float) -> set[int]:
+    """The pictures of `val`: units are taken in order while they bring the classes nearer to their shares.
+
+    Then each class that got none gives its smallest unit. No unit is taken that would leave `train` without a class.
+    """
+    labels, classes = dataset.labels, len(dataset.classes)
+    counts = np.bincount(labels, minlength=classes)
+    wanted = np.where(counts > 0, np.maximum(1, np.rint(share * counts)), 0)
+    held, got = set[int](), np.zeros(classes, np.int64)
+    tally = [np.bincount(labels[list(unit)], minlength=classes) for unit in units]
+
+    def take(at: int) -> None:
+        held.update(units[at])
+        got[:] += tally[at]
+
+    def spared(at: int) -> bool:
+        return not ((tally[at] > 0) & (counts - got - tally[at] < 1)).any()
+
+    for at, own in enumerate(tally):
+        if _distance(got + own, wanted) < _distance(got, wanted) and spared(at):
+            take(at)
+    for label in np.flatnonzero((got == 0) & (counts > 0)):
+        able = [at for at, own in enumerate(tally) if own[label] and spared(at)]
+        if got[label] == 0 and able:
+            take(min(able, key=lambda at: len(units[at])))
+    return held
+
+
+def _distance(got: NDArray[np.int64], wanted: NDArray[np.float64]) -> float:
+    return float(((got - wanted) ** 2).sum())
+
+
+def _classed(dataset: Dataset) -> Dataset:
+    """The data set with the classes it has pictures of, which must be two at least."""
+    classes = class_order(str(picture.label) for picture in dataset.labelled().pictures)
+    if len(classes) < 2:
+        raise DataError(
+            f"{dataset.source} has one class only ({classes[0]!r}); a classifier needs two or more; is it the folder "
+            "above or below that has a folder for each class?"
+        )
+    return replace(dataset, classes=classes)
+
+
+def _check_sides(dataset: Dataset, train: Dataset, val: Dataset, group: str | None) -> None:
+    """Every class must be trained on, and no group may be on both sides."""
+    unseen = sorted(
+        {str(picture.label) for picture in val.pictures} - {str(picture.label) for picture in train.pictures}
+    )
+    if unseen:
+        raise DataError(
+            f"in {dataset.source} {several(unseen, 'class', 'classes')} in val but not in train; add some there"
+        )
+    if group is None:
+        return
+    both = sorted((set(train.column(group)) & set(val.column(group))) - {""})
+    if both:
+        raise DataError(
+            f"by column {group!r} {several([str(value) for value in both], 'group')} on both sides of the split of "
+            f"{dataset.source}; keep each on one side, or leave the split to regard"
+        )
+
+
+def split_rows(parts: Iterable[Dataset], hashes: Mapping[Path, str], group: str | None = None) -> list[SplitRow]:
+    """The lines of `split.csv` for the parts of a run; `hashes` are SHA-256 by path."""
+    rows = []
+    for part in parts:
+        groups = part.column(group) if group is not None else np.full(len(part), "")
+        rows += [
+            SplitRow(picture.name, picture.label or "", picture.split or "", hashes[picture.path], str(value))
+            for picture, value in zip(part.pictures, groups, strict=True)
+        ]
+    return rows
+
+
+def split_text(rows: Iterable[SplitRow]) -> str:
+    """The content of `split.csv`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    writer.writerows((row.filename, row.label, row.split, row.sha256, row.group) for row in rows)
+    return text.getvalue()
+
+
+def read_split(file: Path | str) -> list[SplitRow]:
+    """The lines of a `split.csv`. Raises `DataError` when it is none."""
+    file = Path(file)
+    if not file.is_file():
+        raise DataError(f"there is no {file}; a run has one beside its model.json")
+    with file.open(encoding="utf-8", newline="") as text:
+        reader = csv.reader(text)
+        if tuple(next(reader, [])) != HEADER:
+            raise DataError(f"{file} is not a run's split: its first line must be {','.join(HEADER)}")
+        lines = list(reader)
+    if any(len(line) != len(HEADER) for line in lines):
+        raise DataError(f"{file} is not whole: each line needs the {len(HEADER)} fields {','.join(HEADER)}")
+    return [SplitRow(*line) for line in lines]
+
+
+def apply_split(dataset: Dataset, rows: Sequence[SplitRow]) -> Dataset:
+    """The data set split as a run split it, by file name; pictures which that run did not have are left out.
+
+    Raises `DataError` when pictures of the run are missing here.
+    """
+    side = {row.filename: row.split for row in rows}
+    missing = sorted(set(side) - set(dataset.names))
+    if missing:
+        raise DataError(
+            f"of the stored split {several(missing, 'picture')} not in {dataset.source}; is it the same data?"
+        )
+    kept = [replace(picture, split=side[picture.name]) for picture in dataset.pictures if picture.name in side]
+    return replace(dataset, pictures=tuple(kept))
+
+
+def seen_as(hashes: Iterable[str], rows: Iterable[SplitRow]) -> NDArray[np.str_]:
+    """(pictures,) text: the split in which a run had the picture with each hash, "" for pictures it never saw.
+
+    "train" is for pictures it learnt from, "val" for those it was selected with; of both, "train" counts.
+    """
+    known: dict[str, str] = {}
+    for row in rows:
+        if known.get(row.sha256) != "train":
+            known[row.sha256] = row.split
+    return np.array([known.get(each, "") for each in hashes], np.str_)

@@ -1,0 +1,174 @@
+"""DATA as a table: a `.csv` with `filename` (or `name`) and `label`, and whatever other columns there are."""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from regard.data.dataset import SUFFIXES, Picture, listed, safe_name, several, split_name
+from regard.errors import DataError
+
+_OWN = ("filename", "name", "label", "split")
+_SIGNS = ("|", ";", ",")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A line of the table: the file as the user wrote it and where that is (None when it is nowhere)."""
+
+    line: int
+    written: str
+    path: Path | None
+    fields: Mapping[str, str]
+
+
+def read_table(file: Path, labels: bool = True) -> list[Picture]:
+    """The pictures of a `.csv`, in its order, their files relative to it or to `images/` beside it.
+
+    `filename` is a path; `name` may lack the ending. `label` is needed unless `labels` is False; `split` is optional,
+    but then every row has one; all other columns are kept as text. The separator is the comma, semicolon or tab of
+    the first line. Raises `DataError` naming file, line and what is wrong there.
+    """
+    header, lines = _lines(file)
+    key = _key_column(file, header, labels)
+    find = _Finder(file.parent)
+    rows = [_Row(line, fields[key], find(fields[key]), fields) for line, fields in lines]
+    if not rows:
+        raise DataError(f"{file} has a header but no rows; each picture needs one")
+    _check_files(file, rows)
+    if labels:
+        _check_single_labels(file, rows)
+    _check_twice(file, rows)
+    _check_splits(file, rows)
+    return [_picture(file.parent, row) for row in rows]
+
+
+def _picture(folder: Path, row: _Row) -> Picture:
+    path = row.path or folder  # never None once the files are checked
+    name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else row.written
+    columns = {name: value for name, value in row.fields.items() if name not in _OWN}
+    split = split_name(row.fields.get("split", "")) or None
+    return Picture(path, safe_name(name), row.fields.get("label") or None, split, columns)
+
+
+def _lines(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The column names, and for each row its line number and fields by name; blank lines are left out."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            first = text.readline()
+            text.seek(0)
+            reader = csv.reader(text, delimiter=max(",;\t", key=first.count), strict=True)
+            header = [_known(name) for name in next(reader, [])]
+            rows = [(reader.line_num, row) for row in reader if any(field.strip() for field in row)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{file} is not a table that can be read ({error}); it must be CSV in UTF-8") from error
+    return header, [(line, _fields(file, header, line, row)) for line, row in rows]
+
+
+def _known(name: str) -> str:
+    """A column's name as it is written, but those with a meaning in lower case."""
+    name = name.strip()
+    return name.lower() if name.lower() in _OWN else name
+
+
+def _fields(file: Path, header: Sequence[str], line: int, row: Sequence[str]) -> dict[str, str]:
+    if len(row) != len(header):
+        raise DataError(
+            f"{file}, line {line}: {len(row)} fields, but the header has {len(header)}; put quotes around a field with "
+            "the separator in it"
+        )
+    return {name: field.strip() for name, field in zip(header, row, strict=True)}
+
+
+def _key_column(file: Path, header: Sequence[str], labels: bool) -> str:
+    """`filename` or `name`, once it is sure that the columns are usable."""
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise DataError(f"{file}: {several(twice, 'column')} there twice; give each column its own name")
+    key = next((name for name in ("filename", "name") if name in header), None)
+    missing = ([] if key else ["filename"]) + ([] if "label" in header or not labels else ["label"])
+    if key is None or missing:
+        raise DataError(
+            f"{file} has no column {' and no column '.join(repr(name) for name in missing)}; its columns are "
+            f"{', '.join(header) or 'none'}; the first line must name filename,label (and may name split and others)"
+        )
+    return key
+
+
+class _Finder:
+    """Finds files by a path, or by a name without its ending, in a folder or in `images/` below it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.places = [folder, folder / "images"]
+        self.stems: dict[Path, dict[str, Path]] = {}
+
+    def __call__(self, written: str) -> Path | None:
+        if not written:
+            return None
+        relative = written.replace("\\", "/")
+        for place in self.places:
+            if (place / relative).is_file():
+                return place / relative
+        return next(filter(None, (self._without_ending(place / relative) for place in self.places)), None)
+
+    def _without_ending(self, path: Path) -> Path | None:
+        """The first picture by name whose name without its ending is this; a folder is listed once only."""
+        if path.parent not in self.stems:
+            there = sorted(path.parent.iterdir(), reverse=True) if path.parent.is_dir() else []
+            self.stems[path.parent] = {file.stem: file for file in there if file.suffix.lower() in SUFFIXES}
+        return self.stems[path.parent].get(path.name)
+
+
+def _check_files(file: Path, rows: Sequence[_Row]) -> None:
+    """Every row's picture must be there."""
+    missing = [row for row in rows if row.path is None]
+    if missing:
+        more = f" (and {len(missing) - 1} more of {len(rows)} are missing)" if len(missing) > 1 else ""
+        raise DataError(
+            f"{file}, line {missing[0].line}: there is no picture {missing[0].written!r}{more}; paths are relative to "
+            f"{file.parent} or its images/"
+        )
+
+
+def _check_twice(file: Path, rows: Sequence[_Row]) -> None:
+    """No picture may stand in two rows; with two labels it would be one of several labels."""
+    first: dict[Path, _Row] = {}
+    for row in rows:
+        before = first.setdefault(row.path or file, row)
+        if before is row:
+            continue
+        one, two = before.fields.get("label", ""), row.fields.get("label", "")
+        if one != two:
+            raise DataError(
+                f"{file}, line {row.line}: {row.written!r} has the label {two!r}, and {one!r} in line {before.line}; "
+                "several labels per picture are not supported; keep one row for each picture"
+            )
+        raise DataError(f"{file}, line {row.line}: {row.written!r} stands in line {before.line} already; remove one")
+
+
+def _check_single_labels(file: Path, rows: Sequence[_Row]) -> None:
+    """A label that lists labels of other pictures (`cat|dog`) is several."""
+    known = {row.fields["label"] for row in rows}
+    for row in rows:
+        label = row.fields["label"]
+        for sign in _SIGNS:
+            parts = {part.strip() for part in label.split(sign)}
+            if len(parts) > 1 and parts <= known:
+                raise DataError(
+                    f"{file}, line {row.line}: {row.written!r} has the labels {label!r}; several labels per picture "
+                    "are not supported; give each picture one"
+                )
+
+
+def _check_splits(file: Path, rows: Sequence[_Row]) -> None:
+    """A column of splits is filled for all rows or for none."""
+    without = [row for row in rows if not row.fields.get("split")]
+    if 0 < len(without) < len(rows):
+        raise DataError(
+            f"{file}, line {without[0].line}: no split, as in {len(without)} of {len(rows)} rows, while others have "
+            f"{listed(sorted(set(_splits(rows))))}; fill in all or none"
+        )
+
+
+def _splits(rows: Sequence[_Row]) -> Iterator[str]:
+    return (row.fields["split"] for row in rows if row.fields.get("split"))

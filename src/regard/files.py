@@ -43,7 +43,12 @@ def writing(path: Path | str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _REASONS:
             raise
-        raise OutputError(f"cannot write {path}: {_REASONS[error.errno]}") from error
+        raise _refused(path, error) from error
+
+
+def _refused(path: Path | str, error: OSError) -> OutputError:
+    reason = _REASONS.get(error.errno or 0, f"{error.strerror}; choose another place")
+    return OutputError(f"cannot write {path}: {reason}")
 
 
 def write_file(path: Path | str, content: str | bytes) -> Path:
@@ -80,9 +85,8 @@ def new_folder(folder: Path | str, overwrite: bool = False) -> Iterator[Path]:
     """
     folder = Path(folder)
     check_free(folder, overwrite)
+    aside = _folder_beside(folder)
     with writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             aside.chmod(0o777 & ~_umask())
             yield aside
@@ -90,6 +94,15 @@ def new_folder(folder: Path | str, overwrite: bool = False) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
+
+
+def _folder_beside(folder: Path) -> Path:
+    """An empty hidden folder in the same place, from where a rename is one step."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:  # whatever it is, it is about writing
+        raise _refused(folder, error) from error
 
 
 def check_free(path: Path | str, overwrite: bool = False) -> None:

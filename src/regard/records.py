@@ -320,6 +320,42 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class ComparedRun:
+    """One row of a comparison: a run's name and its scores by name (`top1`, `balanced_accuracy`, `ece`)."""
+
+    name: str
+    scores: Mapping[str, Score]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A run against `first`, the run that all are compared with: `top1` is its accuracy minus the other's, in [-1, 1].
+
+    `only_this` and `only_first` count the pictures that one of the two alone gets right; `p` is the exact McNemar
+    test's, two-sided, over pictures or, `by_group`, over groups. `remark` says why a `p` cannot be small.
+    """
+
+    name: str
+    first: str
+    top1: Score
+    only_this: int
+    only_first: int
+    p: float
+    by_group: bool = False
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs on the very same `n` pictures; `notes` by run say what a number is marked with ("seen in training")."""
+
+    runs: tuple[ComparedRun, ...]
+    differences: tuple[Difference, ...]
+    n: int
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Positions:
     """How alike a network's positional embeddings are.
 

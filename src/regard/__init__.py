@@ -1,0 +1,60 @@
+"""regard: fine-tune a vision transformer on your pictures, and see, and measure, what it looks at.
+
+The tree is the pipeline, and imports go one way:
+
+    data → networks → measurement → training | explanation → app
+    pictures,  a name,      how good,      a better head,  what it    the commands,
+    labels,    a run or     with an        exact resume    looks at   each also a
+    scenes     a file       interval                                  function here
+
+    rendering draws the frozen records that all of them hand on, and needs no torch.
+
+Every command is a function of the same name and arguments, loaded when it is first used:
+
+    import regard
+    run = regard.train("pictures/", out="runs/first", model="vit_tiny_patch16_224", weights="vit_tiny.safetensors")
+    regard.explain("pictures/val", out="maps", model="runs/first")
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_COMMANDS = ("train", "evaluate", "predict", "compare", "explain", "positions", "scenes", "demo")
+_PLACES = {
+    **{name: f"regard.app.{name}" for name in _COMMANDS},
+    "load": "regard.networks.load",
+    "METHODS": "regard.explanation",
+    "register_method": "regard.explanation",
+    "METRICS": "regard.measurement",
+    "register_metric": "regard.measurement",
+    "RegardError": "regard.errors",
+}
+__all__ = [
+    "METHODS",
+    "METRICS",
+    "RegardError",
+    "__version__",
+    "compare",
+    "demo",
+    "evaluate",
+    "explain",
+    "load",
+    "positions",
+    "predict",
+    "register_method",
+    "register_metric",
+    "scenes",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'regard' has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,359 @@
+"""The command line: thin words around the functions of the same names and arguments.
+
+Results go to stdout (`--json`: one JSON object), messages and progress to stderr. Exit codes: 0 done, 1 the work
+failed, 2 the command was wrong, 130 interrupted. Heavy modules are imported only when a command runs, so that
+`--help` answers at once.
+"""
+
+import json as json_module
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from regard.app.console import speak, stderr
+from regard.errors import RegardError
+from regard.explanation import METHODS
+
+app = typer.Typer(
+    name="regard",
+    help="Fine-tune a vision transformer on your pictures, and see, and measure, what it looks at.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    epilog="Add --debug to any command for the traceback of an error.",
+)
+
+NETWORK, WORK, OUTPUT = "The network", "How it works", "What comes out"
+
+Data = Annotated[Path, typer.Argument(help="Folder, .csv or .json of pictures with labels (see docs/data.md).")]
+Pictures = Annotated[list[Path], typer.Argument(help="Pictures, folders of them, or a .csv that lists them.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", help="A run's folder, a checkpoint file, or a network's name.", rich_help_panel=NETWORK
+    ),
+]
+Weights = Annotated[
+    Path | None, typer.Option(help="A checkpoint to load into the named network.", rich_help_panel=NETWORK)
+]
+Size = Annotated[
+    int | None,
+    typer.Option(help="Side of the input in pixels; positions are interpolated.", rich_help_panel=NETWORK),
+]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the best there is.", rich_help_panel=NETWORK)
+]
+Precision = Annotated[str, typer.Option(help="float32 or bfloat16.", rich_help_panel=NETWORK)]
+BatchSize = Annotated[int, typer.Option(min=1, help="Pictures at a time.", rich_help_panel=WORK)]
+Workers = Annotated[int, typer.Option(min=0, help="Threads that read pictures.", rich_help_panel=WORK)]
+Seed = Annotated[int, typer.Option(help="Decides splits and everything random.", rich_help_panel=WORK)]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Name unreadable pictures and go on without them.", rich_help_panel=WORK)
+]
+Label = Annotated[str, typer.Option(help="Column of the CSV that holds the label.", rich_help_panel="The data")]
+Split = Annotated[
+    str | None, typer.Option(help="train, val, test, a split of your own, or all.", rich_help_panel="The data")
+]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        help="Column whose equal values (a patient, an animal, a site) stay on one side of every split.",
+        rich_help_panel="The data",
+    ),
+]
+Slices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slice", help="Column whose values are scored one by one; may be repeated.", rich_help_panel="The data"
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where the result goes.", rich_help_panel=OUTPUT)]
+MaybeOut = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Where the result goes; without it, the screen.", rich_help_panel=OUTPUT),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a result of regard that is there.", rich_help_panel=OUTPUT)
+]
+NoPictures = Annotated[
+    bool, typer.Option("--no-pictures", help="Leave every picture out of the page.", rich_help_panel=OUTPUT)
+]
+Anonymise = Annotated[
+    bool, typer.Option("--anonymise", help="Replace the pictures' names in the page.", rich_help_panel=OUTPUT)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.", rich_help_panel=OUTPUT)]
+Colours = Annotated[str, typer.Option(help="Colour map: jet, viridis, inferno, cividis ...", rich_help_panel=OUTPUT)]
+
+DEFAULT_MODEL = "vit_tiny_patch16_224"
+
+
+def _method(value: str) -> str:
+    """Check a method's name at the door, before anything heavy is imported."""
+    return METHODS[value].name
+
+
+@app.command(rich_help_panel="Train and score")
+def train(
+    data: Data,
+    out: Out,
+    recipe: Annotated[str, typer.Option(help="probe, or a run's recipe.json to do that run again.")] = "probe",
+    model: Model = DEFAULT_MODEL,
+    weights: Weights = None,
+    label: Label = "label",
+    split: Split = None,
+    group: Group = None,
+    slices: Slices = None,
+    size: Size = None,
+    device: Device = None,
+    precision: Precision = "float32",
+    batch_size: BatchSize = 32,
+    workers: Workers = 2,
+    seed: Seed = 0,
+    skip_bad: SkipBad = False,
+    no_pictures: NoPictures = False,
+    anonymise: Anonymise = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Train a classifier on a folder of pictures; leaves a run folder with its report."""
+    _do("train", locals())
+
+
+@app.command(rich_help_panel="Train and score")
+def evaluate(
+    data: Data,
+    model: Model = DEFAULT_MODEL,
+    weights: Weights = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Score this CSV (filename,label) instead of a network.", rich_help_panel=NETWORK)
+    ] = None,
+    label: Label = "label",
+    split: Split = None,
+    group: Group = None,
+    slices: Slices = None,
+    keep_seen: Annotated[
+        bool,
+        typer.Option(
+            "--keep-seen", help="Score pictures of the training too, and mark the number.", rich_help_panel="The data"
+        ),
+    ] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Probability from which a class counts as found.", rich_help_panel=WORK),
+    ] = None,
+    size: Size = None,
+    device: Device = None,
+    precision: Precision = "float32",
+    batch_size: BatchSize = 32,
+    workers: Workers = 2,
+    seed: Seed = 0,
+    skip_bad: SkipBad = False,
+    out: MaybeOut = None,
+    no_pictures: NoPictures = False,
+    anonymise: Anonymise = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Score a classifier honestly: intervals, classes, slices, calibration, the worst mistakes."""
+    _do("evaluate", locals())
+
+
+@app.command(rich_help_panel="Train and score")
+def predict(
+    pictures: Pictures,
+    out: Out,
+    model: Model = DEFAULT_MODEL,
+    weights: Weights = None,
+    probs: Annotated[
+        bool, typer.Option("--probs", help="Add every class's probability.", rich_help_panel=OUTPUT)
+    ] = False,
+    size: Size = None,
+    device: Device = None,
+    precision: Precision = "float32",
+    batch_size: BatchSize = 32,
+    workers: Workers = 2,
+    seed: Seed = 0,
+    skip_bad: SkipBad = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Write filename,label for every picture, in order; the same command goes on after an interruption."""
+    _do("predict", locals())
+
+
+@app.command(rich_help_panel="Train and score")
+def compare(
+    runs: Annotated[
+        list[str], typer.Argument(help="Two runs or more; the first is what the others are compared with.")
+    ],
+    data: Annotated[
+        Path | None, typer.Option(help="Score all on these pictures, instead of what they scored when trained.")
+    ] = None,
+    label: Label = "label",
+    split: Split = None,
+    group: Group = None,
+    keep_seen: Annotated[
+        bool, typer.Option("--keep-seen", help="Score pictures of the trainings too.", rich_help_panel="The data")
+    ] = False,
+    device: Device = None,
+    precision: Precision = "float32",
+    batch_size: BatchSize = 32,
+    workers: Workers = 2,
+    seed: Seed = 0,
+    out: MaybeOut = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Compare runs on the very same pictures: one table with paired differences."""
+    _do("compare", locals())
+
+
+@app.command(rich_help_panel="Look")
+def explain(
+    pictures: Pictures,
+    out: Out,
+    method: Annotated[
+        str, typer.Option(help=f"One of: {', '.join(METHODS.names)} (see `regard methods`).", callback=_method)
+    ] = "attention",
+    layer: Annotated[int | None, typer.Option(help="Block, counted from 0; by default the last.")] = None,
+    head: Annotated[int | None, typer.Option(help="Head, counted from 0; by default the mean over heads.")] = None,
+    query: Annotated[str, typer.Option(help="The token that looks: CLS, or a patch as ROW,COLUMN.")] = "CLS",
+    model: Model = DEFAULT_MODEL,
+    weights: Weights = None,
+    colours: Colours = "jet",
+    size: Size = None,
+    device: Device = None,
+    precision: Precision = "float32",
+    batch_size: BatchSize = 8,
+    workers: Workers = 2,
+    seed: Seed = 0,
+    skip_bad: SkipBad = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Show what a network looks at: a panel for each picture, a contact sheet, and the maps as an array."""
+    _do("explain", locals())
+
+
+@app.command(rich_help_panel="Look")
+def positions(
+    out: Out,
+    model: Model = DEFAULT_MODEL,
+    weights: Weights = None,
+    scale: Annotated[
+        str, typer.Option(help="Colour scale of the tiles: shared, or each its own.", rich_help_panel=OUTPUT)
+    ] = "shared",
+    colours: Colours = "viridis",
+    size: Size = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Show how alike the positional embeddings are: the grid of grids, the array and its numbers."""
+    _do("positions", locals())
+
+
+@app.command(rich_help_panel="Start here")
+def demo(
+    out: Out = Path("demo"),
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """The whole job on what is shipped, offline, in about two minutes: draws, trains, scores, explains, reports."""
+    _do("demo", locals())
+
+
+@app.command(rich_help_panel="Start here")
+def scenes(
+    n: Annotated[int, typer.Argument(metavar="N", help="How many pictures.")],
+    out: Out,
+    size: Annotated[int, typer.Option(help="Side in pixels.", rich_help_panel=OUTPUT)] = 224,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Draw labelled pictures with exact masks of every object and part: truth without a download."""
+    _do("scenes", locals())
+
+
+@app.command(rich_help_panel="What there is")
+def models(
+    pattern: Annotated[str, typer.Argument(help="Show only names with this in them (* stands for anything).")] = "",
+    json: Json = False,
+) -> None:
+    """List the networks that `--model` takes by name."""
+    _do("models", locals())
+
+
+@app.command(rich_help_panel="What there is")
+def methods(json: Json = False) -> None:
+    """List the methods that `explain` knows."""
+    _do("methods", locals())
+
+
+@app.command(rich_help_panel="What there is")
+def metrics(json: Json = False) -> None:
+    """List the measures that `evaluate` takes."""
+    _do("metrics", locals())
+
+
+def _do(command: str, arguments: Mapping[str, Any]) -> None:
+    """Call the function of the command's name and print what it gives, as text or as one JSON object."""
+    module = import_module(f"regard.app.{command}" if command not in LISTS else "regard.app.lists")
+    given = {name: value for name, value in arguments.items() if name != "json"}
+    result = getattr(module, command)(**given)
+    if arguments["json"]:
+        typer.echo(json_module.dumps(module.as_json(result), ensure_ascii=False, allow_nan=False))
+    else:
+        typer.echo(module.as_text(result))
+
+
+LISTS = ("models", "methods", "metrics")
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    if version:
+        from regard import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line and return its exit code; errors become one line on stderr."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words  # wherever it stands
+    words = [word for word in words if word != "--debug"]
+    speak()
+    try:
+        return int(app(words, standalone_mode=False, prog_name="regard") or 0)
+    except RegardError as error:
+        if debug:
+            raise
+        return _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted; nothing that was there has been changed", 130)
+    except Exception as error:
+        wrong_use = hasattr(error, "format_message")  # the parser's own: an unknown option, a value that does not fit
+        if debug or not wrong_use:
+            raise
+        return _fail(error.format_message(), 2)  # type: ignore[attr-defined]
+
+
+def _fail(message: str, code: int) -> int:
+    stderr().print(f"regard: {' '.join(message.split())}", markup=False, style="red")
+    return code
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""What several commands do alike: open a network, name bad pictures, say where a result came from."""
+
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import PIL
+import timm
+import torch
+from PIL import Image
+
+import regard
+from regard.app.console import log
+from regard.data.dataset import Dataset
+from regard.data.folder import read
+from regard.data.opening import open_picture
+from regard.errors import DataError, NetworkError
+from regard.explanation.explain import heatmaps
+from regard.networks.load import load
+from regard.networks.network import Network
+from regard.records import Heatmap
+
+THUMBNAIL = 320  # longest side in the report, in pixels
+
+
+def open_network(
+    model: str | Path | torch.nn.Module,
+    weights: str | Path | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    size: int | None = None,
+    device: str | None = None,
+    precision: str = "float32",
+    seed: int = 0,
+) -> Network:
+    """`load`, with what it had to say told to the user."""
+    network = load(model, weights=weights, classes=classes, size=size, device=device, precision=precision, seed=seed)
+    for message in network.messages:
+        log.info(message)
+    return network
+
+
+def read_labelled(data: str | Path, label: str = "label") -> Dataset:
+    """DATA with a label for every picture: its own, or another column's."""
+    dataset = read(data) if label == "label" else read(data, labels=False).relabelled(label)
+    return dataset.labelled()
+
+
+def skipper(skip_bad: bool) -> Callable[[Path, DataError], None] | None:
+    """What is done with a picture that cannot be read: named and skipped on request, else raised."""
+
+    def name(path: Path, error: DataError) -> None:
+        log.warning(f"skipped: {error}")
+
+    return name if skip_bad else None
+
+
+def provenance(network: Network | None = None, **more: Any) -> dict[str, Any]:
+    """Where a result came from: network, weights, versions. No paths, no time, no names of machines."""
+    known: dict[str, Any] = {}
+    if network is not None:
+        known = {
+            "network": network.name,
+            "architecture": network.architecture["name"],
+            "weights_sha256": network.weights_hash(),
+            "preparation": network.preparation.as_json(),
+            "precision": network.precision,
+        }
+    versions = {"torch": torch.__version__, "timm": timm.__version__, "pillow": PIL.__version__}
+    return {**known, **more, "regard": regard.__version__, "python": platform.python_version(), **versions}
+
+
+def thumbnails(pictures: Dataset, names: Iterable[str], longest: int = THUMBNAIL) -> dict[str, Image.Image]:
+    """Small upright copies of the named pictures, by name; one that cannot be read is left out."""
+    wanted, found = set(names), {}
+    for picture in pictures.pictures:
+        if picture.name in wanted:
+            try:
+                image = open_picture(picture.path)
+            except DataError:
+                continue
+            image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+            found[picture.name] = image
+    return found
+
+
+def attention_maps(network: Network, pictures: Dataset, names: Iterable[str]) -> Mapping[str, Heatmap]:
+    """The last layer's CLS attention over the named pictures; empty for a network that has none to show."""
+    wanted = set(names)
+    part = pictures.select(index for index, picture in enumerate(pictures.pictures) if picture.name in wanted)
+    try:
+        return {heatmap.name: heatmap for heatmap in heatmaps(network, part, on_bad=lambda path, error: None)}
+    except NetworkError as error:
+        log.info(f"no attention maps: {error}")
+        return {}

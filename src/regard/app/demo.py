@@ -1,0 +1,109 @@
+"""`regard demo`: the whole job on what is shipped, offline: draw, train, score, explain, report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import skimage.data
+
+from regard.app.common import attention_maps, open_network, thumbnails
+from regard.app.console import log
+from regard.app.explain import explain
+from regard.app.positions import positions
+from regard.app.report import Example, page
+from regard.app.train import as_json as run_json
+from regard.app.train import train
+from regard.data.dataset import Dataset
+from regard.data.folder import read, read_pictures
+from regard.data.scenes import write_scenes
+from regard.files import new_folder, write_file
+from regard.networks.network import Network
+from regard.records import Evaluation, write_manifest
+
+MODEL = "random:vit_tiny_patch16_224"
+STAND_IN = (
+    "The network is a vision transformer with random weights, which stands in until a trained one is shipped: only the "
+    "head has been trained, so the score is low and the maps show what an untrained network looks at."
+)
+SCENES = 480
+PHOTOGRAPHS = ("chelsea.png", "astronaut.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
+"""Photographs in scikit-image's own package, so that they are there offline."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The score on scenes that were set aside, and the folder with everything."""
+
+    out: Path
+    evaluation: Evaluation
+
+
+def demo(out: str | Path = "demo", overwrite: bool = False) -> Result:
+    """Draw scenes, train on them, score, explain photographs and scenes, and leave `report.html` in `out`.
+
+    Also there: `scenes/` (pictures with masks), `run/` (the trained network), `photographs/` (panels and maps) and
+    `positions/`. Needs no network connection.
+    """
+    with new_folder(out, overwrite) as folder:
+        log.info(f"1/4 drawing {SCENES} scenes")
+        scenes = folder / "scenes"
+        write_scenes(SCENES, scenes)
+        log.info("2/4 training a classifier of the animals in them")
+        run = train(scenes, folder / "run", model=MODEL, slices=("ground", "size"))
+        log.info("3/4 explaining photographs and scenes")
+        explain(_photographs(), folder / "photographs", model=folder / "run")
+        positions(folder / "positions", model=folder / "run")
+        log.info("4/4 writing the report")
+        network = open_network(folder / "run", device="cpu")
+        scored = read(scenes).part("val")
+        write_file(folder / "report.html", _page(network, scored, run.evaluation, run.messages))
+        write_manifest(folder, "demo", scores=run_json(run)["top1"])
+    return Result(Path(out), run.evaluation)
+
+
+def _photographs() -> list[Path]:
+    home = Path(skimage.data.__file__).parent
+    return [home / name for name in PHOTOGRAPHS]
+
+
+def _page(network: Network, scored: Dataset, evaluation: Evaluation, messages: Sequence[str]) -> str:
+    return page(
+        "regard demo: animals in drawn scenes",
+        evaluation,
+        scored,
+        network,
+        facts={"Network": network.name, "Data": f"{SCENES} drawn scenes, a fifth of them set aside and scored here"},
+        messages=[STAND_IN, *messages],
+        examples=[*_examples(network, read_pictures(_photographs())), *_examples(network, _one_each(scored))],
+        provenance=evaluation.provenance,
+    )
+
+
+def _one_each(scored: Dataset) -> Dataset:
+    """The first scene of each class."""
+    first = {picture.label: index for index, picture in reversed(list(enumerate(scored.pictures)))}
+    return scored.select(sorted(first.values()))
+
+
+def _examples(network: Network, pictures: Dataset) -> list[Example]:
+    """Pictures with the last layer's attention over them."""
+    maps = attention_maps(network, pictures, pictures.names)
+    images = thumbnails(pictures, pictures.names)
+    return [(name, images[name], maps.get(name), "attention of CLS, last layer") for name in pictures.names]
+
+
+def as_json(result: Result) -> dict[str, Any]:
+    top1 = result.evaluation.scores["top1"]
+    return {
+        "out": str(result.out),
+        "report": str(result.out / "report.html"),
+        "top1": top1.as_json(),
+        "n": result.evaluation.n,
+    }
+
+
+def as_text(result: Result) -> str:
+    """The last line says where the report is."""
+    top1 = result.evaluation.scores["top1"]
+    return f"right on {top1.value:.1%} of {result.evaluation.n} scenes set aside\nreport: {result.out / 'report.html'}"

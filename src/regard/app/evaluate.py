@@ -1,0 +1,230 @@
+"""`regard evaluate`: an honest score, on pictures that the network did not learn from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from regard.app.common import open_network, provenance, read_labelled, skipper
+from regard.app.console import log, progress
+from regard.app.report import page
+from regard.data.dataset import Dataset
+from regard.data.hashes import file_hashes
+from regard.data.splits import read_split, scoring_part, seen_as
+from regard.errors import DataError, NetworkError
+from regard.files import check_free, new_folder, write_file, write_json
+from regard.measurement import tables
+from regard.measurement.classify import as_json as scores_json
+from regard.measurement.classify import evaluate as measure
+from regard.networks.network import Network
+from regard.networks.predict import probabilities
+from regard.networks.run import is_run
+from regard.records import Evaluation, Predictions, write_manifest
+from regard.rendering.chart import chart_png, classes_chart, confusion_chart, reliability_chart
+
+
+@dataclass(frozen=True)
+class Result:
+    """The evaluation, and the folder it was written to, if it was."""
+
+    evaluation: Evaluation
+    out: Path | None = None
+
+
+def evaluate(
+    data: str | Path,
+    model: str | Path = "vit_tiny_patch16_224",
+    weights: str | Path | None = None,
+    predictions: str | Path | None = None,
+    label: str = "label",
+    split: str | None = None,
+    group: str | None = None,
+    slices: Sequence[str] | None = None,
+    keep_seen: bool = False,
+    threshold: float | None = None,
+    size: int | None = None,
+    device: str | None = None,
+    precision: str = "float32",
+    batch_size: int = 32,
+    workers: int = 2,
+    seed: int = 0,
+    skip_bad: bool = False,
+    out: str | Path | None = None,
+    no_pictures: bool = False,
+    anonymise: bool = False,
+    overwrite: bool = False,
+) -> Result:
+    """Score a network, or predictions made elsewhere, on labelled pictures.
+
+    Scored is `split`, by default `val`, else `test`, else everything. Pictures that the run was trained on are left
+    out, or, where all were or with `keep_seen`, the number is marked "seen in training". With `out` a result folder:
+    `scores.json`, tables, figures and `report.html`.
+    """
+    if out is not None:
+        check_free(out, overwrite)
+    dataset = read_labelled(data, label)
+    if predictions is not None:
+        scored, note = scoring_part(dataset, split), ""
+        known = tables.read_predictions(predictions, scored.names, scored.labels, scored.classes)
+        found = replace(known, **_sides(scored, group, slices or ()))
+        network, origin = None, provenance(predictions=Path(predictions).name)
+    else:
+        network = open_network(model, weights, size=size, device=device, precision=precision, seed=seed)
+        scored, note = scored_part(dataset, model, split, keep_seen)
+        scored, found = predict_all(network, scored, group, slices or (), batch_size, workers, skip_bad)
+        origin = provenance(network)
+    evaluation = measure(found, note=note, seed=seed, threshold=threshold, provenance=origin)
+    if out is not None:
+        facts = {"Network": network.name if network else "predictions made elsewhere", "Scored on": _scored_on(scored)}
+        html = page(
+            Path(out).name,
+            evaluation,
+            scored,
+            network,
+            facts=facts,
+            provenance=origin,
+            no_pictures=no_pictures,
+            anonymise=anonymise,
+        )
+        with new_folder(out, overwrite) as folder:
+            write_file(folder / "report.html", html)
+            write_evaluation(folder, evaluation)
+    return Result(evaluation, None if out is None else Path(out))
+
+
+def _scored_on(scored: Dataset) -> str:
+    splits = ", ".join(scored.splits)
+    return f"{len(scored)} pictures" + (f" ({splits})" if splits else "")
+
+
+def scored_part(dataset: Dataset, model: str | Path, split: str | None, keep_seen: bool) -> tuple[Dataset, str]:
+    """What is scored of DATA, and what must be said of it: "", "seen in training" or "selected on".
+
+    Pictures are known by the hash of their bytes, so that moved and renamed ones are known too. Where DATA brings no
+    split, the run's own holds.
+    """
+    rows = read_split(Path(model) / "split.csv") if is_run(model) and (Path(model) / "split.csv").is_file() else []
+    if not rows:
+        return scoring_part(dataset, split), ""
+    hashes = file_hashes(dataset.paths)
+    seen = dict(zip(dataset.paths, seen_as(hashes.values(), rows), strict=True))
+    if not dataset.splits:
+        pictures = tuple(replace(picture, split=seen[picture.path] or None) for picture in dataset.pictures)
+        dataset = replace(dataset, pictures=pictures)
+    part = _default_part(dataset) if split is None else scoring_part(dataset, split)
+    learnt = np.array([seen[path] == "train" for path in part.paths], bool)
+    if not learnt.any():
+        return part, ""
+    if keep_seen or learnt.all():
+        log.warning(
+            f"{int(learnt.sum())} of {len(part)} pictures were seen in training: the score says nothing of new ones"
+        )
+        return part, "seen in training"
+    log.info(
+        f"{int(learnt.sum())} of {len(part)} pictures left out, as they were seen in training (--keep-seen keeps them)"
+    )
+    return part.select(np.flatnonzero(~learnt).tolist()), ""
+
+
+def _default_part(dataset: Dataset) -> Dataset:
+    """`val`, else `test`, else everything; pictures that no split names are new, and scored with them."""
+    fresh = [index for index, picture in enumerate(dataset.pictures) if picture.split in (None, "val")]
+    return dataset.select(fresh) if fresh else scoring_part(dataset)
+
+
+def predict_all(
+    network: Network,
+    scored: Dataset,
+    group: str | None,
+    slices: Sequence[str],
+    batch_size: int,
+    workers: int,
+    skip_bad: bool,
+) -> tuple[Dataset, Predictions]:
+    """The pictures that could be read, and what the network says of them."""
+    scored = scored.fitted(_names(network))
+    kept: list[int] = []
+    rows: list[NDArray[np.float32]] = []
+    stream = probabilities(network, scored.paths, batch_size=batch_size, workers=workers, on_bad=skipper(skip_bad))
+    with progress("scoring", len(scored)) as advance:
+        for indices, values in stream:
+            kept += indices
+            rows.append(values.numpy())
+            advance(len(indices))
+    if not kept:
+        raise DataError("none of the pictures could be read")
+    scored = scored.select(kept)
+    return scored, predictions_of(scored, np.concatenate(rows), group, slices)
+
+
+def _names(network: Network) -> tuple[str, ...]:
+    if network.classes is None:
+        raise NetworkError(
+            f"the {network.outputs} outputs of {network.name} have no names, so labels cannot be matched with them; "
+            "evaluate a run (`regard train` makes one), or a checkpoint that knows its classes"
+        )
+    return network.classes
+
+
+def predictions_of(
+    scored: Dataset, values: NDArray[np.float32], group: str | None, slices: Sequence[str]
+) -> Predictions:
+    """The record of class probabilities (pictures, classes) with labels, groups and slices."""
+    predicted = values.argmax(1).astype(np.int64)
+    return Predictions(
+        tuple(scored.names), scored.classes, predicted, scored.labels, values, **_sides(scored, group, slices)
+    )
+
+
+def _sides(scored: Dataset, group: str | None, slices: Sequence[str]) -> dict[str, Any]:
+    groups = None if group is None else scored.column(group)
+    return {"groups": groups, "slices": {name: scored.column(name) for name in slices}}
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
+    """A result folder's content: scores, tables for a notebook, figures for a paper; the manifest last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "scores.json", scores_json(evaluation))
+    write_file(folder / "per_class.csv", _csv(tables.per_class(evaluation)))
+    write_file(folder / "confusion.csv", _csv(_confusion(evaluation)))
+    frame = pd.DataFrame(tables.per_picture(evaluation))
+    frame.to_parquet(folder / "predictions.parquet", index=False)
+    write_file(
+        folder / "confusion.png", chart_png(confusion_chart(evaluation.confusion, evaluation.predictions.classes))
+    )
+    write_file(folder / "per_class.png", chart_png(classes_chart(evaluation.per_class)))
+    if evaluation.reliability:
+        chart = reliability_chart(evaluation.reliability, evaluation.scores.get("ece"))
+        write_file(folder / "reliability.png", chart_png(chart))
+    write_manifest(folder, "evaluation", note=evaluation.note, n=evaluation.n, provenance=dict(evaluation.provenance))
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    return str(pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+
+
+def _confusion(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """A row per true class, a column per predicted one."""
+    classes = evaluation.predictions.classes
+    return [
+        {"true": name, **dict(zip(classes, map(int, row), strict=True))}
+        for name, row in zip(classes, evaluation.confusion, strict=True)
+    ]
+
+
+def as_json(result: Result) -> dict[str, Any]:
+    where = {} if result.out is None else {"out": str(result.out), "report": str(result.out / "report.html")}
+    return {**where, **scores_json(result.evaluation)}
+
+
+def as_text(result: Result) -> str:
+    evaluation = result.evaluation
+    width = max(map(len, evaluation.scores))
+    lines = [f"{name:<{width}}  {score}" for name, score in evaluation.scores.items()]
+    note = [f"({evaluation.note})"] if evaluation.note else []
+    where = [] if result.out is None else [f"report: {result.out / 'report.html'}"]
+    return "\n".join([f"{evaluation.n} pictures, values with 95 % intervals", *lines, *note, *where])

@@ -1,0 +1,66 @@
+"""The report of a run or an evaluation: gathers the pictures, maps and facts that the page shows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from regard.app.common import attention_maps, thumbnails
+from regard.data.dataset import Dataset
+from regard.errors import NetworkError
+from regard.explanation.positions import positions as similarity_of
+from regard.networks.network import Network
+from regard.records import Evaluation, Heatmap, Positions
+from regard.rendering.page import GALLERIES, Report, report
+
+Example = tuple[str, Image.Image, Heatmap | None, str]
+
+
+def page(
+    title: str,
+    evaluation: Evaluation | None,
+    scored: Dataset,
+    network: Network | None = None,
+    *,
+    facts: Mapping[str, str] | None = None,
+    messages: Sequence[str] = (),
+    recipe: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    examples: Sequence[Example] = (),
+    no_pictures: bool = False,
+    anonymise: bool = False,
+) -> str:
+    """The HTML of a report; pictures are opened and explained only where the page shows them."""
+    names = [] if evaluation is None or no_pictures else _shown(evaluation)
+    return report(
+        Report(
+            title=title,
+            evaluation=evaluation,
+            facts=facts or {},
+            messages=tuple(messages),
+            pictures=thumbnails(scored, names),
+            heatmaps=attention_maps(network, scored, names) if network is not None and names else {},
+            positions=None if network is None else _positions(network),
+            examples=tuple(examples),
+            recipe=recipe or {},
+            provenance=provenance or {},
+            show_pictures=not no_pictures,
+            anonymise=anonymise,
+        )
+    )
+
+
+def _shown(evaluation: Evaluation) -> list[str]:
+    """The names of the pictures in the page's galleries."""
+    names = evaluation.predictions.names
+    indices = {index for field, *_, count in GALLERIES for index in getattr(evaluation, field)[:count]}
+    return [names[index] for index in sorted(indices)]
+
+
+def _positions(network: Network) -> Positions | None:
+    """The similarity of the network's positions, or None where it has no absolute ones."""
+    try:
+        return similarity_of(network.positions().double().numpy().astype(np.float64))
+    except NetworkError:
+        return None

@@ -1,0 +1,145 @@
+"""Checkpoints: one file with everything that a run needs to go on as if nothing had happened.
+
+The file is safetensors, with the rest as JSON in its header. It is written aside, flushed and renamed, so that a kill
+or a full disk while writing never costs the one before. The order of pictures, their random changes and dropout are
+functions of (seed, epoch, index or step), so that no state of a random generator has to be kept.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from regard.errors import DataError, OutputError
+from regard.files import write_file
+from regard.training.processes import World
+
+STATE = "checkpoint/state.safetensors"
+SHARE = 0.02
+"""The most of a run's time that its checkpoints may take."""
+SPEED = 200e6
+"""Bytes per second that a disk is taken to write before it has been measured."""
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass
+class Keeper:
+    """What a run has reached: results of finished phases, and the position and tensors inside the present one.
+
+    `every` writes after so many steps; without it, as often as `SHARE` of the time allows. Only the first process
+    writes; all read what it has.
+    """
+
+    folder: Path
+    world: World
+    every: int | None = None
+    done: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, Tensor] = field(default_factory=dict)
+    spent: float = 0.0
+    written: int = 0
+
+    def __post_init__(self) -> None:
+        self._phase: str | None = None
+        self._position: dict[str, Any] = {}
+        self._tensors: dict[str, Tensor] = {}
+        self._started = time.perf_counter()
+        self._last_cost: float | None = None
+        self._calls = 0
+
+    def load(self) -> list[dict[str, Any]] | None:
+        """Read the checkpoint; returns its rows of metrics, or None where there is no checkpoint."""
+        path = self.folder / STATE
+        data: bytes | None = self.world.shared(_read(path) if self.world.main else None)
+        if data is None:
+            return None
+        facts, tensors = unpack(data, path)
+        self.done, self._phase, self._position = facts["done"], facts["phase"], facts["position"]
+        self.kept = _under("kept/", tensors)
+        self._tensors = _under("phase/", tensors)
+        rows: list[dict[str, Any]] = facts["rows"]
+        return rows
+
+    def begin(self, phase: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        """The position and tensors with which a phase goes on, or None where it has to start. Given once."""
+        if self._phase != phase:
+            return None
+        given = self._position, self._tensors
+        self._phase, self._position, self._tensors = None, {}, {}
+        return given
+
+    def finish(self, phase: str, result: Any, tensors: Tensors | None = None) -> None:
+        """A phase is done: its result (JSON) and tensors are part of all checkpoints from now on."""
+        self.done[phase] = result
+        self.kept |= tensors or {}
+
+    def maybe(
+        self, rows: list[dict[str, Any]], phase: str, state: Callable[[], tuple[dict[str, Any], Tensors]], size: int
+    ) -> None:
+        """Write a checkpoint of about `size` bytes if one is due."""
+        self._calls += 1
+        if self.world.main and self._due(size):
+            self.save(rows, phase, *state())
+
+    def save(
+        self,
+        rows: list[dict[str, Any]],
+        phase: str | None = None,
+        position: Mapping[str, Any] | None = None,
+        tensors: Tensors | None = None,
+    ) -> None:
+        """Write a checkpoint now. Raises `OutputError` when it cannot be written; the one before it stays."""
+        if not self.world.main:
+            return
+        start = time.perf_counter()
+        facts = {"done": self.done, "phase": phase, "position": dict(position or {}), "rows": rows}
+        named = {f"kept/{name}": value for name, value in self.kept.items()}
+        named |= {f"phase/{name}": value for name, value in (tensors or {}).items()}
+        try:
+            write_file(self.folder / STATE, pack(facts, named))
+        except OutputError as error:
+            raise OutputError(f"{error}; the checkpoint before it is kept: go on with --resume") from error
+        self._last_cost = time.perf_counter() - start
+        self.spent += self._last_cost
+        self.written += 1
+
+    def _due(self, size: int) -> bool:
+        if self.every is not None:
+            return self._calls % self.every == 0
+        cost = size / SPEED if self._last_cost is None else self._last_cost
+        return self.spent + cost <= SHARE * (time.perf_counter() - self._started)
+
+
+def pack(facts: Mapping[str, Any], tensors: Tensors) -> bytes:
+    """One file's bytes; equal facts and tensors give equal bytes."""
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    text = json.dumps(facts, ensure_ascii=True, allow_nan=False)
+    return bytes(safetensors.torch.save(plain, metadata={"state": text}))
+
+
+def unpack(data: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What `pack` took. Raises `DataError` for a file that is damaged."""
+    try:
+        length = int.from_bytes(data[:8], "little")
+        facts: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["state"])
+        if not {"done", "phase", "position", "rows"} <= facts.keys():
+            raise KeyError("state")
+        return facts, safetensors.torch.load(data)
+    except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise DataError(
+            f"{path} is damaged ({type(error).__name__}); remove it and --resume starts this run from the beginning"
+        ) from error
+
+
+def _under(prefix: str, tensors: Tensors) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None

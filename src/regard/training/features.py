@@ -1,0 +1,131 @@
+"""Frozen features, computed once per picture and network and kept on disk.
+
+The store is one SQLite file per network (its weights but for the head, its preparation, its precision), with a row
+per picture by the hash of its bytes: a renamed or moved picture is known again, a changed one is not. Rows are
+committed as they are computed, so that an interrupted extraction goes on where it was.
+"""
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.errors import DataError
+from regard.networks.network import Network
+from regard.networks.predict import prepared
+
+Features = NDArray[np.float32]
+CHUNK = 500  # SQLite takes a limited number of variables in one statement
+
+
+def cache_folder() -> Path:
+    """Where features are kept: `$REGARD_CACHE`, else `regard` in the user's cache folder."""
+    if given := os.environ.get("REGARD_CACHE"):
+        return Path(given)
+    base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "regard"
+
+
+def network_key(network: Network) -> str:
+    """What decides a feature's value beside the picture: weights but for the head, preparation and precision."""
+    known = json.dumps([network.preparation.as_json(), network.architecture["name"], network.precision], sort_keys=True)
+    return hashlib.sha256(f"{network.weights_hash(head=False)} {known}".encode()).hexdigest()[:32]
+
+
+class FeatureStore:
+    """Features by picture hash, in one SQLite file; a file that is damaged or cannot be used is done without."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.broken: str | None = None
+        """Why the store cannot be used, where it cannot: the work goes on without it."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._run(
+                lambda base: base.execute("CREATE TABLE IF NOT EXISTS features (hash TEXT PRIMARY KEY, value BLOB)")
+            )
+        except OSError as error:
+            self.broken = str(error)
+
+    def read(self, hashes: Sequence[str]) -> dict[str, Features]:
+        """The features that are there, by hash."""
+        found: dict[str, Features] = {}
+        for start in range(0, len(hashes), CHUNK):
+            part = hashes[start : start + CHUNK]
+            marks = ",".join("?" * len(part))
+            query = f"SELECT hash, value FROM features WHERE hash IN ({marks})"  # marks are question marks alone
+            rows = self._run(partial(_select, query, part)) or []
+            found |= {name: np.frombuffer(value, "<f4") for name, value in rows}
+        return found
+
+    def write(self, rows: Iterable[tuple[str, Features]]) -> None:
+        """Keep these features for the next time."""
+        packed = [(name, value.astype("<f4").tobytes()) for name, value in rows]
+        self._run(lambda base: base.executemany("INSERT OR REPLACE INTO features VALUES (?, ?)", packed))
+
+    def _run(self, work: Callable[[sqlite3.Connection], object]) -> list[tuple[str, bytes]] | None:
+        """One transaction; the first failure (a full or read-only disk, a damaged file) switches the store off."""
+        if self.broken is not None:
+            return None
+        try:
+            with closing(sqlite3.connect(self.path, timeout=30)) as base, base:
+                result = work(base)
+                return result if isinstance(result, list) else None
+        except sqlite3.Error as error:
+            self.broken = str(error)
+            return None
+
+
+def _select(query: str, values: Sequence[str], base: sqlite3.Connection) -> object:
+    return base.execute(query, values).fetchall()
+
+
+def extract(
+    network: Network,
+    paths: Sequence[Path],
+    hashes: Sequence[str],
+    store: FeatureStore | None = None,
+    *,
+    batch_size: int = 32,
+    workers: int = 2,
+    advance: Callable[[int], None] = lambda done: None,
+    on_bad: Callable[[Path, DataError], None] | None = None,
+) -> tuple[Features, NDArray[np.int64]]:
+    """Features (kept, width) of pictures, and the indices of the pictures they are of.
+
+    `hashes` are the pictures' SHA-256, under which `store` knows them. All pictures are kept unless `on_bad` takes
+    those that cannot be read. `advance` is told how many more are done. Raises `DataError` naming a bad picture.
+    """
+    known = dict(store.read(hashes)) if store is not None else {}
+    todo = [index for index, name in enumerate(hashes) if name not in known]
+    advance(len(hashes) - len(todo))
+    for fresh in _forward(network, [paths[index] for index in todo], batch_size, workers, on_bad):
+        named = {hashes[todo[index]]: value for index, value in fresh.items()}
+        known |= named
+        if store is not None:
+            store.write(named.items())
+        advance(len(named))
+    kept = np.array([index for index, name in enumerate(hashes) if name in known], np.int64)
+    if not len(kept):
+        raise DataError("none of the pictures could be read")
+    return np.stack([known[hashes[index]] for index in kept]), kept
+
+
+def _forward(
+    network: Network,
+    paths: Sequence[Path],
+    batch_size: int,
+    workers: int,
+    on_bad: Callable[[Path, DataError], None] | None,
+) -> Iterable[Mapping[int, Features]]:
+    """Features of each batch, by index into `paths`."""
+    for batch, pixels in prepared(network, paths, batch_size=batch_size, workers=workers, on_bad=on_bad):
+        values, _ = network.features(pixels)
+        yield dict(zip(batch.indices, values.float().cpu().numpy(), strict=True))

@@ -1,0 +1,139 @@
+"""Training pictures in their order, changed at random, read ahead by threads: all a function of seed, epoch and index.
+
+Threads rather than processes: decoding, resizing and Pillow's changes release Python's lock, nothing is copied between
+processes, and there is nothing to start, so it works alike on Linux, macOS and Windows.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.random import default_rng
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regard.data.augment import Augmentation, Pixels, draw, generator, read_augmented
+from regard.data.pixels import Preparation, _in_order
+from regard.errors import DataError, RegardError, UsageError
+from regard.training.processes import ALONE, World
+
+ORDER = 0x0DE5  # keeps the numbers that order pictures apart from those that change them
+
+
+@dataclass(frozen=True)
+class Batch:
+    """This process's part of a batch: `pixels` (n, height, width, 3) uint8, `labels` (n,), and `counts` (n,), 1 or, for
+    a picture that only keeps this process in step with the others, 0. `last` in its step: now the weights move."""
+
+    pixels: Tensor
+    labels: Tensor
+    counts: Tensor
+    last: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """The batches of one step of the optimiser, and the indices of all its pictures over all processes."""
+
+    epoch: int
+    number: int
+    indices: NDArray[np.int64]
+    batches: list[Batch]
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Pictures to train on, `batch_size` at a time over all processes, `accumulate` such batches a step."""
+
+    paths: Sequence[Path]
+    labels: NDArray[np.int64]
+    preparation: Preparation
+    augmentation: Augmentation
+    batch_size: int
+    accumulate: int = 1
+    seed: int = 0
+    workers: int = 2
+    world: World = ALONE
+
+    def __post_init__(self) -> None:
+        most = min(self.batch_size, len(self.paths))
+        if self.world.size > most:
+            raise UsageError(
+                f"{self.world.size} processes for batches of {self.batch_size} out of {len(self.paths)} pictures: some "
+                f"would have nothing to do; start at most {most}"
+            )
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps in an epoch."""
+        return -(-len(self.paths) // (self.batch_size * self.accumulate))
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The pictures' order in an epoch: a function of the seed and the epoch."""
+        return default_rng((self.seed, epoch, ORDER)).permutation(len(self.paths))
+
+    def steps(self, epochs: int, epoch: int = 0, number: int = 0) -> Generator[Step, None, None]:
+        """All steps from this epoch and step on, read ahead across the ends of epochs. Closing it stops the threads.
+
+        Raises `DataError` naming a picture that cannot be read, whatever went wrong in its thread.
+        """
+        plan = self._plan(epochs, epoch, number)
+        jobs = ((place, index) for place, _, share in self._plan(epochs, epoch, number) for index, _ in _flat(share))
+        ahead = 2 * -(-self.batch_size // self.world.size)
+        with closing(_in_order(self._read, jobs, self.workers, ahead)) as pixels:
+            for (at, number), indices, share in plan:
+                batches = []
+                for rows in share:
+                    arrays = [_good(next(pixels)) for _ in rows]
+                    batches.append(self._batch(arrays, rows, last=rows is share[-1]))
+                yield Step(at, number, indices, batches)
+
+    def _plan(
+        self, epochs: int, epoch: int, number: int
+    ) -> Iterator[tuple[tuple[int, int], NDArray[np.int64], list[list[tuple[int, int]]]]]:
+        """For each step: (epoch, number), all its pictures, and this process's (index, count) for each batch."""
+        span = self.batch_size * self.accumulate
+        for at in range(epoch, epochs):
+            order = self.order(at)
+            for start in range(number * span, len(order), span):
+                indices = order[start : start + span]
+                parts = [indices[first : first + self.batch_size] for first in range(0, len(indices), self.batch_size)]
+                yield (at, start // span), indices, [self._share(part) for part in parts]
+            number = 0
+
+    def _share(self, part: NDArray[np.int64]) -> list[tuple[int, int]]:
+        """This process's pictures of a batch; where none is left for it, the first once more, counting nothing."""
+        own = part[self.world.rank :: self.world.size]
+        return [(int(index), 1) for index in own] or [(int(part[0]), 0)]
+
+    def _read(self, job: tuple[tuple[int, int], int]) -> Pixels | RegardError:
+        """One picture as its epoch has it. An error comes back as a value, to be raised where the loop is."""
+        (epoch, _), index = job
+        try:
+            drawn = draw(self.augmentation, generator(self.seed, epoch, index))
+            return read_augmented(self.paths[index], self.preparation, self.augmentation, drawn)
+        except RegardError as error:
+            return error
+        except Exception as error:
+            return DataError(
+                f"the thread that read {self.paths[index]} died ({type(error).__name__}: {error}); the last checkpoint "
+                "is kept: see to the file and go on with --resume"
+            )
+
+    def _batch(self, arrays: Sequence[Pixels], rows: Sequence[tuple[int, int]], last: bool) -> Batch:
+        indices, counts = zip(*rows, strict=True)
+        labels = torch.from_numpy(self.labels[list(indices)])
+        return Batch(torch.from_numpy(np.stack(arrays)), labels, torch.tensor(counts, dtype=torch.float32), last)
+
+
+def _flat(share: list[list[tuple[int, int]]]) -> Iterator[tuple[int, int]]:
+    return (row for rows in share for row in rows)
+
+
+def _good(result: Pixels | RegardError) -> Pixels:
+    if isinstance(result, RegardError):
+        raise result
+    return result

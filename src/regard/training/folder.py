@@ -1,0 +1,145 @@
+"""A run's folder while it is trained: begun, gone on with, or left alone; and what it may be gone on with.
+
+It holds `recipe.json`, `split.csv` and `checkpoint/run.json` from the start. `model.json`, written last of all, makes
+it a finished run, which nothing here changes.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from regard.data.dataset import Dataset, listed
+from regard.data.splits import SplitRow, read_split, split_rows, split_text
+from regard.errors import DataError, OutputError, UsageError
+from regard.files import check_free, write_file, write_json
+from regard.networks.network import Network
+from regard.networks.run import is_run
+from regard.training.processes import World
+from regard.training.recipe import Recipe
+
+CHECKPOINTS = "checkpoint"
+IDENTITY = f"{CHECKPOINTS}/run.json"
+
+
+def state_of(folder: Path | str) -> str:
+    """`finished` (it has its network), `begun` (a training can go on there), or `free`."""
+    if is_run(folder):
+        return "finished"
+    return "begun" if (Path(folder) / IDENTITY).is_file() else "free"
+
+
+def check_folder(folder: Path | str, *, resume: bool = False, overwrite: bool = False) -> str:
+    """`state_of` the folder, or `OutputError` where a training may not begin there; call it before any work."""
+    state = state_of(folder)
+    if resume and overwrite:
+        raise UsageError("--resume goes on with what is there and --overwrite replaces it; give one of them")
+    if state == "begun" and not (resume or overwrite):
+        raise OutputError(
+            f"{folder} holds a training that was not finished; --resume goes on with it, --overwrite starts it anew"
+        )
+    if state == "free" or not (resume or state == "begun"):
+        check_free(folder, overwrite)
+    return state
+
+
+def begin(
+    folder: Path,
+    world: World,
+    network: Network,
+    parts: Sequence[Dataset],
+    hashes: Mapping[Path, str],
+    recipe: Recipe,
+    facts: Mapping[str, Any],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Make the folder ready; where it is gone on with, check that recipe, network and data are the same as before.
+
+    Raises `DataError` or `UsageError` naming what differs, in this process or between processes.
+    """
+    group = recipe.arguments.get("group")
+    rows = split_rows(parts, hashes, group)
+    now = _identity(network, rows, recipe, facts)
+    world.check_same(now["digests"], "data, network or recipe")
+    state = world.shared(check_folder(folder, resume=resume, overwrite=overwrite) if world.main else "")
+    if not world.main:
+        return
+    if state == "finished" and resume:
+        raise OutputError(f"{folder} is finished; there is nothing to go on with")
+    if state == "begun" and resume:
+        _check_same(folder, now, rows)
+        _sweep(folder)
+        return
+    if folder.exists() and overwrite:
+        shutil.rmtree(folder)
+    write_json(folder / "recipe.json", recipe.as_json())
+    write_file(folder / "split.csv", split_text(rows))
+    write_json(folder / IDENTITY, now)
+
+
+def finish(folder: Path | str) -> None:
+    """After the network was saved: checkpoints are of no more use, and are removed."""
+    shutil.rmtree(Path(folder) / CHECKPOINTS, ignore_errors=True)
+
+
+def _identity(network: Network, rows: Sequence[SplitRow], recipe: Recipe, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same when a run goes on."""
+    settings = {} if recipe.settings is None else recipe.settings.as_json()
+    shape = {"network": network.name, "preparation": network.preparation.as_json(), "outputs": network.outputs}
+    known = {"recipe": recipe.name, **settings, **facts, **shape}
+    data = [[row.filename, row.label, row.split, row.sha256, row.group] for row in rows]
+    digests = {"recipe": _digest(known), "pictures": _digest(data), "weights": network.weights_hash()}
+    return {"recipe": known, "digests": digests}
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _check_same(folder: Path, now: Mapping[str, Any], rows: Sequence[SplitRow]) -> None:
+    """Raise the error that names the difference between this command and the one that began the run."""
+    try:
+        before = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
+        old, digests = before["recipe"], before["digests"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{folder / IDENTITY} is damaged ({type(error).__name__}); --overwrite starts anew") from error
+    recipe = json.loads(json.dumps(now["recipe"]))
+    different = sorted(name for name in {*old, *recipe} if old.get(name) != recipe.get(name))
+    if different:
+        said = "; ".join(f"{name} was {old.get(name)!r} and is now {recipe.get(name)!r}" for name in different[:4])
+        raise UsageError(
+            f"{folder} was begun with another recipe: {said}; give the same one, or --overwrite to start anew"
+        )
+    if digests["pictures"] != now["digests"]["pictures"]:
+        raise DataError(
+            f"the data changed since {folder} was begun: {_changes(read_split(folder / 'split.csv'), rows)}; put it "
+            "back, or --overwrite to start anew"
+        )
+    if digests["weights"] != now["digests"]["weights"]:
+        raise UsageError(f"{folder} was begun from other weights of {recipe['network']}; give the same, or --overwrite")
+
+
+def _changes(before: Sequence[SplitRow], now: Sequence[SplitRow]) -> str:
+    """Pictures that are gone, new, changed, or in another class, split or group, in words."""
+    old, new = {row.filename: row for row in before}, {row.filename: row for row in now}
+    both = [name for name in old if name in new]
+    found = {
+        "gone": [name for name in old if name not in new],
+        "new": [name for name in new if name not in old],
+        "changed": [name for name in both if old[name].sha256 != new[name].sha256],
+        "labelled, split or grouped otherwise": [
+            name for name in both if old[name].sha256 == new[name].sha256 and old[name] != new[name]
+        ],
+    }
+    said = [f"{len(names)} {what} ({listed(names)})" for what, names in found.items() if names]
+    return "; ".join(said) or "the order of its pictures"
+
+
+def _sweep(folder: Path) -> None:
+    """Halves of checkpoints that a kill left behind."""
+    for path in (folder / CHECKPOINTS).glob(".state.safetensors.*"):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,96 @@
+"""What a training says as it goes: `metrics.jsonl` (no times in it), `timing.jsonl`, progress, TensorBoard if asked."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from regard.errors import UsageError
+from regard.files import write_file, writing
+
+METRICS = "metrics.jsonl"
+TIMING = "timing.jsonl"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a phase is: steps done of all, seconds left (None while unknown), and the loss of late."""
+
+    phase: str
+    done: int
+    total: int
+    left: float | None = None
+    loss: float | None = None
+
+
+def silent(progress: Progress) -> None:
+    """Tell nobody."""
+
+
+@dataclass
+class Journal:
+    """The lines of a run. Only the first process writes; `rows` are the same in all of them."""
+
+    folder: Path
+    main: bool = True
+    report: Callable[[Progress], None] = silent
+    board: Any = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+
+    def row(self, **values: Any) -> None:
+        """One line of metrics, for people to watch; the whole file is written again when the run goes on or ends."""
+        self.rows.append(values)
+        if self.main:
+            _append(self.folder / METRICS, values)
+            self._to_board(values)
+
+    def time(self, **values: Any) -> None:
+        """One line of times."""
+        if self.main:
+            _append(self.folder / TIMING, values)
+
+    def say(self, message: str) -> None:
+        """Something that the user should know, and the report repeats."""
+        self.messages.append(message)
+
+    def restore(self, rows: list[dict[str, Any]]) -> None:
+        """Back to the lines of a checkpoint: what was written after it is cut."""
+        self.rows = list(rows)
+        if self.main:
+            write_file(self.folder / METRICS, "".join(_line(row) for row in rows))
+
+    def progress(self, progress: Progress) -> None:
+        """Tell how far it is, in the first process."""
+        if self.main:
+            self.report(progress)
+
+    def _to_board(self, values: Mapping[str, Any]) -> None:
+        if self.board is None:
+            return
+        step = values.get("epoch", len(self.rows))
+        for name, value in values.items():
+            if isinstance(value, float):
+                self.board.add_scalar(f"{values.get('phase', 'run')}/{name}", value, step)
+        self.board.flush()
+
+
+def open_board(folder: Path) -> Any:
+    """A TensorBoard writer for a run. Raises `UsageError` where TensorBoard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UsageError(
+            "TensorBoard is not installed; install it (pip install 'regard[tensorboard]') or leave --tensorboard out"
+        ) from error
+    return SummaryWriter(str(folder / "tensorboard"))
+
+
+def _line(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _append(path: Path, values: Mapping[str, Any]) -> None:
+    with writing(path), path.open("a", encoding="utf-8", newline="\n") as file:
+        file.write(_line(values))

@@ -1,0 +1,239 @@
+"""What moves the weights, and which: layers and their rates, the schedule, averaged weights, dropout."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from timm.layers import DropPath
+from torch import Tensor, nn
+
+from regard.errors import UsageError
+from regard.networks.network import Network
+from regard.training.recipe import Settings
+
+State = dict[str, Tensor]
+
+
+def blocks(network: Network) -> list[str]:
+    """The path of each block, in order: what its attention is part of. Empty for a family that is not known."""
+    return [path.rpartition(".")[0] for path in network.anatomy.attentions]
+
+
+def depths(network: Network) -> dict[str, int]:
+    """Each parameter's depth: 0 before the blocks, 1 to n in them, n + 1 behind them.
+
+    A network whose blocks are not known has two depths: its head, and the rest.
+    """
+    paths, head = blocks(network), f"{network.head_path()}."
+    found: dict[str, int] = {}
+    passed = 0  # blocks that have been met: parameters come in the order of the network
+    for name, _ in network.module.named_parameters():
+        inside = next((place for place, path in enumerate(paths, 1) if name.startswith(f"{path}.")), 0)
+        passed = max(passed, inside)
+        behind = name.startswith(head) or 0 < passed == len(paths)
+        found[name] = inside or (len(paths) + 1 if behind else 0)
+    return found
+
+
+@contextmanager
+def opened(network: Network, layers: int | None) -> Iterator[None]:
+    """Only the last so many blocks and what is behind them can learn (0: the head alone; None: everything).
+
+    Raises `UsageError` for more blocks than there are. The parameters are left as they were found.
+    """
+    known, depth = blocks(network), depths(network)
+    if layers is not None and layers > len(known):
+        have = f"has {len(known)} blocks" if known else "has no blocks that regard knows (0 trains the head alone)"
+        raise UsageError(f"--open-layers is {layers}, but {network.name} {have}; give at most {len(known)}")
+    head = f"{network.head_path()}."
+    before = {name: value.requires_grad for name, value in network.module.named_parameters()}
+    for name, value in network.module.named_parameters():
+        least = 0 if layers is None else len(known) + 1 - layers
+        value.requires_grad_(name.startswith(head) if layers == 0 else depth[name] >= least)
+    try:
+        yield
+    finally:
+        for name, value in network.module.named_parameters():
+            value.requires_grad_(before.get(name, True))
+            value.grad = None
+
+
+def optimiser(network: Network, settings: Settings) -> torch.optim.Optimizer:
+    """The optimiser over all parameters that can learn. Each group has its `share` of the learning rate."""
+    depth = depths(network)
+    top = max(depth.values())
+    groups: dict[tuple[int, bool], list[Tensor]] = {}
+    for name, value in network.module.named_parameters():
+        if value.requires_grad:
+            groups.setdefault((depth[name], _decays(name, value, network)), []).append(value)
+    rows = [
+        {
+            "params": values,
+            "share": settings.layer_decay ** (top - at),
+            "weight_decay": settings.weight_decay if decays else 0.0,
+        }
+        for (at, decays), values in groups.items()
+    ]
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(rows, lr=settings.learning_rate, momentum=settings.momentum)
+    return torch.optim.AdamW(rows, lr=settings.learning_rate)
+
+
+def _decays(name: str, value: Tensor, network: Network) -> bool:
+    """Matrices do; biases, norms, positions and single tokens do not."""
+    return value.ndim >= 2 and name != network.anatomy.positions and not name.endswith(("_token", "_tokens"))
+
+
+def rate(settings: Settings, step: int, per_epoch: int) -> float:
+    """The learning rate at a step, counted from 0 over all epochs."""
+    steps = settings.epochs * per_epoch
+    warm = round(settings.warm_up * steps)
+    if step < warm:
+        return settings.learning_rate * (step + 1) / (warm + 1)
+    if settings.schedule == "exponential":
+        return settings.learning_rate * settings.decay ** (step // per_epoch)
+    if settings.schedule == "cosine":
+        return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+    return settings.learning_rate
+
+
+def learning(module: nn.Module) -> State:
+    """The parameters that can learn, and all buffers: what a training changes."""
+    state: State = {name: value.detach() for name, value in module.named_parameters() if value.requires_grad}
+    return state | {name: value for name, value in module.named_buffers() if name in module.state_dict()}
+
+
+def copied(state: Mapping[str, Tensor]) -> State:
+    """The same values on the CPU, in memory of their own."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
+
+
+def put(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Values into the module, in place."""
+    own = module.state_dict()
+    with torch.no_grad():
+        for name, value in state.items():
+            own[name].copy_(value)
+
+
+def mixed(start: Mapping[str, Tensor], tuned: Mapping[str, Tensor], share: float) -> State:
+    """(1 - share) · start + share · tuned: WiSE-FT, arXiv 2109.01903, equation 2. Whole numbers are the tuned ones."""
+    return {
+        name: torch.lerp(start[name].float(), value.float(), share).to(value.dtype)
+        if value.is_floating_point()
+        else value
+        for name, value in tuned.items()
+    }
+
+
+class Average:
+    """Weights averaged over steps, beside those that learn: `ema` follows slowly, `swa` is the mean of the last."""
+
+    def __init__(self, module: nn.Module, settings: Settings, steps: int) -> None:
+        self.settings = settings
+        self.first = steps - max(1, round(settings.swa_share * steps))
+        self.values: State = {}
+        if settings.average != "none":
+            self.values = {name: value.clone() for name, value in learning(module).items()}
+
+    def update(self, module: nn.Module, step: int) -> None:
+        """After step `step`, counted from 0."""
+        if not self.values:
+            return
+        weight = self._weight(step)
+        with torch.no_grad():
+            for name, value in learning(module).items():
+                if value.is_floating_point():
+                    self.values[name].lerp_(value, weight)
+                else:
+                    self.values[name].copy_(value)
+
+    def _weight(self, step: int) -> float:
+        """What the newest weights count. The ema is quicker at first, so that it does not stick to the start."""
+        if self.settings.average == "ema":
+            return 1 - min(self.settings.ema_decay, (1 + step) / (10 + step))
+        return 1 / max(1, step - self.first + 1)
+
+    @contextmanager
+    def used(self, module: nn.Module) -> Iterator[None]:
+        """The averaged weights in the module, for a while."""
+        before = {name: value.clone() for name, value in learning(module).items()} if self.values else {}
+        put(module, self.values)
+        try:
+            yield
+        finally:
+            put(module, before)
+
+
+@contextmanager
+def dropping(network: Network, settings: Settings) -> Iterator[None]:
+    """Dropout and stochastic depth in their places while training; taken out again afterwards.
+
+    Dropout is on the attention weights, after the attention's projection and after the MLP, never inside the MLP.
+    Raises `UsageError` for a family whose places are not known.
+    """
+    changed: list[tuple[Any, str, Any]] = []
+    try:
+        if settings.dropout or settings.drop_path:
+            family = network.anatomy.family or ""
+            if family not in _PLACES:
+                raise UsageError(
+                    f"where {network.name} drops out is not known; give --dropout 0 --drop-path 0, or a ViT of "
+                    f"{' or '.join(name.split()[0] for name in _PLACES)}"
+                )
+            for place, path in enumerate(blocks(network)):
+                share = settings.drop_path * place / max(1, len(blocks(network)) - 1)
+                block = network.module.get_submodule(path)
+                for part, name, value in _PLACES[family](block, settings.dropout, share):
+                    changed.append((part, name, getattr(part, name)))
+                    setattr(part, name, value)
+        yield
+    finally:
+        for part, name, value in reversed(changed):
+            setattr(part, name, value)
+
+
+def _timm_places(block: Any, dropout: float, path: float) -> list[tuple[Any, str, Any]]:
+    """timm's `proj_drop` is one number for the projection, inside the MLP (`drop1`) and after it (`drop2`)."""
+    inside, after = getattr(block.mlp, "drop1", None), getattr(block.mlp, "drop2", None)
+    if inside is None or after is None:
+        raise UsageError("the MLP of this network has no known places for dropout; give --dropout 0")
+    places: list[tuple[Any, str, Any]] = [
+        (block.attn.attn_drop, "p", dropout),
+        (block.attn.proj_drop, "p", dropout),
+        (inside, "p", 0.0),
+        (after, "p", dropout),
+    ]
+    if path:
+        places += [(block, name, DropPath(path)) for name in ("drop_path1", "drop_path2")]
+    return places
+
+
+def _torchvision_places(block: Any, dropout: float, path: float) -> list[tuple[Any, str, Any]]:
+    """torchvision's MLP is linear, GELU, dropout inside, linear, dropout after."""
+    if path:
+        raise UsageError(
+            "torchvision's ViTs have no stochastic depth; give --drop-path 0, or the network by its timm name"
+        )
+    inside, after = (part for part in block.mlp if isinstance(part, nn.Dropout))
+    return [
+        (block.self_attention, "dropout", dropout),
+        (block.dropout, "p", dropout),
+        (inside, "p", 0.0),
+        (after, "p", dropout),
+    ]
+
+
+_PLACES = {"timm vision_transformer": _timm_places, "torchvision vit": _torchvision_places}
+
+
+def best_precision(asked: str, device: torch.device) -> str:
+    """float32 or bfloat16: as asked, or for `auto` the faster of the two on this machine."""
+    if asked != "auto":
+        return asked
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    fast = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return "bfloat16" if device.type == "cpu" and fast() else "float32"

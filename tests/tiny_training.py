@@ -1,13 +1,12 @@
 """A training so small that it takes a second: forty drawn pictures of four colours, and a ViT of two blocks."""
 
-import subprocess
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from regard.data.dataset import Dataset
 from regard.data.folder import read
@@ -61,7 +60,10 @@ def run(data: Path, folder: Path, recipe: Recipe, save: bool = True, **options: 
     return outcome
 
 
-if __name__ == "__main__":  # python tiny_training.py DATA FOLDER RECIPE.json EVERY WORKERS
+if (
+    __name__ == "__main__"
+):  # python tiny_training.py DATA FOLDER RECIPE.json, where DATA is one folder, or one a process
     torch.set_num_threads(1)
-    data, folder, recipe, every, workers = sys.argv[1:]
-    run(Path(data), Path(folder), read_recipe(recipe), resume=True, every=int(every), workers=int(workers))
+    data, folder, recipe = sys.argv[1:]
+    own = data.split(os.pathsep)[int(os.environ.get("RANK", "0")) % len(data.split(os.pathsep))]
+    run(Path(own), Path(folder), read_recipe(recipe), resume=True)

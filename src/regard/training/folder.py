@@ -16,7 +16,7 @@ from regard.data.splits import SplitRow, read_split, split_rows, split_text
 from regard.errors import DataError, OutputError, UsageError
 from regard.files import check_free, write_file, write_json
 from regard.networks.network import Network
-from regard.networks.run import is_run
+from regard.networks.run import WEIGHTS, is_run
 from regard.training.processes import World
 from regard.training.recipe import Recipe
 
@@ -140,6 +140,7 @@ def _changes(before: Sequence[SplitRow], now: Sequence[SplitRow]) -> str:
 
 
 def _sweep(folder: Path) -> None:
-    """Halves of checkpoints that a kill left behind."""
-    for path in (folder / CHECKPOINTS).glob(".state.safetensors.*"):
-        path.unlink(missing_ok=True)
+    """What a kill left behind: halves of files, and weights without the description that makes them a network."""
+    for path in [*folder.glob(".*.*"), *(folder / CHECKPOINTS).glob(".state.safetensors.*"), folder / WEIGHTS]:
+        if path.is_file():
+            path.unlink()

@@ -29,14 +29,16 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Compiled once here: where Python may not write bytecode, importing torch would take four times as long every time.
+LOCKED := $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --requirement requirements.lock
+
 # Made anew only when the pinned versions change.
 $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 11) or sys.exit("regard needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.12" % v)'
 	@echo "Setting up $(VENV) from the pinned versions (some minutes the first time) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
-	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes --requirement requirements.lock \
-	  || VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --system-certs --require-hashes --requirement requirements.lock
+	@export VIRTUAL_ENV=$(VENV); $(LOCKED) || $(LOCKED) --system-certs
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 

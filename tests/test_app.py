@@ -15,6 +15,7 @@ from regard.app.cli import main
 from regard.records import Explanation
 
 TINY = ("--model", "random:test_vit", "--size", "32", "--workers", "0")
+PROBE = ("--recipe", "probe", *TINY)
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -55,7 +56,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder that the command line made."""
     out = tmp_path_factory.mktemp("runs") / "first"
-    assert main(["train", str(data), "--out", str(out), *TINY, "--slice", "camera"]) == 0
+    assert main(["train", str(data), "--out", str(out), *PROBE, "--slice", "camera"]) == 0
     return out
 
 
@@ -131,7 +132,7 @@ def test_an_evaluation_is_a_result_folder(trained: Path, data: Path, tmp_path: P
 
 
 def test_group_keeps_sites_on_one_side(data: Path, tmp_path: Path, run: Run) -> None:
-    assert run("train", data, "--out", tmp_path / "run", *TINY, "--group", "site")[0] == 0
+    assert run("train", data, "--out", tmp_path / "run", *PROBE, "--group", "site")[0] == 0
     sides: dict[str, set[str]] = {}
     for row in _table(tmp_path / "run" / "split.csv"):
         sides.setdefault(row["group"], set()).add(row["split"])
@@ -184,7 +185,7 @@ def test_predictions_can_be_scored_as_if_made_elsewhere(trained: Path, data: Pat
 
 
 def test_compare_is_paired(trained: Path, data: Path, tmp_path: Path, run: Run) -> None:
-    assert run("train", data, "--out", tmp_path / "second", *TINY, "--slice", "camera", "--seed", 0)[0] == 0
+    assert run("train", data, "--out", tmp_path / "second", *PROBE, "--slice", "camera", "--seed", 0)[0] == 0
     found = _json(run("compare", trained, tmp_path / "second", "--json"))
     assert found["n"] == 4
     assert [each["name"] for each in found["runs"]] == ["first", "second"]
@@ -196,7 +197,7 @@ def test_compare_is_paired(trained: Path, data: Path, tmp_path: Path, run: Run) 
 
 
 def test_compare_refuses_different_pictures(trained: Path, data: Path, tmp_path: Path, run: Run) -> None:
-    assert run("train", data, "--out", tmp_path / "other", *TINY, "--seed", 5)[0] == 0
+    assert run("train", data, "--out", tmp_path / "other", *PROBE, "--seed", 5)[0] == 0
     code, _, err = run("compare", trained, tmp_path / "other")
     assert code == 1
     assert "score them on the same data" in err
@@ -227,7 +228,7 @@ def test_positions_of_a_run(trained: Path, tmp_path: Path, run: Run) -> None:
 
 
 def test_functions_have_the_names_of_the_commands(data: Path, tmp_path: Path) -> None:
-    result = regard.train(data, tmp_path / "run", model="random:test_vit", size=32, workers=0)
+    result = regard.train(data, tmp_path / "run", recipe="probe", model="random:test_vit", size=32, workers=0)
     assert result.evaluation.scores["top1"].n == 4
     maps = regard.explain(sorted(data.glob("*.png"))[:2], model=tmp_path / "run", workers=0)
     assert maps.out is None
@@ -243,7 +244,7 @@ def test_lists_come_from_the_tables(run: Run) -> None:
 
 
 def test_a_report_can_do_without_pictures_and_names(data: Path, tmp_path: Path, run: Run) -> None:
-    words = ("train", data, *TINY, "--seed", 1, "--out")
+    words = ("train", data, *PROBE, "--seed", 1, "--out")
     assert run(*words, tmp_path / "bare", "--no-pictures", "--anonymise")[0] == 0
     html = (tmp_path / "bare" / "report.html").read_text(encoding="utf-8")
     assert "dark_" not in html
@@ -256,7 +257,7 @@ def test_a_report_can_do_without_pictures_and_names(data: Path, tmp_path: Path, 
 
 def test_features_are_computed_once(data: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGARD_CACHE", str(tmp_path / "cache"))
-    words = ("train", data, *TINY, "--overwrite", "--out", tmp_path / "run")
+    words = ("train", data, *PROBE, "--overwrite", "--out", tmp_path / "run")
     assert run(*words)[0] == 0
     first = (tmp_path / "run" / "model.safetensors").read_bytes()
 
@@ -270,7 +271,7 @@ def test_features_are_computed_once(data: Path, tmp_path: Path, run: Run, monkey
 
 def test_a_damaged_cache_is_done_without(data: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGARD_CACHE", str(tmp_path / "cache"))
-    words = ("train", data, *TINY, "--overwrite", "--out", tmp_path / "run")
+    words = ("train", data, *PROBE, "--overwrite", "--out", tmp_path / "run")
     assert run(*words)[0] == 0
     (file,) = (tmp_path / "cache" / "features").glob("*.sqlite")
     file.write_bytes(b"this is no database" * 100)

@@ -16,6 +16,7 @@ from PIL import Image
 from regard.app.cli import main
 
 TINY = ("--model", "random:test_vit", "--size", "32", "--workers", "0")
+PROBE = ("--recipe", "probe", *TINY)
 
 
 @pytest.fixture(autouse=True)
@@ -59,34 +60,34 @@ def folder(tmp_path: Path) -> Path:
 
 def test_an_empty_folder(fails, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert "holds no pictures" in fails("train", tmp_path / "empty", "--out", tmp_path / "run", *TINY)
+    assert "holds no pictures" in fails("train", tmp_path / "empty", "--out", tmp_path / "run", *PROBE)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_that_is_not_there(fails, tmp_path: Path) -> None:
-    assert "absent" in fails("train", tmp_path / "absent", "--out", tmp_path / "run", *TINY)
+    assert "absent" in fails("train", tmp_path / "absent", "--out", tmp_path / "run", *PROBE)
 
 
 def test_one_class_only(fails, folder: Path, tmp_path: Path) -> None:
     for path in (folder / "dog").iterdir():
         path.unlink()
     (folder / "dog").rmdir()
-    assert "class" in fails("train", folder, "--out", tmp_path / "run", *TINY)
+    assert "class" in fails("train", folder, "--out", tmp_path / "run", *PROBE)
 
 
 def test_a_class_with_one_picture(fails, folder: Path, tmp_path: Path) -> None:
     _picture(folder / "eel" / "only.png")
-    assert "'eel'" in fails("train", folder, "--out", tmp_path / "run", *TINY)
+    assert "'eel'" in fails("train", folder, "--out", tmp_path / "run", *PROBE)
 
 
 def test_several_labels_per_picture(fails, folder: Path, tmp_path: Path) -> None:
     table = folder / "index.csv"
     table.write_text("filename,label\ncat/0.png,cat\ncat/0.png,dog\ndog/0.jpg,dog\n")
-    assert "several labels" in fails("train", table, "--out", tmp_path / "run", *TINY)
+    assert "several labels" in fails("train", table, "--out", tmp_path / "run", *PROBE)
 
 
 def test_labels_that_do_not_fit_the_network(fails, folder: Path, tmp_path: Path) -> None:
-    assert main(["train", str(folder), "--out", str(tmp_path / "run"), *TINY]) == 0
+    assert main(["train", str(folder), "--out", str(tmp_path / "run"), *PROBE]) == 0
     (folder / "dog").rename(folder / "wolf")
     line = fails("evaluate", folder, "--model", tmp_path / "run", "--workers", 0)
     assert "'wolf'" in line
@@ -100,7 +101,7 @@ def test_a_network_whose_outputs_have_no_names(fails, folder: Path) -> None:
 def test_a_truncated_jpeg_is_named_and_skipped_on_request(fails, folder: Path, tmp_path: Path, capsys) -> None:
     victim = folder / "dog" / "3.jpg"
     victim.write_bytes(victim.read_bytes()[:400])
-    words = ("train", folder, "--out", tmp_path / "run", *TINY)
+    words = ("train", folder, "--out", tmp_path / "run", *PROBE)
     assert "3.jpg" in fails(*words)
     assert not (tmp_path / "run").exists()
     assert main([*map(str, words), "--skip-bad"]) == 0
@@ -128,7 +129,7 @@ def test_an_enormous_png_is_refused_by_its_header(fails, tmp_path: Path) -> None
 def test_a_csv_with_a_missing_file(fails, folder: Path, tmp_path: Path) -> None:
     table = folder / "list.csv"
     table.write_text("filename,label\ncat/0.png,cat\ncat/absent.png,cat\ndog/0.jpg,dog\n")
-    assert "absent.png" in fails("train", table, "--out", tmp_path / "run", *TINY)
+    assert "absent.png" in fails("train", table, "--out", tmp_path / "run", *PROBE)
 
 
 def test_a_hostile_pickle_runs_nothing(fails, folder: Path, tmp_path: Path) -> None:
@@ -149,7 +150,7 @@ def test_a_full_disk_leaves_nothing_half(fails, folder: Path, tmp_path: Path, mo
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("regard.files.os.fsync", full)
-    assert "the disk is full" in fails("train", folder, "--out", tmp_path / "run", *TINY)
+    assert "the disk is full" in fails("train", folder, "--out", tmp_path / "run", *PROBE)
     assert not (tmp_path / "run").exists()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".run")]
 
@@ -163,7 +164,7 @@ def test_an_output_that_exists(fails, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("years of work")
     for more in ((), ("--overwrite",)):
-        line = fails("train", folder, "--out", tmp_path / "run", *TINY, *more)
+        line = fails("train", folder, "--out", tmp_path / "run", *PROBE, *more)
         assert "choose another --out" in line
     assert (tmp_path / "run" / "thesis.txt").read_text() == "years of work"
     (tmp_path / "out.csv").write_text("mine")
@@ -179,7 +180,7 @@ def test_an_output_that_exists(fails, folder: Path, tmp_path: Path) -> None:
         (("positions", "--out", "y", "--scale", "share", *TINY[:4]), "'shared'"),
         (("positions", "--out", "y", *TINY[:4], "--colours", "virids"), "'viridis'"),
         (("tran", "x"), "'train'"),
-        (("train", "x", "--out", "y", "--precision", "float23", *TINY), ""),
+        (("train", "x", "--out", "y", "--precision", "float23", *PROBE), ""),
     ],
 )
 def test_an_unknown_name_offers_the_nearest(fails, words, near: str, tmp_path: Path, monkeypatch) -> None:
@@ -196,7 +197,7 @@ def test_an_unknown_column_offers_the_nearest(fails, folder: Path, tmp_path: Pat
         "filename,label,animal\n"
         + "".join(f"{kind}/{i}.{end},{kind},{i}\n" for kind, end in (("cat", "png"), ("dog", "jpg")) for i in range(5))
     )
-    assert "'animal'" in fails("train", folder, "--out", tmp_path / "run", "--group", "anmal", *TINY, code=2)
+    assert "'animal'" in fails("train", folder, "--out", tmp_path / "run", "--group", "anmal", *PROBE, code=2)
 
 
 def test_no_network_for_a_hub_name(fails, folder: Path, tmp_path: Path) -> None:
@@ -212,7 +213,7 @@ def test_html_in_names_of_files_and_classes(folder: Path, tmp_path: Path) -> Non
     names.write_text("filename,label\n" + "\n".join(rows) + "\n")
     (folder / "cat" / "4.png").rename(folder / "cat" / "<img src=x onerror=alert(2)>.png")
     names.write_text(names.read_text().replace("cat/4.png", '"cat/<img src=x onerror=alert(2)>.png"'))
-    assert main(["train", str(folder), "--out", str(tmp_path / "run"), *TINY]) == 0
+    assert main(["train", str(folder), "--out", str(tmp_path / "run"), *PROBE]) == 0
     html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert evil not in html
     assert "<img src=x" not in html
@@ -220,7 +221,7 @@ def test_html_in_names_of_files_and_classes(folder: Path, tmp_path: Path) -> Non
 
 
 def test_a_run_that_is_damaged(fails, folder: Path, tmp_path: Path) -> None:
-    assert main(["train", str(folder), "--out", str(tmp_path / "run"), *TINY]) == 0
+    assert main(["train", str(folder), "--out", str(tmp_path / "run"), *PROBE]) == 0
     weights = tmp_path / "run" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     assert "model.safetensors" in fails("predict", folder, "--model", tmp_path / "run", "--out", tmp_path / "p.csv")

@@ -4,6 +4,7 @@ import inspect
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from regard.app import cli
 from regard.app.cli import LISTS, app
 from regard.explanation import METHODS
 from regard.measurement import METRICS
+from regard.training.recipe import Settings
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = sorted(command.callback.__name__ for command in app.registered_commands)
@@ -76,7 +78,13 @@ def test_each_command_is_a_function_of_the_same_arguments(name: str) -> None:
     function = getattr(import_module(f"regard.app.{'lists' if name in LISTS else name}"), name)
     offered = dict(inspect.signature(getattr(cli, name)).parameters)
     offered.pop("json")
-    taken = inspect.signature(function).parameters
+    taken = dict(inspect.signature(function).parameters)
+    if taken.pop("settings", None):  # **settings: one option for each, from the recipes' own list
+        taken |= {
+            each.name: inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=None)
+            for each in fields(Settings)
+            if each.name not in taken
+        }
     assert set(offered) == set(taken)
     for option, parameter in offered.items():
         if parameter.default is not inspect.Parameter.empty and taken[option].default is not inspect.Parameter.empty:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regard.errors import DataError, OutputError
-from regard.records import SCHEMA, Explanation, Heatmap, PatchGrid, Score, read_manifest
+from regard.files import SCHEMA
+from regard.records import Explanation, Heatmap, PatchGrid, Score, read_manifest
 
 CROPPED = PatchGrid(rows=2, columns=3, prefix=1, picture=(20, 60), box=(10.0, 0.0, 40.0, 20.0))  # cells of 10 × 10
 

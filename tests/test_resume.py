@@ -273,11 +273,11 @@ def test_a_damaged_checkpoint_is_named(begun: tuple[Path, Path, Recipe]) -> None
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the bench forks, as Linux and macOS do")
 def test_sigkill_at_random_moments() -> None:
     """One process and two; hundreds of kills belong to the bench itself."""
-    command = [sys.executable, str(BENCH), "--kills", "6", "--workers", "2"]
+    command = [sys.executable, str(BENCH), "--kills", "4", "--workers", "2", "--recipes", "finetune"]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line for line in done.stdout.splitlines() if "%" in line]
-    assert len(rows) == 6, done.stdout
+    assert len(rows) == 2, done.stdout
     assert all(line.endswith("| 100% |") for line in rows), done.stdout
 
 

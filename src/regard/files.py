@@ -10,12 +10,15 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from regard.errors import OutputError
+from regard.errors import DataError, OutputError
+
+SCHEMA = 1
+"""Version of the result and run folders; a reader refuses a higher one."""
 
 MARKERS = ("manifest.json", "model.json")
 """The file that every result folder, or run folder, is finished with; no other folder is ever replaced."""
@@ -118,6 +121,15 @@ def check_free(path: Path | str, overwrite: bool = False) -> None:
         raise OutputError(
             f"{path} was not written by regard (it holds neither {' nor '.join(MARKERS)}), so --overwrite leaves it "
             "alone; choose another --out, or remove it yourself"
+        )
+
+
+def check_schema(stored: Mapping[str, Any], path: Path) -> None:
+    """Refuse a folder written by a newer regard, whose meaning this one cannot know."""
+    if stored.get("schema", 0) > SCHEMA:
+        raise DataError(
+            f"{path} has schema version {stored['schema']}, newer than the {SCHEMA} that this regard reads; "
+            "upgrade regard"
         )
 
 

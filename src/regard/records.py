@@ -14,10 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.errors import DataError
-from regard.files import new_folder, write_json
-
-SCHEMA = 1
-"""Version of the result and run folders; a reader refuses a higher one."""
+from regard.files import SCHEMA, check_schema, new_folder, write_json
 
 Box = tuple[float, float, float, float]
 Float = NDArray[np.float32]
@@ -391,12 +388,3 @@ def read_manifest(folder: Path | str, kind: str) -> dict[str, Any]:
     if manifest.get("kind") != kind:
         raise DataError(f"{folder} holds a result of kind {manifest.get('kind')!r}, not {kind!r}")
     return dict(manifest)
-
-
-def check_schema(stored: Mapping[str, Any], path: Path) -> None:
-    """Refuse a folder written by a newer regard, whose meaning this one cannot know."""
-    if stored.get("schema", 0) > SCHEMA:
-        raise DataError(
-            f"{path} has schema version {stored['schema']}, newer than the {SCHEMA} that this regard reads; "
-            "upgrade regard"
-        )

@@ -5,9 +5,11 @@ failed, 2 the command was wrong, 130 interrupted. Heavy modules are imported onl
 `--help` answers at once.
 """
 
+import inspect
 import json as json_module
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import Field, fields
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +19,7 @@ import typer
 from regard.app.console import speak, stderr
 from regard.errors import RegardError
 from regard.explanation import METHODS
+from regard.training.recipe import RECIPES, Settings
 
 app = typer.Typer(
     name="regard",
@@ -97,11 +100,31 @@ def _method(value: str) -> str:
     return METHODS[value].name
 
 
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Add an option for each setting of the recipes to a command that takes `**settings`: there is no second list."""
+    signature = inspect.signature(command)
+    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    taken = {each.name for each in own}
+    more = [_setting(each) for each in fields(Settings) if each.name not in taken]
+    command.__signature__ = signature.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
+    return command
+
+
+def _setting(each: "Field[Any]") -> inspect.Parameter:
+    help_text = each.metadata["help"].replace("[", "\\[")  # brackets are markup in help
+    panel = "Settings of the recipe (by default as it says)"
+    annotation = Annotated[each.type | None, typer.Option(help=help_text, rich_help_panel=panel)]  # type: ignore[name-defined]
+    return inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
 @app.command(rich_help_panel="Train and score")
+@_with_settings
 def train(
     data: Data,
     out: Out,
-    recipe: Annotated[str, typer.Option(help="probe, or a run's recipe.json to do that run again.")] = "probe",
+    recipe: Annotated[
+        str, typer.Option(help=f"{', '.join(RECIPES)}, or a run's recipe.json to do that run again.")
+    ] = "finetune",
     model: Model = DEFAULT_MODEL,
     weights: Weights = None,
     label: Label = "label",
@@ -110,18 +133,38 @@ def train(
     slices: Slices = None,
     size: Size = None,
     device: Device = None,
-    precision: Precision = "float32",
-    batch_size: BatchSize = 32,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="auto, float32, bfloat16; by default the recipe's.", rich_help_panel=NETWORK),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Pictures at a time; by default as the recipe says.", rich_help_panel=WORK),
+    ] = None,
     workers: Workers = 2,
     seed: Seed = 0,
     skip_bad: SkipBad = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an unfinished training in --out.", rich_help_panel=WORK)
+    ] = False,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic", help="On CUDA: only algorithms that always give the same.", rich_help_panel=WORK
+        ),
+    ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard files into the run too.", rich_help_panel=OUTPUT)
+    ] = False,
     no_pictures: NoPictures = False,
     anonymise: Anonymise = False,
     overwrite: Overwrite = False,
     json: Json = False,
+    **settings: Any,
 ) -> None:
     """Train a classifier on a folder of pictures; leaves a run folder with its report."""
-    _do("train", locals())
+    given = {name: value for name, value in locals().items() if name != "settings"}
+    _do("train", {**given, **{name: value for name, value in settings.items() if value is not None}})
 
 
 @app.command(rich_help_panel="Train and score")

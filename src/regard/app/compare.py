@@ -7,12 +7,10 @@ from typing import Any
 import pandas as pd
 
 from regard.app.common import open_network, read_labelled
-from regard.app.evaluate import predict_all, scored_part
-from regard.errors import DataError, NetworkError, UsageError
+from regard.app.evaluate import predict_all, scored_part, stored_predictions
+from regard.errors import DataError, UsageError
 from regard.files import check_free, new_folder, write_file, write_json
 from regard.measurement.compare import compare as measure
-from regard.measurement.tables import from_rows
-from regard.networks.run import is_run, read_description
 from regard.records import Comparison, Predictions, write_manifest
 
 
@@ -40,7 +38,7 @@ def compare(
     if out is not None:
         check_free(out, overwrite)
     if data is None:
-        found, notes = {name: _stored(run) for name, run in names.items()}, dict[str, str]()
+        found, notes = {name: stored_predictions(run) for name, run in names.items()}, dict[str, str]()
     else:
         settings = {"device": device, "precision": precision, "seed": seed}
         found, notes = _scored(names, data, label, split, group, keep_seen, settings, batch_size, workers)
@@ -59,16 +57,6 @@ def _names(runs: Sequence[str | Path]) -> dict[str, str | Path]:
     if len(set(map(str, runs))) < len(runs):
         raise UsageError("the same run is given twice; a run does not differ from itself")
     return {str(run) if short.count(name) > 1 else name: run for run, name in zip(runs, short, strict=True)}
-
-
-def _stored(run: str | Path) -> Predictions:
-    """What the run said of the pictures it was scored on when it was trained."""
-    file = Path(run) / "evaluation" / "predictions.parquet"
-    if not is_run(run) or not file.is_file():
-        raise NetworkError(f"{run} holds no scored run; give run folders, or --data to score networks on pictures")
-    frame = pd.read_parquet(file)
-    classes = read_description(run)["classes"]
-    return from_rows({name: frame[name].tolist() for name in frame.columns}, classes)
 
 
 def _scored(

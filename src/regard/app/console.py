@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 log = logging.getLogger("regard")
 
@@ -46,15 +47,51 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     if not (sys.stderr.isatty() and log.handlers):
         yield lambda done: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=stderr(), transient=True) as bar:
+    with _bar() as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.advance(task, done)
+
+
+def _bar(*more: str) -> "Progress":
+    """What both kinds of progress look like; imported late, as `--help` needs it not."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    name, columns = TextColumn("{task.description}"), [TextColumn(text) for text in more]
+    usual = (SpinnerColumn(), name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*usual, *columns, console=stderr(), transient=True)
+
+
+@contextmanager
+def phases() -> Iterator[Callable[[Any], None]]:
+    """Progress of a training: a bar for each phase with time left and the loss of late; a line a phase elsewhere.
+
+    Yields a function that takes `training.journal.Progress`.
+    """
+    if not log.handlers:
+        yield lambda progress: None
+        return
+    if not sys.stderr.isatty():
+        said: set[str] = set()
+        yield lambda progress: _say_once(said, progress.phase)
+        return
+    with _bar("{task.fields[loss]}") as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(now: Any) -> None:
+            if now.phase not in tasks:
+                for old in tasks.values():
+                    bar.remove_task(old)
+                tasks.clear()
+                tasks[now.phase] = bar.add_task(now.phase, total=now.total, loss="")
+            text = "" if now.loss is None else f"loss {now.loss:.3f}"
+            bar.update(tasks[now.phase], completed=now.done, loss=text)
+
+        yield show
+
+
+def _say_once(said: set[str], phase: str) -> None:
+    """The name of each kind of phase, the first time it comes: `search 0/1` and `search 0/2` are both `search`."""
+    kind = phase.split()[0]
+    if kind not in said:
+        said.add(kind)
+        log.info(f"{kind} ...")

@@ -50,7 +50,7 @@ def demo(out: str | Path = "demo", overwrite: bool = False) -> Result:
         scenes = folder / "scenes"
         write_scenes(SCENES, scenes)
         log.info("2/4 training a classifier of the animals in them")
-        run = train(scenes, folder / "run", model=MODEL, slices=("ground", "size"))
+        run = train(scenes, folder / "run", recipe="probe", model=MODEL, slices=("ground", "size"))
         log.info("3/4 explaining photographs and scenes")
         explain(_photographs(), folder / "photographs", model=folder / "run")
         positions(folder / "positions", model=folder / "run")

@@ -22,8 +22,8 @@ from regard.measurement.classify import as_json as scores_json
 from regard.measurement.classify import evaluate as measure
 from regard.networks.network import Network
 from regard.networks.predict import probabilities
-from regard.networks.run import is_run
-from regard.records import Evaluation, Predictions, write_manifest
+from regard.networks.run import is_run, read_description
+from regard.records import Evaluation, Predictions, read_manifest, write_manifest
 from regard.rendering.chart import chart_png, classes_chart, confusion_chart, reliability_chart
 
 
@@ -92,7 +92,7 @@ def evaluate(
         )
         with new_folder(out, overwrite) as folder:
             write_file(folder / "report.html", html)
-            write_evaluation(folder, evaluation)
+            write_evaluation(folder, evaluation, seed)
     return Result(evaluation, None if out is None else Path(out))
 
 
@@ -185,7 +185,23 @@ def _sides(scored: Dataset, group: str | None, slices: Sequence[str]) -> dict[st
     return {"groups": groups, "slices": {name: scored.column(name) for name in slices}}
 
 
-def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
+def stored_predictions(run: str | Path) -> Predictions:
+    """What a run said of the pictures it was scored on when it was trained. Raises `NetworkError` for no such run."""
+    file = Path(run) / "evaluation" / "predictions.parquet"
+    if not is_run(run) or not file.is_file():
+        raise NetworkError(f"{run} holds no scored run; give run folders, or --data to score networks on pictures")
+    frame = pd.read_parquet(file)
+    return tables.from_rows({name: frame[name].tolist() for name in frame.columns}, read_description(run)["classes"])
+
+
+def evaluation_of(run: str | Path) -> Evaluation:
+    """The score of a finished run, made again from what it stored."""
+    manifest = read_manifest(Path(run) / "evaluation", "evaluation")
+    found = stored_predictions(run)
+    return measure(found, note=manifest["note"], seed=manifest["seed"], provenance=manifest["provenance"])
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation, seed: int = 0) -> None:
     """A result folder's content: scores, tables for a notebook, figures for a paper; the manifest last."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "scores.json", scores_json(evaluation))
@@ -200,7 +216,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     if evaluation.reliability:
         chart = reliability_chart(evaluation.reliability, evaluation.scores.get("ece"))
         write_file(folder / "reliability.png", chart_png(chart))
-    write_manifest(folder, "evaluation", note=evaluation.note, n=evaluation.n, provenance=dict(evaluation.provenance))
+    origin = dict(evaluation.provenance)
+    write_manifest(folder, "evaluation", note=evaluation.note, n=evaluation.n, seed=seed, provenance=origin)
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:

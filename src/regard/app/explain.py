@@ -56,7 +56,8 @@ def explain(
 
     Writes into `out`, where one is given, a panel for each picture under its own name (picture, map, map over the
     grey picture), `contact_sheet.png` of the first 48, and the result folder's `maps.npy` and `manifest.json`.
-    `query` is "CLS" or "ROW,COLUMN" of a patch; `layer` and `head` count from 0, by default the last layer and the mean over heads. `model` may be a module.
+    `query` is "CLS" or "ROW,COLUMN" of a patch; `layer` and `head` count from 0, by default the last layer and the
+    mean over heads. `model` may be a module.
     """
     if out is not None:
         check_free(out, overwrite)

@@ -14,13 +14,12 @@ import safetensors.torch
 
 from regard.data.pixels import Preparation
 from regard.errors import DataError, NetworkError, OutputError, RegardError, UsageError
-from regard.files import write_file, write_json, writing
+from regard.files import SCHEMA, check_schema, write_file, write_json, writing
 from regard.networks.anatomy import describe
 from regard.networks.build import BUILDERS, build
 from regard.networks.checkpoint import read_checkpoint
 from regard.networks.fit import fit
 from regard.networks.network import Network
-from regard.records import SCHEMA, check_schema
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"

@@ -6,7 +6,7 @@ class may be called `a$b`. The report page draws its own, in HTML (`page.py`).
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -14,10 +14,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from regard.errors import DataError
 from regard.records import ClassScores, ReliabilityBin, Score
+from regard.rendering.curves import ACCURACY, LOSS, Curves, Trials, curves, limits, trials
 from regard.rendering.lettering import visible
 
 BLUE, ORANGE, INK, FAINT = "#2166ac", "#d55e00", "#1a1c21", "#686d76"
@@ -103,6 +105,58 @@ def classes_chart(per_class: Sequence[ClassScores]) -> Figure:
     axes.grid(axis="x", color="#e4e6ea", linewidth=0.8)
     _quiet(axes)
     return chart
+
+
+def learning_chart(history: Sequence[Mapping[str, Any]], kept: float | None = None) -> Figure:
+    """Loss and accuracy over epochs, and the head's cross-validation, of the lines of a training's `metrics.jsonl`.
+
+    Whatever the lines do not hold has no panel. `kept`: the epoch to mark, as in the lines (the first is 0). Raises
+    `DataError` where there is nothing to draw.
+    """
+    found, tried = curves(history), trials(history)
+    quantities = [each for each in (LOSS, ACCURACY) if found and found.pair(each)]
+    count = len(quantities) + (tried is not None)
+    if not count:
+        raise DataError("these lines of metrics hold no epoch and no trial; give those of a training's metrics.jsonl")
+    chart = _blank((4.2 * count, 3.2))
+    panels = chart.subplots(1, count, squeeze=False)[0]
+    for axes, quantity in zip(panels, quantities, strict=False):
+        _draw_epochs(axes, found, quantity, kept)  # type: ignore[arg-type]
+    if tried is not None:
+        _draw_trials(panels[-1], tried)
+    for axes in panels:
+        _quiet(axes)
+        axes.grid(axis="y", color="#e4e6ea", linewidth=0.8)
+    return chart
+
+
+def _draw_epochs(axes: Axes, found: Curves, quantity: str, kept: float | None) -> None:
+    """Training dashed and grey, validation in blue, the kept epoch as an upright line."""
+    styles: dict[str, dict[str, Any]] = {
+        "training": {"color": FAINT, "linestyle": (0, (4, 2)), "linewidth": 1.3, "label": "training, as it ran"},
+        "validation": {"color": BLUE, "linewidth": 1.8, "label": "validation"},
+    }
+    lines = found.pair(quantity)
+    for kind, values in lines.items():
+        axes.plot(found.epochs, values, marker="o" if len(values) <= 40 else "", markersize=3.5, **styles[kind])
+    if kept is not None:
+        axes.axvline(kept, color=INK, linewidth=0.8, zorder=0.5)
+        axes.annotate(f"kept: {kept:g}", (kept, 1.0), (0, 2), ("data", "axes fraction"), "offset points", ha="center")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    room = 0.5 if len(found.epochs) == 1 else 0.02 * float(np.ptp(found.epochs))
+    axes.set(xlim=(found.epochs[0] - room, found.epochs[-1] + room), ylim=limits(lines.values(), quantity == ACCURACY))
+    axes.set(xlabel="epoch, counted from 0", ylabel="loss (nats)" if quantity == LOSS else "share right")
+    axes.legend(frameon=False, fontsize=9)
+
+
+def _draw_trials(axes: Axes, tried: Trials) -> None:
+    """Log-loss over strength, the chosen one ringed."""
+    chosen = tried.chosen
+    best = tried.strength[chosen], tried.log_loss[chosen]
+    axes.plot(tried.strength, tried.log_loss, marker="o", markersize=3.5, color=BLUE, linewidth=1.8)
+    axes.plot(*best, "o", markersize=10, markerfacecolor="none", color=INK, label=f"chosen: {best[0]:.3g}")
+    axes.set(xscale="log", ylim=limits([tried.log_loss]), xlabel="strength (C)", ylabel="log-loss (nats)")
+    axes.legend(frameon=False, fontsize=9)
 
 
 def _two_coloured(shares: NDArray[Any]) -> NDArray[Any]:

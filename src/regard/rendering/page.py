@@ -16,7 +16,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from regard.records import Evaluation, Heatmap, Positions
-from regard.rendering import view
+from regard.rendering import curves, view
 from regard.rendering.lettering import visible
 from regard.rendering.privacy import Anonymiser
 
@@ -44,7 +44,8 @@ class Report:
 
     `pictures` (thumbnails, upright) and `heatmaps` are by the pictures' names as in `evaluation.predictions.names`;
     `examples` are (name, picture, map or None, caption). `show_pictures=False` keeps every picture and every map over
-    one out of the page; `anonymise` replaces all names of pictures and removes paths. `colours` is the maps'.
+    one out of the page; `anonymise` replaces all names of pictures and removes paths. `history` are the lines of the
+    training's `metrics.jsonl`, as written. `colours` is the maps'.
     """
 
     title: str
@@ -56,6 +57,7 @@ class Report:
     positions: Positions | None = None
     examples: Sequence[tuple[str, Image.Image, Heatmap | None, str]] = ()
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    history: Sequence[Mapping[str, Any]] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     show_pictures: bool = True
     anonymise: bool = False
@@ -116,7 +118,8 @@ def _context(content: Report) -> dict[str, Any]:
         "title": content.title,
         "messages": list(content.messages),
         "facts": view.facts(content.facts),
-        "recipe": view.facts(content.recipe),
+        "recipe": view.recipe(content.recipe),
+        "training": curves.training(content.history, content.recipe),
         "provenance": view.facts(content.provenance),
         "examples": examples,
         "positions": view.positions(content.positions) if content.positions else None,
@@ -157,18 +160,22 @@ def _scored(content: Report, evaluation: Evaluation) -> dict[str, Any]:
 
 def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What the navigation lists: (id, name) of the sections that are there."""
-    possible = [
-        ("scores", "Scores"),
-        ("confusion", "Confusions"),
-        ("classes", "Classes"),
-        ("reliability", "Calibration"),
-        ("slices", "Subgroups"),
-    ]
-    galleries = [(each["id"], each["short"]) for each in context["galleries"]]
-    last = [("examples", "Examples"), ("positions", "Positions"), ("provenance", "Provenance")]
-    there = [(key, name) for key, name in (*possible, *last) if context.get(key)]
-    cut = sum(key in dict(possible) for key, _ in there)
-    return [*there[:cut], *galleries, *there[cut:]]
+    galleries = {each["id"]: each["short"] for each in context["galleries"]}
+    possible = {
+        "scores": "Scores",
+        "examples": "Examples",
+        "confusion": "Confusions",
+        "classes": "Classes",
+        "reliability": "Calibration",
+        "slices": "Subgroups",
+        **galleries,
+        "training": "Training",
+        "positions": "Positions",
+        "provenance": "Provenance",
+    }
+    there = {*galleries, *(key for key in possible if context.get(key))}
+    there |= {"provenance"} if context["recipe"]["first"] else set()
+    return [(key, name) for key, name in possible.items() if key in there]
 
 
 def _numbers(evaluation: Evaluation | None) -> dict[str, Any]:
@@ -208,6 +215,7 @@ def _anonymised(content: Report) -> Report:
             for name, picture, each, caption in content.examples
         ),
         recipe=hide.facts(content.recipe),
+        history=tuple(_hidden_row(row, hide) for row in content.history),
         provenance=hide.facts(content.provenance),
     )
 
@@ -218,6 +226,11 @@ def _hidden(evaluation: Evaluation, hide: Anonymiser) -> Evaluation:
         replace(each, column=hide.text(each.column), value=hide.text(each.value)) for each in evaluation.slices
     )
     return replace(evaluation, predictions=said, slices=slices, note=hide.text(evaluation.note), provenance={})
+
+
+def _hidden_row(row: Mapping[str, Any], hide: Anonymiser) -> dict[str, Any]:
+    """A line of the training; its own words (a picture may be called "epoch") and its phase stay, or nothing is drawn."""
+    return {key: value if key == "phase" else hide.anything(value) for key, value in row.items()}
 
 
 def _rendered(template: str, context: Mapping[str, Any]) -> Markup:

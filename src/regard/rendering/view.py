@@ -277,10 +277,36 @@ def palette_png(index: colour.Bytes, colours: str, clear: bool = False) -> str:
 
 def facts(mapping: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Names and values as text; what is not given (None, empty) is not shown."""
-    return [(str(name), _text(value)) for name, value in mapping.items() if value not in (None, "", (), [], {})]
+    return [(str(name), text(value)) for name, value in mapping.items() if value not in (None, "", (), [], {})]
 
 
-def _text(value: Any) -> str:
+RECIPE = (
+    "recipe",
+    "model",
+    "weights",
+    "size",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "optimiser",
+    "schedule",
+    "keep",
+)
+"""The settings that a reader asks for first."""
+
+
+def recipe(mapping: Mapping[str, Any]) -> View:
+    """A recipe's facts, those that matter `first`, in words; the `rest`, where there are many, to be folded away."""
+    ordered = {name: mapping[name] for name in RECIPE if name in mapping}
+    rest = {name: value for name, value in mapping.items() if name not in ordered}
+    if not ordered or len(mapping) <= len(RECIPE):
+        ordered, rest = {**ordered, **rest}, {}
+    first, folded = ([(name.replace("_", " "), value) for name, value in facts(part)] for part in (ordered, rest))
+    return {"first": first, "rest": folded} if first else {"first": folded, "rest": []}
+
+
+def text(value: Any) -> str:
+    """A value of any JSON kind in a line: yes and no, and whatever has parts as JSON."""
     if isinstance(value, (Mapping, list, tuple)):
         return json.dumps(value, ensure_ascii=False, default=str)
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)

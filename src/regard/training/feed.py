@@ -44,6 +44,16 @@ class Step:
     batches: list[Batch]
 
 
+def check_processes(world: World, batch_size: int, pictures: int) -> None:
+    """Raise `UsageError` for more processes than pictures in a batch, or at all."""
+    most = min(batch_size, pictures)
+    if world.size > most:
+        raise UsageError(
+            f"{world.size} processes for batches of {batch_size} out of {pictures} pictures: some would have nothing "
+            f"to do; start at most {most}"
+        )
+
+
 @dataclass(frozen=True)
 class Feed:
     """Pictures to train on, `batch_size` at a time over all processes, `accumulate` such batches a step."""
@@ -59,12 +69,7 @@ class Feed:
     world: World = ALONE
 
     def __post_init__(self) -> None:
-        most = min(self.batch_size, len(self.paths))
-        if self.world.size > most:
-            raise UsageError(
-                f"{self.world.size} processes for batches of {self.batch_size} out of {len(self.paths)} pictures: some "
-                f"would have nothing to do; start at most {most}"
-            )
+        check_processes(self.world, self.batch_size, len(self.paths))
 
     @property
     def per_epoch(self) -> int:

@@ -27,7 +27,7 @@ from regard.data.pixels import Preparation, batches
 from regard.errors import DataError, NetworkError
 from regard.networks.network import Network
 from regard.training.checkpoint import Keeper
-from regard.training.feed import Feed
+from regard.training.feed import Feed, check_processes
 from regard.training.folder import begin
 from regard.training.journal import Journal, Progress, open_board, silent
 from regard.training.loop import Position, Session, Work, train
@@ -45,7 +45,7 @@ from regard.training.optimise import (
     put,
 )
 from regard.training.probe import fit_probe, folds_of, refit
-from regard.training.processes import join
+from regard.training.processes import World, join
 from regard.training.recipe import PRESETS, Recipe, Settings
 
 Array = NDArray[Any]
@@ -125,7 +125,7 @@ def run(
     world = join(network.device)
     network.module.to(world.device)
     network.preparation = _preparation(network.preparation, settings)
-    _check(network, training, validation)
+    _check(network, training, validation, settings, world)
     folder = Path(folder)
     precision = best_precision(settings.precision, world.device)
     facts = {"seed": seed, "precision": precision}
@@ -154,7 +154,8 @@ def _preparation(preparation: Preparation, settings: Settings) -> Preparation:
     return replace(preparation, mean=half, std=half) if settings.values == "half" else preparation
 
 
-def _check(network: Network, training: Dataset, validation: Dataset) -> None:
+def _check(network: Network, training: Dataset, validation: Dataset, settings: Settings, world: World) -> None:
+    """Everything that can be known to be wrong before any work."""
     classes = len(training.classes)
     if len(training) < classes:
         raise DataError(
@@ -170,6 +171,9 @@ def _check(network: Network, training: Dataset, validation: Dataset) -> None:
         raise NetworkError(
             f"{network.name} has {network.outputs} outputs for {classes} classes; load it with the classes"
         )
+    check_processes(world, settings.batch_size, len(training))
+    with opened(network, settings.open_layers), dropping(network, settings):
+        pass
 
 
 @contextmanager

@@ -243,7 +243,7 @@ def _loss(work: Work, parallel: nn.Module, batch: Batch, device: torch.device) -
 def _settle(pending: list[Tensor], at: Position, work: Work, session: Session) -> bool:
     """Fetch the sums of the last steps, over all processes, and check them; returns whether a stop was asked for."""
     asked = torch.full((1, 3), float(session.stop.asked), device=session.world.device)
-    rows = session.world.total(torch.cat([torch.stack(pending), asked])).double().cpu()
+    rows = session.world.total(torch.cat([torch.stack(pending), asked])).cpu().double()
     pending.clear()
     for loss, right, weight in rows[:-1].tolist():
         if not math.isfinite(loss):
@@ -282,6 +282,8 @@ def _end_epoch(work: Work, at: Position, session: Session) -> None:
         with work.average.used(work.module):
             row |= work.validate()
             work.module.train()
+            if not math.isfinite(row["validation_loss"]):
+                raise NetworkError(_diverged(f"the validation loss is {row['validation_loss']}", work, at))
             _keep_best(work, at, float(row[work.score]))
     now = rate(work.settings, at.total - 1, work.feed.per_epoch)
     session.journal.row(phase=work.name, epoch=at.epoch, steps=at.total, learning_rate=now, **row)

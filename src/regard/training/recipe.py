@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from regard.data.augment import Augmentation
+if TYPE_CHECKING:
+    from regard.data.augment import Augmentation
+
 from regard.errors import DataError, UsageError, unknown
-from regard.records import SCHEMA, check_schema
+from regard.files import SCHEMA, check_schema
 
 CHOICES = MappingProxyType(
     {
@@ -47,7 +49,7 @@ class Settings:
     accumulate: int = _setting(1, "Batches whose gradients are added up before each step.", 1)
     optimiser: str = _setting("adamw", "adamw or sgd.")
     learning_rate: float = _setting(3e-4, "Of the last layer; earlier ones have less, see --layer-decay.", 0)
-    momentum: float = _setting(0.0, "Of sgd.", 0, 0.9999)
+    momentum: float = _setting(0.0, "Momentum of sgd; adamw has its own.", 0, 0.9999)
     weight_decay: float = _setting(0.05, "Pull of weights towards zero; none for biases, norms and positions.", 0)
     layer_decay: float = _setting(
         0.75, "Learning rate of each block as a share of the next one's; 1 for all the same.", 0, 1
@@ -105,8 +107,10 @@ class Settings:
         return replace(self, **{name: value for name, value in overrides.items() if value is not None})
 
     @property
-    def augmentation(self) -> Augmentation:
-        """The random changes to training pictures."""
+    def augmentation(self) -> "Augmentation":
+        """The random changes to training pictures; imported late, as `--help` reads the settings without torch."""
+        from regard.data.augment import Augmentation
+
         kept = {name: getattr(self, name) for name in ("crop", "flip", "rotate", "translate")}
         colours = {name: getattr(self, name) for name in ("brightness", "contrast", "saturation", "hue")}
         return Augmentation(**kept, scale=(1 - self.zoom, 1 + self.zoom), **colours)

@@ -1,0 +1,143 @@
+"""Runs that are killed at random moments and gone on with, against one that never was: the same bytes?
+
+    python bench/resume.py [--kills 100] [--processes 1 2] [--workers 0 2] [--seed 0]
+
+A tiny network (dropout and random changes on, the search by cross-validation too) is trained on drawn pictures in
+processes of their own, which are killed with SIGKILL after a random time and started again with --resume until the
+run ends; then its bytes are compared. Prints one table; exit code 1 when any byte differs. Needs fork (Linux, macOS).
+"""
+
+import argparse
+import os
+import random
+import signal
+import socket
+import sys
+import tempfile
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import torch
+
+from regard.training.checkpoint import STATE
+from regard.training.recipe import Recipe
+from tiny_training import draw_pictures, run, tiny_recipe
+
+RECIPES = {
+    "finetune": tiny_recipe(epochs=10, crop=0.5, brightness=0.2),
+    "search": tiny_recipe(search="always", folds=2, epochs=2),
+    "dlcv": tiny_recipe("dlcv", epochs=10),
+}
+FILES = ("model.safetensors", "metrics.jsonl")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table."""
+
+    name: str
+    recipe: Recipe
+    processes: int
+    workers: int
+
+
+def start(case: Case, data: Path, folder: Path) -> list[int]:
+    """The run, in as many processes as the case has; returns their ids."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return [_fork(case, data, folder, rank, port) for rank in range(case.processes)]
+
+
+def _fork(case: Case, data: Path, folder: Path, rank: int, port: int) -> int:
+    process = os.fork()
+    if process:
+        return process
+    code = 1
+    try:
+        if case.processes > 1:  # what torchrun sets
+            names = {"WORLD_SIZE": case.processes, "RANK": rank, "LOCAL_RANK": rank, "MASTER_PORT": port}
+            os.environ |= {"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in names.items()}}
+        torch.set_num_threads(1)
+        run(data, folder, case.recipe, resume=True, every=2, workers=case.workers)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def ended(processes: list[int]) -> bool:
+    """Wait for all; whether they ended well (an error is printed by the process and ends the bench)."""
+    codes = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes]
+    if any(code > 0 for code in codes):
+        sys.exit(f"a process failed: exit codes {codes}")
+    return not any(codes)
+
+
+def killed_after(seconds: float, processes: list[int]) -> bool:
+    """Whether the processes were still at work after this time and are now killed."""
+    deadline = time.perf_counter() + seconds
+    while time.perf_counter() < deadline:
+        if os.waitid(os.P_PID, processes[0], os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            break
+        time.sleep(0.001)
+    for process in processes:
+        os.kill(process, signal.SIGKILL)  # one that has ended is still waited for, so its id is nobody else's
+    return not ended(processes)
+
+
+def bench(case: Case, data: Path, base: Path, kills: int, chance: random.Random) -> tuple[int, int, int, int, float]:
+    """(kills, of which before a checkpoint, while one was written, runs compared, share of equal ones)."""
+    whole = base / "whole"
+    begun = time.perf_counter()
+    if not ended(start(case, data, whole)):
+        sys.exit("the run that is never killed was killed")
+    duration = time.perf_counter() - begun
+    right = [(whole / name).read_bytes() for name in FILES]
+    count = bare = writing = runs = equal = 0
+    while count < kills:
+        folder = base / f"killed {runs}"
+        while not (folder / "model.json").exists():
+            left = chance.uniform(0, duration / 2) if count < kills else 3600
+            if killed_after(left, start(case, data, folder)):
+                count += 1
+                bare += not (folder / STATE).exists()
+                writing += any((folder / STATE).parent.glob(".state*"))
+        runs += 1
+        equal += [(folder / name).read_bytes() for name in FILES] == right
+    return count, bare, writing, runs, equal / runs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100, help="in all, shared out over the rows")
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
+    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    grid = [(name, count, workers) for count in given.processes for workers in given.workers for name in given.recipes]
+    print(
+        "| recipe | processes | workers | kills | before the first checkpoint | while one was written | runs "
+        "| same bytes |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    chance, different = random.Random(given.seed), False
+    with tempfile.TemporaryDirectory() as base:
+        data = draw_pictures(Path(base) / "data")
+        for row, (name, count, workers) in enumerate(grid):
+            case = Case(name, RECIPES[name], count, workers)
+            share = given.kills // len(grid) + (row < given.kills % len(grid))
+            found = bench(case, data, Path(base) / str(row), share, chance) if share else (0, 0, 0, 0, 1.0)
+            print(f"| {name} | {count} | {workers} | {' | '.join(map(str, found[:4]))} | {found[4]:.0%} |", flush=True)
+            different |= found[4] < 1
+    sys.exit(int(different))
+
+
+if __name__ == "__main__":
+    main()

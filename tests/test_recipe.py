@@ -1,0 +1,92 @@
+"""Recipes: every setting explained and checked, presets frozen, and a stored recipe is the same again."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from regard.errors import DataError, UsageError
+from regard.training.recipe import CHOICES, PRESETS, RECIPES, Recipe, Settings, dlcv, explained, finetune, read_recipe
+
+
+def test_every_setting_is_explained_and_every_word_is_allowed() -> None:
+    assert list(explained()) == [each.name for each in dataclasses.fields(Settings)]
+    assert all(len(text) > 8 and text.endswith(".") for text in explained().values())
+    for name, words in CHOICES.items():
+        assert getattr(Settings(), name) in words
+        for word in words:
+            assert getattr(Settings().changed({name: word}), name) == word
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_begin_with_their_command_and_are_stored_whole(name: str, tmp_path: Path) -> None:
+    assert (PRESETS[name].__doc__ or "").startswith(f"regard train DATA --recipe {name} ")
+    recipe = Recipe(name, {"seed": 3}, PRESETS[name]().changed({"epochs": 2}))
+    file = tmp_path / "recipe.json"
+    file.write_text(json.dumps(recipe.as_json()), encoding="utf-8")
+    assert read_recipe(file) == recipe
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.settings.epochs = 3  # type: ignore[misc, union-attr]
+
+
+def test_names_and_files() -> None:
+    assert read_recipe("dlcv") == Recipe("dlcv", {}, dlcv())
+    assert read_recipe("finetune").settings == finetune()
+    assert read_recipe("probe").settings is None
+    assert set(PRESETS) | {"probe"} == set(RECIPES)
+    with pytest.raises(UsageError, match="did you mean 'finetune'"):
+        read_recipe("fine-tune")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"epochs": 0}, r"--epochs is 0; it must be at least 1. How often"),
+        ({"epochs": 2.5}, "--epochs is 2.5, which is not a whole number"),
+        ({"epochs": True}, "not a whole number"),
+        ({"learning_rate": -1.0}, "--learning-rate is -1.0; it must be at least 0"),
+        ({"learning_rate": float("nan")}, "--learning-rate is nan"),
+        ({"learning_rate": float("inf")}, "--learning-rate is inf"),
+        ({"smoothing": 1.0}, "from 0 to 0.99"),
+        ({"mix": 1.2}, "from 0 to 1"),
+        ({"batch_size": 0}, "--batch-size is 0"),
+        ({"open_layers": -1}, "--open-layers is -1"),
+        ({"optimiser": "adam"}, "unknown value for --optimiser 'adam'; did you mean 'adamw'"),
+        ({"schedule": "steps"}, "there are: constant, cosine, exponential"),
+        ({"schedule": 3}, "not a word"),
+        ({"epoch": 3}, "unknown setting 'epoch'; did you mean 'epochs'"),
+        ({"lr": 3}, "unknown setting 'lr'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(settings: dict, says: str) -> None:
+    with pytest.raises(UsageError, match=says) as caught:
+        Settings().changed(settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_none_leaves_a_setting_as_it_is() -> None:
+    assert dlcv().changed({"epochs": None, "hue": 0.0}) == dataclasses.replace(dlcv(), hue=0.0)
+
+
+def test_the_probe_takes_no_settings() -> None:
+    assert read_recipe("probe").changed({"epochs": None}) == read_recipe("probe")
+    with pytest.raises(UsageError, match="takes no --epochs"):
+        read_recipe("probe").changed({"epochs": 3})
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "says"),
+    [
+        ("{", DataError, "is not a run's recipe"),
+        ('{"schema": 1}', DataError, "is not a run's recipe"),
+        ('{"schema": 1, "recipe": "magic", "arguments": {}}', UsageError, "unknown recipe 'magic'"),
+        ('{"schema": 1, "recipe": "dlcv", "arguments": {}, "settings": {"epochs": 0}}', UsageError, "--epochs is 0"),
+        ('{"schema": 1, "recipe": "dlcv", "arguments": {}, "settings": {"speed": 9}}', UsageError, "unknown setting"),
+        ('{"schema": 1, "recipe": "dlcv", "arguments": {}, "settings": [1]}', DataError, "is not a run's recipe"),
+    ],
+)
+def test_a_stored_recipe_that_is_wrong(content: str, error: type, says: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_text(content, encoding="utf-8")
+    with pytest.raises(error, match=says):
+        read_recipe(tmp_path / "recipe.json")

@@ -236,3 +236,38 @@ def test_text_is_cut_in_the_middle_and_wrapped_to_its_width():
 def test_characters_that_act_unseen_are_made_visible():
     assert lettering.visible("a\u202eb\udcffc\x00") == "a<U+202E>b�c<U+0000>"
     assert lettering.visible("Küvasz 猫 قط") == "Küvasz 猫 قط"
+
+
+def trained(count):
+    return [
+        {
+            "phase": "train",
+            "epoch": each,
+            "training_loss": 2 - each / count,
+            "validation_loss": None if each == 1 else 1.5,
+            "training_top1": 0.2,
+            "validation_top1": "<b>" if each == 2 else 0.25,
+        }
+        for each in range(count)
+    ]
+
+
+def test_learning_chart_has_a_panel_for_each_thing_there_is():
+    trials = [{"phase": "head", "strength": s, "log_loss": loss, "accuracy": 0.5} for s, loss in ((1, 0.5), (0.1, 0.4))]
+    loss, accuracy, head = chart.learning_chart([*trials, *trained(4)], kept=3).axes
+    training, validation, kept = loss.lines
+    assert training.get_ydata().tolist() == [2.0, 1.75, 1.5, 1.25] and kept.get_xdata()[0] == 3
+    assert np.isnan(validation.get_ydata()).tolist() == [False, True, False, False]
+    assert np.isnan(accuracy.lines[1].get_ydata()).tolist() == [False, False, True, False]
+    assert head.get_xscale() == "log" and head.lines[1].get_xydata().tolist() == [[0.1, 0.4]]
+    assert len(chart.learning_chart(trials).axes) == 1 and len(chart.learning_chart(trained(3)).axes) == 2
+
+
+@pytest.mark.parametrize("count", [1, 300])
+def test_learning_chart_of_one_epoch_and_of_hundreds(count):
+    drawn = chart.learning_chart(trained(count))
+    assert Image.open(io.BytesIO(chart.chart_png(drawn, dpi=40))).size == (336, 128)
+    low, high = drawn.axes[0].get_xlim()
+    assert low < 0 and high > count - 1
+    with pytest.raises(DataError, match=r"no epoch and no trial.*metrics\.jsonl"):
+        chart.learning_chart([{"phase": "result", "validation_top1": 0.5}])

@@ -17,7 +17,7 @@ from regard.data.pixels import Preparation
 from regard.errors import DataError, NetworkError, UsageError
 from regard.networks.load import load
 from regard.training import feed as feeding
-from regard.training import finetune, loop
+from regard.training import finetune, loop, phases, search
 from regard.training.checkpoint import Keeper
 from regard.training.feed import Feed
 from regard.training.journal import Progress
@@ -186,7 +186,7 @@ def test_the_search_takes_the_least_log_loss_and_keeps_what_the_user_set(data: P
     assert all("learning_rate" not in row["settings"] and "epochs" not in row["settings"] for row in rows)
     folds = {row["phase"] for row in outcome.metrics if row["phase"].startswith("search ")}
     assert folds == {"search 0/0", "search 1/0"}  # two blocks: candidates that differ in open layers alone are one
-    assert {row["settings"]["mix"] for row in rows} == set(finetune.MIXES)
+    assert {row["settings"]["mix"] for row in rows} == set(search.MIXES)
     assert not outcome.selected
 
 
@@ -207,9 +207,9 @@ def test_groups_stay_in_one_fold(data: Path, tmp_path: Path, monkeypatch: pytest
     groups = np.array([f"{label}{place % 3}" for place, label in enumerate(training.labels)])
     sides: list[tuple[set[str], set[str]]] = []
     monkeypatch.setattr(
-        finetune, "_trial",
+        search, "_trial",
         lambda the, name, start, settings, fitted, left: sides.append((set(groups[fitted]), set(groups[left])))
-        or {"pictures": 1, "mixes": {f"{mix:g}": {"loss": 1.0, "right": 1} for mix in finetune.MIXES}},
+        or {"pictures": 1, "mixes": {f"{mix:g}": {"loss": 1.0, "right": 1} for mix in search.MIXES}},
     )  # fmt: skip
     recipe = tiny_recipe(search="always", folds=3, epochs=1)
     finetune.run(tiny_network(training.classes), training, validation, hashes, recipe, tmp_path / "run", groups=groups)
@@ -220,7 +220,7 @@ def test_groups_stay_in_one_fold(data: Path, tmp_path: Path, monkeypatch: pytest
 def test_early_stopping_and_the_best_epoch_by_hand(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of equals the later is the best (epoch 2), and two epochs that are worse are enough."""
     scores = iter([0.5, 0.6, 0.6, 0.5, 0.4, 0.9])
-    monkeypatch.setattr(finetune, "_scores", lambda *given: {"validation_loss": 1.0, "validation_top1": next(scores)})
+    monkeypatch.setattr(phases, "score", lambda *given: {"validation_loss": 1.0, "validation_top1": next(scores)})
     _, outcome = trained(data, tmp_path / "run", patience=2, epochs=40, keep="best")
     rows = [row for row in outcome.metrics if row["phase"] == "train"]
     assert [row["validation_top1"] for row in rows] == [0.5, 0.6, 0.6, 0.5, 0.4]

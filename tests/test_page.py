@@ -24,7 +24,7 @@ from regard.records import (
     Score,
     SliceScore,
 )
-from regard.rendering import view
+from regard.rendering import curves, view
 from regard.rendering.page import POLICY, Report, report, shell
 from regard.rendering.privacy import LEFT_OUT, PATH, Anonymiser
 
@@ -108,10 +108,40 @@ def content(classes=("cat", "dog"), names=None, **options):
             "positions": Positions(similarity, {"near": 0.6}),
             "examples": ((names[0], photograph(5), mapped(names[0]), f"what it saw in {names[0]}"),),
             "recipe": {"epochs": 3, "augment": {"flip": True}},
+            "history": history(),
             "provenance": {"regard": "0.1.0"},
             **options,
         }
     )
+
+
+def epochs(count, **columns):
+    """Lines of a training as the loop writes them; `columns` are lists in the place of the falling and rising ones."""
+    usual = {
+        "training_loss": [2.0 - place / count for place in range(count)],
+        "training_top1": [0.2 + 0.5 * place / count for place in range(count)],
+        "validation_loss": [1.5 - place / count for place in range(count)],
+        "validation_top1": [0.3 + 0.5 * place / count for place in range(count)],
+    }
+    rows = [{"phase": "train", "epoch": place, "steps": 5 * place, "learning_rate": 1e-3} for place in range(count)]
+    for name, values in {**usual, **columns}.items():
+        for row, value in zip(rows, values, strict=False):
+            row[name] = value
+    return rows
+
+
+def searched(settings, log_loss, accuracy=0.5):
+    return {"phase": "search", "settings": settings, "log_loss": log_loss, "accuracy": accuracy}
+
+
+def history(count=3):
+    trials = [
+        {"phase": "head", "strength": strength, "log_loss": loss, "accuracy": 0.8}
+        for strength, loss in ((0.1, 0.9), (10.0, 0.7), (1.0, 0.5))
+    ]
+    inner = [{"phase": "search 0/1", "epoch": 0, "training_loss": 77.0, "training_top1": 0.0}]
+    candidates = [searched({"epochs": 12, "open_layers": layers}, loss) for layers, loss in ((2, 0.45), (None, 0.4))]
+    return (*trials, *inner, *candidates, *epochs(count), {"phase": "result", "validation_top1": 0.8})
 
 
 def hostile_content(**options):
@@ -125,6 +155,12 @@ def hostile_content(**options):
         facts=marks,
         messages=HOSTILE,
         recipe=marks,
+        history=[
+            searched({**marks, "same": HOSTILE[0], mark: place}, mark if place else 0.5)
+            for place, mark in enumerate(HOSTILE)
+        ]
+        + [dict.fromkeys((*marks, "phase", "epoch", "strength", "training_loss"), mark) for mark in HOSTILE]
+        + [{"phase": "head", "strength": HOSTILE[0], "log_loss": HOSTILE[1]}, *epochs(3, validation_loss=HOSTILE)],
         provenance=marks,
         **options,
     )
@@ -149,7 +185,7 @@ def test_page_shows_all_that_is_there_and_nothing_of_what_is_not():
         assert said in reader.text
     sections = {attrs["id"] for tag, attrs in reader.elements if tag == "section"}
     links = {attrs["href"][1:] for tag, attrs in reader.elements if tag == "a"} - {"content"}
-    assert sections == links and len(sections) == 11
+    assert sections == links and len(sections) == 12
     empty = check_safe(report(Report("Only a title")))
     assert not [tag for tag, _ in empty.elements if tag in ("section", "table", "img")]
 
@@ -295,6 +331,158 @@ def test_map_lies_where_the_network_looked():
     assert drawn.size == (48, 32)
 
 
+def test_what_people_want_to_see_comes_first():
+    reader = check_safe(report(content()))
+    order = [attrs["id"] for tag, attrs in reader.elements if tag == "section"]
+    assert order[:3] == ["scores", "examples", "confusion"]
+    assert order[-3:] == ["training", "positions", "provenance"]
+    links = [attrs["href"][1:] for tag, attrs in reader.elements if tag == "a"]
+    assert links[1:] == order  # after "Skip to the content"
+
+
+def drawn(rows, recipe=()):
+    """The section's content, and the places of each line's points by panel and kind."""
+    shown = curves.training(rows, dict(recipe))
+    panels = [*shown["panels"], *([shown["trials"]] if shown["trials"] else [])]
+    return shown, [{line["kind"]: line["path"] for line in panel["lines"]} for panel in panels]
+
+
+def test_curves_lie_where_the_numbers_say():
+    rows = epochs(3, training_loss=[2.0, 1.0, 0.5], validation_loss=[1.5, 1.0, 0.0])
+    shown, (loss, _) = drawn(rows)
+    assert shown["panels"][0]["ends"] == (0.0, 2.0)  # so 190 units are 2 nats, and epochs are 162 apart
+    assert loss == {"training": "M8.0 0.0L170.0 95.0L332.0 142.5", "validation": "M8.0 47.5L170.0 95.0L332.0 190.0"}
+    assert shown["panels"][0]["columns"] == [(8.0, "0"), (170.0, "1"), (332.0, "2")]
+    assert [hit["text"] for hit in shown["panels"][0]["hits"]][2] == (
+        "epoch 2: training loss 0.5000, validation loss 0.000"
+    )
+
+
+def test_only_the_training_itself_is_drawn_and_the_later_of_two_lines_for_an_epoch():
+    found = curves.curves([*history(3), {"phase": "train", "epoch": 1, "training_loss": 0.25}])
+    assert found.epochs.tolist() == [0, 1, 2] and found.training_loss[1] == 0.25
+    assert np.isnan(found.validation_loss[1]) and found.training_loss.max() < 77
+
+
+def test_what_is_no_number_is_a_gap_and_a_point_alone_a_dot():
+    rows = epochs(6, validation_loss=[1.0, None, 1.0, NAN, "1.0", 1.0], training_loss=[True, 1.0, 1.0, 1.0, 10**400, 1])
+    _, (loss, _) = drawn(rows)
+    assert loss["validation"].count("M") == loss["validation"].count("h0") == 3 and "L" not in loss["validation"]
+    assert loss["training"].count("M") == 2 and loss["training"].count("L") == 2 and loss["training"].endswith("h0")
+    reader = check_safe(report(content(history=rows)))
+    titles = [text for text in reader.texts if text.startswith("epoch 3: training loss")]
+    assert titles == ["epoch 3: training loss 1.000, validation loss –"]
+    assert not [attrs for tag, attrs in reader.elements if tag == "path" and "nan" in attrs["d"].lower()]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "scores", "kept"),
+    [
+        ({"keep": "best"}, [0.5, 0.9, 0.9, 0.8], 2),  # of equals the later
+        ({"keep": "best"}, [0.5, 0.9, NAN, None], 1),
+        ({"keep": "best"}, [None] * 4, None),
+        ({"keep": "last"}, [0.5, 0.9, 0.9, 0.8], None),
+    ],
+)
+def test_the_kept_epoch_is_marked_where_one_is_kept(recipe, scores, kept):
+    shown, _ = drawn(epochs(4, validation_top1=scores), recipe)
+    marks = [panel["mark"] and panel["mark"]["text"] for panel in shown["panels"]]
+    assert marks == [None if kept is None else f"kept: {kept}"] * 2
+    text = check_safe(report(content(history=epochs(4, validation_top1=scores), recipe=recipe))).text
+    assert (f"Epoch {kept} is kept" in text) == (kept is not None) == ("is kept, the best" in text)
+
+
+def test_training_without_validation_says_nothing_of_it():
+    rows = epochs(3, validation_loss=[None] * 3, validation_top1=[None] * 3)
+    shown, panels = drawn(rows, {"keep": "best"})
+    assert shown["kinds"] == ["training"] and all(set(panel) == {"training"} for panel in panels)
+    page = check_safe(report(content(history=rows))).text
+    assert "training: the mean over the epoch" in page and "validation: the pictures set aside" not in page
+
+
+def test_one_epoch_lies_in_the_middle():
+    shown, (loss, _) = drawn(epochs(1, validation_loss=[0.0], training_loss=[0.0]))
+    assert loss["training"].startswith("M170.0 190.0") and loss["training"].endswith("h0")
+    assert shown["panels"][0]["columns"] == [(170.0, "0")]
+    assert [row[1] for row in shown["panels"][0]["rows"]] == ["0", "0.002", "0.004", "0.006", "0.008", "0.01"]
+
+
+def test_hundreds_of_epochs_stay_legible_and_small():
+    shown, (loss, _) = drawn(epochs(1000))
+    panel = shown["panels"][0]
+    assert loss["training"].count("L") == 999 and not panel["lines"][0]["dots"]
+    assert len(panel["columns"]) <= 9 and len(panel["hits"]) <= curves.HITS
+    assert panel["hits"][-1]["text"].startswith("epoch 999:")
+    assert sum(hit["width"] for hit in panel["hits"]) == pytest.approx(curves.WIDE)
+    assert len(report(Report("t", history=epochs(1000)))) < 500_000
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "ends"),
+    [
+        ([0.3, 1.9], False, (0.0, 2.0)),
+        ([1.9, 2.1], False, (1.9, 2.1)),
+        ([0.97, 1.0], True, (0.97, 1.0)),
+        ([1.0, 1.0], True, (0.9, 1.0)),
+        ([0.0, 0.0], True, (0.0, 0.01)),
+        ([5.0], False, (4.4, 5.6)),
+        ([-1.0, 1.0], False, (-1.0, 1.0)),
+    ],
+)
+def test_axes_end_at_round_numbers(values, share, ends):
+    assert curves.limits([np.array([*values, NAN])], share) == pytest.approx(ends)
+
+
+def test_trials_stand_on_a_logarithmic_axis_with_the_best_marked():
+    shown, panels = drawn(history())
+    trials = shown["trials"]
+    assert trials["columns"] == [(8.0, "0.1"), (170.0, "1"), (332.0, "10")]
+    assert trials["mark"]["text"] == "chosen: 1" and trials["mark"]["x"] == 170
+    assert panels[-1]["validation"].startswith("M8.0 ") and "L170.0 " in panels[-1]["validation"]
+    assert trials["said"] == "strength 1: log-loss 0.5000, accuracy 0.800"
+    ties = [{"phase": "cross-validation", "strength": each, "log_loss": 0.5, "accuracy": None} for each in (3.0, 2.0)]
+    assert curves.trials([*ties, {"phase": "head", "strength": 0.0, "log_loss": 0.1}]).chosen == 0
+    assert curves.training(ties, {})["trials"]["mark"]["text"] == "chosen: 2"
+
+
+def test_candidates_are_listed_best_first_by_what_differs():
+    rows = [searched({"epochs": 12, "open_layers": each, "mix": 0.5}, loss) for each, loss in ((2, NAN), (None, 0.4))]
+    listed = curves.candidates(rows)
+    assert listed["names"] == ["Open layers"] and listed["common"] == [("epochs", "12"), ("mix", "0.5")]
+    assert [row["cells"] for row in listed["rows"]] == [["all"], ["2"]]
+    assert [row["chosen"] for row in listed["rows"]] == [True, False]
+    assert [row["log_loss"]["text"] for row in listed["rows"]] == ["0.4000", "–"]
+    assert "Open layers" in check_safe(report(Report("t", history=rows))).text
+
+
+@pytest.mark.parametrize("rows", [(), [{"phase": "result", "validation_top1": 0.5}], [{"phase": "train", "epoch": 0}]])
+def test_no_section_where_there_is_nothing_to_draw(rows):
+    assert "training" not in {attrs.get("id") for _, attrs in check_safe(report(content(history=rows))).elements}
+
+
+def test_training_is_on_pages_without_pictures_and_private_ones():
+    assert 'id="training"' in report(content(show_pictures=False))
+    rows = [*history(), searched({"epochs": "/home/anna/x", "IMG_0001": "anna/IMG_0001.jpg"}, 0.9)]
+    text = report(private_content(history=rows))
+    assert text.count("<svg") == 4 and "kept" not in text and "0.4000" in text
+    assert not [secret for secret in ("anna", "IMG_", "/home") if secret in re.sub(r"data:image/[^\"]+", "", text)]
+    named = content(names=("epoch.jpg", "phase.jpg", "train.jpg", "log_loss.jpg"), anonymise=True)
+    assert report(named).count("<svg") == 4  # curves are there whatever pictures are called
+
+
+def test_a_long_recipe_shows_what_matters_and_folds_the_rest():
+    many = {"hue": 0.1, **{f"setting_{place}": place for place in range(42)}, "learning_rate": 5e-4, "epochs": 30}
+    shown = view.recipe(many)
+    assert shown["first"] == [("epochs", "30"), ("learning rate", "0.0005")]
+    assert shown["rest"][0] == ("hue", "0.1") and len(shown["rest"]) == 43
+    assert "43 more settings" in check_safe(report(content(recipe=many))).text
+    assert view.recipe({"a_b": 1, "epochs": None}) == {"first": [("a b", "1")], "rest": []}
+    strange = {"epochs": None, **{f"x{place}": place for place in range(20)}}
+    assert len(view.recipe(strange)["first"]) == 20
+    reader = check_safe(report(Report("t", recipe={"epochs": 3})))
+    assert [attrs["id"] for tag, attrs in reader.elements if tag == "section"] == ["provenance"]
+
+
 @pytest.fixture(scope="module")
 def browser():
     with launched() as started:
@@ -358,6 +546,23 @@ def test_browser_runs_nothing_hostile_and_nothing_overflows(browser, tmp_path, w
         page.locator("body").hover()
         page.wait_for_timeout(100)
         assert page.locator("script").count() == 2 and page.locator("img[onerror]").count() == 0
+
+
+def test_browser_tells_values_under_the_pointer_and_sorts_candidates(browser, tmp_path):
+    with open_page(browser, saved(tmp_path, content())) as page:
+        hit = page.locator("#training .hit").nth(1)
+        guide = "each => getComputedStyle(each.querySelector('line')).opacity"
+        assert hit.evaluate(guide) == "0"
+        hit.locator("rect").hover()
+        assert hit.evaluate(guide) == "0.45" and hit.locator("title").inner_html().startswith("epoch 1: training loss")
+        stroke = "each => getComputedStyle(each).stroke"
+        light = page.locator("#training .validation path").first.evaluate(stroke)
+        rows = page.locator("#training table.sortable tbody tr")
+        assert rows.first.inner_text().split() == ["all", "0.4000", "0.500", "chosen"]
+        page.get_by_role("button", name="Log-loss").click(click_count=2)
+        assert rows.first.inner_text().split() == ["2", "0.4500", "0.500"]
+    with open_page(browser, saved(tmp_path, content()), dark=True) as page:
+        assert page.locator("#training .validation path").first.evaluate(stroke) != light
 
 
 def test_browser_is_watched(browser, tmp_path):

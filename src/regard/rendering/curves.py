@@ -1,4 +1,4 @@
-"""The lines of a training (`metrics.jsonl`) as what is drawn of them: curves over epochs, the head's trials, candidates.
+"""The lines of a training (`metrics.jsonl`) as what is drawn of them: curves, the head's trials, candidates.
 
 A line is whatever a file held: what is no number, or not finite, is a gap in its curve, and lines of kinds that are
 not known are passed over. `panels` and `trial_panel` give places in a drawing of `WIDE` × `HIGH`, for `curve.svg`;
@@ -8,6 +8,7 @@ not known are passed over. `panels` and `trial_panel` give places in a drawing o
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -156,7 +157,12 @@ def candidates(history: Rows) -> view.View | None:
         for place in order[:CANDIDATES]
     ]
     common = [(_words(name), said[name][0]) for name in names if name not in differ]
-    return {"names": [_words(name) for name in differ], "rows": listed, "common": common, "of": len(rows)}
+    return {
+        "names": [_words(name)[:1].upper() + _words(name)[1:] for name in differ],
+        "rows": listed,
+        "common": common,
+        "of": len(rows),
+    }
 
 
 def limits(values: Iterable[Values], share: bool = False) -> tuple[float, float]:
@@ -167,10 +173,10 @@ def limits(values: Iterable[Values], share: bool = False) -> tuple[float, float]
     if 0 <= low < 0.5 * high:
         low = 0.0
     if high - low < 1e-3 * max(abs(low), abs(high), 1e-3):
-        room = 0.1 * max(abs(high), 0.1 if share else 1e-6)
-        low, high = low - room, high + room
+        room = 0.1 * max(abs(high), 0.1)
+        low, high = max(low - room, min(low, 0.0)), high + room
     if share:
-        low, high = max(low, min(0.0, float(np.nanmin(given)))), min(high, max(1.0, float(np.nanmax(given))))
+        high = min(high, max(1.0, float(np.nanmax(given))))
     step = _step(high - low, 5)
     return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
 
@@ -185,12 +191,12 @@ def ticks(low: float, high: float, most: int = 6, whole: bool = False) -> list[f
 
 def precise(value: float) -> str:
     """A loss with four significant digits, or a dash."""
-    return f"{value:.4g}" if math.isfinite(value) else "–"
+    return f"{value:#.4g}" if math.isfinite(value) else "–"
 
 
 def _finite(value: Any) -> float:
     """A number as it was given; NaN for anything else, and for what no axis could bear."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return math.nan
     return float(value) if abs(value) < 1e15 else math.nan
 
@@ -198,7 +204,7 @@ def _finite(value: Any) -> float:
 def _step(span: float, most: int) -> float:
     """The smallest of 1, 2, 5 times a power of ten that goes into `span` at most so often."""
     power = 10.0 ** math.floor(math.log10(span / most))
-    return next(power * factor for factor in (1, 2, 5, 10) if power * factor * most >= span * (1 - 1e-9))
+    return power * next((factor for factor in (1, 2, 5) if power * factor * most >= span * (1 - 1e-9)), 10)
 
 
 class _Across:
@@ -220,7 +226,7 @@ class _Across:
         every = -(-len(self.values) // HITS)
         chosen = range(len(self.values) - 1, -1, -every)[::-1]  # the last is always among them
         places = [self.at(self.values[index]) for index in chosen]
-        ends = [0.0, *((a + b) / 2 for a, b in zip(places, places[1:], strict=False)), float(WIDE)]
+        ends = [0.0, *((a + b) / 2 for a, b in pairwise(places)), float(WIDE)]
         return [(index, places[n], ends[n], ends[n + 1] - ends[n]) for n, index in enumerate(chosen)]
 
 
@@ -291,7 +297,7 @@ def _table(found: Curves) -> list[list[str]]:
     """Every epoch's numbers as text."""
     columns = (
         [f"{epoch:g}" for epoch in found.epochs],
-        [precise(each) for each in found.learning_rate],
+        [f"{each:.3g}" if math.isfinite(each) else "–" for each in found.learning_rate],
         [precise(each) for each in found.training_loss],
         [precise(each) for each in found.validation_loss],
         [view.number(each) for each in found.training_top1],

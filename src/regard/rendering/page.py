@@ -229,7 +229,7 @@ def _hidden(evaluation: Evaluation, hide: Anonymiser) -> Evaluation:
 
 
 def _hidden_row(row: Mapping[str, Any], hide: Anonymiser) -> dict[str, Any]:
-    """A line of the training; its own words (a picture may be called "epoch") and its phase stay, or nothing is drawn."""
+    """A line of the training; its own words stay (a picture may be called "epoch"), as they say what is drawn."""
     return {key: value if key == "phase" else hide.anything(value) for key, value in row.items()}
 
 

@@ -79,7 +79,9 @@ def test_attention_is_that_of_the_formula(network: Network, head: int | None, qu
         x = module._pos_embed(module.patch_embed(pixels))
         x = module.blocks[1].norm1(module.blocks[0](x))[0].double()  # (tokens, width)
         weight, bias = module.blocks[1].attn.qkv.weight.double(), module.blocks[1].attn.qkv.bias.double()
-    q, k, _ = (x @ weight.detach().T + bias.detach()).reshape(7, 3, 4, 8).permute(1, 2, 0, 3)  # each (heads, tokens, width of a head)
+    q, k, _ = (
+        (x @ weight.detach().T + bias.detach()).reshape(7, 3, 4, 8).permute(1, 2, 0, 3)
+    )  # each (heads, tokens, width of a head)
     row = 0 if query is None else 1 + query[0] * 3 + query[1]
     expected = np.zeros((4, 7))
     for each in range(4):

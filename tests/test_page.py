@@ -464,10 +464,10 @@ def test_training_is_on_pages_without_pictures_and_private_ones():
     assert 'id="training"' in report(content(show_pictures=False))
     rows = [*history(), searched({"epochs": "/home/anna/x", "IMG_0001": "anna/IMG_0001.jpg"}, 0.9)]
     text = report(private_content(history=rows))
-    assert text.count("<svg") == 4 and "kept" not in text and "0.4000" in text
+    assert text.count("<svg") == 5 and "0.4000" in text
     assert not [secret for secret in ("anna", "IMG_", "/home") if secret in re.sub(r"data:image/[^\"]+", "", text)]
     named = content(names=("epoch.jpg", "phase.jpg", "train.jpg", "log_loss.jpg"), anonymise=True)
-    assert report(named).count("<svg") == 4  # curves are there whatever pictures are called
+    assert report(named).count("<svg") == 5  # curves are there whatever pictures are called
 
 
 def test_a_long_recipe_shows_what_matters_and_folds_the_rest():

@@ -8,12 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from regard import files
 from regard.errors import DataError, OutputError, UsageError
 from regard.networks.run import save_network
-from regard.training import finetune
+from regard.training import finetune, phases
 from regard.training.checkpoint import STATE, unpack
 from regard.training.folder import check_folder, finish, state_of
 from regard.training.journal import Progress
@@ -74,6 +75,25 @@ def test_killed_at_a_step_and_gone_on_with(
             run(data, folder, recipe, every=every, workers=2, progress=killer(step))
         run(data, folder, recipe, every=every, workers=step % 3, resume=True)
         assert ended(folder) == ended(tmp_path / "whole"), step
+
+
+def test_the_best_epoch_survives_a_kill_after_it(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a score that falls as the network learns, an early epoch is the best; the kill comes in the last."""
+
+    def falling(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        return {"validation_loss": 1.0, "validation_top1": -float(np.abs(logits).sum())}
+
+    monkeypatch.setattr(phases, "score", falling)
+    recipe = tiny_recipe("dlcv", learning_rate=0.05)
+    best = run(data, tmp_path / "whole", recipe).facts["best_epoch"]
+    assert best < 2
+    with pytest.raises(Killed):
+        run(data, tmp_path / "killed", recipe, every=1, progress=killer(10))
+    outcome = run(data, tmp_path / "killed", recipe, resume=True)
+    assert outcome.facts["best_epoch"] == best
+    assert ended(tmp_path / "killed") == ended(tmp_path / "whole")
+    lines = (tmp_path / "killed" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == list(outcome.metrics)
 
 
 def test_killed_again_and_again(data: Path, tmp_path: Path) -> None:

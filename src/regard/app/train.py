@@ -233,7 +233,8 @@ def _probe(
     notes.metrics.append({"phase": "validate", "n": evaluation.n, **scores})
     facts = {"Strength": f"{probe.strength:.3g}, chosen by cross-validation inside the training part"}
     with notes.phase("report"), new_folder(out, overwrite) as folder:
-        write_file(folder / "report.html", _page(network, parts, recipe, evaluation, notes.messages, facts, wanted))
+        html = _page(network, parts, recipe, evaluation, notes.messages, facts, wanted, notes.metrics)
+        write_file(folder / "report.html", html)
         write_json(folder / "recipe.json", recipe.as_json())
         rows = split_rows([parts.training, parts.validation], parts.hashes, recipe.arguments["group"])
         write_file(folder / "split.csv", split_text(rows))

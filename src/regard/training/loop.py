@@ -57,7 +57,7 @@ class Stop:
             yield self
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                signal.signal(number, handler or signal.SIG_DFL)
 
     def _ask(self, number: int, frame: Any) -> None:
         if self.asked:

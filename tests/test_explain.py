@@ -1,4 +1,4 @@
-"""Methods over pictures: shape, finite, non-square, batch = one by one, the network as found; attention as written out."""
+"""Methods over pictures: shape, finite, non-square, batch = one by one, the network as found, attention by formula."""
 
 from pathlib import Path
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from woken import wake_timm
 
 from regard.data.folder import read_pictures
 from regard.errors import NetworkError, UsageError
@@ -14,6 +13,7 @@ from regard.explanation import METHODS
 from regard.explanation.explain import heatmaps
 from regard.networks.load import load
 from regard.networks.network import Network
+from woken import wake_timm
 
 PICTURE_METHODS = [row.name for row in METHODS if row.kind == "picture"]
 

@@ -76,7 +76,7 @@ class Settings:
     )
     search: str = _setting("few", "When layers, rate and mix are chosen by cross-validation: few, always or never.")
     few: int = _setting(1000, "Training pictures up to which they count as few.", 0)
-    folds: int = _setting(5, "Folds of that cross-validation, inside the training part.", 2)
+    folds: int = _setting(3, "Folds of that cross-validation, inside the training part.", 2)
     precision: str = _setting(
         "auto", "What the training computes in: float32, bfloat16, or auto (the faster, by machine)."
     )

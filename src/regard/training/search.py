@@ -19,13 +19,12 @@ MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the tuned weights that the search tries; 0 is the probe itself."""
 
 CANDIDATES: tuple[Mapping[str, Any], ...] = (
-    {"open_layers": 2, "learning_rate": 3e-4},
-    {"open_layers": 6, "learning_rate": 2e-4},
+    {"open_layers": 4, "learning_rate": 2e-4},
     {"open_layers": None, "learning_rate": 1e-4},
 )
 """What the search chooses among. What the user set to something else than the recipe has stays as the user set it."""
 
-FEW: Mapping[str, Any] = {"epochs": 12, "batch_size": 16, "drop_path": 0.1, "weight_decay": 0.1, "smoothing": 0.0}
+FEW: Mapping[str, Any] = {"epochs": 10, "batch_size": 16, "drop_path": 0.1, "weight_decay": 0.1, "smoothing": 0.0}
 """Stronger regularisation where there are few pictures, in every candidate."""
 
 

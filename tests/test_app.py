@@ -278,3 +278,56 @@ def test_a_damaged_cache_is_done_without(data: Path, tmp_path: Path, run: Run, m
     code, _, err = run(*words)
     assert code == 0
     assert "features could not be kept" in err
+
+
+TUNED = ("--recipe", "finetune", "--search", "never", "--epochs", 2, *TINY)
+
+
+def test_a_training_of_the_whole_network_is_a_run_like_any_other(data: Path, tmp_path: Path, run: Run) -> None:
+    out = tmp_path / "run"
+    scores = _json(run("train", data, "--out", out, *TUNED, "--learning-rate", 1e-4, "--json"))
+    assert json.loads((out / "recipe.json").read_text())["settings"]["learning_rate"] == 1e-4
+    assert "checkpoint" not in {path.name for path in out.iterdir()}
+    assert "Training" in (out / "report.html").read_text(encoding="utf-8")
+    again = _json(run("evaluate", data, "--model", out, "--workers", 0, "--json"))
+    assert again["top1"] == scores["top1"]
+    assert again["nll"]["value"] == pytest.approx(scores["nll"]["value"], abs=1e-4)
+
+    before = {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+    code, _, err = run("train", data, "--out", out, *TUNED, "--learning-rate", 1e-4, "--resume")
+    assert code == 0
+    assert "finished already" in err
+    assert {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()} == before
+    code, _, err = run("train", data, "--out", out, *TUNED)
+    assert code == 1
+    assert "exists already" in err
+
+
+def test_a_stored_recipe_does_the_training_again(data: Path, tmp_path: Path, run: Run) -> None:
+    assert run("train", data, "--out", tmp_path / "one", *TUNED, "--dropout", 0.2)[0] == 0
+    assert run("train", data, "--out", tmp_path / "two", "--recipe", tmp_path / "one" / "recipe.json")[0] == 0
+    for name in ("model.safetensors", "metrics.jsonl", "split.csv"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_settings_are_checked_before_any_work(data: Path, tmp_path: Path, run: Run) -> None:
+    for words, said in [
+        (("--epochs", 0), "--epochs is 0; it must be at least 1"),
+        (("--learning-rate", "nan"), "--learning-rate is nan"),
+        (("--optimiser", "adam"), "did you mean 'adamw'"),
+        (("--recipe", "probe", "--epochs", 3), "takes no --epochs"),
+        (("--recipe", "probe", "--resume"), "leave --resume out"),
+    ]:
+        code, _, err = run("train", data, "--out", tmp_path / "run", *TINY, *words)
+        assert code == 2, err
+        assert said in err
+        assert not (tmp_path / "run").exists()
+
+
+def test_only_the_first_process_speaks(data: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from regard.app.console import log
+
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setenv("RANK", "1")
+    code, out, err = run("positions", "--out", tmp_path / "pos", "--model", "random:test_vit")
+    assert (code, out, err) == (0, "", "")

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from regard.app.console import speak, stderr
+from regard.app.console import first_process, speak, stderr
 from regard.errors import RegardError
 from regard.explanation import METHODS
 from regard.training.recipe import RECIPES, Settings
@@ -350,6 +350,8 @@ def _do(command: str, arguments: Mapping[str, Any]) -> None:
     module = import_module(f"regard.app.{command}" if command not in LISTS else "regard.app.lists")
     given = {name: value for name, value in arguments.items() if name != "json"}
     result = getattr(module, command)(**given)
+    if not first_process():
+        return
     if arguments["json"]:
         typer.echo(json_module.dumps(module.as_json(result), ensure_ascii=False, allow_nan=False))
     else:

@@ -4,6 +4,7 @@ As functions called from Python the commands speak through the logger `regard`; 
 """
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,9 +34,14 @@ class _Plain(logging.Handler):
         stderr().print(f"{mark}{record.getMessage()}", markup=False)
 
 
+def first_process() -> bool:
+    """Whether this process is to speak: under torchrun only the first one is."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def speak() -> None:
     """Show the messages of the commands on stderr: what the command line does."""
-    if not log.handlers:
+    if not log.handlers and first_process():
         log.addHandler(_Plain())
         log.setLevel(logging.INFO)
         log.propagate = False

@@ -23,6 +23,7 @@ from regard.measurement.classify import evaluate as measure
 from regard.networks.network import Network
 from regard.networks.predict import probabilities
 from regard.networks.run import is_run, read_description
+from regard.networks.shipped import folder_of
 from regard.records import Evaluation, Predictions, read_manifest, write_manifest
 from regard.rendering.chart import chart_png, classes_chart, confusion_chart, reliability_chart
 
@@ -107,7 +108,8 @@ def scored_part(dataset: Dataset, model: str | Path, split: str | None, keep_see
     Pictures are known by the hash of their bytes, so that moved and renamed ones are known too. Where DATA brings no
     split, the run's own holds.
     """
-    rows = read_split(Path(model) / "split.csv") if is_run(model) and (Path(model) / "split.csv").is_file() else []
+    stored = folder_of(model) / "split.csv"
+    rows = read_split(stored) if is_run(stored.parent) and stored.is_file() else []
     if not rows:
         return scoring_part(dataset, split), ""
     hashes = file_hashes(dataset.paths)

@@ -1,8 +1,8 @@
 """A name, a run, a checkpoint, a folder or a module → a network, and never silently.
 
-M is, in this order: a run folder; a checkpoint file whose layout is recognised; a timm name; a torchvision name;
-`hf:ID` or a local Hugging Face folder. `random:NAME` is any timm or torchvision name without its weights. The rows of
-`SOURCES` are that grammar.
+M is, in this order: a run folder; a checkpoint file whose layout is recognised; a shipped name; a timm or torchvision
+name; `hf:ID` or a local Hugging Face folder. `random:NAME` is any timm or torchvision name without its weights. The
+rows of `SOURCES` are that grammar.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +24,7 @@ from regard.networks.fit import fit
 from regard.networks.foreign import LAYOUTS, recognise
 from regard.networks.network import PRECISIONS, Network, set_head, with_outputs
 from regard.networks.run import is_run, load_run
+from regard.networks.shipped import SHIPPED, folder_of
 
 __all__ = ["SOURCES", "Network", "load"]
 
@@ -101,7 +102,10 @@ def load(
 def available(pattern: str = "") -> list[tuple[str, str]]:
     """(name, where its architecture comes from) of all names with `pattern` in them; `*` stands for anything."""
     wanted = f"*{pattern.lower()}*"
-    return [(name, "timm" if is_timm(name) else "torchvision") for name in offered() if fnmatch(name.lower(), wanted)]
+    shipped = [(name, f"shipped: {about}") for name, about in SHIPPED.items() if fnmatch(name, wanted)]
+    return shipped + [
+        (name, "timm" if is_timm(name) else "torchvision") for name in offered() if fnmatch(name.lower(), wanted)
+    ]
 
 
 def _source(model: str) -> Source:
@@ -117,7 +121,7 @@ def _source(model: str) -> Source:
     if path.suffix in _FILE_ENDINGS:
         raise NetworkError(f"no checkpoint at {model}: there is no such file; check the path")
     hint = "A network may also be a run folder, a checkpoint file, hf:ID or a local Hugging Face folder."
-    raise unknown("network", model, offered(), hint)
+    raise unknown("network", model, [*SHIPPED, *offered()], hint)
 
 
 def _untag(model: str | Path | nn.Module, pretrained: bool) -> tuple[str | Path | nn.Module, bool]:
@@ -194,6 +198,10 @@ def _load_run(model: str, options: Options) -> Network:
     return zoo.resized(load_run(model), options.size)
 
 
+def _load_shipped(model: str, options: Options) -> Network:
+    return replace(_load_run(str(folder_of(model)), options), name=model)
+
+
 def _load_file(model: str, options: Options) -> Network:
     """A checkpoint alone: its layout must say which network it is."""
     if options.weights is not None:
@@ -259,6 +267,7 @@ def _from_module(module: nn.Module, options: Options, preparation: Preparation |
 SOURCES: tuple[Source, ...] = (
     Source("a run folder", is_run, _load_run),
     Source("a checkpoint file", lambda model: Path(model).is_file(), _load_file),
+    Source("a shipped name", lambda model: model in SHIPPED, _load_shipped),
     Source("a timm or torchvision name", lambda model: is_timm(model) or is_torchvision(model), _load_zoo),
     Source("hf:ID or a Hugging Face folder", huggingface.is_huggingface, _load_huggingface),
 )

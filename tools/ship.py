@@ -1,0 +1,37 @@
+"""Make a network that comes with the package from a finished run: weights rounded to float16, its split beside it.
+
+    .venv/bin/python tools/ship.py runs/pets-tiny pets-tiny
+
+The card, README.md, is written by hand: its score is that of the rounded weights (`regard evaluate --model NAME`).
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from regard.networks.run import load_run, save_network
+from regard.networks.shipped import HOME, SHIPPED
+
+
+def main(run: str, name: str) -> None:
+    if name not in SHIPPED:
+        sys.exit(f"{name} is not in regard.networks.shipped.SHIPPED; add its row first")
+    network = load_run(run)
+    rounded = {key: value.half() for key, value in network.module.state_dict().items()}
+    network.module.load_state_dict({key: value.float() for key, value in rounded.items()})
+    folder = save_network(network, HOME / name, overwrite=True)  # its hash is that of the rounded weights
+    safetensors.torch.save_file(
+        {key: value.to(torch.float16).contiguous() for key, value in rounded.items()},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    for part in ("split.csv", "recipe.json"):
+        shutil.copy(Path(run) / part, folder / part)
+    print(f"{folder}: {(folder / 'model.safetensors').stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

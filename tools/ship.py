@@ -5,6 +5,7 @@
 The card, README.md, is written by hand: its score is that of the rounded weights (`regard evaluate --model NAME`).
 """
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
+from regard.files import write_json
 from regard.networks.run import load_run, save_network
 from regard.networks.shipped import HOME, SHIPPED
 
@@ -28,8 +30,11 @@ def main(run: str, name: str) -> None:
         folder / "model.safetensors",
         metadata={"format": "pt"},
     )
-    for part in ("split.csv", "recipe.json"):
-        shutil.copy(Path(run) / part, folder / part)
+    shutil.copyfile(Path(run) / "split.csv", folder / "split.csv")
+    recipe = json.loads((Path(run) / "recipe.json").read_text(encoding="utf-8"))
+    recipe["arguments"]["weights"] = Path(recipe["arguments"]["weights"]).name  # no folder of this machine
+    write_json(folder / "recipe.json", recipe)
+    (folder / "model.safetensors").chmod(0o644)
     print(f"{folder}: {(folder / 'model.safetensors').stat().st_size / 1e6:.1f} MB")
 
 

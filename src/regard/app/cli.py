@@ -92,7 +92,7 @@ Anonymise = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.", rich_help_panel=OUTPUT)]
 Colours = Annotated[str, typer.Option(help="Colour map: jet, viridis, inferno, cividis ...", rich_help_panel=OUTPUT)]
 
-DEFAULT_MODEL = "vit_tiny_patch16_224"
+DEFAULT_MODEL = "pets-tiny"
 
 
 def _method(value: str) -> str:

@@ -38,7 +38,7 @@ class Result:
 
 def evaluate(
     data: str | Path,
-    model: str | Path = "vit_tiny_patch16_224",
+    model: str | Path = "pets-tiny",
     weights: str | Path | None = None,
     predictions: str | Path | None = None,
     label: str = "label",

@@ -40,7 +40,7 @@ def explain(
     layer: int | None = None,
     head: int | None = None,
     query: str = "CLS",
-    model: str | Path | torch.nn.Module = "vit_tiny_patch16_224",
+    model: str | Path | torch.nn.Module = "pets-tiny",
     weights: str | Path | None = None,
     colours: str = "jet",
     size: int | None = None,

@@ -26,7 +26,7 @@ class Result:
 
 def positions(
     out: str | Path,
-    model: str | Path = "vit_tiny_patch16_224",
+    model: str | Path = "pets-tiny",
     weights: str | Path | None = None,
     scale: str = "shared",
     colours: str = "viridis",

@@ -38,7 +38,7 @@ class Result:
 def predict(
     pictures: str | Path | Sequence[str | Path],
     out: str | Path,
-    model: str | Path = "vit_tiny_patch16_224",
+    model: str | Path = "pets-tiny",
     weights: str | Path | None = None,
     probs: bool = False,
     size: int | None = None,

@@ -95,7 +95,7 @@ def train(
     data: str | Path,
     out: str | Path,
     recipe: str | Path = "finetune",
-    model: str | Path = "vit_tiny_patch16_224",
+    model: str | Path = "pets-tiny",
     weights: str | Path | None = None,
     label: str = "label",
     split: str | None = None,

@@ -44,7 +44,7 @@ def _setting(default: Any, text: str, low: float | None = None, high: float | No
 class Settings:
     """How a network is trained. Raises `UsageError` for a value that is out of range, saying what is allowed."""
 
-    epochs: int = _setting(8, "How often every training picture is seen.", 1)
+    epochs: int = _setting(5, "How often every training picture is seen.", 1)
     batch_size: int = _setting(32, "Pictures at a time, over all processes together.", 1)
     accumulate: int = _setting(1, "Batches whose gradients are added up before each step.", 1)
     optimiser: str = _setting("adamw", "adamw or sgd.")

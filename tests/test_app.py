@@ -331,3 +331,26 @@ def test_only_the_first_process_speaks(data: Path, tmp_path: Path, run: Run, mon
     monkeypatch.setenv("RANK", "1")
     code, out, err = run("positions", "--out", tmp_path / "pos", "--model", "random:test_vit")
     assert (code, out, err) == (0, "", "")
+
+
+def test_the_demo_leaves_a_report(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole job on what is shipped, with fewer scenes than a user gets."""
+    monkeypatch.setattr("regard.app.demo.SCENES", 40)
+    monkeypatch.setattr("regard.app.demo.QUICK", {"epochs": 1, "search": "never"})
+    code, out, err = run("demo", "--out", tmp_path / "demo")
+    assert code == 0, err
+    assert out.splitlines()[-1] == f"report: {tmp_path / 'demo' / 'report.html'}"
+    assert {"scenes", "run", "photographs", "positions", "report.html", "manifest.json"} == {
+        path.name for path in (tmp_path / "demo").iterdir()
+    }
+    html = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
+    assert "chelsea.png" in html
+    assert str(tmp_path) not in html
+
+
+@pytest.mark.shared
+def test_the_shipped_network_knows_what_it_was_trained_on(shared: Path, run: Run) -> None:
+    found = _json(run("evaluate", shared / "data" / "pets", "--split", "all", "--workers", 0, "--json"))
+    assert found["n"] == 74
+    assert found["note"] == ""
+    assert found["top1"]["value"] >= 0.82

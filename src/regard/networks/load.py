@@ -194,7 +194,10 @@ def _on_device(network: Network, device: str | torch.device | None, copy: bool) 
 
 def _load_run(model: str, options: Options) -> Network:
     if options.weights is not None or options.arguments:
-        raise UsageError(f"{model} is a run, which has its own weights and architecture; leave --weights out")
+        raise UsageError(
+            f"{model} is a run with weights of its own; leave --weights out, or name the architecture that they "
+            "are of: --model NAME"
+        )
     return zoo.resized(load_run(model), options.size)
 
 

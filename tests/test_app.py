@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,6 +175,17 @@ def test_predict_streams_in_order_and_goes_on(trained: Path, data: Path, tmp_pat
     assert "going on after 6 of 20 pictures" in err
     assert cut.read_bytes() == whole.read_bytes()
     assert [path.name for path in tmp_path.glob("cut*")] == ["cut.csv"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a file name be any bytes")
+def test_a_file_name_that_is_no_text_goes_through(trained: Path, data: Path, tmp_path: Path, run: Run) -> None:
+    (tmp_path / "in").mkdir()
+    name = os.fsdecode(b"caf\xe9.png")  # Latin-1, as old cameras and archives have it
+    (tmp_path / "in" / name).write_bytes((data / "dark_1.png").read_bytes())
+    words = ("--model", trained, "--workers", 0, "--out")
+    assert run("predict", tmp_path / "in", *words, tmp_path / "out.csv")[0] == 0
+    assert b"caf\xe9.png,dark" in (tmp_path / "out.csv").read_bytes()
+    assert run("explain", tmp_path / "in", *words, tmp_path / "maps")[0] == 0
 
 
 def test_predictions_can_be_scored_as_if_made_elsewhere(trained: Path, data: Path, tmp_path: Path, run: Run) -> None:

@@ -55,9 +55,12 @@ def _refused(path: Path | str, error: OSError) -> OutputError:
 
 
 def write_file(path: Path | str, content: str | bytes) -> Path:
-    """Write a whole file or nothing: aside, flushed to the disk, then renamed over what was there."""
+    """Write a whole file or nothing: aside, flushed to the disk, then renamed over what was there.
+
+    Text becomes UTF-8; bytes of a file name that are none come out as they were.
+    """
     path = Path(path)
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

@@ -124,7 +124,7 @@ class _Part:
 
     def _write(self, text: str, rows: int, pictures: int) -> None:
         handle = cast(BinaryIO, self.handle)
-        handle.write(data := text.encode())
+        handle.write(data := text.encode("utf-8", "surrogateescape"))
         handle.flush()
         os.fsync(handle.fileno())
         self.size, self.rows, self.pictures = self.size + len(data), self.rows + rows, pictures

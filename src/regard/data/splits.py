@@ -231,7 +231,7 @@ def read_split(file: Path | str) -> list[SplitRow]:
     file = Path(file)
     if not file.is_file():
         raise DataError(f"there is no {file}; a run has one beside its model.json")
-    with file.open(encoding="utf-8", newline="") as text:
+    with file.open(encoding="utf-8", errors="surrogateescape", newline="") as text:
         reader = csv.reader(text)
         if tuple(next(reader, [])) != HEADER:
             raise DataError(f"{file} is not a run's split: its first line must be {','.join(HEADER)}")

@@ -5,11 +5,9 @@ failed, 2 the command was wrong, 130 interrupted. Heavy modules are imported onl
 `--help` answers at once.
 """
 
-import inspect
 import json as json_module
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import Field, fields
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,9 +15,37 @@ from typing import Annotated, Any
 import typer
 
 from regard.app.console import first_process, speak, stderr
+from regard.app.options import (
+    NETWORK,
+    OUTPUT,
+    WORK,
+    Anonymise,
+    BatchSize,
+    Colours,
+    Data,
+    Device,
+    Group,
+    Json,
+    Label,
+    MaybeOut,
+    Model,
+    NoPictures,
+    Out,
+    Overwrite,
+    Pictures,
+    Precision,
+    Seed,
+    Size,
+    SkipBad,
+    Slices,
+    Split,
+    Weights,
+    Workers,
+    with_settings,
+)
 from regard.errors import RegardError
 from regard.explanation import METHODS
-from regard.training.recipe import RECIPES, Settings
+from regard.training.recipe import RECIPES
 
 app = typer.Typer(
     name="regard",
@@ -31,67 +57,6 @@ app = typer.Typer(
     epilog="Add --debug to any command for the traceback of an error.",
 )
 
-NETWORK, WORK, OUTPUT = "The network", "How it works", "What comes out"
-
-Data = Annotated[Path, typer.Argument(help="Folder, .csv or .json of pictures with labels (see docs/data.md).")]
-Pictures = Annotated[list[Path], typer.Argument(help="Pictures, folders of them, or a .csv that lists them.")]
-Model = Annotated[
-    str,
-    typer.Option(
-        "--model", "-m", help="A run's folder, a checkpoint file, or a network's name.", rich_help_panel=NETWORK
-    ),
-]
-Weights = Annotated[
-    Path | None, typer.Option(help="A checkpoint to load into the named network.", rich_help_panel=NETWORK)
-]
-Size = Annotated[
-    int | None,
-    typer.Option(help="Side of the input in pixels; positions are interpolated.", rich_help_panel=NETWORK),
-]
-Device = Annotated[
-    str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the best there is.", rich_help_panel=NETWORK)
-]
-Precision = Annotated[str, typer.Option(help="float32 or bfloat16.", rich_help_panel=NETWORK)]
-BatchSize = Annotated[int, typer.Option(min=1, help="Pictures at a time.", rich_help_panel=WORK)]
-Workers = Annotated[int, typer.Option(min=0, help="Threads that read pictures.", rich_help_panel=WORK)]
-Seed = Annotated[int, typer.Option(help="Decides splits and everything random.", rich_help_panel=WORK)]
-SkipBad = Annotated[
-    bool, typer.Option("--skip-bad", help="Name unreadable pictures and go on without them.", rich_help_panel=WORK)
-]
-Label = Annotated[str, typer.Option(help="Column of the CSV that holds the label.", rich_help_panel="The data")]
-Split = Annotated[
-    str | None, typer.Option(help="train, val, test, a split of your own, or all.", rich_help_panel="The data")
-]
-Group = Annotated[
-    str | None,
-    typer.Option(
-        help="Column whose equal values (a patient, an animal, a site) stay on one side of every split.",
-        rich_help_panel="The data",
-    ),
-]
-Slices = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--slice", help="Column whose values are scored one by one; may be repeated.", rich_help_panel="The data"
-    ),
-]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Where the result goes.", rich_help_panel=OUTPUT)]
-MaybeOut = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", help="Where the result goes; without it, the screen.", rich_help_panel=OUTPUT),
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace a result of regard that is there.", rich_help_panel=OUTPUT)
-]
-NoPictures = Annotated[
-    bool, typer.Option("--no-pictures", help="Leave every picture out of the page.", rich_help_panel=OUTPUT)
-]
-Anonymise = Annotated[
-    bool, typer.Option("--anonymise", help="Replace the pictures' names in the page.", rich_help_panel=OUTPUT)
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.", rich_help_panel=OUTPUT)]
-Colours = Annotated[str, typer.Option(help="Colour map: jet, viridis, inferno, cividis ...", rich_help_panel=OUTPUT)]
-
 DEFAULT_MODEL = "pets-tiny"
 
 
@@ -100,25 +65,31 @@ def _method(value: str) -> str:
     return METHODS[value].name
 
 
-def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Add an option for each setting of the recipes to a command that takes `**settings`: there is no second list."""
-    signature = inspect.signature(command)
-    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    taken = {each.name for each in own}
-    more = [_setting(each) for each in fields(Settings) if each.name not in taken]
-    command.__signature__ = signature.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
-    return command
+@app.command(rich_help_panel="Start here")
+def demo(
+    out: Out = Path("demo"),
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """The whole job on what is shipped, offline, in about two minutes: draws, trains, scores, explains, reports."""
+    _do("demo", locals())
 
 
-def _setting(each: "Field[Any]") -> inspect.Parameter:
-    help_text = each.metadata["help"].replace("[", "\\[")  # brackets are markup in help
-    panel = "Settings of the recipe (by default as it says)"
-    annotation = Annotated[each.type | None, typer.Option(help=help_text, rich_help_panel=panel)]  # type: ignore[name-defined]
-    return inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+@app.command(rich_help_panel="Start here")
+def scenes(
+    n: Annotated[int, typer.Argument(metavar="N", help="How many pictures.")],
+    out: Out,
+    size: Annotated[int, typer.Option(help="Side in pixels.", rich_help_panel=OUTPUT)] = 224,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Draw labelled pictures with exact masks of every object and part: truth without a download."""
+    _do("scenes", locals())
 
 
 @app.command(rich_help_panel="Train and score")
-@_with_settings
+@with_settings
 def train(
     data: Data,
     out: Out,
@@ -299,29 +270,6 @@ def positions(
 ) -> None:
     """Show how alike the positional embeddings are: the grid of grids, the array and its numbers."""
     _do("positions", locals())
-
-
-@app.command(rich_help_panel="Start here")
-def demo(
-    out: Out = Path("demo"),
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
-    """The whole job on what is shipped, offline, in about two minutes: draws, trains, scores, explains, reports."""
-    _do("demo", locals())
-
-
-@app.command(rich_help_panel="Start here")
-def scenes(
-    n: Annotated[int, typer.Argument(metavar="N", help="How many pictures.")],
-    out: Out,
-    size: Annotated[int, typer.Option(help="Side in pixels.", rich_help_panel=OUTPUT)] = 224,
-    seed: Seed = 0,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
-    """Draw labelled pictures with exact masks of every object and part: truth without a download."""
-    _do("scenes", locals())
 
 
 @app.command(rich_help_panel="What there is")

@@ -85,12 +85,15 @@ def thumbnails(pictures: Dataset, names: Iterable[str], longest: int = THUMBNAIL
     return found
 
 
-def attention_maps(network: Network, pictures: Dataset, names: Iterable[str]) -> Mapping[str, Heatmap]:
-    """The last layer's CLS attention over the named pictures; empty for a network that has none to show."""
+def attention_maps(
+    network: Network, pictures: Dataset, names: Iterable[str], layer: int | None = None
+) -> Mapping[str, Heatmap]:
+    """CLS attention over the named pictures, by default the last layer's; empty for a network without any."""
     wanted = set(names)
     part = pictures.select(index for index, picture in enumerate(pictures.pictures) if picture.name in wanted)
+    found = heatmaps(network, part, settings={"layer": layer}, on_bad=lambda path, error: None)
     try:
-        return {heatmap.name: heatmap for heatmap in heatmaps(network, part, on_bad=lambda path, error: None)}
+        return {heatmap.name: heatmap for heatmap in found}
     except NetworkError as error:
         log.info(f"no attention maps: {error}")
         return {}

@@ -26,6 +26,11 @@ MODEL = "pets-tiny"
 SCENES = 480
 QUICK: Mapping[str, Any] = {"epochs": 3, "search": "never", "smoothing": 0.0}
 """Less than the recipe `finetune` has time for, so that the demo takes about two minutes on two cores."""
+LAYER = 5
+WHY = (
+    f"The examples show layer {LAYER} of 12. In the last layers of this network a few background tokens draw most of the "
+    "attention, an artefact that many vision transformers have: the bright corners in the maps of the last layer below."
+)
 PHOTOGRAPHS = ("chelsea.png", "astronaut.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
 """Photographs in scikit-image's own package, so that they are there offline."""
 
@@ -51,7 +56,7 @@ def demo(out: str | Path = "demo", overwrite: bool = False) -> Result:
         log.info("2/4 training a classifier of the animals in them")
         run = train(scenes, folder / "run", model=MODEL, slices=("ground", "size"), **QUICK)
         log.info("3/4 explaining photographs and scenes")
-        explain(_photographs(), folder / "photographs", model=folder / "run")
+        explain(_photographs(), folder / "photographs", model=folder / "run", layer=LAYER)
         positions(folder / "positions", model=folder / "run")
         log.info("4/4 writing the report")
         network = open_network(folder / "run", device="cpu")
@@ -84,7 +89,7 @@ def _page(
         scored,
         network,
         facts={"Network": network.name, "Data": f"{SCENES} drawn scenes, a fifth of them set aside and scored here"},
-        messages=messages,
+        messages=[WHY, *messages],
         examples=[*_examples(network, read_pictures(_photographs())), *_examples(network, _one_each(scored))],
         history=history,
         provenance=evaluation.provenance,
@@ -98,10 +103,10 @@ def _one_each(scored: Dataset) -> Dataset:
 
 
 def _examples(network: Network, pictures: Dataset) -> list[Example]:
-    """Pictures with the last layer's attention over them."""
-    maps = attention_maps(network, pictures, pictures.names)
+    """Pictures with the attention of a middle layer over them."""
+    maps = attention_maps(network, pictures, pictures.names, LAYER)
     images = thumbnails(pictures, pictures.names)
-    return [(name, images[name], maps.get(name), "attention of CLS, last layer") for name in pictures.names]
+    return [(name, images[name], maps.get(name), f"attention of CLS, layer {LAYER}") for name in pictures.names]
 
 
 def as_json(result: Result) -> dict[str, Any]:

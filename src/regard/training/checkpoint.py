@@ -21,7 +21,7 @@ from regard.files import write_file
 from regard.training.processes import World
 
 STATE = "checkpoint/state.safetensors"
-SHARE = 0.02
+SHARE = 0.01
 """The most of a run's time that its checkpoints may take."""
 SPEED = 200e6
 """Bytes per second that a disk is taken to write before it has been measured."""

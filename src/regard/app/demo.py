@@ -28,8 +28,8 @@ QUICK: Mapping[str, Any] = {"epochs": 3, "search": "never", "smoothing": 0.0}
 """Less than the recipe `finetune` has time for, so that the demo takes about two minutes on two cores."""
 LAYER = 5
 WHY = (
-    f"The examples show layer {LAYER} of 12. In the last layers of this network a few background tokens draw most of the "
-    "attention, an artefact that many vision transformers have: the bright corners in the maps of the last layer below."
+    f"The examples show layer {LAYER} of 12. In the last layers of this network a few background tokens draw most of "
+    "the attention, an artefact that many vision transformers have: see the corners in the last layer's maps below."
 )
 PHOTOGRAPHS = ("chelsea.png", "astronaut.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
 """Photographs in scikit-image's own package, so that they are there offline."""

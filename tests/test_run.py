@@ -99,7 +99,7 @@ def test_a_run_with_other_classes_gets_a_new_head_and_says_so(tmp_path: Path) ->
     again = load_run(save_network(larger, tmp_path / "larger"))
     x = torch.randn(1, 3, 64, 64)
     assert torch.equal(again.logits(x), larger.logits(x))
-    with pytest.raises(UsageError, match="has its own weights"):
+    with pytest.raises(UsageError, match="weights of its own; leave --weights out"):
         load(tmp_path / "run", weights="w.pth")
 
 

@@ -20,7 +20,7 @@ MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 CANDIDATES: tuple[Mapping[str, Any], ...] = (
     {"open_layers": 4, "learning_rate": 2e-4},
-    {"open_layers": 2, "learning_rate": 2e-4},
+    {"open_layers": 2, "learning_rate": 3e-4},
 )
 """What the search chooses among. What the user set to something else than the recipe has stays as the user set it."""
 

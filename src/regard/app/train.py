@@ -143,7 +143,7 @@ def train(
         classes=parts.training.classes, device=device, precision=_probe_precision(chosen, precision), **model_of
     )
     if chosen.settings is None:
-        return _probe(network, parts, chosen, Path(out), notes, wanted, overwrite, batch_size or 32, workers, skip_bad)
+        return _probe(network, parts, chosen, Path(out), notes, wanted, overwrite, batch_size or 16, workers, skip_bad)
     how = {"resume": resume, "deterministic": deterministic, "tensorboard": tensorboard}
     return _finetune(network, parts, chosen, Path(out), notes, wanted, overwrite=overwrite, workers=workers, **how)
 

@@ -178,7 +178,7 @@ def _parts(data: str | Path, arguments: Mapping[str, Any], notes: Notes, skip_ba
     if not looks.readable.all():
         _name_unreadable(dataset, looks.readable, skip_bad)
         dataset = dataset.select(np.flatnonzero(looks.readable).tolist())
-        looks = fingerprints(dataset.paths)
+        looks = looks.of_readable()
     hashes = file_hashes(dataset.paths)
     pairs = duplicates(dataset, hashes, looks)
     twins = [(pair.first, pair.second) for pair in pairs]

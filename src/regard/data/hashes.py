@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,10 @@ class Fingerprints:
     bits: NDArray[np.uint64]
     thumbnails: NDArray[np.uint8]
     readable: NDArray[np.bool_]
+
+    def of_readable(self) -> Self:
+        """Those of the pictures that could be opened."""
+        return type(self)(self.bits[self.readable], self.thumbnails[self.readable], self.readable[self.readable])
 
 
 def file_hashes(paths: Sequence[Path], workers: int = 4) -> dict[Path, str]:

@@ -17,8 +17,8 @@ State = dict[str, Tensor]
 
 
 def blocks(network: Network) -> list[str]:
-    """The path of each block, in order: what its attention is part of. Empty for a family that is not known."""
-    return [path.rpartition(".")[0] for path in network.anatomy.attentions]
+    """The path of each block, in order. Empty for a family that is not known."""
+    return list(network.anatomy.blocks)
 
 
 def depths(network: Network) -> dict[str, int]:
@@ -232,11 +232,15 @@ _PLACES = {"timm vision_transformer": _timm_places, "torchvision vit": _torchvis
 def best_precision(asked: str, device: torch.device) -> str:
     """float32 or bfloat16: as asked, or for `auto` the faster of the two on this machine.
 
-    On CPUs that is bfloat16 only where there are matrix tiles (AMX); with AVX-512 alone it was 1.6 times slower.
+    On CPUs that is bfloat16 only where they multiply it themselves (AMX tiles, or the AVX-512 instructions for it: twice
+    as fast as float32); with AVX-512 alone it was 1.6 times slower.
     """
     if asked != "auto":
         return asked
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    fast = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    return "bfloat16" if device.type == "cpu" and fast() else "float32"
+    multiplied = device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in _MULTIPLIES_BFLOAT16)
+    return "bfloat16" if multiplied else "float32"
+
+
+_MULTIPLIES_BFLOAT16 = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")

@@ -335,17 +335,19 @@ def test_a_hugging_face_head_is_replaced_and_a_size_interpolated(tmp_path: Path)
     assert network.classes == ("a", "b")
 
 
-def test_a_bare_encoder_needs_classes_and_nothing_is_silently_random(
+def test_a_bare_encoder_gets_a_head_for_classes_and_nothing_is_silently_random(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    save_huggingface(tmp_path, bare=True)
+    module, x = save_huggingface(tmp_path, bare=True), torch.randn(2, 3, 32, 32)
     capfd.readouterr()
-    with pytest.raises(NetworkError, match=r"missing: classifier.bias, classifier.weight.*--classes N"):
-        load(tmp_path)
+    encoder = load(tmp_path)
+    assert "has no head: its outputs are the pooled features" in said(encoder)
+    assert "untrained" not in said(encoder)
+    with torch.no_grad():
+        assert torch.equal(encoder.logits(x), module(x).pooler_output)
     network = load(tmp_path, classes=4)
     assert "new one of 4 outputs is untrained" in said(network)
-    assert "pooler" in said(network)
-    assert "untrained" in said(network)
+    assert "dropped pooler.dense.bias, pooler.dense.weight: ViTForImageClassification has no such part" in said(network)
     assert capfd.readouterr() == ("", "")
 
 

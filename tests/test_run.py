@@ -10,6 +10,7 @@ from torchvision.models.vision_transformer import VisionTransformer
 
 from regard.data.pixels import Preparation
 from regard.errors import NetworkError, OutputError, UsageError
+from regard.networks.edits import applied
 from regard.networks.load import Network, load
 from regard.networks.run import is_run, load_run, save_network
 from test_load import NAME, TINY, save_huggingface, tiny
@@ -58,15 +59,16 @@ def test_a_probed_head_is_in_the_run(tmp_path: Path) -> None:
 
 def test_the_description_says_what_the_contract_asks(tmp_path: Path) -> None:
     before = network(tmp_path, "timm")
-    save_network(before, tmp_path / "run", edits=[{"kind": "registers", "count": 1}])
+    edit = {"kind": "registers", "neurons": [[0, 3]]}
+    save_network(applied(before, [edit]), tmp_path / "run")
     stored = json.loads((tmp_path / "run" / "model.json").read_text())
     assert stored["schema"] == 1
     assert stored["task"] == "classification"
     assert stored["architecture"]["name"] == NAME
     assert stored["architecture"]["arguments"]["img_size"] == [32, 48]
     assert stored["classes"] == ["a", "b"]
-    assert stored["edits"] == [{"kind": "registers", "count": 1}]
-    assert stored["weights_sha256"] == before.weights_hash()
+    assert stored["edits"] == [edit]
+    assert stored["weights_sha256"] == load_run(tmp_path / "run").weights_hash() != before.weights_hash()
 
 
 def test_the_hash_is_of_names_shapes_and_values() -> None:

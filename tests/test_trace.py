@@ -1,4 +1,4 @@
-"""The trace against written-out attention, on networks that are awake."""
+"""What may be asked of the trace, and what it says; that it is right for every family is in test_families."""
 
 import copy
 import math
@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torchvision.models.vision_transformer import VisionTransformer
 
 from regard.errors import NetworkError, UsageError
+from regard.networks.listening import Call
 from regard.networks.load import Network, load
 from regard.networks.trace import trace
-from woken import error, is_awake, wake, wake_timm, written_out
+from woken import error, wake_timm, written_out
 
 SIZE = (48, 80)  # 3 × 5 patches: not square
 
@@ -33,31 +33,6 @@ def small(name: str = "vit_tiny_patch16_224", size: tuple[int, int] = SIZE, **ar
 @pytest.fixture(scope="module")
 def network() -> Network:
     return small()
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments", "prefix"),
-    [
-        ("vit_tiny_patch16_224", {}, 1),
-        ("vit_tiny_patch16_224", {"qk_norm": True, "qkv_bias": False}, 1),
-        ("vit_base_patch14_reg4_dinov2", {"patch_size": 16, "init_values": 1.0}, 5),
-        ("deit3_small_patch16_224", {"init_values": 1.0}, 1),
-        ("deit_tiny_distilled_patch16_224", {}, 2),
-        ("vit_base_patch16_siglip_224", {}, 0),
-        ("vit_small_patch16_36x1_224", {"init_values": 1.0}, 1),
-    ],
-)
-def test_trace_equals_written_out_attention(name: str, arguments: dict, prefix: int) -> None:
-    network, x = small(name, **arguments), pictures()
-    right_logits, right = written_out(network.module, x)
-    assert is_awake(right)
-    logits, found = trace(network, x, layers="all", queries="all")
-    assert error(logits, right_logits) <= 1e-5
-    assert (found.prefix, found.rows, found.columns) == (prefix, 3, 5)
-    assert list(found.attention) == list(range(len(right)))
-    for layer, rows in enumerate(right):
-        assert found.attention[layer].shape == rows.shape == (2, 3, prefix + 15, prefix + 15)
-        assert error(found.attention[layer], rows) <= 1e-5
 
 
 def test_rows_are_those_asked_for_in_that_order(network: Network) -> None:
@@ -88,104 +63,6 @@ def test_rows_sum_to_one_and_a_batch_is_its_pictures(queries: list[int], heads: 
 
 
 WOKEN = small()
-
-
-def test_torchvision_equals_its_own_weights() -> None:
-    module = VisionTransformer(48, 16, 2, 3, 48, 96, num_classes=5).eval()
-    x, parts = pictures(2, (48, 48)), [layer.self_attention for layer in module.encoder.layers]
-
-    def own_weights() -> list[torch.Tensor]:
-        seen: list[torch.Tensor] = []
-
-        def asks(part: nn.Module, args: tuple, kwargs: dict) -> None:
-            x = args[0]
-            seen.append(nn.MultiheadAttention.forward(part, x, x, x, need_weights=True, average_attn_weights=False)[1])
-
-        hooks = [part.register_forward_pre_hook(asks, with_kwargs=True) for part in parts]
-        module(x)
-        for hook in hooks:
-            hook.remove()
-        return seen
-
-    with torch.no_grad():
-        wake(module, [part.in_proj_weight.detach()[:96] for part in parts], own_weights)
-        right, logits = own_weights(), module(x)
-    assert is_awake(right)
-    came, found = trace(load(module), x, layers="all", queries="all")
-    assert error(came, logits) <= 1e-5
-    for layer in (0, 1):
-        assert error(found.attention[layer], right[layer]) <= 1e-5
-
-
-@pytest.mark.parametrize(("kind", "prefix"), [("ViT", 1), ("DeiT", 2), ("Dinov2", 1)])
-def test_hugging_face_equals_its_eager_attentions(kind: str, prefix: int) -> None:
-    import transformers
-
-    config = getattr(transformers, f"{kind}Config")(
-        image_size=48, patch_size=16, hidden_size=48, num_hidden_layers=2, num_attention_heads=3, intermediate_size=96
-    )
-    config.num_labels, config.layerscale_value = 5, 1.0
-    module = getattr(transformers, f"{kind}ForImageClassification")(config).eval()
-    x, twin = pictures(2, (48, 48)), None
-
-    def eager() -> list[torch.Tensor]:
-        return list(module(x, output_attentions=True).attentions)
-
-    module.set_attn_implementation("eager")
-    queries_keys = [value for name, value in module.named_parameters() if "q_proj.w" in name or "k_proj.w" in name]
-    with torch.no_grad():
-        wake(module, queries_keys, eager)
-        right, twin = eager(), module(x).logits
-    assert is_awake(right)
-    module.set_attn_implementation("sdpa")
-    came, found = trace(load(module), x, layers="all", queries="all")
-    assert found.prefix == prefix
-    assert error(came, twin) <= 1e-5
-    for layer in (0, 1):
-        assert error(found.attention[layer], right[layer]) <= 1e-5
-
-
-def state(module: nn.Module) -> list[tuple]:
-    """All that a guest could leave behind."""
-    return [
-        (
-            part.training,
-            dict(part._forward_hooks),
-            dict(part._forward_pre_hooks),
-            dict(part._backward_hooks),
-            getattr(part, "fused_attn", None),
-            "forward" in vars(part),
-            [(p.requires_grad, p.grad, p.dtype, p.device) for p in part.parameters(recurse=False)],
-        )
-        for part in module.modules()
-    ]
-
-
-def test_the_network_is_left_as_found_after_an_exception_too() -> None:
-    network, x = copy.deepcopy(WOKEN), pictures()
-    module = network.module
-    module.train()
-    module.blocks[0].eval()
-    module.head.weight.requires_grad_(False)
-    hook = module.blocks[1].register_forward_hook(lambda *_: None)
-    before, weights = state(module), copy.deepcopy(module.state_dict())
-    trace(network, x, layers="all")
-    network.features(x)
-    assert state(module) == before
-
-    def fail(*_: object) -> None:
-        raise RuntimeError("in the middle")
-
-    hook.remove()
-    last = module.norm.register_forward_hook(fail)
-    before = state(module)
-    for guest in (lambda: trace(network, x, layers="all"), lambda: network.features(x), lambda: network.logits(x)):
-        with pytest.raises(RuntimeError, match="in the middle"):
-            guest()
-        assert state(module) == before
-    last.remove()
-    assert all(torch.equal(value, module.state_dict()[name]) for name, value in weights.items())
-    assert torch.is_grad_enabled()
 
 
 def test_fused_attention_stays_on(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,19 +117,26 @@ def test_a_picture_of_another_size_is_refused(network: Network) -> None:
 
 def test_without_class_token_a_patch_must_be_named() -> None:
     network = small("vit_base_patch16_siglip_224")
-    with pytest.raises(UsageError, match=r"no class token.*\(2, 4\)"):
+    with pytest.raises(UsageError, match=r"no class token.*\(2, 4\).*'pool'"):
         trace(network, pictures())
     _, found = trace(network, pictures(), queries=[(1, 1)])
-    assert found.attention[1].shape == (2, 3, 1, 15)
+    assert {layer: rows.shape for layer, rows in found.attention.items()} == {1: (2, 3, 1, 15)}  # the last block
 
 
-@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "resnet18", "vit_dp_medium_patch16_rope_224"])
+def test_a_pooling_by_attention_is_the_layer_behind_the_blocks() -> None:
+    network = small("vit_base_patch16_siglip_224")
+    _, right = written_out(network.module, pictures())
+    assert len(right) == 3
+    _, found = trace(network, pictures(), queries="pool")
+    assert found.queries == "pool"
+    assert error(found.attention[2], right[2]) <= 1e-5
+    with pytest.raises(UsageError, match="query of its pooling only; leave the query out there"):
+        trace(network, pictures(), layers=[2], queries=[(1, 1)])
+
+
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "resnet18"])
 def test_a_network_without_such_attention_says_what_works(name: str) -> None:
-    if name.startswith("vit_dp") and not timm.is_model(name):
-        name = "vit_base_patch16_rope_224"
     arguments = {"depths": [1, 1, 1, 1], "embed_dim": 16, "num_classes": 3} if name.startswith("swin") else {}
-    if "rope" in name:
-        arguments = {"depth": 1}
     network = load(f"random:{name}", arguments=arguments)
     x = torch.randn(1, 3, network.preparation.height, network.preparation.width)
     with pytest.raises(NetworkError, match="gradient or perturbation"):
@@ -260,6 +144,95 @@ def test_a_network_without_such_attention_says_what_works(name: str) -> None:
     features, logits = network.features(x)
     assert features.shape[0] == logits.shape[0] == 1
     assert math.isfinite(float(logits.sum()))
+
+
+class Own(timm.models.vision_transformer.VisionTransformer):
+    """A user's own: with attention that nobody has heard of in its last block."""
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__(img_size=SIZE, embed_dim=48, depth=2, num_heads=3, num_classes=5)
+        self.blocks[1].attn = attention
+
+
+class Added(nn.Module):
+    """Attention by sums, which calls neither of torch's functions."""
+
+    def forward(self, x: torch.Tensor, **kwargs: object) -> torch.Tensor:
+        return (x[:, None] + x[:, :, None]).mean(-1).softmax(-1) @ x
+
+
+class Twice(nn.Module):
+    """Attention that is made in two calls, of which nobody has said how they are joined."""
+
+    def forward(self, x: torch.Tensor, **kwargs: object) -> torch.Tensor:
+        attend = nn.functional.scaled_dot_product_attention
+        return (attend(x[:, None], x[:, None], x[:, None]) - attend(-x[:, None], x[:, None], x[:, None]))[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("attention", "said"), [(Added(), "a way of its own"), (Twice(), "attends 2 times in a layer")]
+)
+def test_attention_that_cannot_be_read_is_never_shown(attention: nn.Module, said: str) -> None:
+    network = load(Own(attention))
+    with pytest.raises(NetworkError, match=said):
+        trace(network, pictures())
+    assert trace(network, pictures(), layers=0)[1].attention[0].shape == (2, 3, 1, 16)
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in network.module.modules())
+
+
+def test_a_subclass_with_attention_of_its_own_is_heard_as_it_attends() -> None:
+    class Backwards(timm.layers.Attention):
+        def forward(self, x: torch.Tensor, **kwargs: object) -> torch.Tensor:
+            return super().forward(x.flip(1), **kwargs).flip(1)
+
+    network = load(Own(Backwards(48, 3)))
+    wake_timm(network.module, pictures())
+    _, right = written_out(network.module, pictures())
+    _, found = trace(network, pictures(), queries="all")
+    assert error(found.attention[1], right[1]) <= 1e-5
+
+
+def test_a_layer_that_does_not_run_is_an_error_not_an_empty_map() -> None:
+    network = small()
+    network.module.blocks[1].forward = lambda x, **kwargs: x
+    with pytest.raises(NetworkError, match=r"ran without its attention in layers \[1\]"):
+        trace(network, pictures())
+
+
+def test_only_the_rows_that_are_asked_for_are_ever_made(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    weights = Call.weights
+
+    def count(call: Call, rows: torch.Tensor | None = None, heads: torch.Tensor | None = None) -> torch.Tensor:
+        found = weights(call, rows, heads)
+        made.append(found.numel())
+        return found
+
+    monkeypatch.setattr(Call, "weights", count)
+    monkeypatch.setattr("regard.networks.trace._AT_ONCE", 4)
+    trace(network, pictures(), layers="all")
+    assert made == [2 * 3 * 1 * 16] * 2
+    made.clear()
+    averaged = small(global_pool="avg")
+    _, right = written_out(averaged.module, pictures())
+    _, found = trace(averaged, pictures(), queries="pool")
+    assert max(made) == 2 * 3 * 4 * 16
+    assert error(found.attention[1], right[1][:, :, 1:].mean(dim=2, keepdim=True)) <= 1e-5
+
+
+def test_parts_have_names(network: Network) -> None:
+    with pytest.raises(UsageError, match=r"unknown parts \['norm'\].*norms, inputs, queries, keys, values"):
+        trace(network, pictures(), also=["norm"])
+    _, found = trace(network, pictures(), layers=1, also=["norms", "keys"])
+    assert (list(found.norms), list(found.inputs), list(found.parts)) == ([1], [], ["keys"])
+
+
+def test_networks_in_float64_are_traced_in_it(network: Network) -> None:
+    double = copy.deepcopy(network)
+    double.module.double()
+    _, found = trace(double, pictures().double(), queries="all")
+    assert found.attention[1].dtype == torch.float64
+    assert torch.allclose(found.attention[1].sum(-1), torch.ones(2, 3, 16, dtype=torch.float64), atol=1e-14)
 
 
 def test_dynamic_sizes_have_their_own_grid() -> None:

@@ -150,11 +150,12 @@ def _build_torchvision(name: str, arguments: dict[str, Any]) -> nn.Module:
 
 def _build_huggingface(name: str, arguments: dict[str, Any]) -> nn.Module:
     """From a whole configuration, as it stands in a run; code from elsewhere is never loaded."""
-    from transformers import AutoConfig, AutoModelForImageClassification
+    from transformers import AutoConfig, AutoModel, AutoModelForImageClassification
 
-    stored = {key: value for key, value in arguments.items() if key not in ("model_type", "auto_map")}
+    stored = {key: value for key, value in arguments.items() if key not in ("model_type", "auto_map", "encoder")}
     config = AutoConfig.for_model(arguments["model_type"], **stored)
-    module: nn.Module = AutoModelForImageClassification.from_config(config, trust_remote_code=False)
+    kind = AutoModel if arguments.get("encoder") else AutoModelForImageClassification
+    module: nn.Module = kind.from_config(config, trust_remote_code=False)
     return module
 
 

@@ -43,12 +43,12 @@ def _resample(tensors: dict[str, Tensor], own: Mapping[str, Tensor], anatomy: An
     rows, columns = anatomy.grid(*anatomy.size)
     if came.shape == own[name].shape:
         return [] if rows == columns else [f"read the positional embeddings of {source} as {rows} × {columns} patches"]
-    side = math.isqrt(came.shape[1] - prefix)
-    if side * side != came.shape[1] - prefix:
+    flat = came.reshape(1, -1, came.shape[-1])  # some tables have no batch, or rows and columns of their own
+    side = math.isqrt(flat.shape[1] - prefix)
+    if side * side != flat.shape[1] - prefix or own[name].numel() != (prefix + rows * columns) * came.shape[-1]:
         return ()
-    tensors[name] = resample_abs_pos_embed(
-        came, new_size=[rows, columns], old_size=[side, side], num_prefix_tokens=prefix
-    )
+    resampled = resample_abs_pos_embed(flat, new_size=[rows, columns], old_size=[side, side], num_prefix_tokens=prefix)
+    tensors[name] = resampled.reshape(own[name].shape)
     return [f"interpolated the positional embeddings of {source} from {side} × {side} to {rows} × {columns} patches"]
 
 

@@ -1,25 +1,80 @@
 """The one guard for working on somebody's network: whatever happens inside, it is handed back exactly as it was."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+FUSED = "sdpa"
+"""What transformers calls torch's fused attention."""
+
 
 @contextmanager
-def borrowed(module: nn.Module) -> Iterator[list[RemovableHandle]]:
+def borrowed(
+    module: nn.Module, *, frozen: bool = False, switches: Iterable[tuple[str, Any]] = ()
+) -> Iterator[list[RemovableHandle]]:
     """`module` in evaluation mode; hooks appended to the list it yields are removed at the end.
 
     The training flag of every submodule is put back one by one, because a user may have frozen only some of them.
+    Compiled calls are off, since what passes inside them cannot be seen, and fused attention is on, since that is where
+    it is seen. `frozen`: no weight asks for a gradient, so that gradients cost no more than what is differentiated.
+    `switches` are attributes of transformers' configurations with the values they have inside.
     """
-    modes = [(part, part.training) for part in module.modules()]
     handles: list[RemovableHandle] = []
+    modes = [(part, "training", part.training, False) for part in module.modules()]
+    changes = [*modes, *_calls(module), *_configurations(module, switches)]
+    if frozen:
+        changes += [(weight, "requires_grad", True, False) for weight in module.parameters() if weight.requires_grad]
     try:
-        module.eval()
+        for owner, name, _, value in changes:
+            setattr(owner, name, value)
         yield handles
     finally:
         for handle in handles:
             handle.remove()
-        for part, training in modes:
-            part.training = training
+        for owner, name, value, _ in reversed(changes):
+            setattr(owner, name, value)
+
+
+def _calls(module: nn.Module) -> Iterator[tuple[Any, str, Any, Any]]:
+    """(owner, attribute, value as found, value inside) of how parts are called and attend."""
+    for part in module.modules():
+        if getattr(part, "_compiled_call_impl", None) is not None:
+            yield part, "_compiled_call_impl", part._compiled_call_impl, None
+        inside: Any = part._modules.get("_orig_mod")
+        if inside is not None:  # torch.compile's wrapper around a part
+            yield part, "forward", part.forward, inside.__call__
+        if getattr(part, "fused_attn", True) is False:
+            yield part, "fused_attn", False, True
+        if getattr(part, "grad_checkpointing", False) is True:  # would run every block twice, and be heard twice
+            yield part, "grad_checkpointing", True, False
+
+
+def _configurations(module: nn.Module, switches: Iterable[tuple[str, Any]]) -> Iterator[tuple[Any, str, Any, Any]]:
+    """The same of transformers' configurations, which many parts share."""
+    found: dict[int, Any] = {id(part.config): part.config for part in module.modules() if hasattr(part, "config")}
+    for config in found.values():
+        if getattr(config, "_attn_implementation", None) not in (None, FUSED):
+            yield config, "_attn_implementation_internal", config._attn_implementation_internal, FUSED
+        for name, value in switches:
+            if hasattr(config, name):
+                yield config, name, getattr(config, name), value
+
+
+@contextmanager
+def replaced_forwards(module: nn.Module, forwards: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    """Parts of `module`, by path, with other functions in the place of their forward; put back at the end."""
+    parts = {path: module.get_submodule(path) for path in forwards}
+    own = {path: vars(part).get("forward") for path, part in parts.items()}
+    try:
+        for path, part in parts.items():
+            part.__dict__["forward"] = forwards[path]
+        yield
+    finally:
+        for path, part in parts.items():
+            if own[path] is None:
+                part.__dict__.pop("forward", None)
+            else:
+                part.__dict__["forward"] = own[path]

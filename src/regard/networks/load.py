@@ -170,7 +170,7 @@ def _with_outputs(network: Network, outputs: int | None, seed: int, copy: bool) 
         module=module,
         classes=None,
         architecture=with_outputs(network.architecture, outputs),
-        anatomy=describe(module),
+        anatomy=replace(network.anatomy, head=describe(module).head),
         messages=(*network.messages, f"{message}, which is untrained"),
     )
 

@@ -1,8 +1,10 @@
 """A network and what is known of it: how pictures go in, what its outputs are called, where its parts lie."""
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,7 +24,8 @@ class Network:
 
     `architecture` (`kind`, `name`, `arguments`) is JSON and builds the module again; `classes` are the names of the
     outputs in their order, or None where they have none; `messages` is what loading had to say to the user.
-    `precision` is one of `PRECISIONS`: what a forward computes in (its weights stay as they are).
+    `precision` is one of `PRECISIONS`: what a forward computes in (its weights stay as they are). `edits` are what was
+    changed of the module beside its weights, as JSON: see `regard.networks.edits`.
     """
 
     module: nn.Module
@@ -33,6 +36,7 @@ class Network:
     messages: tuple[str, ...] = ()
     anatomy: Anatomy = field(default_factory=Anatomy)
     precision: str = "float32"
+    edits: tuple[dict[str, Any], ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -53,7 +57,7 @@ class Network:
         The network is handed back in the mode it was in. For gradients call `module` yourself.
         Raises `UsageError` for pictures of a shape that the network cannot take.
         """
-        with borrowed(self.module), torch.no_grad():
+        with self.lent(), torch.no_grad():
             return self.forward(x)
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,18 +65,24 @@ class Network:
 
         Raises `NetworkError` for a network that does not end in one linear layer.
         """
-        with borrowed(self.module) as hooks, torch.no_grad():
+        with self.lent() as hooks, torch.no_grad():
             seen = _watch(self._candidates(), hooks)
             logits = self.forward(x)
         return seen(logits)[1], logits
+
+    def lent(self, frozen: bool = False) -> AbstractContextManager[list[Any]]:
+        """The module in evaluation mode, to be hooked; handed back as it was found: see `borrowed`."""
+        return borrowed(self.module, frozen=frozen, switches=self.anatomy.switches)
 
     def forward(self, x: Tensor) -> Tensor:
         """One forward of the module as it stands: the logits (B, classes), whatever it wraps them in."""
         self.check(x)
         weight = next(self.module.parameters(), None)
         dtype = x.dtype if weight is None else weight.dtype
+        x, make = x.to(self.device, dtype), self.anatomy.inputs
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            return logits_of(self.module(x.to(self.device, dtype)))
+            output = self.module(x) if make is None else self.module(**make(self.module, x))
+        return logits_of(output, self.anatomy.prefix if self.anatomy.reads == "patches" else None)
 
     def positions(self) -> Tensor:
         """(rows, columns, d): the learned or fixed embedding of each patch position, CLS left out, on the CPU.
@@ -105,13 +115,13 @@ class Network:
         set_head(self.module, path, head)
         self.classes = None if classes is None else tuple(classes)
         self.architecture = with_outputs(self.architecture, outputs)
-        self.anatomy = describe(self.module)
+        self.anatomy = replace(self.anatomy, head=describe(self.module).head)
 
     def head_path(self) -> str:
         """Where the head is, found by one blank picture where the family does not tell. Raises `NetworkError`."""
         if self.anatomy.head is not None:
             return self.anatomy.head
-        with borrowed(self.module) as hooks, torch.no_grad():
+        with self.lent() as hooks, torch.no_grad():
             seen = _watch(self._candidates(), hooks)
             return seen(self.forward(self._blank()))[0]
 
@@ -120,7 +130,7 @@ class Network:
 
         Without its `head`, networks that give the same features are equal.
         """
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(json.dumps(self.edits, sort_keys=True).encode() if self.edits else b"")
         skipped = f"{self.anatomy.head}." if self.anatomy.head and not head else None
         for name, tensor in sorted(self.module.state_dict().items()):
             if skipped and name.startswith(skipped):
@@ -146,10 +156,18 @@ class Network:
         if x.ndim != 4 or x.shape[1] != 3:
             raise UsageError(f"{self.name} takes pictures (batch, 3, height, width); came {tuple(x.shape)}")
         size = self.anatomy.size
-        if size is not None and not getattr(self.module, "dynamic_img_size", False) and tuple(x.shape[2:]) != size:
+        if size is not None and not self.anatomy.flexible and tuple(x.shape[2:]) != size:
             raise UsageError(
                 f"{self.name} takes pictures of {size[0]} × {size[1]} pixels (height × width); came {x.shape[2]} × "
                 f"{x.shape[3]}; prepare them with its preparation, or load it with size=({x.shape[2]}, {x.shape[3]})"
+            )
+        down, across = self.anatomy.patch or (1, 1)
+        strict = self.anatomy.flexible and self.anatomy.edge == "refused"
+        whole = not strict or not (x.shape[2] % down or x.shape[3] % across)
+        if not whole or 0 in self.anatomy.grid(x.shape[2], x.shape[3]):
+            raise UsageError(
+                f"{self.name} cuts patches of {down} × {across} pixels (height × width), of which pictures of "
+                f"{x.shape[2]} × {x.shape[3]} do not hold a whole number; give sides that are multiples"
             )
 
 
@@ -175,10 +193,21 @@ def _watch(parts: dict[str, nn.Module], hooks: list[Any]) -> Callable[[Tensor], 
     return head
 
 
-def logits_of(output: Any) -> Tensor:
-    """The logits (B, classes) in what a module returned: a tensor, an object or dict with `logits`, or a tuple."""
+def logits_of(output: Any, averaged_from: int | None = None) -> Tensor:
+    """The logits (B, classes) in what a module returned: a tensor, an object or dict with `logits`, or a tuple.
+
+    Of an encoder without a head it is what a head would read: transformers' pooled output, else the first token, or
+    the average of the tokens from `averaged_from` on, where it is given.
+    """
     if hasattr(output, "logits"):
         output = output.logits
+    elif hasattr(output, "image_embeds"):
+        output = output.image_embeds
+    elif hasattr(output, "last_hidden_state"):
+        pooled = getattr(output, "pooler_output", None)
+        tokens = output.last_hidden_state
+        unpooled = tokens[:, 0] if averaged_from is None else tokens[:, averaged_from:].mean(dim=1)
+        output = unpooled if pooled is None else pooled
     elif isinstance(output, dict):
         output = output.get("logits")
     elif isinstance(output, tuple | list) and output:

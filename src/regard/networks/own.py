@@ -10,7 +10,7 @@ from torch import nn
 from regard.data.pixels import Preparation
 from regard.errors import NetworkError
 from regard.networks import huggingface, preparations
-from regard.networks.anatomy import Anatomy, describe
+from regard.networks.anatomy import Anatomy, describe, kind_of
 from regard.networks.build import OWN_TORCHVISION, Architecture, build, is_timm, timm_arguments_fit
 from regard.networks.network import Network
 
@@ -23,9 +23,12 @@ def describe_module(
     A module whose architecture is found (timm, torchvision, transformers) can be saved as a run; any other cannot.
     Raises `NetworkError` for a size the module was not built for.
     """
+    module, said = _tower(_unwrapped(module))
     anatomy = describe(module)
+    if huggingface.is_transformers(module) and not huggingface.is_classifier(module):
+        said = (*said, huggingface.without_head(type(module).__name__))
     found, messages = _preparation(module, anatomy, size)
-    if size is not None and anatomy.size not in (None, size) and not getattr(module, "dynamic_img_size", False):
+    if size is not None and anatomy.size not in (None, size) and not anatomy.flexible:
         raise NetworkError(
             f"this module takes pictures of {anatomy.size} (height, width), not {size}; build it for that size"
         )
@@ -36,9 +39,40 @@ def describe_module(
         architecture,
         preparation or found,
         _class_names(module),
-        () if preparation else messages,
+        (*said, *(() if preparation else messages)),
         anatomy,
     )
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """The module whose parts can be seen, where torch's compiler or its ways of training on many devices wrap it."""
+    while True:
+        inside = module._modules.get("_orig_mod" if "_orig_mod" in module._modules else "module")
+        if inside is None or not type(module).__module__.startswith("torch."):
+            return module
+        module = inside
+
+
+_TOWERS = {
+    "open_clip.model.CLIP": "visual",
+    "open_clip.model.CustomTextCLIP": "visual",
+    "open_clip.coca_model.CoCa": "visual",
+    "open_clip.timm_model.TimmModel": "trunk",
+    "transformers.models.clip.modeling_clip.CLIPModel": "vision_model",
+    "transformers.models.siglip.modeling_siglip.SiglipModel": "vision_model",
+    "transformers.models.siglip2.modeling_siglip2.Siglip2Model": "vision_model",
+    "transformers.models.vit_mae.modeling_vit_mae.ViTMAEForPreTraining": "vit",
+}
+"""Networks of which only a part sees pictures, or sees them whole, and what they call it."""
+
+
+def _tower(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+    """The part of a network that sees pictures, and what there is to say where that is not all of it."""
+    name, path = type(module).__name__, _TOWERS.get(kind_of(module))
+    if path is None:
+        return module, ()
+    inside, _ = _tower(module.get_submodule(path))
+    return inside, (f"of this {name} only {path} ({type(inside).__name__}) is used: its outputs are its features",)
 
 
 def copy_of(module: nn.Module) -> nn.Module:
@@ -66,7 +100,7 @@ def _shapes(module: nn.Module) -> dict[str, torch.Size]:
 
 def _candidate(module: Any) -> Architecture | None:
     """The architecture as the library that made the module records it."""
-    if huggingface.is_classifier(module):
+    if huggingface.is_transformers(module):
         return huggingface.architecture(module)
     family = describe(module).family
     if family == "torchvision vit":

@@ -6,7 +6,6 @@ runs/NAME/model.safetensors   the weights to use
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from regard.files import SCHEMA, check_schema, write_file, write_json, writing
 from regard.networks.anatomy import describe
 from regard.networks.build import BUILDERS, build
 from regard.networks.checkpoint import read_checkpoint
+from regard.networks.edits import applied
 from regard.networks.fit import fit
 from regard.networks.network import Network
 
@@ -31,9 +31,7 @@ def is_run(path: Path | str) -> bool:
     return (Path(path) / DESCRIPTION).is_file()
 
 
-def save_network(
-    network: Network, folder: Path | str, edits: Sequence[dict[str, Any]] = (), overwrite: bool = False
-) -> Path:
+def save_network(network: Network, folder: Path | str, overwrite: bool = False) -> Path:
     """Write `model.safetensors`, then `model.json`, into a folder (one that `new_folder` gave, or a new one).
 
     Raises `NetworkError` for a module of the user's own, which no folder can rebuild, and `OutputError` when the
@@ -47,7 +45,7 @@ def save_network(
         )
     if not overwrite and any((folder / name).exists() for name in (WEIGHTS, DESCRIPTION)):
         raise OutputError(f"{folder} holds a network already; choose another folder, or --overwrite to replace it")
-    description = _description(network, edits)
+    description = _description(network)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.module.state_dict().items()}
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +75,18 @@ def load_run(folder: Path | str) -> Network:
         raise NetworkError(f"{folder} is damaged: it has no {WEIGHTS}; restore it or train again")
     fit(module, read_checkpoint(folder / WEIGHTS).tensors, folder / WEIGHTS)
     names = None if classes is None else tuple(map(str, classes))
-    return Network(module, name, architecture, preparation, names, (), describe(module))
+    network = Network(module, name, architecture, preparation, names, (), describe(module))
+    return _edited(network, description.get("edits") or (), folder)
+
+
+def _edited(network: Network, edits: Any, folder: Path) -> Network:
+    """The network with the edits that its run carries."""
+    try:
+        return applied(network, edits)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise NetworkError(
+            f"the edits in {folder / DESCRIPTION} are damaged ({type(error).__name__}: {error}); restore it"
+        ) from error
 
 
 def read_description(folder: Path | str) -> dict[str, Any]:
@@ -97,13 +106,13 @@ def read_description(folder: Path | str) -> dict[str, Any]:
     return description
 
 
-def _description(network: Network, edits: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _description(network: Network) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "task": TASK,
         "architecture": network.architecture,
         "preparation": network.preparation.as_json(),
         "classes": None if network.classes is None else list(network.classes),
-        "edits": list(edits),
+        "edits": list(network.edits),
         "weights_sha256": network.weights_hash(),
     }

@@ -71,6 +71,8 @@ def resized(network: Network, size: tuple[int, int] | None) -> Network:
     preparation = _at_size(network, size)
     if not _fixed_size(network.module):
         return replace(network, preparation=preparation)
+    if network.edits:
+        raise NetworkError(f"{network.name} carries registers and stays as it is; repair it anew at the other size")
     module: Any = network.module
     argument = _size_argument(network.architecture["kind"], network.name, size)
     if not argument:
@@ -120,6 +122,8 @@ def _size_argument(kind: str, name: str, size: tuple[int, int] | None) -> dict[s
             raise NetworkError(
                 f"{name} of torchvision takes square pictures only; timm's vit_* take {size[0]} × {size[1]}"
             )
+        return {"image_size": size[0]}
+    if kind == "huggingface" and size[0] == size[1]:  # some take one number only
         return {"image_size": size[0]}
     return {_SIZE_ARGUMENT[kind]: list(size)} if kind in _SIZE_ARGUMENT else {}
 

@@ -1,0 +1,94 @@
+"""Going on from the middle of a network: what comes out when a block gets other tokens than it had."""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+from torch import Tensor
+
+from regard.networks.guard import replaced_forwards
+from regard.networks.network import Network
+
+Edit = Callable[[Tensor], Tensor]
+
+
+def token_blocks(network: Network) -> tuple[str, ...]:
+    """The paths of the blocks that patches go through: all but those of class attention."""
+    anatomy = network.anatomy
+    behind = sum(path.startswith(f"{block}.") for path in _readers(network) for block in anatomy.blocks)
+    return anatomy.blocks[: len(anatomy.blocks) - behind]
+
+
+def _readers(network: Network) -> tuple[str, ...]:
+    attentions = network.anatomy.attentions
+    return attentions[len(attentions) - network.anatomy.readers :]
+
+
+def block_of(network: Network, layer: int) -> int | None:
+    """The block in which a layer attends; None for a pooling."""
+    path = network.anatomy.attentions[layer]
+    found = (
+        index for index, block in enumerate(network.anatomy.blocks) if path in (block,) or path.startswith(f"{block}.")
+    )
+    return next(found, None)
+
+
+def resume(
+    network: Network, like: Tensor, tokens: Tensor, block: int, edits: Mapping[str, Edit] | None = None
+) -> Tensor:
+    """The logits (n, classes) when `tokens` (n, ...) go into block number `block`; behind the last, into the head.
+
+    The blocks before are left out. What stands before them still runs on `like` (1, 3, height, width), little as it is,
+    so that nothing of the network needs to be known but its blocks. `edits` change what a block gives, by its path.
+    To be called while the network is lent.
+    """
+    paths = token_blocks(network)
+    forwards: dict[str, Callable[..., Any]] = dict.fromkeys(paths[:block], _same)
+    if block:
+        forwards[paths[block - 1]] = lambda *args, **kwargs: tokens
+    else:
+        first = network.module.get_submodule(paths[0]).forward
+        forwards[paths[0]] = lambda x, *args, **kwargs: first(tokens, *args, **kwargs)
+    with ExitStack() as stack:
+        stack.enter_context(replaced_forwards(network.module, forwards))
+        for path, edit in (edits or {}).items():
+            hook = network.module.get_submodule(path).register_forward_hook(_editing(edit))
+            stack.callback(hook.remove)
+        return network.forward(like[:1].expand(len(tokens), -1, -1, -1))
+
+
+def _same(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return x
+
+
+def _editing(edit: Edit) -> Callable[..., Any]:
+    def hook(part: Any, inputs: Any, output: Any) -> Any:
+        return (edit(output[0]), *output[1:]) if isinstance(output, tuple) else edit(output)
+
+    return hook
+
+
+def watch(network: Network, hooks: list[Any], paths: tuple[str, ...], before: bool = False) -> dict[str, Tensor]:
+    """Keep what the blocks at these paths give, or, `before`, what they get; filled by the next forward."""
+    kept: dict[str, Tensor] = {}
+    for path in paths:
+        part = network.module.get_submodule(path)
+        if before:
+            hooks.append(part.register_forward_pre_hook(_keep_input(kept, path), with_kwargs=True))
+        else:
+            hooks.append(part.register_forward_hook(_keep_output(kept, path)))
+    return kept
+
+
+def _keep_input(kept: dict[str, Tensor], path: str) -> Callable[..., None]:
+    def hook(part: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        kept[path] = args[0] if args else kwargs["hidden_states"]
+
+    return hook
+
+
+def _keep_output(kept: dict[str, Tensor], path: str) -> Callable[..., None]:
+    def hook(part: Any, inputs: Any, output: Any) -> None:
+        kept[path] = output[0] if isinstance(output, tuple) else output
+
+    return hook

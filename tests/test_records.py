@@ -54,6 +54,18 @@ def test_nearest_keeps_squares() -> None:
             assert (drawn[top:bottom, left:right] == row * 3 + column).all()
 
 
+@pytest.mark.parametrize("missing", [np.nan, np.inf])
+def test_a_patch_without_a_value_is_missing_where_it_would_weigh_most(missing: float) -> None:
+    grid = PatchGrid.whole(2, 2, picture=(8, 8))  # centres at 2 and 6
+    drawn = grid.to_picture(np.array([[1.0, missing], [3.0, 5.0]]))
+    assert np.isnan(drawn[:3, 5:]).all()
+    assert np.isfinite(drawn[:, :3]).all()
+    assert np.isfinite(drawn[5:]).all()
+    assert drawn[0, :4].tolist() == [1, 1, 1, 1]  # what is missing takes no part
+    assert drawn[7].tolist() == pytest.approx([3, 3, 3.25, 3.75, 4.25, 4.75, 5, 5])
+    assert np.isnan(grid.to_picture(np.full((2, 2), missing))).all()
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     rows=st.integers(1, 6),
@@ -102,6 +114,26 @@ def test_an_explanation_comes_back_as_it_was(tmp_path) -> None:
     assert [heatmap.grid for heatmap in loaded] == [CROPPED, CROPPED]
     assert [(heatmap.name, heatmap.target) for heatmap in loaded] == [("cats/0.jpg", 0), ("cats/1.jpg", 1)]
     assert (loaded.method, loaded.settings, loaded.provenance) == ("attention", {"layer": 11}, {"network": "x"})
+
+
+def test_errors_targets_and_classes_come_back(tmp_path) -> None:
+    maps = np.random.default_rng(0).random((2, 2, 3)).astype(np.float32)
+    heatmaps = [
+        Heatmap(maps[i], CROPPED, f"{i}.jpg", target, maps[i] / 2, i) for i, target in enumerate([(1, 0), None])
+    ]
+    saved = Explanation(tuple(heatmaps), "shapley", True, {"samples": 8}, {}, ("cat", "dog"))
+    loaded = Explanation.load(saved.save(tmp_path / "out"))
+    assert [(heatmap.target, heatmap.predicted) for heatmap in loaded] == [((1, 0), 0), (None, 1)]
+    assert np.array_equal(loaded.errors, maps / 2)
+    assert loaded.classes == ("cat", "dog")
+    assert _explanation().errors is None
+
+
+def test_a_folder_of_another_number_of_maps_is_damaged(tmp_path) -> None:
+    folder = _explanation().save(tmp_path / "out")
+    np.save(folder / "maps.npy", np.zeros((1, 2, 3), np.float32))
+    with pytest.raises(DataError, match="1 maps of 2 pictures"):
+        Explanation.load(folder)
 
 
 def test_a_result_is_not_overwritten(tmp_path) -> None:

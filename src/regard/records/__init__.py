@@ -1,0 +1,51 @@
+"""What the pipeline hands on: frozen results with their provenance, in numpy alone.
+
+A record can be saved, loaded and drawn where torch is not installed. Layers, heads, rows, columns and class indices
+count from 0. Pictures are (height, width), boxes are (left, top, right, bottom) in pixels of the user's own picture.
+
+    grid.py       PatchGrid: where patches lie in a picture
+    maps.py       Heatmap, Explanation, Word, Caption
+    scores.py     Score and all that is made of scores; Positions
+    manifest.py   the file that finishes a result folder
+    quantised.py  maps as bytes, for the viewer
+"""
+
+from regard.records.grid import Box, Float, PatchGrid
+from regard.records.manifest import read_manifest, write_long_manifest, write_manifest
+from regard.records.maps import Caption, Explanation, Heatmap, Target, Word
+from regard.records.scores import (
+    ClassScores,
+    ComparedRun,
+    Comparison,
+    Difference,
+    Evaluation,
+    Positions,
+    Predictions,
+    ReliabilityBin,
+    Score,
+    SliceScore,
+)
+
+__all__ = [
+    "Box",
+    "Caption",
+    "ClassScores",
+    "ComparedRun",
+    "Comparison",
+    "Difference",
+    "Evaluation",
+    "Explanation",
+    "Float",
+    "Heatmap",
+    "PatchGrid",
+    "Positions",
+    "Predictions",
+    "ReliabilityBin",
+    "Score",
+    "SliceScore",
+    "Target",
+    "Word",
+    "read_manifest",
+    "write_long_manifest",
+    "write_manifest",
+]

@@ -1,0 +1,39 @@
+"""The manifest that finishes a result folder: its schema version, its kind, and what it says of each picture."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from regard.errors import DataError
+from regard.files import SCHEMA, check_schema, write_file, write_json
+
+
+def write_manifest(folder: Path, kind: str, **content: Any) -> None:
+    """Finish a result folder: `manifest.json` with schema version and kind, always the last file written."""
+    write_json(folder / "manifest.json", {"schema": SCHEMA, "kind": kind, **content})
+
+
+def write_long_manifest(folder: Path, kind: str, pictures: Iterable[Mapping[str, Any]], **content: Any) -> None:
+    """The same with `pictures`, a line for each, written as they come: memory does not grow with their number."""
+    head = json.dumps({"schema": SCHEMA, "kind": kind, **content}, indent=2, ensure_ascii=False, allow_nan=False)
+    write_file(folder / "manifest.json", _with_pictures(head.removesuffix("\n}"), pictures))
+
+
+def _with_pictures(head: str, pictures: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    yield f'{head},\n  "pictures": ['
+    for place, picture in enumerate(pictures):
+        yield f"{',' if place else ''}\n    {json.dumps(picture, ensure_ascii=False, allow_nan=False)}"
+    yield "\n  ]\n}\n"
+
+
+def read_manifest(folder: Path | str, kind: str) -> dict[str, Any]:
+    """The manifest of a finished result folder of this kind; a `DataError` says what else it is."""
+    path = Path(folder) / "manifest.json"
+    if not path.is_file():
+        raise DataError(f"{folder} is not a finished result of regard: it has no manifest.json")
+    manifest = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    check_schema(manifest, path)
+    if manifest.get("kind") != kind:
+        raise DataError(f"{folder} holds a result of kind {manifest.get('kind')!r}, not {kind!r}")
+    return dict(manifest)

@@ -1,0 +1,165 @@
+"""Maps over pictures, and what is said of them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from regard.errors import DataError
+from regard.files import new_folder
+from regard.records.grid import Float, PatchGrid
+from regard.records.manifest import read_manifest, write_long_manifest
+
+Target = int | tuple[int, int] | None
+"""What a map is of: a class, one class against another, or nothing in particular."""
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """One map over one picture: `values` (rows, columns) float32 on `grid`, of the picture called `name`.
+
+    `target` is the class it is of, or (for, against); `predicted` what the network says of the picture, where that is
+    known. `error` (rows, columns) float32 is the standard error of values that were sampled.
+    """
+
+    values: Float
+    grid: PatchGrid
+    name: str
+    target: Target = None
+    error: Float | None = None
+    predicted: int | None = None
+
+    def on_picture(self, size: tuple[int, int] | None = None) -> Float:
+        """The map at the size of the user's picture, NaN where the network did not look: see `to_picture`."""
+        return self.grid.to_picture(self.values, size)
+
+    def as_json(self) -> dict[str, Any]:
+        """All but the values and their error, which are arrays."""
+        return {"name": self.name, "target": self.target, "predicted": self.predicted, "grid": asdict(self.grid)}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any], values: Float, error: Float | None = None) -> Self:
+        """What `as_json` gave, with its arrays; lists become tuples again."""
+        target = stored["target"]
+        target = tuple(target) if isinstance(target, list) else target
+        grid = PatchGrid.from_json(stored["grid"])
+        return cls(values, grid, stored["name"], target, error, stored.get("predicted"))
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The maps of one method over pictures, with what is needed to make them again.
+
+    `settings` are the method's (layer, head, query, target); `provenance` names network, weights and versions;
+    `classes` are the names of the network's outputs, where they have any. Saved as a result folder: `maps.npy`
+    (picture × rows × columns, float32), `errors.npy` like it where there are any and, last, `manifest.json`.
+    """
+
+    heatmaps: tuple[Heatmap, ...]
+    method: str
+    signed: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.heatmaps)
+
+    def __iter__(self) -> Iterator[Heatmap]:
+        return iter(self.heatmaps)
+
+    def __getitem__(self, index: int) -> Heatmap:
+        return self.heatmaps[index]
+
+    @property
+    def maps(self) -> Float:
+        """(pictures, rows, columns) float32. Raises `DataError` where pictures have maps of different shapes."""
+        return _stacked([heatmap.values for heatmap in self.heatmaps])
+
+    @property
+    def errors(self) -> Float | None:
+        """(pictures, rows, columns) float32: the standard error of each value, or None for a method without any."""
+        errors = [heatmap.error for heatmap in self.heatmaps if heatmap.error is not None]
+        return _stacked(errors) if errors and len(errors) == len(self) else None
+
+    def _repr_png_(self) -> bytes:
+        from regard.rendering.sheet import explanation_png  # late: a record is numpy alone, only its display draws
+
+        return explanation_png(self)
+
+    def save(self, folder: Path | str, overwrite: bool = False) -> Path:
+        """Write the result folder; it appears whole or not at all. Raises `OutputError` if it exists."""
+        with new_folder(folder, overwrite) as aside:
+            self.write(aside)
+        return Path(folder)
+
+    def write(self, folder: Path) -> None:
+        """Write arrays, then the manifest, into an existing folder (one that `new_folder` gave)."""
+        np.save(folder / "maps.npy", self.maps)
+        if self.errors is not None:
+            np.save(folder / "errors.npy", self.errors)
+        self.write_manifest(folder, (heatmap.as_json() for heatmap in self))
+
+    def write_manifest(self, folder: Path, pictures: Iterator[Mapping[str, Any]]) -> None:
+        """Finish a folder with what holds for all maps, and `pictures` as `Heatmap.as_json` gives them."""
+        write_long_manifest(
+            folder,
+            "explanation",
+            pictures,
+            method=self.method,
+            signed=self.signed,
+            settings=dict(self.settings),
+            provenance=dict(self.provenance),
+            classes=list(self.classes),
+        )
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """Read a result folder. Raises `DataError` when it is not whole or not an explanation."""
+        manifest = read_manifest(folder, "explanation")
+        maps = np.load(Path(folder) / "maps.npy", allow_pickle=False)
+        errors = Path(folder) / "errors.npy"
+        error = np.load(errors, allow_pickle=False) if errors.is_file() else [None] * len(maps)
+        heatmaps = tuple(map(Heatmap.from_json, manifest["pictures"], maps, error))
+        if not len(heatmaps) == len(maps) == len(manifest["pictures"]):
+            raise DataError(f"{folder} is damaged: it has {len(maps)} maps of {len(manifest['pictures'])} pictures")
+        return cls(
+            heatmaps,
+            manifest["method"],
+            manifest["signed"],
+            manifest["settings"],
+            manifest["provenance"],
+            tuple(manifest.get("classes", ())),
+        )
+
+
+def _stacked(values: list[Float]) -> Float:
+    shapes = sorted({each.shape for each in values})
+    if len(shapes) > 1:
+        raise DataError(
+            f"these maps have {len(shapes)} shapes, from {shapes[0]} to {shapes[-1]}, which make no one array; "
+            "take them one by one, or save them as a table (.parquet)"
+        )
+    return np.stack(values).astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of a caption: its probability (0 to 1) and, where there is one, the map of where the network looked."""
+
+    text: str
+    probability: float
+    heatmap: Heatmap | None = None
+    part_of_speech: str | None = None
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What a network said of the picture called `name`, word by word."""
+
+    name: str
+    text: str
+    words: tuple[Word, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,185 @@
+"""Numbers with their intervals, and what they were measured on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.records.grid import Float
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number with its 95 % interval and the count of pictures behind it; NaN where it is not defined."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def as_json(self) -> dict[str, float | None]:
+        """`{"value", "low", "high"}`; null where the number is not defined, as JSON has no NaN."""
+        return {name: _number(getattr(self, name)) for name in ("value", "low", "high")}
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a classifier said of pictures, and what is true.
+
+    `predicted` (n,) int and `labels` (n,) int are indices into `classes`; `probabilities` (n, classes) float32 has
+    rows that sum to 1, or is None where only names are known. `groups` (n,) str keeps pictures of one patient, animal
+    or site together; `slices` maps a column's name to its (n,) values. `confidence` (n,) float32 is the probability of
+    the predicted class, for predictions made elsewhere of which no other is known; else it follows from the others.
+    """
+
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+    predicted: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    probabilities: Float | None = None
+    groups: NDArray[Any] | None = None
+    slices: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    confidence: Float | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """One class against the rest. `n` counts its pictures; sensitivity and specificity are at `threshold`.
+
+    A `threshold` of NaN stands for the decision that was made: the class is said of a picture when it is predicted.
+    """
+
+    name: str
+    n: int
+    precision: Score
+    recall: Score
+    f1: float
+    auroc: float
+    threshold: float
+    sensitivity: Score
+    specificity: Score
+
+
+@dataclass(frozen=True)
+class SliceScore:
+    """The accuracy on the pictures whose `column` has this `value`."""
+
+    column: str
+    value: str
+    top1: Score
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """The pictures whose confidence lies in (low, high]: how many, how sure on average, how often right."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The score of a classifier on pictures: what `measurement.classify` measures and the report page shows.
+
+    `scores` by name (`top1`, `balanced_accuracy`, `top5`, `ece`, ...); `confusion` (true class, predicted class)
+    counts; `mistakes`, `uncertain` and `suspects` (likely label errors) are picture indices into `predictions`,
+    worst first. `note` says what a reader must know of the number: "" or "seen in training" or "selected on".
+    """
+
+    predictions: Predictions
+    scores: Mapping[str, Score]
+    per_class: tuple[ClassScores, ...]
+    confusion: NDArray[np.int64]
+    reliability: tuple[ReliabilityBin, ...] = ()
+    slices: tuple[SliceScore, ...] = ()
+    mistakes: tuple[int, ...] = ()
+    uncertain: tuple[int, ...] = ()
+    suspects: tuple[int, ...] = ()
+    note: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        return len(self.predictions)
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """One row of a comparison: a run's name and its scores by name (`top1`, `balanced_accuracy`, `ece`)."""
+
+    name: str
+    scores: Mapping[str, Score]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A run against `first`, the run that all are compared with: `top1` is its accuracy minus the other's, in [-1, 1].
+
+    `only_this` and `only_first` count the pictures that one of the two alone gets right; `p` is the exact McNemar
+    test's, two-sided, over pictures or, `by_group`, over groups. `remark` says why a `p` cannot be small.
+    """
+
+    name: str
+    first: str
+    top1: Score
+    only_this: int
+    only_first: int
+    p: float
+    by_group: bool = False
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs on the very same `n` pictures; `notes` by run say what a number is marked with ("seen in training")."""
+
+    runs: tuple[ComparedRun, ...]
+    differences: tuple[Difference, ...]
+    n: int
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Positions:
+    """How a network tells its patches apart, CLS left out; `numbers` are summaries of the similarity by name.
+
+    `similarity` (rows, columns, rows, columns) float32 is, of `kind` "embeddings" and "tokens", the cosine of each
+    position with every other, in [-1, 1]. "rotary", "relative" and "logits" also have a `kernel` (layers, heads,
+    2·rows - 1, 2·columns - 1) over offsets of the key from the query, (0, 0) in its middle, whose mean the similarity
+    repeats around each query ("logits": what was measured for each pair). `source` says what was read, `layers` which
+    layers the kernel's are, () all together. `tested` has, by number, "value", "p" of a permutation test, "control",
+    "control_low" and "control_high" of random positions (`note` says how they are made), and "before"; NaN: not known.
+    """
+
+    similarity: Float
+    numbers: Mapping[str, float]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = "embeddings"
+    source: str = ""
+    kernel: Float | None = None
+    layers: tuple[int, ...] = ()
+    tested: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def rows(self) -> int:
+        return int(self.similarity.shape[0])
+
+    @property
+    def columns(self) -> int:
+        return int(self.similarity.shape[1])

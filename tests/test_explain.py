@@ -73,7 +73,7 @@ def test_attention_is_that_of_the_formula(network: Network, head: int | None, qu
     """softmax(q kᵀ / √d) in float64, from the weights alone, token by token."""
     torch.manual_seed(0)
     pixels = torch.randn(1, 3, 32, 48)
-    found = METHODS.load("attention")(network, pixels, layer=1, head=head, query=query)
+    found = METHODS.load("attention")(network, pixels, layer=1, head=head, query=query).values
     module = network.module
     with torch.no_grad():
         x = module._pos_embed(module.patch_embed(pixels))

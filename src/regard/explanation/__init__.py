@@ -1,13 +1,33 @@
 """Methods that show what a network looks at: one plain function each, and one row each in METHODS.
 
 A method of kind `picture` is called as `method(network, pixels, **settings)` with pixels (batch, 3, height, width)
-ready for the network, and returns maps (batch, rows, columns), float32 on the CPU. The settings that a row names are
-the ones it understands.
+ready for the network, and returns maps (batch, rows, columns), float32 on the CPU, or `Maps`, which also say of which
+class they are. The settings that a row names are the ones it understands.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from regard.tables import Table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Target = int | tuple[int, int] | None
+"""A class index; (for, against), the contrast of two; or None: in what a user gives the predicted class, in a result
+that the map is of no class."""
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What a method gives: `values` (batch, rows, columns) float32, the class each is of, for methods that sample the
+    standard `error` of each value, and, where the method came by it, the class `predicted` of each picture."""
+
+    values: "NDArray[np.float32]"
+    targets: tuple[Target, ...]
+    error: "NDArray[np.float32] | None" = None
+    predicted: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -18,8 +38,8 @@ class Method:
     kind: str  # "picture" or "word"
     target: str  # "module:function"
     description: str
-    requires: tuple[str, ...]  # of "attention", "gradients", "cls", "decoder"
-    settings: tuple[str, ...]  # of "layer", "head", "query", "target"
+    requires: tuple[str, ...]  # of "attention", "gradients", "blocks", "decoder"
+    settings: tuple[str, ...]  # of "layer", "head", "query", "target", "start", "steps", "samples", "seed"
     signed: bool
     class_specific: bool
     cost: str  # in plain forward passes
@@ -33,13 +53,193 @@ METHODS = Table(
             name="attention",
             kind="picture",
             target="regard.explanation.attention:attention",
-            description="attention of CLS or a patch to the patches, at one layer, of one head or their mean",
+            description="attention of CLS, a patch or the pooling to the patches: one layer, a head or their mean",
             requires=("attention",),
             settings=("layer", "head", "query"),
             signed=False,
             class_specific=False,
-            cost="1.0 forward",
+            cost="1.0",
             source="Dosovitskiy et al. 2021 (arXiv 2010.11929), appendix A, eq. 6",
+        ),
+        Method(
+            name="rollout",
+            kind="picture",
+            target="regard.explanation.attention:rollout",
+            description="attention of all layers multiplied, half of each token staying where it is",
+            requires=("attention",),
+            settings=("query", "start"),
+            signed=False,
+            class_specific=False,
+            cost="1.1",
+            source="Abnar and Zuidema 2020 (arXiv 2005.00928), section 3",
+        ),
+        Method(
+            name="grad_attention",
+            kind="picture",
+            target="regard.explanation.relevance:grad_attention",
+            description="attention weighted by its gradient, what helps the class alone, carried through all layers",
+            requires=("attention", "gradients"),
+            settings=("target", "start"),
+            signed=False,
+            class_specific=True,
+            cost="2.2",
+            source="Chefer, Gur and Wolf 2021 (arXiv 2103.15679), eq. 5 and 6",
+        ),
+        Method(
+            name="transition",
+            kind="picture",
+            target="regard.explanation.relevance:transition",
+            description="attention by the length of what it carries, times integrated gradients of the last attention",
+            requires=("attention", "gradients", "blocks"),
+            settings=("target", "start", "steps"),
+            signed=False,
+            class_specific=True,
+            cost="23",
+            source="Chen et al. 2023 (Beyond Intuition, TMLR, OpenReview rm0zIzlhcX), token-wise",
+        ),
+        Method(
+            name="legrad",
+            kind="picture",
+            target="regard.explanation.relevance:legrad",
+            description="what more attention would add to the class, layer by layer, as each layer's own tokens say it",
+            requires=("attention", "gradients", "blocks"),
+            settings=("target", "start"),
+            signed=False,
+            class_specific=True,
+            cost="1.9",
+            source="Bousselham et al. 2024 (LeGrad, arXiv 2404.03214), section 3",
+        ),
+        Method(
+            name="libra_fullgrad",
+            kind="picture",
+            target="regard.explanation.libra:libra_fullgrad",
+            description="tokens and biases times their gradients in a backward pass whose parts sum to the logit",
+            requires=("gradients", "blocks"),
+            settings=("target",),
+            signed=True,
+            class_specific=True,
+            cost="2.2",
+            source="Mehri et al. 2024 (LibraGrad, arXiv 2411.16760), definition 1 and section 3.5",
+        ),
+        Method(
+            name="libra_fullgrad_plus",
+            kind="picture",
+            target="regard.explanation.libra:libra_fullgrad_plus",
+            description="the same, with the tokens of every block instead of the first alone; not complete",
+            requires=("gradients", "blocks"),
+            settings=("target",),
+            signed=True,
+            class_specific=True,
+            cost="2.2",
+            source="Mehri et al. 2024 (LibraGrad, arXiv 2411.16760), FullGrad+",
+        ),
+        Method(
+            name="gradcam",
+            kind="picture",
+            target="regard.explanation.gradients:gradcam",
+            description="the tokens of one layer, each feature weighted by its mean gradient",
+            requires=("gradients",),
+            settings=("layer", "target"),
+            signed=False,
+            class_specific=True,
+            cost="1.1",
+            source="Selvaraju et al. 2017 (Grad-CAM, arXiv 1610.02391), eq. 1 and 2",
+        ),
+        Method(
+            name="input_x_gradient",
+            kind="picture",
+            target="regard.explanation.gradients:input_x_gradient",
+            description="pixels times their gradient, summed over each patch",
+            requires=("gradients",),
+            settings=("target",),
+            signed=True,
+            class_specific=True,
+            cost="2.1",
+            source="Shrikumar et al. 2016 (arXiv 1605.01713), section 3",
+        ),
+        Method(
+            name="integrated_gradients",
+            kind="picture",
+            target="regard.explanation.gradients:integrated_gradients",
+            description="pixels times their gradient, averaged on the way from a grey picture, summed over each patch",
+            requires=("gradients",),
+            settings=("target", "steps"),
+            signed=True,
+            class_specific=True,
+            cost="64",
+            source="Sundararajan, Taly and Yan 2017 (arXiv 1703.01365), eq. 1; captum",
+        ),
+        Method(
+            name="occlusion",
+            kind="picture",
+            target="regard.explanation.perturbation:occlusion",
+            description="how much the class loses when a patch is made grey, one patch at a time",
+            requires=(),
+            settings=("target",),
+            signed=True,
+            class_specific=True,
+            cost="a forward a patch",
+            source="Zeiler and Fergus 2014 (arXiv 1311.2901), section 4.2; captum",
+        ),
+        Method(
+            name="activation_patching",
+            kind="picture",
+            target="regard.explanation.perturbation:activation_patching",
+            description="how much of the class a patch's activations in the middle layers bring into a grey picture",
+            requires=("blocks",),
+            settings=("target", "start"),
+            signed=True,
+            class_specific=True,
+            cost="two thirds of a forward a patch",
+            source="CAAP 2026 (arXiv 2603.13652), abstract; the layers and the grey picture are our reading",
+        ),
+        Method(
+            name="shapley",
+            kind="picture",
+            target="regard.explanation.shapley:shapley",
+            description="what a patch adds to the class on average over orders in which patches come; with its error",
+            requires=("blocks",),
+            settings=("target", "samples", "seed"),
+            signed=True,
+            class_specific=True,
+            cost="half a forward a patch and sample",
+            source="Shapley 1953; Castro, Gómez and Tejada 2009 (permutation sampling), eq. 4",
+        ),
+        Method(
+            name="random",
+            kind="picture",
+            target="regard.explanation.baselines:random",
+            description="baseline: noise, the same for the same seed and picture",
+            requires=(),
+            settings=("seed",),
+            signed=False,
+            class_specific=False,
+            cost="0",
+            source="a baseline; looks at nothing",
+        ),
+        Method(
+            name="centre",
+            kind="picture",
+            target="regard.explanation.baselines:centre",
+            description="baseline: the middle of the picture, always",
+            requires=(),
+            settings=(),
+            signed=False,
+            class_specific=False,
+            cost="0",
+            source="a baseline; looks at nothing",
+        ),
+        Method(
+            name="edges",
+            kind="picture",
+            target="regard.explanation.baselines:edges",
+            description="baseline: how strong the edges in each patch are, whatever the network",
+            requires=(),
+            settings=(),
+            signed=False,
+            class_specific=False,
+            cost="0",
+            source="a baseline; Adebayo et al. 2018 (arXiv 1810.03292), section 5, an edge detector",
         ),
     ),
     group="regard.methods",

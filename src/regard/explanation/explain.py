@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from regard.data.dataset import Dataset
 from regard.errors import DataError, UsageError, unknown
-from regard.explanation import METHODS, Method
+from regard.explanation import METHODS, Maps, Method
 from regard.networks.network import Network
 from regard.networks.predict import prepared
 from regard.records import Heatmap
@@ -31,14 +33,30 @@ def heatmaps(
     _check_settings(row, settings)
     function = METHODS.load(method)
     for batch, pixels in prepared(network, pictures.paths, batch_size=batch_size, workers=workers, on_bad=on_bad):
-        maps = function(network, pixels, **settings)
-        for index, size, values in zip(batch.indices, batch.sizes, maps, strict=True):
+        maps = _as_maps(function(network, pixels, **settings), row.name, len(batch))
+        for place, (index, size) in enumerate(zip(batch.indices, batch.sizes, strict=True)):
+            values = maps.values[place]
             grid = network.preparation.grid(size, values.shape[0], values.shape[1], network.anatomy.prefix)
-            yield Heatmap(values, grid, pictures.pictures[index].name, settings.get("target"))
+            error = None if maps.error is None else maps.error[place]
+            predicted = None if maps.predicted is None else maps.predicted[place]
+            yield Heatmap(values, grid, pictures.pictures[index].name, maps.targets[place], error, predicted)
+
+
+def _as_maps(found: Any, method: str, count: int) -> Maps:
+    """What a method gave, which may be the values alone (a row from outside), checked for its shape."""
+    maps = found if isinstance(found, Maps) else Maps(np.asarray(found, np.float32), (None,) * count)
+    if maps.values.ndim != 3 or len(maps.values) != count:
+        raise UsageError(
+            f"the method {method} gave values {maps.values.shape} for {count} pictures; they must be "
+            f"({count}, rows, columns)"
+        )
+    return maps
 
 
 def _check_settings(row: Method, settings: Mapping[str, Any]) -> None:
     strange = [name for name, value in settings.items() if name not in row.settings and value is not None]
+    if strange and not row.settings:
+        raise UsageError(f"{row.name} has no settings; leave {strange[0]} out")
     if strange:
         raise unknown(f"setting of {row.name}", strange[0], row.settings)
     if row.kind != "picture":

@@ -1,0 +1,143 @@
+"""Methods by the gradient of the class: at the tokens of a layer, or at the pixels."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regard.errors import NetworkError
+from regard.explanation import Maps, Target
+from regard.explanation.cells import as_maps, cells, summed
+from regard.explanation.targets import resolve, scores
+from regard.networks.network import Network
+from regard.networks.trace import indices
+from regard.networks.windows import Windows
+
+
+@contextmanager
+def gradients_on() -> Iterator[None]:
+    """Gradients are recorded inside, whatever the caller had switched off."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def gradcam(network: Network, pixels: Tensor, *, layer: int | None = None, target: Target = None) -> Maps:
+    """Maps (batch, rows, columns) of Grad-CAM on tokens: at least 0, no upper bound.
+
+    (Σ_c w_c a_c)⁺ over features c of the patches, with w_c the mean of ∂y/∂a_c over them (Selvaraju et al. 2017, eq. 1
+    and 2). a is what the attention of `layer`, by default the last block's, gets: the normed tokens, since behind the
+    last attention patches no longer reach CLS. In a network without attention, a is its last map of features. Nothing
+    before the layer is differentiated.
+    """
+    if not network.anatomy.attentions:
+        return _gradcam_of_features(network, pixels, target)
+    blocks = len(network.anatomy.attentions) - network.anatomy.readers
+    (chosen,) = indices("layer", blocks - 1 if layer is None else layer, blocks)
+    attention = network.module.get_submodule(network.anatomy.attentions[chosen])
+    seen: list[Tensor] = []
+
+    def begin(part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        torch.set_grad_enabled(True)
+        first = args[0] if args else kwargs["hidden_states"]
+        tokens = first.detach().requires_grad_()
+        seen.append(tokens)
+        swapped = tuple(tokens if each is first else each for each in args)  # torch's own takes it three times
+        return swapped, {name: tokens if each is first else each for name, each in kwargs.items()}
+
+    network.check(pixels)
+    with gradients_on(), network.lent(frozen=True) as hooks, torch.no_grad():
+        hooks.append(attention.register_forward_pre_hook(begin, with_kwargs=True))
+        logits = network.forward(pixels)
+        torch.set_grad_enabled(True)
+        targets = resolve(logits, target)
+        (gradient,) = torch.autograd.grad(scores(logits, targets).sum(), seen)
+    return as_maps(_weighted(network, pixels, seen[0].detach(), gradient), targets)
+
+
+def _weighted(network: Network, pixels: Tensor, tokens: Tensor, gradient: Tensor) -> Tensor:
+    """(batch, rows, columns): tokens (batch, tokens, width), or (..., rows, columns, width), by their mean gradient."""
+    rows, columns = cells(network, pixels)
+    tokens, gradient = (each.flatten(1, 2) if each.ndim == 4 else each for each in (tokens, gradient))
+    windows = Windows.of(rows, columns, len(tokens) // len(pixels), tokens.shape[1], network.anatomy.prefix)
+    if windows is not None:
+        tokens, gradient = windows.join(tokens), windows.join(gradient)
+    if len(tokens) != len(pixels) or tokens.shape[1] < rows * columns:
+        raise NetworkError(f"this layer of {network.name} attends in windows; choose one that sees the whole picture")
+    patches, slopes = tokens[:, -rows * columns :], gradient[:, -rows * columns :]
+    values = (patches * slopes.mean(dim=1, keepdim=True)).sum(dim=-1).clamp(min=0)
+    return values.unflatten(1, (rows, columns))
+
+
+def _gradcam_of_features(network: Network, pixels: Tensor, target: Target) -> Maps:
+    """The same for the last map of features that the network makes, whose grid becomes the map's."""
+    features: dict[str, Tensor] = {}
+
+    def keep(part: Any, inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[1:]) > 1 and output.requires_grad:
+            features["last"] = output
+
+    with gradients_on(), network.lent(frozen=True) as hooks:
+        hooks.extend(part.register_forward_hook(keep) for part in network.module.modules())
+        logits = network.forward(pixels.detach().clone().requires_grad_())
+        if "last" not in features:
+            raise NetworkError(f"{network.name} has no map of features; use input_x_gradient or occlusion")
+        targets = resolve(logits, target)
+        (gradient,) = torch.autograd.grad(scores(logits, targets).sum(), [features["last"]])
+    values, slopes = (_channels_first(each, pixels) for each in (features["last"].detach(), gradient))
+    return as_maps((values * slopes.mean(dim=(2, 3), keepdim=True)).sum(dim=1).clamp(min=0), targets)
+
+
+def _channels_first(x: Tensor, pixels: Tensor) -> Tensor:
+    """(batch, rows, columns, width), as Swin has it, as (batch, width, rows, columns): told by the picture's aspect."""
+    aspect = pixels.shape[2] / pixels.shape[3]
+    first, last = (abs(x.shape[at] / x.shape[at + 1] - aspect) for at in (1, 2))
+    return x.permute(0, 3, 1, 2) if first < last else x
+
+
+def input_x_gradient(network: Network, pixels: Tensor, *, target: Target = None) -> Maps:
+    """Maps (batch, rows, columns) of x · ∂y/∂x, summed over colours and the pixels of each cell; they have a sign.
+
+    Shrikumar et al. 2016, section 3. x are normalised values, so that 0 is the network's mean colour.
+    """
+    network.check(pixels)
+    with gradients_on(), network.lent(frozen=True):
+        x = pixels.detach().clone().requires_grad_()
+        logits = network.forward(x)
+        targets = resolve(logits, target)
+        (gradient,) = torch.autograd.grad(scores(logits, targets).sum(), [x])
+    return as_maps(summed(network, pixels * gradient), targets)
+
+
+def integrated_gradients(network: Network, pixels: Tensor, *, target: Target = None, steps: int = 32) -> Maps:
+    """Maps (batch, rows, columns) of integrated gradients, summed over colours and cells; they have a sign.
+
+    (x - x₀) · ∫ ∂y/∂x along the straight way from x₀ (Sundararajan et al. 2017, eq. 1), the network's mean colour, by
+    captum's Gauss-Legendre rule with `steps` nodes. A map sums to y(x) - y(x₀) as well as the rule can.
+    """
+    from captum.attr import IntegratedGradients
+
+    network.check(pixels)
+    with gradients_on(), network.lent(frozen=True):
+        targets = resolve(network.forward(pixels), target)
+        found = IntegratedGradients(_scorer(network)).attribute(
+            pixels.detach().clone(),
+            additional_forward_args=(torch.tensor(_pairs(targets), device=pixels.device),),
+            n_steps=steps,
+            internal_batch_size=max(8, len(pixels)),
+        )
+    return as_maps(summed(network, found), targets)
+
+
+def _pairs(targets: tuple[Target, ...]) -> list[tuple[int, int]]:
+    """Each class with the one it is contrasted with, -1 for none: tensors are all that captum hands on."""
+    return [each if isinstance(each, tuple) else (int(each or 0), -1) for each in targets]
+
+
+def _scorer(network: Network) -> Any:
+    def score(x: Tensor, pairs: Tensor) -> Tensor:
+        targets = [(a, b) if b >= 0 else a for a, b in pairs.tolist()]
+        return scores(network.forward(x), targets)
+
+    return score

@@ -1,0 +1,35 @@
+"""Of which class a map is: the predicted one, a given one, or the contrast of two."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from regard.errors import UsageError
+from regard.explanation import Target
+
+
+def resolve(logits: Tensor, target: Target) -> tuple[Target, ...]:
+    """The class of each picture: `target` where it is given, else the one with the largest of its logits (batch,
+    classes). Raises `UsageError` for a class that does not exist, naming the range."""
+    count = logits.shape[1]
+    given = target if isinstance(target, tuple) else () if target is None else (target,)
+    wrong = [index for index in given if not 0 <= index < count]
+    if wrong:
+        raise UsageError(f"there is no class {wrong[0]}; classes go from 0 to {count - 1}")
+    if len(given) == 2 and given[0] == given[1]:
+        raise UsageError(f"the contrast of class {given[0]} with itself is nothing; give two classes")
+    return (target,) * len(logits) if given else tuple(int(index) for index in logits.argmax(dim=1))
+
+
+def scores(logits: Tensor, targets: Sequence[Target]) -> Tensor:
+    """(batch,): each picture's logit of its class, or the difference of two."""
+    first = torch.tensor([each[0] if isinstance(each, tuple) else each for each in targets], device=logits.device)
+    picked = logits.gather(1, first[:, None])[:, 0]
+    pairs = [index for index, each in enumerate(targets) if isinstance(each, tuple)]
+    if not pairs:
+        return picked
+    against = torch.zeros_like(picked)
+    for index in pairs:
+        against[index] = logits[index, targets[index][1]]  # type: ignore[index]
+    return picked - against

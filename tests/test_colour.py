@@ -83,6 +83,17 @@ def test_any_values_have_colours_and_larger_ones_are_never_lower(values):
     assert colour.paint(values).shape == (3, 5, 3)
 
 
+def test_colours_that_nobody_asked_for():
+    assert (colour.default(signed=False), colour.default(signed=True)) == ("inferno", "coolwarm")
+    picture, values = Image.new("RGB", (3, 2), (120, 120, 120)), np.array([[0.0, 1.0, 0.5]] * 2)
+    usual = np.asarray(colour.overlay(picture, values)).astype(float)
+    assert np.abs(usual - (0.5 * colour.paint(values, "inferno") + 60)).max() <= 1
+    signed = np.asarray(colour.overlay(picture, values, signed=True)).astype(float)
+    assert np.abs(signed - (0.5 * colour.paint(values, "coolwarm", signed=True) + 60)).max() <= 1
+    jet = np.asarray(colour.overlay(picture, values, "jet")).astype(float)  # as in Problem 1
+    assert np.abs(jet - (0.4 * colour.paint(values, "jet") + 72)).max() <= 1
+
+
 def test_overlay_by_hand():
     picture = Image.new("RGB", (3, 2), (200, 100, 0))
     values = np.array([[0.0, 1.0, 0.5], [0.0, 1.0, 0.5]])

@@ -9,7 +9,8 @@ from PIL import Image
 
 from regard.errors import DataError, UsageError
 from regard.records import ClassScores, Explanation, Heatmap, PatchGrid, Positions, ReliabilityBin, Score
-from regard.rendering import chart, colour, figure, lettering
+from regard.rendering import chart, colour, figure, lettering, paper, sheet
+from regard.rendering import positions as grids
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -32,15 +33,15 @@ def picture(height=60, width=90):
     return Image.fromarray(np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8))
 
 
-def tiles(sheet, count=3, tile=figure.TILE):
+def tiles(drawn, count=3, tile=figure.TILE):
     """The pixels of the three tiles of a panel of a picture wider than high."""
     starts = [figure.MARGIN + place * (tile + figure.GAP) for place in range(count)]
-    return [np.asarray(sheet)[figure.MARGIN + 22 :, start : start + tile] for start in starts]
+    return [np.asarray(drawn)[figure.MARGIN + 22 :, start : start + tile] for start in starts]
 
 
 def test_panel_is_picture_map_and_jet_at_forty_percent_on_grey():
     image, one = picture(), heatmap()
-    first, second, third = (each[:280] for each in tiles(figure.panel(image, one)))
+    first, second, third = (each[:280] for each in tiles(figure.panel(image, one, colours="jet")))
     large = image.resize((420, 280), Image.Resampling.LANCZOS)
     painted = colour.paint(one.on_picture((280, 420)), "jet", scale=colour.limits(one.values))
     assert np.abs(first.astype(int) - np.asarray(large)).max() <= 1
@@ -64,6 +65,24 @@ def test_panel_hatches_what_the_network_did_not_see():
     assert (third[:280, :69].std(axis=-1) == 0).all() and not (third[:280, 75:340].std(axis=-1) == 0).all()
 
 
+def test_panel_hatches_patches_without_a_value_and_those_alone():
+    one = heatmap(60, 90)
+    one.values[1, 2] = np.nan  # of 4 × 6 patches of 70 × 70 pixels each
+    _, second, _ = tiles(figure.panel(picture(), one))
+    greys = {colour.UNSEEN, colour.STRIPE}
+    assert {tuple(each) for each in second[90:120, 160:190].reshape(-1, 3).tolist()} == greys
+    assert not greys & {tuple(each) for each in second[:280, :100].reshape(-1, 3).tolist()}
+    assert not greys & {tuple(each) for each in second[160:280, :420].reshape(-1, 3).tolist()}
+
+
+def test_panel_of_a_map_with_a_sign_is_neutral_at_zero():
+    grid = PatchGrid.whole(1, 3, picture=(30, 90))
+    drawn = figure.tiles_of(picture(30, 90), Heatmap(np.array([[-1.0, 0, 3]], np.float32), grid, "a"), signed=True)
+    assert (drawn.colours, drawn.scale) == ("coolwarm", (-3.0, 3.0))
+    middle = np.asarray(drawn.tiles[1])[70, 210]
+    assert np.ptp(middle.astype(int)) <= 4  # grey
+
+
 def test_panel_refuses_the_map_of_another_picture_but_takes_a_thumbnail():
     with pytest.raises(DataError, match="60 × 90"):
         figure.panel(picture(90, 60), heatmap(60, 90))
@@ -71,16 +90,26 @@ def test_panel_refuses_the_map_of_another_picture_but_takes_a_thumbnail():
     figure.panel(picture(33, 50), heatmap(1000, 1499))  # rounding of a thumbnail's size
 
 
-def test_panel_of_constant_and_unseen_maps():
+@pytest.mark.parametrize(
+    ("value", "words"), [(0.0, "everywhere 0"), (1.5, "everywhere 1.5"), (np.nan, "no values"), (np.inf, "no values")]
+)
+def test_panel_of_constant_and_unseen_maps(value, words):
     grid = PatchGrid(2, 3, 0, (60, 90), (0.0, 0.0, 90.0, 60.0))
-    for value in (0.0, 1.0, np.nan):
-        figure.panel(picture(), Heatmap(np.full((2, 3), value, np.float32), grid, "a"))
+    one = Heatmap(np.full((2, 3), value, np.float32), grid, "a")
+    for signed in (False, True):
+        drawn = figure.tiles_of(picture(), one, signed=signed)
+        ramp, (low, _) = figure.level_bar(10, drawn.colours, drawn.scale)
+        extent = signed and value == 1.5  # from -1.5 to 1.5
+        assert (ramp == ramp[0, 0]).all() != extent
+        assert low == words or extent
+        assert ("no value" in drawn.note) == (words == "no values")
+        figure.panel(picture(), one, signed=signed)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_any_name_can_be_drawn(name):
     figure.panel(picture(), heatmap(name=name), caption=name)
-    figure.contact_sheet([(picture(), heatmap(), name)])
+    sheet.contact_sheet([(picture(), heatmap(), name)])
     chart.chart_svg(chart.confusion_chart(np.eye(2, dtype=np.int64), (name, "other"))).decode()
 
 
@@ -107,18 +136,53 @@ def test_caption_says_what_made_the_map():
     )
 
 
+@pytest.mark.parametrize(
+    ("target", "settings", "words"),
+    [
+        (1, {"target": "predicted"}, "target dog (predicted)"),
+        (1, {"target": "dog"}, "target dog"),
+        ((0, 1), {"target": ["cat", "dog"]}, "target cat against dog"),
+        (7, {}, "target 7"),
+        (None, {"query": [3, 7], "target": None}, "query 3,7"),
+    ],
+)
+def test_caption_names_the_target(target, settings, words):
+    one = Heatmap(np.zeros((2, 2), np.float32), PatchGrid.whole(2, 2), "a", target)
+    explained = Explanation((one,), "gradcam", settings=settings, classes=("cat", "dog"))
+    assert figure.caption_of(explained, 0) == f"method gradcam · {words}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [*(("svg", name) for name in HOSTILE), *(("pdf", name) for name in HOSTILE[1:6:2])]
+)
+def test_papers_take_any_name_and_are_the_same_twice(kind, name):
+    one, other = (paper.panel_bytes(kind, picture(), heatmap(name=name), caption=name) for _ in range(2))
+    assert one == other
+    for secret in (b"CreationDate", b"dc:date", b"Producer", b"<script>"):
+        assert secret not in one
+
+
+def test_papers_keep_texts_as_texts_and_the_aspect():
+    text = paper.panel_bytes("svg", picture(), heatmap(), caption="network n · layer 3").decode()
+    assert ">network n · layer 3</text>" in text and ">a.jpg</text>" in text and ">overlay</text>" in text
+    wide, high = (paper.panel_bytes("svg", picture(*size), heatmap(*size)).decode() for size in ((20, 120), (120, 20)))
+    assert float(wide.split('height="')[1].split("pt")[0]) < 100 < float(high.split('height="')[1].split("pt")[0]) < 450
+    with pytest.raises(UsageError, match="pdf, png, svg"):
+        paper.panel_bytes("gif", picture(), heatmap())
+
+
 def test_contact_sheet_has_a_place_for_each():
-    sheet = figure.contact_sheet([(picture(), heatmap(), str(place)) for place in range(7)], columns=3, tile=120)
-    assert sheet.width == 2 * figure.MARGIN + 3 * 120 + 2 * figure.GAP
-    assert sheet.height > 3 * 80
+    drawn = sheet.contact_sheet([(picture(), heatmap(), str(place)) for place in range(7)], columns=3, tile=120)
+    assert drawn.width == 2 * figure.MARGIN + 3 * 120 + 2 * figure.GAP
+    assert drawn.height > 3 * 80
     with pytest.raises(UsageError, match="at least one"):
-        figure.contact_sheet([])
+        sheet.contact_sheet([])
 
 
 def test_notebook_display_of_an_explanation():
     explained = Explanation(tuple(heatmap(name=f"{place}.jpg") for place in range(15)), "attention")
     assert Image.open(io.BytesIO(explained._repr_png_())).width > 300
-    assert figure.explanation_png(Explanation((), "attention"))
+    assert sheet.explanation_png(Explanation((), "attention"))
 
 
 def similar(rows, columns):
@@ -128,7 +192,7 @@ def similar(rows, columns):
 
 def test_mosaic_by_hand():
     index = np.arange(1 * 2 * 2 * 3, dtype=np.uint8).reshape(1, 2, 2, 3)  # two tiles of 2 × 3 side by side
-    assert figure.mosaic(index, gap=1, fill=99).tolist() == [[0, 1, 2, 99, 6, 7, 8], [3, 4, 5, 99, 9, 10, 11]]
+    assert grids.mosaic(index, gap=1, fill=99).tolist() == [[0, 1, 2, 99, 6, 7, 8], [3, 4, 5, 99, 9, 10, 11]]
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(3, 5), (5, 3), (1, 4)])
@@ -137,31 +201,31 @@ def test_positions_tile_shows_its_own_position(rows, columns):
     for row in range(rows):
         for column in range(columns):
             values[row, column, row, column] = 1
-    painted, ends = figure.positions_array(Positions(values, {}))
+    painted, ends = grids.positions_array(Positions(values, {}))
     assert ends == (0.0, 1.0)
     high = (painted == colour.table("viridis")[255]).all(axis=-1)
     assert np.array_equal(high, values == 1)
-    figure.positions_figure(Positions(values, {}))
+    grids.positions_figure(Positions(values, {}))
 
 
 def test_positions_scale_shared_or_each():
     positions = similar(2, 3)
     positions.similarity[0, 0] *= 0.1
-    shared, _ = figure.positions_array(positions)
-    each, ends = figure.positions_array(positions, scale="each")
+    shared, _ = grids.positions_array(positions)
+    each, ends = grids.positions_array(positions, scale="each")
     top = colour.table("viridis")[255]
     assert not (shared[0, 0] == top).all(axis=-1).any()
     assert ends is None and (each == top).all(axis=-1).sum() == 6
     with pytest.raises(UsageError, match="shared"):
-        figure.positions_array(positions, scale="share")
+        grids.positions_array(positions, scale="share")
 
 
 def test_positions_of_24_by_24_are_quick_and_crisp():
     positions = similar(24, 24)
     start = time.perf_counter()
-    drawn = figure.positions_figure(positions)
+    drawn = grids.positions_figure(positions)
     assert time.perf_counter() - start < 2
-    painted, _ = figure.positions_array(positions)
+    painted, _ = grids.positions_array(positions)
     pixels = np.asarray(drawn)
     left, top = figure.MARGIN + 44, figure.MARGIN + 62
     assert np.array_equal(pixels[top : top + 48 : 2, left : left + 48 : 2], painted[0, 0])  # two pixels a value

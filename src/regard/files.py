@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,19 +54,20 @@ def _refused(path: Path | str, error: OSError) -> OutputError:
     return OutputError(f"cannot write {path}: {reason}")
 
 
-def write_file(path: Path | str, content: str | bytes) -> Path:
+def write_file(path: Path | str, content: str | bytes | Iterable[str]) -> Path:
     """Write a whole file or nothing: aside, flushed to the disk, then renamed over what was there.
 
-    Text becomes UTF-8; bytes of a file name that are none come out as they were.
+    Text, in one or as it comes, becomes UTF-8; bytes of a file name that are none come out as they were.
     """
     path = Path(path)
-    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    parts = [content] if isinstance(content, str | bytes) else content
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                for part in parts:
+                    file.write(part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part)
                 file.flush()
                 os.fsync(file.fileno())
             Path(aside).chmod(0o666 & ~_umask())
@@ -96,7 +97,7 @@ def new_folder(folder: Path | str, overwrite: bool = False) -> Iterator[Path]:
         try:
             aside.chmod(0o777 & ~_umask())
             yield aside
-            _exchange(aside, folder)
+            exchange(aside, folder)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
@@ -142,7 +143,7 @@ def file_hash(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _exchange(new: Path, folder: Path) -> None:
+def exchange(new: Path, folder: Path) -> None:
     """Put `new` in the place of `folder`, removing the old one only after the new one stands."""
     if not folder.exists():
         new.rename(folder)

@@ -10,7 +10,7 @@ import typer
 
 from regard.training.recipe import Settings
 
-NETWORK, WORK, OUTPUT = "The network", "How it works", "What comes out"
+NETWORK, METHOD, WORK, OUTPUT = "The network", "Settings of the method", "How it works", "What comes out"
 
 Data = Annotated[Path, typer.Argument(help="Folder, .csv or .json of pictures with labels (see docs/data.md).")]
 Pictures = Annotated[list[Path], typer.Argument(help="Pictures, folders of them, or a .csv that lists them.")]
@@ -70,6 +70,53 @@ Anonymise = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.", rich_help_panel=OUTPUT)]
 Colours = Annotated[str, typer.Option(help="Colour map: jet, viridis, inferno, cividis ...", rich_help_panel=OUTPUT)]
+MapColours = Annotated[
+    str | None,
+    typer.Option(
+        "--colours",
+        help="Colour map: inferno (coolwarm for maps with a sign), viridis, cividis, jet ...",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(help="panels or parquet; parquet where --out ends in .parquet.", rich_help_panel=OUTPUT),
+]
+Figure = Annotated[str | None, typer.Option(help="What panels are: png, svg or pdf.", rich_help_panel=OUTPUT)]
+Sheet = Annotated[
+    str | None,
+    typer.Option(
+        help="Also show methods, layers or heads (or METHOD,METHOD ...) of the first pictures side by side.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Layer = Annotated[
+    int | None, typer.Option(min=0, help="Block, counted from 0; by default the last.", rich_help_panel=METHOD)
+]
+Head = Annotated[
+    int | None,
+    typer.Option(min=0, help="Head, counted from 0; by default the mean over heads.", rich_help_panel=METHOD),
+]
+Query = Annotated[
+    str, typer.Option(help="The token that looks: CLS, or a patch as ROW,COLUMN.", rich_help_panel=METHOD)
+]
+Start = Annotated[
+    int | None, typer.Option(min=0, help="The first block that counts; by default 0.", rich_help_panel=METHOD)
+]
+Target = Annotated[
+    str | None,
+    typer.Option(help="Class to explain, by name or index; by default the predicted one.", rich_help_panel=METHOD),
+]
+Against = Annotated[
+    str | None,
+    typer.Option(help="Class that the target is held against: why this and not that.", rich_help_panel=METHOD),
+]
+Steps = Annotated[
+    int | None, typer.Option(min=1, help="Steps of an integral; by default the method's.", rich_help_panel=METHOD)
+]
+Samples = Annotated[
+    int | None, typer.Option(min=1, help="Samples to draw; by default the method's.", rich_help_panel=METHOD)
+]
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:

@@ -18,8 +18,17 @@ Limits = tuple[float, float]
 
 UNSEEN = (226, 226, 226)
 STRIPE = (176, 176, 176)
-SIGNED = "coolwarm"
-"""The colour map for maps with a sign: its middle, which is 0, is neutral."""
+LAID, UNSIGNED, SIGNED = "inferno", "viridis", "coolwarm"
+"""The colour maps when none is asked for: for maps that are laid over pictures (what is low leaves the picture grey),
+for other values, and for values with a sign (0 is neutral). See docs/decisions/0006-colours-of-maps.md."""
+ALPHA = {"jet": 0.4}
+"""A map's share in an overlay where it is not `USUAL_ALPHA`: jet's is that of Problem 1."""
+USUAL_ALPHA = 0.5
+
+
+def default(signed: bool) -> str:
+    """The colour map for maps of pictures, with or without a sign, when none is asked for."""
+    return SIGNED if signed else LAID
 
 
 @lru_cache(maxsize=64)
@@ -87,8 +96,8 @@ def paint(
 def overlay(
     image: Image.Image,
     values: NDArray[Any],
-    colours: str = "jet",
-    alpha: float = 0.4,
+    colours: str | None = None,
+    alpha: float | None = None,
     grey: bool = True,
     *,
     scale: Limits | None = None,
@@ -96,9 +105,12 @@ def overlay(
 ) -> Image.Image:
     """A map (height, width) laid over a picture of that size, as an RGB picture.
 
-    `alpha` (0 to 1) is the map's share; `grey` takes the colour out of the picture first, so that all colours are the
-    map's. Where the map is NaN the picture is paled and hatched. The defaults are those of Problem 1.
+    `alpha` (0 to 1) is the map's share, by default what suits the colours; `grey` takes the colour out of the picture
+    first, so that all colours are the map's. Where the map is NaN the picture is paled and hatched. Problem 1's overlay
+    is that of `jet`.
     """
+    colours = default(signed) if colours is None else colours
+    alpha = ALPHA.get(colours, USUAL_ALPHA) if alpha is None else alpha
     if values.shape != (image.height, image.width):
         raise DataError(
             f"a map of {values.shape[0]} × {values.shape[1]} pixels does not fit a picture of "

@@ -1,0 +1,126 @@
+"""`--sheet`: the first pictures with the maps of several methods, of all layers or of all heads side by side."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from PIL import Image
+
+from regard.app.console import log, progress
+from regard.app.work import Work
+from regard.errors import NetworkError, UsageError, unknown
+from regard.explanation import METHODS, Method
+from regard.explanation.explain import heatmaps
+from regard.records import Heatmap
+from regard.rendering.figure import target_words
+from regard.rendering.sheet import Column, common_caption, comparison
+
+ROWS = 12  # pictures on a comparison, at most
+MOST = 512  # layers or heads that are looked for
+DEAR = 100.0
+"""A method that takes more plain forwards than this for a picture is compared only when it is named."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What is compared: "layers", "heads" or "methods", of which some may be named."""
+
+    kind: str
+    methods: tuple[str, ...] = ()
+
+    KINDS: ClassVar = ("methods", "layers", "heads")
+
+    @property
+    def file(self) -> str:
+        return f"sheet_{self.kind}.png"
+
+    def check(self, row: Method) -> None:
+        """Raise `UsageError` when the method has no layers or heads to compare, naming those that have."""
+        setting = self.kind.removesuffix("s")
+        if self.kind != "methods" and setting not in row.settings:
+            able = ", ".join(each.name for each in METHODS if setting in each.settings)
+            raise UsageError(f"--sheet {self.kind} needs a method that takes --{setting}, not {row.name}: {able}")
+
+
+def parse_sheet(text: str | None) -> Sheet | None:
+    """ "layers" → all layers; "methods" → all methods for pictures; "attention,rollout" → these methods."""
+    if text is None or text in Sheet.KINDS:
+        return None if text is None else Sheet(text)
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if name not in METHODS:
+            raise unknown("sheet or method", name, [*Sheet.KINDS, *METHODS.names])
+        if METHODS[name].kind != "picture":
+            raise UsageError(f"{name} makes maps of words, not of pictures; leave it out of --sheet")
+    if not names:
+        raise UsageError(f"--sheet is {text!r}; it must be methods, layers, heads or names of methods with commas")
+    return Sheet("methods", names)
+
+
+def compare(
+    sheet: Sheet, work: Work, items: Sequence[tuple[Image.Image, Heatmap]], colours: str | None = None
+) -> Image.Image:
+    """The comparison of the first pictures, of which `items` are thumbnails and maps."""
+    items = items[:ROWS]
+    wanted = [heatmap.name for _, heatmap in items]
+    with progress(f"comparing {sheet.kind}", 0):
+        columns = list((_methods if sheet.kind == "methods" else _numbered)(sheet, work, wanted))
+    classes = work.network.classes or ()
+    rows = [(image, " · predicted ".join(filter(None, _said(heatmap, classes)))) for image, heatmap in items]
+    caption = _caption(sheet, work, [heatmap for _, heatmap in items], len(columns))
+    return comparison(rows, columns, colours=colours, caption=caption)
+
+
+def _caption(sheet: Sheet, work: Work, maps: Sequence[Heatmap], count: int) -> str:
+    """What holds for all the maps: the layers or heads in one word, or only what was asked of all methods."""
+    head = work.with_maps(*maps)
+    if sheet.kind == "methods":
+        bare = tuple(replace(heatmap, target=None) for heatmap in maps)
+        head = replace(head, heatmaps=bare, method="as written above", settings=work.asked.given())
+    else:
+        head = replace(head, settings={**head.settings, sheet.kind.removesuffix("s"): f"0 to {count - 1}"})
+    return common_caption(head)
+
+
+def _said(heatmap: Heatmap, classes: Sequence[str]) -> tuple[str, str]:
+    return heatmap.name, target_words(heatmap.predicted, classes)
+
+
+def _numbered(sheet: Sheet, work: Work, wanted: Sequence[str]) -> Iterator[Column]:
+    """A column for each layer or head, as many as the method says there are."""
+    setting = sheet.kind.removesuffix("s")
+    for number in range(MOST):
+        try:
+            maps = _maps(work, work.row, {**work.settings, setting: number}, wanted)
+        except UsageError:
+            if number == 0:
+                raise
+            return  # this one does not exist: the last one did
+        yield Column(f"{setting} {number}", work.row.signed, maps)
+
+
+def _methods(sheet: Sheet, work: Work, wanted: Sequence[str]) -> Iterator[Column]:
+    """A column for each method that fits the network and does not take too long; the others are named."""
+    rows = [METHODS[name] for name in sheet.methods] or [row for row in METHODS if row.kind == "picture"]
+    for row in rows:
+        if _dear(row) and not sheet.methods:
+            log.info(f"left out of the sheet: {row.name}, which takes {row.cost}; name it in --sheet to have it")
+            continue
+        try:
+            yield Column(row.name, row.signed, _maps(work, row, work.asked.settings(row, work.network), wanted))
+        except NetworkError as error:
+            log.info(f"left out of the sheet: {row.name}: {error}")
+
+
+def _dear(row: Method) -> bool:
+    """Whether a picture takes many forwards, or as many as there are patches."""
+    try:
+        return float(row.cost.split()[0]) > DEAR
+    except (ValueError, IndexError):
+        return True
+
+
+def _maps(work: Work, row: Method, settings: Mapping[str, Any], wanted: Sequence[str]) -> list[Heatmap]:
+    part = work.pictures.select(index for index, name in enumerate(work.pictures.names) if name in set(wanted))
+    found = heatmaps(work.network, part, row.name, settings, batch_size=work.batch_size, workers=work.workers)
+    return list(found)

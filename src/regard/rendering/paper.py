@@ -1,0 +1,107 @@
+"""The panel as SVG and PDF, for papers and slides: sharp texts that stay texts, and the same bytes for the same panel.
+
+No date, program or path is written into the files. Texts are plain, never formulas: a class may be called `a$b`.
+"""
+
+import io
+import warnings
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from regard.errors import unknown
+from regard.records import Heatmap
+from regard.rendering.figure import Tiles, level_bar, panel, png, tiles_of
+from regard.rendering.lettering import font, shorten, wrap
+
+FIGURES = ("png", "svg", "pdf")
+WIDE, GAP, MARGIN, TILE = 512, 10, 8, 540
+"""The panel's width, the gap between tiles and the margin in points (1/72 inch); a tile's longer side in pixels."""
+INK, FAINT = "#1a1c21", "#686d76"
+BAR = 110
+
+_BARE: dict[str, dict[str, None]] = {
+    "svg": dict.fromkeys(("Date", "Creator", "Format", "Type")),
+    "pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")),
+}
+_SETTINGS: dict[Any, Any] = {  # texts stay texts, in the font that they were measured in or the reader's own
+    "svg.hashsalt": "regard",
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+    "font.family": ["DejaVu Sans", "sans-serif"],
+}
+
+
+def panel_bytes(kind: str, image: Image.Image, heatmap: Heatmap, *, caption: str = "", **settings: Any) -> bytes:
+    """A panel as the bytes of a `png`, `svg` or `pdf` file; `settings` are those of `figure.panel`.
+
+    Raises `UsageError` for another kind.
+    """
+    if kind not in FIGURES:
+        raise unknown("kind of figure", kind, FIGURES)
+    if kind == "png":
+        return png(panel(image, heatmap, caption=caption, **settings))
+    drawn = tiles_of(image, heatmap, **{"tile": TILE, **settings})
+    with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box in its place says it well enough
+        chart = _chart(drawn, heatmap.name, " · ".join(filter(None, (caption, drawn.note))))
+        file = io.BytesIO()
+        chart.savefig(file, format=kind, metadata=_BARE[kind])
+    return file.getvalue()
+
+
+def _chart(drawn: Tiles, name: str, caption: str) -> Figure:
+    """The tiles in a row, headings above, name, caption and colour bar below; all places in points from the top."""
+    wide = (WIDE - 2 * MARGIN - 2 * GAP) / 3
+    high = wide * drawn.tiles[0].height / drawn.tiles[0].width
+    if high > 2 * wide:  # a very high picture is no reason for a page of it
+        wide, high = wide * 2 * wide / high, 2 * wide
+    step = (WIDE - 2 * MARGIN + GAP) / 3
+    room = WIDE - 2 * MARGIN - BAR - 2 * GAP
+    lines = wrap(caption, font(8), room)
+    below = MARGIN + 12 + high
+    page = _Page(WIDE, below + 22 + 10 * max(len(lines), 1) + MARGIN)
+    for place, (tile, heading) in enumerate(zip(drawn.tiles, Tiles.HEADINGS, strict=True)):
+        left = MARGIN + place * step
+        page.text(left, MARGIN + 8, heading, 8, FAINT)
+        page.picture(tile, (left, MARGIN + 12, wide, high))
+    page.text(MARGIN, below + 14, shorten(name, font(9, True), room), 9, INK, weight="bold")
+    for place, line in enumerate(lines):
+        page.text(MARGIN, below + 26 + 10 * place, line, 8, FAINT)
+    _bar(page, drawn, below + 7)
+    return page.chart
+
+
+def _bar(page: "_Page", drawn: Tiles, top: float) -> None:
+    left = WIDE - MARGIN - BAR
+    ramp, (low, high) = level_bar(256, drawn.colours, drawn.scale)
+    page.picture(Image.fromarray(ramp), (left, top, BAR, 6))
+    page.text(left, top + 15, low, 7.5, FAINT)
+    page.text(left + BAR, top + 15, high, 7.5, FAINT, ha="right")
+
+
+class _Page:
+    """A figure that is drawn on in points from its upper left corner."""
+
+    def __init__(self, wide: float, high: float) -> None:
+        self.wide, self.high = wide, high
+        self.chart = Figure(figsize=(wide / 72, high / 72))
+        FigureCanvasAgg(self.chart)
+
+    def picture(self, image: Image.Image, place: tuple[float, float, float, float]) -> None:
+        """A raster as wide and high as `place` (left, top, width, height) says."""
+        left, top, wide, high = place
+        box = left / self.wide, 1 - (top + high) / self.high, wide / self.wide, high / self.high
+        axes: Axes = self.chart.add_axes(box)
+        axes.imshow(image, aspect="auto", interpolation="none")
+        axes.set_axis_off()
+
+    def text(self, left: float, base: float, words: str, size: float, ink: str, **more: Any) -> None:
+        """Words on a base line."""
+        self.chart.text(
+            left / self.wide, 1 - base / self.high, words, fontsize=size, color=ink, parse_math=False, **more
+        )

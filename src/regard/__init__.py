@@ -21,7 +21,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_COMMANDS = ("train", "evaluate", "predict", "compare", "explain", "positions", "scenes", "demo")
+_COMMANDS = ("train", "evaluate", "predict", "compare", "explain", "registers", "positions", "scenes", "demo")
 _PLACES = {
     **{name: f"regard.app.{name}" for name in _COMMANDS},
     "load": "regard.networks.load",
@@ -45,6 +45,7 @@ __all__ = [
     "predict",
     "register_method",
     "register_metric",
+    "registers",
     "scenes",
     "train",
 ]

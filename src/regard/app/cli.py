@@ -19,14 +19,19 @@ from regard.app.options import (
     NETWORK,
     OUTPUT,
     WORK,
+    Against,
     Anonymise,
     BatchSize,
-    Colours,
     Data,
     Device,
+    Figure,
+    Format,
     Group,
+    Head,
     Json,
     Label,
+    Layer,
+    MapColours,
     MaybeOut,
     Model,
     NoPictures,
@@ -34,11 +39,17 @@ from regard.app.options import (
     Overwrite,
     Pictures,
     Precision,
+    Query,
+    Samples,
     Seed,
+    Sheet,
     Size,
     SkipBad,
     Slices,
     Split,
+    Start,
+    Steps,
+    Target,
     Weights,
     Workers,
     with_settings,
@@ -234,12 +245,20 @@ def explain(
     method: Annotated[
         str, typer.Option(help=f"One of: {', '.join(METHODS.names)} (see `regard methods`).", callback=_method)
     ] = "attention",
-    layer: Annotated[int | None, typer.Option(help="Block, counted from 0; by default the last.")] = None,
-    head: Annotated[int | None, typer.Option(help="Head, counted from 0; by default the mean over heads.")] = None,
-    query: Annotated[str, typer.Option(help="The token that looks: CLS, or a patch as ROW,COLUMN.")] = "CLS",
+    layer: Layer = None,
+    head: Head = None,
+    query: Query = "CLS",
+    start: Start = None,
+    target: Target = None,
+    against: Against = None,
+    steps: Steps = None,
+    samples: Samples = None,
     model: Model = DEFAULT_MODEL,
     weights: Weights = None,
-    colours: Colours = "jet",
+    format: Format = None,
+    figure: Figure = None,
+    sheet: Sheet = None,
+    colours: MapColours = None,
     size: Size = None,
     device: Device = None,
     precision: Precision = "float32",
@@ -250,8 +269,44 @@ def explain(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Show what a network looks at: a panel for each picture, a contact sheet, and the maps as an array."""
+    """Show what a network looks at: a panel for each picture and the maps as arrays, or one Parquet table.
+
+    The same command goes on after an interruption.
+    """
     _do("explain", locals())
+
+
+@app.command(rich_help_panel="Look")
+def registers(
+    data: Data,
+    out: MaybeOut = None,
+    model: Model = DEFAULT_MODEL,
+    weights: Weights = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of masks under the pictures' names, white on the object.")
+    ] = None,
+    search: Annotated[
+        int,
+        typer.Option(min=1, help="Pictures that neurons are searched for in, without labels.", rich_help_panel=WORK),
+    ] = 48,
+    margin: Annotated[
+        float, typer.Option(help="How much accuracy may fall, as a share, for a repair to be accepted.")
+    ] = 0.01,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Write the repaired network even where it was not accepted.")
+    ] = False,
+    split: Split = None,
+    size: Size = None,
+    device: Device = None,
+    batch_size: BatchSize = 16,
+    workers: Workers = 2,
+    seed: Seed = 0,
+    skip_bad: SkipBad = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Find artifact tokens, repair the network without training, and test whether the repair holds."""
+    _do("registers", locals())
 
 
 @app.command(rich_help_panel="Look")
@@ -259,16 +314,48 @@ def positions(
     out: Out,
     model: Model = DEFAULT_MODEL,
     weights: Weights = None,
+    pictures: Annotated[
+        list[Path] | None,
+        typer.Option(help="Pictures, or folders of them, to see what the network makes of places; may be repeated."),
+    ] = None,
+    layer: Annotated[
+        int | None, typer.Option(help="Block that is read on --pictures, counted from 0; by default the last.")
+    ] = None,
+    before: Annotated[
+        str | None,
+        typer.Option(help="Network to compare with; by default the one a run began with.", rich_help_panel=NETWORK),
+    ] = None,
+    from_grid: Annotated[
+        str | None,
+        typer.Option(
+            help="ROWS,COLUMNS that the positions were interpolated from, or none; by default those of 224 pixels "
+            "for larger pictures.",
+            rich_help_panel=WORK,
+        ),
+    ] = None,
+    interpolation: Annotated[
+        str, typer.Option(help="How they were interpolated: bicubic or bilinear.", rich_help_panel=WORK)
+    ] = "bicubic",
+    permutations: Annotated[
+        int | None,
+        typer.Option(help="How often positions are permuted; by default 999.", rich_help_panel=WORK),
+    ] = None,
     scale: Annotated[
         str, typer.Option(help="Colour scale of the tiles: shared, or each its own.", rich_help_panel=OUTPUT)
     ] = "shared",
-    colours: Colours = "viridis",
+    colours: Annotated[
+        str | None, typer.Option(help="Colour map; by default what suits the values.", rich_help_panel=OUTPUT)
+    ] = None,
     size: Size = None,
+    device: Device = None,
+    batch_size: BatchSize = 8,
+    workers: Workers = 2,
     seed: Seed = 0,
+    skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Show how alike the positional embeddings are: the grid of grids, the array and its numbers."""
+    """Show how a network tells its patches apart: figures, arrays, and numbers with p-values and controls."""
     _do("positions", locals())
 
 

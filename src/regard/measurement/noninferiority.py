@@ -1,0 +1,35 @@
+"""Is a changed network not worse than before, by more than a margin: shown, refuted, or not decidable."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.measurement.intervals import newcombe
+from regard.records import Score
+
+
+@dataclass(frozen=True)
+class NotWorse:
+    """`difference` of the shares right, changed less before, with its paired 95 % interval. `answer` is "yes" (its low
+    end is above -margin), "no" (its high end is below) or "not decidable"; `smallest` is the least margin that so many
+    pictures could show even where not a single answer changed."""
+
+    difference: Score
+    margin: float
+    answer: str
+    smallest: float
+
+
+def not_worse(before: NDArray[np.bool_], after: NDArray[np.bool_], margin: float) -> NotWorse:
+    """Compare which of the same pictures are right `before` and `after`; `margin` as a share (0.01: one point).
+
+    The interval is Newcombe's for paired shares (1998, Statistics in Medicine 17:2635, method 10).
+    """
+    both, gained = int((before & after).sum()), int((~before & after).sum())
+    lost, neither = int((before & ~after).sum()), int((~before & ~after).sum())
+    n = len(before)
+    low, high = newcombe(both, gained, lost, neither)
+    unchanged, _ = newcombe(int(before.sum()), 0, 0, int((~before).sum()))
+    answer = "yes" if low > -margin else "no" if high < -margin else "not decidable"
+    return NotWorse(Score((gained - lost) / n, low, high, n), margin, answer, -unchanged)

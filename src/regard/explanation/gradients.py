@@ -5,13 +5,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from regard.errors import NetworkError
 from regard.explanation import Maps, Target
 from regard.explanation.cells import as_maps, cells, summed
 from regard.explanation.targets import resolve, scores
+from regard.networks.guard import replaced_forwards
 from regard.networks.network import Network
+from regard.networks.replay import resume, token_blocks
 from regard.networks.trace import indices
 from regard.networks.windows import Windows
 
@@ -35,8 +37,30 @@ def gradcam(network: Network, pixels: Tensor, *, layer: int | None = None, targe
         return _gradcam_of_features(network, pixels, target)
     blocks = len(network.anatomy.attentions) - network.anatomy.readers
     (chosen,) = indices("layer", blocks - 1 if layer is None else layer, blocks)
-    attention = network.module.get_submodule(network.anatomy.attentions[chosen])
+    network.check(pixels)
+    found = _at_class_token(network, pixels, chosen, target) or _at_layer(network, pixels, chosen, target)
+    tokens, gradient, targets = found
+    return as_maps(_weighted(network, pixels, tokens.detach(), gradient), targets)
+
+
+Slope = tuple[Tensor, Tensor, tuple[Target, ...]]
+
+
+def _at_layer(network: Network, pixels: Tensor, layer: int, target: Target) -> Slope:
+    """What a layer's attention gets, the gradient there, and the class of each picture."""
+    attention = network.module.get_submodule(network.anatomy.attentions[layer])
     seen: list[Tensor] = []
+    with gradients_on(), network.lent(frozen=True) as hooks, torch.no_grad():
+        hooks.append(attention.register_forward_pre_hook(_beginning(seen), with_kwargs=True))
+        logits = network.forward(pixels)
+        torch.set_grad_enabled(True)
+        targets = resolve(logits, target)
+        (gradient,) = torch.autograd.grad(scores(logits, targets).sum(), seen)
+    return seen[0], gradient, targets
+
+
+def _beginning(seen: list[Tensor]) -> Any:
+    """A hook with which gradients begin at what a module gets; it is kept in `seen`."""
 
     def begin(part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         torch.set_grad_enabled(True)
@@ -46,14 +70,79 @@ def gradcam(network: Network, pixels: Tensor, *, layer: int | None = None, targe
         swapped = tuple(tokens if each is first else each for each in args)  # torch's own takes it three times
         return swapped, {name: tokens if each is first else each for name, each in kwargs.items()}
 
-    network.check(pixels)
+    return begin
+
+
+def _at_class_token(network: Network, pixels: Tensor, layer: int, target: Target) -> Slope | None:
+    """The same for the last block of a network that reads its class token alone, at half the price.
+
+    Behind that attention no other token matters, so the rest of the block and the head are differentiated for the
+    prefix tokens only: the block runs once more on them, with the attention that they got. None where a network is not
+    like that, which is seen from its logits: the head may read patches as well, or a block do something of its own.
+    """
+    anatomy, blocks = network.anatomy, token_blocks(network)
+    path = anatomy.attentions[layer]
+    if anatomy.reads != "cls" or not blocks or not path.startswith(f"{blocks[-1]}."):
+        return None
+    seen: list[Tensor] = []
+    kept: dict[str, Any] = {}
     with gradients_on(), network.lent(frozen=True) as hooks, torch.no_grad():
-        hooks.append(attention.register_forward_pre_hook(begin, with_kwargs=True))
+        attention, block = network.module.get_submodule(path), network.module.get_submodule(blocks[-1])
+        own = [
+            attention.register_forward_pre_hook(_beginning(seen), with_kwargs=True),
+            attention.register_forward_hook(_ending(kept)),
+            block.register_forward_pre_hook(_call(kept), with_kwargs=True),
+        ]
+        hooks.extend(own)
         logits = network.forward(pixels)
+        for hook in own:
+            hook.remove()
         torch.set_grad_enabled(True)
+        tokens = _prefix_through(block, attention, kept, anatomy.prefix)
+        said = None if tokens is None else resume(network, pixels, tokens, len(blocks))
+        if said is None or not torch.allclose(said, logits, rtol=1e-3, atol=1e-3 * float(logits.abs().max())):
+            return None
         targets = resolve(logits, target)
-        (gradient,) = torch.autograd.grad(scores(logits, targets).sum(), seen)
-    return as_maps(_weighted(network, pixels, seen[0].detach(), gradient), targets)
+        (gradient,) = torch.autograd.grad(scores(said, targets).sum(), seen)
+    return seen[0], gradient, targets
+
+
+def _ending(kept: dict[str, Any]) -> Any:
+    """A hook behind which nothing is differentiated; what the module gave, with its past, is kept."""
+
+    def end(part: Any, inputs: Any, output: Any) -> Any:
+        torch.set_grad_enabled(False)
+        kept["output"] = output
+        return tuple(map(_past, output)) if isinstance(output, tuple) else _past(output)
+
+    return end
+
+
+def _past(value: Any) -> Any:
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _call(kept: dict[str, Any]) -> Any:
+    def hook(part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        kept["call"] = (args, kwargs)
+
+    return hook
+
+
+def _prefix_through(block: nn.Module, attention: nn.Module, kept: dict[str, Any], prefix: int) -> Tensor | None:
+    """(batch, prefix, width): the prefix tokens behind a block, from the attention that they got."""
+    args, kwargs = kept["call"]
+    x, output = args[0] if args else kwargs.get("hidden_states"), kept["output"]
+    given = output[0] if isinstance(output, tuple) else output
+    if not isinstance(x, Tensor) or x.ndim != 3 or given.shape != x.shape or not prefix:
+        return None
+    short = given[:, :prefix]
+    answer = (short, *output[1:]) if isinstance(output, tuple) else short
+    args = (x[:, :prefix], *args[1:]) if args else args
+    kwargs = kwargs if args else {**kwargs, "hidden_states": x[:, :prefix]}
+    with replaced_forwards(attention, {"": lambda *args, **kwargs: answer}):
+        tokens = block(*args, **kwargs)
+    return tokens[0] if isinstance(tokens, tuple) else tokens
 
 
 def _weighted(network: Network, pixels: Tensor, tokens: Tensor, gradient: Tensor) -> Tensor:

@@ -23,8 +23,9 @@ def borrowed(
     `switches` are attributes of transformers' configurations with the values they have inside.
     """
     handles: list[RemovableHandle] = []
-    modes = [(part, "training", part.training, False) for part in module.modules()]
-    changes = [*modes, *_calls(module), *_configurations(module, switches)]
+    parts = list(module.modules())
+    modes = [(part, "training", True, False) for part in parts if part.training]
+    changes = [*modes, *_calls(parts), *_configurations(parts, switches)]
     if frozen:
         changes += [(weight, "requires_grad", True, False) for weight in module.parameters() if weight.requires_grad]
     try:
@@ -38,23 +39,27 @@ def borrowed(
             setattr(owner, name, value)
 
 
-def _calls(module: nn.Module) -> Iterator[tuple[Any, str, Any, Any]]:
-    """(owner, attribute, value as found, value inside) of how parts are called and attend."""
-    for part in module.modules():
-        if getattr(part, "_compiled_call_impl", None) is not None:
+def _calls(parts: list[nn.Module]) -> Iterator[tuple[Any, str, Any, Any]]:
+    """(owner, attribute, value as found, value inside) of how parts are called and attend.
+
+    Attributes are looked up in `vars`: a module's own look-up is slow where there is none, and there are hundreds.
+    """
+    for part in parts:
+        has = vars(part)
+        if has.get("_compiled_call_impl") is not None:
             yield part, "_compiled_call_impl", part._compiled_call_impl, None
         inside: Any = part._modules.get("_orig_mod")
         if inside is not None:  # torch.compile's wrapper around a part
             yield part, "forward", part.forward, inside.__call__
-        if getattr(part, "fused_attn", True) is False:
+        if has.get("fused_attn", True) is False:
             yield part, "fused_attn", False, True
-        if getattr(part, "grad_checkpointing", False) is True:  # would run every block twice, and be heard twice
+        if has.get("grad_checkpointing", False) is True:  # would run every block twice, and be heard twice
             yield part, "grad_checkpointing", True, False
 
 
-def _configurations(module: nn.Module, switches: Iterable[tuple[str, Any]]) -> Iterator[tuple[Any, str, Any, Any]]:
+def _configurations(parts: list[nn.Module], switches: Iterable[tuple[str, Any]]) -> Iterator[tuple[Any, str, Any, Any]]:
     """The same of transformers' configurations, which many parts share."""
-    found: dict[int, Any] = {id(part.config): part.config for part in module.modules() if hasattr(part, "config")}
+    found: dict[int, Any] = {id(part.config): part.config for part in parts if "config" in vars(part)}
     for config in found.values():
         if getattr(config, "_attn_implementation", None) not in (None, FUSED):
             yield config, "_attn_implementation_internal", config._attn_implementation_internal, FUSED

@@ -1,8 +1,8 @@
 """Hearing attention as it is computed: the queries, keys and values of each layer, whatever class they come from.
 
 Networks hand them to one of two functions of torch: fused attention (`scaled_dot_product_attention`) or torch's own
-multi-head attention. A `TorchFunctionMode`, active in this thread for the one forward alone, sees these calls; nothing
-of torch or of the network is patched. So fused attention stays on, normed, rotated or biased queries and keys are
+multi-head attention. A `TorchFunctionMode`, active in this thread and inside attention modules alone, sees these calls;
+nothing of torch or of the network is patched. So fused attention stays on, normed, rotated or biased queries and keys are
 heard as they are, and a class nobody has heard of is read as well as a known one. The few that write attention out
 give their weights by a hook (`WRITTEN`), and those that attend more than once a layer are in `JOINED`.
 """
@@ -55,8 +55,19 @@ class Call:
             bias = bias if rows is None else bias[:, :, rows]
         q, k = (q, k) if heads is None else (q[:, heads], k[:, heads])
         q = q if rows is None else q[:, :, rows]
-        scores = (precise(q) * self.scale) @ precise(k).transpose(-2, -1)
+        scores = _products(precise(q) * self.scale, precise(k))
         return (scores if bias is None else scores.add_(bias)).softmax(dim=-1)
+
+
+def _products(q: Tensor, k: Tensor) -> Tensor:
+    """q kᵀ (batch, heads, queries, keys); a few queries picture by picture, as keys would be copied to be joined."""
+    if q.shape[-2] > FEW or len(q) == 1:
+        return q @ k.transpose(-2, -1)
+    return torch.stack([each @ keys.transpose(-2, -1) for each, keys in zip(q, k, strict=True)])
+
+
+FEW = 4
+"""Up to so many queries a copy of all keys costs more than what is computed with them."""
 
 
 def precise(x: Tensor) -> Tensor:
@@ -138,8 +149,9 @@ JOINED: dict[str, Callable[[Any], Sequence[Any]]] = {
 
 
 class Ear(TorchFunctionMode):
-    """Hears what is attended inside the modules it is told of; a forward runs inside `with ear:`.
+    """Hears what is attended inside the modules it is told of, once it is attached to them.
 
+    It is a mode from the moment such a module begins until it is done, as every call of torch costs a little inside.
     `modules` are (layer, module); `on_heard` is called once a layer with what was heard, when the module is done.
     `begin`: gradients begin at the outputs of the heard attention where nothing before them asks for one.
     """
@@ -164,11 +176,13 @@ class Ear(TorchFunctionMode):
     def _enter(self, layer: int) -> Callable[..., None]:
         def enter(module: nn.Module, inputs: Any) -> None:
             self.now = Heard(layer, module)
+            self.__enter__()
 
         return enter
 
     def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        heard, self.now = self.now, None
+        heard = self.now
+        self.close()
         if heard is None or (not heard.calls and heard.written is None):
             raise NetworkError(f"{type(module).__name__} attends in a way of its own that regard cannot read")
         if len(heard.calls) > 1 and kind_of(module) not in JOINED:
@@ -176,6 +190,12 @@ class Ear(TorchFunctionMode):
                 f"{type(module).__name__} attends {len(heard.calls)} times in a layer; regard reads once"
             )
         self.on_heard(heard)
+
+    def close(self) -> None:
+        """Stop hearing, after an exception in the middle of a module too."""
+        if self.now is not None:
+            self.now = None
+            self.__exit__(None, None, None)
 
     def _written(self, part: nn.Module, inputs: Any) -> None:
         if self.now is not None:

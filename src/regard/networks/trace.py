@@ -107,8 +107,10 @@ def listening(
     ear = Ear([(layer, module.get_submodule(network.anatomy.attentions[layer])) for layer in layers], on_heard, begin)
     with borrowed(module, frozen=frozen, switches=network.anatomy.switches) as hooks:
         ear.attach(hooks)
-        with ear:
+        try:
             yield hooks
+        finally:
+            ear.close()
 
 
 def check_known(network: Network) -> int:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from regard.errors import DataError
@@ -127,5 +128,6 @@ def _forward(
 ) -> Iterable[Mapping[int, Features]]:
     """Features of each batch, by index into `paths`."""
     for batch, pixels in prepared(network, paths, batch_size=batch_size, workers=workers, on_bad=on_bad):
-        values, _ = network.features(pixels)
+        with torch.inference_mode():  # a little faster than doing without gradients: nothing is ever recorded
+            values, _ = network.features(pixels)
         yield dict(zip(batch.indices, values.float().cpu().numpy(), strict=True))

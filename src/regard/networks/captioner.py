@@ -1,0 +1,196 @@
+"""One face for all captioners: a picture is prepared, described word by word, or made to bear a given caption.
+
+What comes back is a `Decoding`, whatever the network: tokens, probabilities, alternatives, and the attention to the
+picture's patches, whose row i predicts token i and row i + 1 reads it. `FAMILIES` says which networks can caption.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from regard.errors import NetworkError, UsageError
+from regard.networks.catr import PUBLIC, load_catr
+from regard.networks.decoding import Decoding
+from regard.networks.pieces import Pieces
+from regard.records import PatchGrid
+
+Head = int | Literal["mean"] | None
+
+FAMILIES = {
+    "vision-encoder-decoder": "regard.networks.captioner_cross:EncoderDecoder",
+    "blip": "regard.networks.captioner_cross:Blip",
+    "idefics3": "regard.networks.captioner_chat:Tiled",
+    "smolvlm": "regard.networks.captioner_chat:Tiled",
+    "qwen2_vl": "regard.networks.captioner_chat:Merged",
+    "qwen2_5_vl": "regard.networks.captioner_chat:Merged",
+    "qwen3_vl": "regard.networks.captioner_chat:Merged",
+}
+"""The kinds (`model_type`) of Hugging Face networks that can caption, and the class that is their face."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which attention is kept: of one `layer`, from 0, or all (None); of one `head`, all (None), or their mean."""
+
+    layer: int | None = None
+    head: Head = "mean"
+
+    def of(self, attention: Tensor) -> Tensor:
+        """(layers, heads, ...) → those kept, with one head where there is a mean."""
+        if self.layer is not None:
+            attention = attention[self.layer : self.layer + 1]
+        return self.heads(attention, 1)
+
+    def heads(self, attention: Tensor, axis: int) -> Tensor:
+        """The heads kept, along an axis, which stays."""
+        if self.head == "mean":
+            return attention.mean(axis, keepdim=True)
+        return attention if self.head is None else attention.narrow(axis, self.head, 1)
+
+    def has(self, layer: int) -> bool:
+        """Whether a layer is kept."""
+        return self.layer in (None, layer)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A picture as a captioner takes it: tensors by name, `start` the tokens that the caption follows, and its grid."""
+
+    inputs: Mapping[str, Tensor]
+    grid: PatchGrid
+    start: tuple[int, ...] = ()
+    places: Tensor | None = None
+    spread: Tensor | None = None
+
+
+class Captioner(ABC):
+    """A network that describes pictures. `limit` is the most tokens of a caption, `usual` how many are asked for.
+
+    `layers` and `heads` count those of the attention that is shown; `messages` is what loading had to say.
+    """
+
+    name: str
+    architecture: str
+    layers: int
+    heads: int
+    limit: int
+    usual: int
+    messages: tuple[str, ...] = ()
+    module: torch.nn.Module
+    takes_prompts = True
+
+    @abstractmethod
+    def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
+        """An upright RGB picture, and what the caption shall begin with or answer, as the network takes them."""
+
+    @abstractmethod
+    def say(
+        self,
+        pictures: Sequence[Prepared],
+        *,
+        beams: int = 1,
+        limit: int | None = None,
+        kept: Kept | None = None,
+        alternatives: int = 0,
+    ) -> list[Decoding]:
+        """A caption for each picture: greedy with one beam, else the best that `beams` open ones lead to.
+
+        The attention, where some is to be `kept`, is (layers, heads, tokens + 1, rows, columns). Raises `UsageError`
+        for numbers out of range.
+        """
+
+    @abstractmethod
+    def force(
+        self,
+        pictures: Sequence[Prepared],
+        captions: Sequence[Sequence[int]],
+        *,
+        kept: Kept | None = None,
+        alternatives: int = 0,
+    ) -> list[Decoding]:
+        """The same for captions that are given, as tokens with the stop where it is to be judged too."""
+
+    @abstractmethod
+    def pieces(self, tokens: Sequence[int]) -> Pieces:
+        """The pieces of a caption as the vocabulary has them."""
+
+    @abstractmethod
+    def text(self, tokens: Sequence[int]) -> str:
+        """A caption as a person writes it."""
+
+    @abstractmethod
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a caption that is to follow the start, with the stop."""
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.module.parameters()).device
+
+    def check(self, kept: Kept | None, beams: int = 1, limit: int | None = None) -> int:
+        """The length limit that holds. Raises `UsageError` for a layer, head, limit or beams that there are not."""
+        if kept is not None:
+            _in_range("layer", kept.layer, self.layers)
+            _in_range("head", None if kept.head == "mean" else kept.head, self.heads)
+        if beams < 1:
+            raise UsageError(f"{beams} beams are none; there must be at least 1 (3 to 5 are usual)")
+        limit = self.usual if limit is None else limit
+        if not 1 <= limit <= self.limit:
+            raise UsageError(f"a length limit of {limit} tokens is out of range; it goes from 1 to {self.limit}")
+        return limit
+
+
+def _in_range(what: str, came: int | None, count: int) -> None:
+    if came is not None and not 0 <= came < count:
+        raise UsageError(f"there is no {what} {came}; they go from 0 to {count - 1}")
+
+
+def load_captioner(model: str | Path, device: str | torch.device | None = None) -> Captioner:
+    """The captioner that `model` names: a public CATR or its file, a Hugging Face folder, or `hf:ID`.
+
+    Raises `UsageError` for what cannot caption, with what can, and `NetworkError` for what cannot be loaded.
+    """
+    captioner = _load(str(model))
+    if device is not None:
+        try:
+            captioner.module.to(device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            reason = str(error).splitlines()[0][:120]
+            raise UsageError(f"device {str(device)!r} cannot be used here ({reason}); give cpu, cuda or mps") from error
+    return captioner
+
+
+def _load(model: str) -> Captioner:
+    from regard.networks.captioner_catr import CatrCaptioner
+    from regard.networks.captioner_files import folder_of, is_huggingface
+
+    path = Path(model)
+    if model in PUBLIC or path.is_file():
+        return CatrCaptioner(*load_catr(model), name=model if model in PUBLIC else path.stem)
+    if is_huggingface(model):
+        return _of_family(model, folder_of(model))
+    if path.suffix in (".pth", ".pt", ".bin", ".safetensors"):
+        raise NetworkError(f"no checkpoint at {model}: there is no such file; check the path")
+    raise UsageError(f"{model} is no network that can caption; {_those_that_can()}")
+
+
+def _of_family(model: str, folder: Path) -> Captioner:
+    from regard.networks.captioner_files import read_config
+
+    config = read_config(folder, model)
+    if config.model_type not in FAMILIES:
+        raise UsageError(f"{model} is of the kind {config.model_type!r}, which cannot caption; {_those_that_can()}")
+    module, name = FAMILIES[config.model_type].split(":")
+    kind: Any = getattr(import_module(module), name)
+    captioner: Captioner = kind(folder, model, config)
+    return captioner
+
+
+def _those_that_can() -> str:
+    return f"give {', '.join(PUBLIC)}, a CATR checkpoint, or hf:ID or a folder of one of {', '.join(FAMILIES)}"

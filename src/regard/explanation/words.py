@@ -114,7 +114,8 @@ def word_maps(decoding: Decoding, words: Sequence[Span], row: str = "predicting"
     if row not in ROWS:
         raise unknown("row", row, ROWS)
     pieces = (decoding.predicting if row == "predicting" else decoding.reading).float().mean((0, 1)).numpy()
-    return np.stack([pieces[word.start : word.stop].mean(0) for word in words]).astype(np.float32)
+    maps = [pieces[word.start : word.stop].mean(0) for word in words]
+    return np.stack(maps).astype(np.float32) if maps else np.zeros((0, *pieces.shape[1:]), np.float32)
 
 
 def read_words(
@@ -125,14 +126,12 @@ def read_words(
     By the reading rule the start has a map too, that of the row whose input it is, and comes first as `<start>`. Pieces
     that show nothing (a line's end, padding, other special ones) are no words.
     """
-    found = spans(pieces)
+    found = shown(decoding, pieces)
     maps = word_maps(decoding, found, row)
-    texts = [_shown(span, pieces, decoding) for span in found]
-    tags = parts_of_speech([text if text != END else "" for text in texts])
+    tags = parts_of_speech([span.text if span.text != END else "" for span in found])
     said = [
-        Word(text, _probability(decoding, span), Heatmap(values, grid, name), tag)
-        for text, span, values, tag in zip(texts, found, maps, tags, strict=True)
-        if text
+        Word(span.text, _probability(decoding, span), Heatmap(values, grid, name), tag)
+        for span, values, tag in zip(found, maps, tags, strict=True)
     ]
     return tuple(said if row == "predicting" else [_start(decoding, grid, name), *said])
 
@@ -141,6 +140,12 @@ def _start(decoding: Decoding, grid: PatchGrid, name: str) -> Word:
     """The start token, which is given; the row that reads it is the one that predicts the first piece."""
     values = decoding.predicting[:, :, 0].float().mean((0, 1)).numpy().astype(np.float32)
     return Word(START, 1.0, Heatmap(values, grid, name))
+
+
+def shown(decoding: Decoding, pieces: Pieces) -> tuple[Span, ...]:
+    """The words of a caption as they are shown, the stop as `<end>`, without pieces that show nothing."""
+    named = (Span(_shown(span, pieces, decoding), span.start, span.stop) for span in spans(pieces))
+    return tuple(span for span in named if span.text)
 
 
 def _shown(span: Span, pieces: Pieces, decoding: Decoding) -> str:

@@ -27,8 +27,9 @@ class Anatomy:
     the network was built for, None where it takes any (`flexible` where it also has a size it was built for); pixels at
     the `edge` that make no whole patch are "dropped", "padded" to one, or "refused". `positions` names the parameter of
     positional embeddings, of which `positions_prefix` are not patches. `switches` are attributes of its configuration
-    that must have these values while regard looks. `inputs` makes the module's own arguments of pictures, where it does
-    not take them as they are. `family` is None, and nothing else is known, where no row recognises the network.
+    that must have these values while regard looks. `tupled` blocks give a tuple. `inputs` makes the module's own
+    arguments of pictures, where it does not take them as they are. `family` is None, and nothing else is known, where
+    no row recognises the network.
     """
 
     family: str | None = None
@@ -46,6 +47,7 @@ class Anatomy:
     positions_prefix: int = 0
     head: str | None = None
     switches: tuple[tuple[str, Any], ...] = ()
+    tupled: bool = False
     inputs: Inputs | None = field(default=None, compare=False)
 
     def grid(self, height: int, width: int) -> Pair:
@@ -89,6 +91,7 @@ class Family:
     positions: str | None = None
     positions_prefix: Callable[[nn.Module], int] = _ONE
     switches: tuple[tuple[str, Any], ...] = ()
+    tupled: bool = False
     inputs: Inputs | None = None
 
 
@@ -118,6 +121,7 @@ def describe(module: nn.Module) -> Anatomy:
         positions_prefix=family.positions_prefix(module),
         head=family.head(module),
         switches=family.switches,
+        tupled=family.tupled,
         inputs=family.inputs,
     )
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from regard.errors import NetworkError, UsageError
 from regard.networks.catr import PUBLIC, load_catr
+from regard.networks.checkpoint import tensors_hash
 from regard.networks.decoding import Decoding
 from regard.networks.pieces import Pieces
 from regard.records import PatchGrid
@@ -132,6 +133,10 @@ class Captioner(ABC):
     @property
     def device(self) -> torch.device:
         return next(self.module.parameters()).device
+
+    def weights_hash(self) -> str:
+        """SHA-256 over all weights: see `tensors_hash`."""
+        return tensors_hash(self.module.state_dict())
 
     def check(self, kept: Kept | None, beams: int = 1, limit: int | None = None) -> int:
         """The length limit that holds. Raises `UsageError` for a layer, head, limit or beams that there are not."""

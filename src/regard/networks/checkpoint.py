@@ -4,6 +4,7 @@ A file is read as safetensors or with `torch.load(weights_only=True)`; a pickle 
 trainers wrap around a state dict (`state_dict`, `ema`, `module.`) is taken off, and each step is said.
 """
 
+import hashlib
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -156,3 +157,12 @@ def _widen(tensors: dict[str, Tensor], messages: list[str]) -> dict[str, Tensor]
     if half:
         messages.append(f"converted {' and '.join(half)} weights to float32")
     return {name: tensor.float() if tensor.dtype in _HALF else tensor for name, tensor in tensors.items()}
+
+
+def tensors_hash(tensors: Mapping[str, Tensor], before: bytes = b"") -> str:
+    """SHA-256 over names, shapes, types and values, in the order of the names, after the bytes of `before`."""
+    digest = hashlib.sha256(before)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

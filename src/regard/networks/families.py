@@ -260,6 +260,7 @@ FAMILIES: tuple[Family, ...] = (
         {"Data2VecVisionForImageClassification": "data2vec_vision.", "Data2VecVisionModel": ""},
         "encoder.layer",
         "attention.attention",
+        tupled=True,
         reads=_mean_pooled,
     ),
     *_huggingface(

@@ -1,10 +1,10 @@
 """Hearing attention as it is computed: the queries, keys and values of each layer, whatever class they come from.
 
 Networks hand them to one of two functions of torch: fused attention (`scaled_dot_product_attention`) or torch's own
-multi-head attention. A `TorchFunctionMode`, active in this thread and inside attention modules alone, sees these calls;
-nothing of torch or of the network is patched. So fused attention stays on, normed, rotated or biased queries and keys are
-heard as they are, and a class nobody has heard of is read as well as a known one. The few that write attention out
-give their weights by a hook (`WRITTEN`), and those that attend more than once a layer are in `JOINED`.
+multi-head attention. A `TorchFunctionMode`, active in this thread and inside attention modules alone, sees these
+calls; nothing of torch or of the network is patched. So fused attention stays on, normed, rotated or biased queries and
+keys are heard as they are, and a class nobody has heard of is read as well as a known one. The few that write attention
+out give their weights by a hook (`WRITTEN`), and those that attend more than once a layer are in `JOINED`.
 """
 
 import inspect

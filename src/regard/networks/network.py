@@ -1,6 +1,5 @@
 """A network and what is known of it: how pictures go in, what its outputs are called, where its parts lie."""
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from regard.data.pixels import Preparation
 from regard.errors import NetworkError, UsageError
 from regard.networks.anatomy import Anatomy, describe, positions_of
+from regard.networks.checkpoint import tensors_hash
 from regard.networks.guard import borrowed
 
 PRECISIONS = ("float32", "bfloat16")
@@ -130,14 +130,11 @@ class Network:
 
         Without its `head`, networks that give the same features are equal.
         """
-        digest = hashlib.sha256(json.dumps(self.edits, sort_keys=True).encode() if self.edits else b"")
+        edits = json.dumps(self.edits, sort_keys=True).encode() if self.edits else b""
         skipped = f"{self.anatomy.head}." if self.anatomy.head and not head else None
-        for name, tensor in sorted(self.module.state_dict().items()):
-            if skipped and name.startswith(skipped):
-                continue
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        weights = self.module.state_dict()
+        kept = {name: weights[name] for name in weights if not (skipped and name.startswith(skipped))}
+        return tensors_hash(kept, edits)
 
     def _head(self) -> nn.Module | None:
         return None if self.anatomy.head is None else self.module.get_submodule(self.anatomy.head)

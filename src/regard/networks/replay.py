@@ -43,9 +43,10 @@ def resume(
     To be called while the network is lent.
     """
     paths = token_blocks(network)
-    forwards: dict[str, Callable[..., Any]] = dict.fromkeys(paths[:block], _same)
+    as_block: Callable[[Tensor], Any] = _in_tuple if network.anatomy.tupled else _same
+    forwards: dict[str, Callable[..., Any]] = {path: lambda x, *args, **kwargs: as_block(x) for path in paths[:block]}
     if block:
-        forwards[paths[block - 1]] = lambda *args, **kwargs: tokens
+        forwards[paths[block - 1]] = lambda *args, **kwargs: as_block(tokens)
     else:
         first = network.module.get_submodule(paths[0]).forward
         forwards[paths[0]] = lambda x, *args, **kwargs: first(tokens, *args, **kwargs)
@@ -57,8 +58,12 @@ def resume(
         return network.forward(like[:1].expand(len(tokens), -1, -1, -1))
 
 
-def _same(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+def _same(x: Tensor) -> Tensor:
     return x
+
+
+def _in_tuple(x: Tensor) -> tuple[Tensor]:
+    return (x,)
 
 
 def _editing(edit: Edit) -> Callable[..., Any]:

@@ -65,6 +65,12 @@ class PatchGrid:
         wide, high = (right - left) / self.columns, (bottom - top) / self.rows
         return left + column * wide, top + row * high, left + (column + 1) * wide, top + (row + 1) * high
 
+    def cell_inside(self, row: int, column: int) -> Box:
+        """The same, cut at the edges of the picture."""
+        height, width = self.picture
+        left, top, right, bottom = self.cell(row, column)
+        return max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom)
+
     def cell_at(self, x: float, y: float) -> tuple[int, int] | None:
         """The (row, column) of the patch that covers a point of the picture, or None outside of `box`."""
         left, top, right, bottom = self.box

@@ -35,7 +35,7 @@ def contact_sheet(
     if not items:
         raise UsageError("a contact sheet of no pictures; give at least one (picture, map, title)")
     cells = [_overlaid(fitted(image, tile), heatmap, colours, alpha, signed) for image, heatmap, _ in items]
-    return _captioned(_sheet(cells, [title for _, _, title in items], columns, tile), caption)
+    return captioned(_sheet(cells, [title for _, _, title in items], columns, tile), caption)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def comparison(
     signed = {column.signed for column in columns}
     scales = MIXED_SCALES if len(signed) == 2 else SIGNED_SCALES if True in signed else SCALES
     table = _table(rows, titles, [name for _, name in pictures], tile)
-    return _captioned(table, " · ".join(filter(None, (caption, scales))))
+    return captioned(table, " · ".join(filter(None, (caption, scales))))
 
 
 def explanation_png(explanation: Explanation, limit: int = 12) -> bytes:
@@ -83,13 +83,13 @@ def explanation_png(explanation: Explanation, limit: int = 12) -> bytes:
     shown, signed = list(explanation)[:limit], explanation.signed
     tile = 180 if len(shown) > 2 else 360
     if not shown:
-        return png(_captioned(Image.new("RGB", (420, MARGIN), PAPER), f"{explanation.method}: no maps"))
+        return png(captioned(Image.new("RGB", (420, MARGIN), PAPER), f"{explanation.method}: no maps"))
     colours = colour.default(signed)
     cells = [Image.fromarray(colour.paint(_large(each, tile), colours, scale=_own(each, signed))) for each in shown]
     sheet = _sheet(cells, [each.name for each in shown], None, tile, [_range(each, signed) for each in shown])
     more = len(explanation) - limit
     said = [common_caption(explanation), SIGNED_SCALES if signed else SCALES, f"and {more} more" if more > 0 else ""]
-    return png(_captioned(sheet, " · ".join(filter(None, said)), colours, signed))
+    return png(captioned(sheet, " · ".join(filter(None, said)), colours, signed))
 
 
 def common_caption(explanation: Explanation) -> str:
@@ -186,7 +186,7 @@ def _empty(size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(colour.paint(np.full(size[::-1], np.nan)))
 
 
-def _captioned(sheet: Image.Image, caption: str, colours: str | None = None, signed: bool = False) -> Image.Image:
+def captioned(sheet: Image.Image, caption: str, colours: str | None = None, signed: bool = False) -> Image.Image:
     """A sheet with what holds for all of it below, and a bar of its colours where they are given."""
     if not caption:
         return sheet

@@ -232,8 +232,8 @@ _PLACES = {"timm vision_transformer": _timm_places, "torchvision vit": _torchvis
 def best_precision(asked: str, device: torch.device) -> str:
     """float32 or bfloat16: as asked, or for `auto` the faster of the two on this machine.
 
-    On CPUs that is bfloat16 only where they multiply it themselves (AMX tiles, or the AVX-512 instructions for it: twice
-    as fast as float32); with AVX-512 alone it was 1.6 times slower.
+    On CPUs that is bfloat16 only where they multiply it themselves (AMX tiles, or the AVX-512 instructions for it:
+    twice as fast as float32); with AVX-512 alone it was 1.6 times slower.
     """
     if asked != "auto":
         return asked

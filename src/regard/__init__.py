@@ -21,7 +21,8 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_COMMANDS = ("train", "evaluate", "predict", "compare", "explain", "registers", "positions", "scenes", "demo")
+_LOOKS = ("explain", "caption", "registers", "positions")
+_COMMANDS = ("train", "evaluate", "predict", "compare", *_LOOKS, "scenes", "demo")
 _PLACES = {
     **{name: f"regard.app.{name}" for name in _COMMANDS},
     "load": "regard.networks.load",
@@ -36,6 +37,7 @@ __all__ = [
     "METRICS",
     "RegardError",
     "__version__",
+    "caption",
     "compare",
     "demo",
     "evaluate",

@@ -14,18 +14,17 @@ from regard.app.common import provenance, skipper
 from regard.data.dataset import Dataset, Picture
 from regard.data.opening import open_picture
 from regard.errors import DataError, NetworkError
-from regard.explanation.words import START, focus, read_words, shown
+from regard.explanation.words import focus, read_words, shown
 from regard.networks.captioner import Captioner, Kept, Prepared
 from regard.networks.decoding import Decoding
 from regard.networks.pieces import Pieces
 from regard.networks.wordpiece import Span
 from regard.records import Caption, Float, Heatmap, PatchGrid, Word
+from regard.rendering.caption import LONGEST
 from regard.rendering.figure import fitted
 
 ALTERNATIVES = 5
 """What else might have been said is noted at each step, that many, the likeliest first."""
-LONGEST = 340
-"""The longer side of a picture's copy that panels are drawn from, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,8 @@ class Captioning:
     @property
     def provenance(self) -> dict[str, Any]:
         network = self.captioner
-        known = {"network": network.name, "architecture": network.architecture, "weights_sha256": network.weights_hash()}
-        return provenance(**known, transformers=version("transformers"))
+        known = {"network": network.name, "architecture": network.architecture}
+        return {**known, "weights_sha256": network.weights_hash(), **provenance(transformers=version("transformers"))}
 
     def described(self) -> Iterator[Described]:
         """The captions in the pictures' order, as they come; never more than a batch of pictures is held."""
@@ -195,8 +194,3 @@ def readable(pieces: Pieces) -> list[str]:
 def _number(value: Any) -> float | None:
     """Six significant digits, as float32 holds no more; None for what JSON lacks: impossible pieces have -inf."""
     return float(f"{float(value):.6g}") if math.isfinite(value) else None
-
-
-def title_of(word: Word) -> str:
-    """What stands beside a word on a panel: its probability, but the start is given."""
-    return "given" if word.text == START else f"{word.probability:.3g}"

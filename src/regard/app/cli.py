@@ -22,7 +22,11 @@ from regard.app.options import (
     Against,
     Anonymise,
     BatchSize,
+    Beams,
+    Captioner,
     Data,
+    DecoderHead,
+    DecoderLayer,
     Device,
     Figure,
     Format,
@@ -31,6 +35,7 @@ from regard.app.options import (
     Json,
     Label,
     Layer,
+    Limit,
     MapColours,
     MaybeOut,
     Model,
@@ -39,7 +44,9 @@ from regard.app.options import (
     Overwrite,
     Pictures,
     Precision,
+    Prompt,
     Query,
+    Row,
     Samples,
     Seed,
     Sheet,
@@ -49,6 +56,7 @@ from regard.app.options import (
     Split,
     Start,
     Steps,
+    Style,
     Target,
     Weights,
     Workers,
@@ -274,6 +282,29 @@ def explain(
     The same command goes on after an interruption.
     """
     _do("explain", locals())
+
+
+@app.command(rich_help_panel="Look")
+def caption(
+    pictures: Pictures,
+    out: Out,
+    model: Captioner,
+    prompt: Prompt = None,
+    beams: Beams = 1,
+    limit: Limit = None,
+    row: Row = "predicting",
+    layer: DecoderLayer = None,
+    head: DecoderHead = None,
+    style: Style = "regard",
+    colours: MapColours = None,
+    device: Device = None,
+    batch_size: BatchSize = 8,
+    skip_bad: SkipBad = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Describe each picture, and show for every word where the network looked."""
+    _do("caption", locals())
 
 
 @app.command(rich_help_panel="Look")

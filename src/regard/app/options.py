@@ -117,6 +117,49 @@ Steps = Annotated[
 Samples = Annotated[
     int | None, typer.Option(min=1, help="Samples to draw; by default the method's.", rich_help_panel=METHOD)
 ]
+Captioner = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="catr-v1, catr-v2, catr-v3, a CATR checkpoint, hf:ID or a Hugging Face folder (see docs/captions.md).",
+        rich_help_panel=NETWORK,
+    ),
+]
+Prompt = Annotated[
+    str | None,
+    typer.Option(help="What captions begin with, or answer; not for CATR.", rich_help_panel="What is said"),
+]
+Beams = Annotated[
+    int, typer.Option(min=1, help="Captions followed at once; 1 is greedy.", rich_help_panel="What is said")
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(min=1, help="Tokens of a caption at most; by default the network's.", rich_help_panel="What is said"),
+]
+Row = Annotated[
+    str,
+    typer.Option(help="predicting or reading: the step whose map a word gets.", rich_help_panel="Maps of the words"),
+]
+DecoderLayer = Annotated[
+    int | None,
+    typer.Option(
+        "--layer",
+        min=0,
+        help="Decoder layer, counted from 0; by default the last.",
+        rich_help_panel="Maps of the words",
+    ),
+]
+DecoderHead = Annotated[
+    int | None,
+    typer.Option(
+        "--head", min=0, help="Head, counted from 0; by default the mean.", rich_help_panel="Maps of the words"
+    ),
+]
+Style = Annotated[
+    str,
+    typer.Option(help="regard, or source for the panels of CATR's own figures.", rich_help_panel=OUTPUT),
+]
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:

@@ -33,6 +33,8 @@ from regard.rendering.sheet import Column, comparison
 
 SHOWN = 6
 """Pictures in the figure of before and after."""
+BASELINES = ("centre", "random")
+"""Maps that need no network, and that any other must beat."""
 ON_OBJECT = 0.5
 """A patch is on the object where at least this share of it is."""
 
@@ -189,27 +191,44 @@ def _localised(
     kept = tested.select(sorted(grids))
     foregrounds = [grids[index] for index in sorted(grids)]
     away = [not _in_centre(each) for each in foregrounds]
-    blocks = len(token_blocks(networks[0]))
-    found: dict[str, dict[str, Score]] = {}
-    for name, network in zip(("before", "after"), networks, strict=True):
-        for block in range(blocks):
-            maps = heatmaps(network, kept, "attention", {"layer": block}, batch_size=batch_size, workers=workers)
-            found[f"{name}, block {block}"] = _measured(maps, foregrounds, away)
-    for name in ("centre", "random"):
-        maps = heatmaps(networks[0], kept, name, batch_size=batch_size, workers=workers)
-        found[name] = _measured(maps, foregrounds, away)
-    return found
-
-
-def _measured(maps: Any, foregrounds: Sequence[NDArray[np.bool_]], away: Sequence[bool]) -> dict[str, Score]:
-    pairs = [(heatmap.values, each) for heatmap, each in zip(maps, foregrounds, strict=True)]
-    areas, peaks = (np.array([each(*pair) for pair in pairs]) for each in (foreground_auc, points_at))
+    areas, peaks = _areas_and_peaks(networks, kept, foregrounds, batch_size, workers)
     off = np.array(away, bool)
+    return {name: _measured(name, areas, peaks, off) for name in areas}
+
+
+Measured = dict[str, NDArray[np.float64]]
+
+
+def _areas_and_peaks(
+    networks: tuple[Network, Network],
+    part: Dataset,
+    foregrounds: Sequence[NDArray[np.bool_]],
+    batch_size: int,
+    workers: int,
+) -> tuple[Measured, Measured]:
+    """By name of the map, (pictures,): area under the curve, and whether the peak is on the object."""
+    asked = [
+        (f"{name}, block {block}", network, "attention", {"layer": block})
+        for name, network in zip(("before", "after"), networks, strict=True)
+        for block in range(len(token_blocks(network)))
+    ]
+    asked += [(name, networks[0], name, {}) for name in BASELINES]
+    areas, peaks = {}, {}
+    for name, network, method, settings in asked:
+        maps = heatmaps(network, part, method, settings, batch_size=batch_size, workers=workers)
+        pairs = [(heatmap.values, each) for heatmap, each in zip(maps, foregrounds, strict=True)]
+        areas[name], peaks[name] = (np.array([each(*pair) for pair in pairs]) for each in (foreground_auc, points_at))
+    return areas, peaks
+
+
+def _measured(name: str, areas: Measured, peaks: Measured, off: NDArray[np.bool_]) -> dict[str, Score]:
+    """The scores of one map; its lift is the mean of what it has more than a baseline, picture by picture."""
     return {
-        "auc": mean_score(areas),
-        "peak_on_object": mean_score(peaks),
-        "auc_away_from_centre": mean_score(areas[off]),
-        "peak_away_from_centre": mean_score(peaks[off]),
+        "auc": mean_score(areas[name]),
+        **{f"auc_over_{base}": mean_score(areas[name] - areas[base]) for base in BASELINES},
+        "peak_on_object": mean_score(peaks[name]),
+        "auc_away_from_centre": mean_score(areas[name][off]),
+        "peak_away_from_centre": mean_score(peaks[name][off]),
     }
 
 
@@ -331,9 +350,13 @@ def _block_table(result: Result) -> str:
 def _localisation_table(result: Result) -> list[str]:
     if not result.localisation:
         return []
-    rows = [f"{'map':<18}  {'AUC':<22}  {'peak on the object':<22}  peak, object off centre"]
+    columns = {
+        "AUC": "auc",
+        "AUC less that of the centre": "auc_over_centre",
+        "peak on the object": "peak_on_object",
+        "peak, object off centre": "peak_away_from_centre",
+    }
+    rows = ["  ".join([f"{'map':<16}", *(f"{title:<27}" for title in columns)])]
     for name, scores in result.localisation.items():
-        rows.append(
-            f"{name:<18}  {scores['auc']!s:<22}  {scores['peak_on_object']!s:<22}  {scores['peak_away_from_centre']}"
-        )
+        rows.append("  ".join([f"{name:<16}", *(f"{scores[key]!s:<27}" for key in columns.values())]))
     return rows

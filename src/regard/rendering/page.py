@@ -61,7 +61,7 @@ class Report:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     show_pictures: bool = True
     anonymise: bool = False
-    colours: str = "jet"
+    colours: str = "inferno"
     signed: bool = False
 
 

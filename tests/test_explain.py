@@ -64,7 +64,8 @@ def test_a_batch_is_the_same_as_one_by_one(method: str, network: Network, pictur
     together = list(heatmaps(network, read_pictures(pictures), method, batch_size=3, workers=0))
     alone = list(heatmaps(network, read_pictures(pictures), method, batch_size=1, workers=0))
     for one, other in zip(together, alone, strict=True):
-        assert np.allclose(one.values, other.values, rtol=1e-5, atol=1e-7)
+        size = float(np.abs(other.values).max())  # differences of logits: what is near 0 is so to their rounding only
+        assert np.allclose(one.values, other.values, rtol=1e-5, atol=1e-5 * size)
 
 
 @pytest.mark.parametrize("query", [None, (1, 2)])

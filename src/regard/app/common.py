@@ -33,9 +33,11 @@ def open_network(
     device: str | None = None,
     precision: str = "float32",
     seed: int = 0,
+    grid: tuple[int, int] | None = None,
 ) -> Network:
     """`load`, with what it had to say told to the user."""
-    network = load(model, weights=weights, classes=classes, size=size, device=device, precision=precision, seed=seed)
+    how = {"weights": weights, "classes": classes, "size": size, "device": device}
+    network = load(model, precision=precision, seed=seed, grid=grid, **how)  # type: ignore[arg-type]
     for message in network.messages:
         log.info(message)
     return network

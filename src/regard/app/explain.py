@@ -103,6 +103,7 @@ def explain(
     samples: int | None = None,
     model: str | Path | torch.nn.Module = "pets-tiny",
     weights: str | Path | None = None,
+    grid: tuple[int, int] | None = None,
     format: str | None = None,
     figure: str | None = None,
     sheet: str | None = None,
@@ -125,7 +126,8 @@ def explain(
     the maps are only returned. A run that was interrupted is gone on with.
 
     `query` is "CLS" or "ROW,COLUMN" of a patch; `layer`, `head` and `start` count from 0; `target` and `against` are
-    names or indices of classes, by default the predicted one. `model` may be a module.
+    names or indices of classes, by default the predicted one. `model` may be a module;
+    of one that regard does not know, `grid` (rows, columns) of its patches lets its attention be found.
     """
     row, out = METHODS[method], None if out is None else Path(out)
     asked = Asked(layer, head, query, start, target, against, steps, samples, seed)
@@ -136,7 +138,7 @@ def explain(
     if out is not None:
         check_free(out, overwrite)
     dataset = read_pictures(pictures if isinstance(pictures, str | Path) else list(pictures))
-    network = open_network(model, weights, size=size, device=device, precision=precision, seed=seed)
+    network = open_network(model, weights, size=size, device=device, precision=precision, seed=seed, grid=grid)
     work = Work(network, dataset, row, asked.settings(row, network), asked, batch_size, workers, skip_bad)
     return _in_memory(work) if out is None else _on_disk(work, out, plan)
 

@@ -65,6 +65,7 @@ def load(
     arguments: Mapping[str, Any] | None = None,
     preparation: Preparation | None = None,
     precision: str = "float32",
+    grid: tuple[int, int] | None = None,
 ) -> Network:
     """The network that `model` names, in evaluation mode, with what there was to say in its `messages`.
 
@@ -73,6 +74,7 @@ def load(
     said so. `size`, in pixels or as (height, width), interpolates positional embeddings and says so. `arguments` go
     to a timm or torchvision architecture (`depth`, `attn_drop_rate`, ...). `preparation` replaces the network's own;
     `precision` is what it computes in, float32 or bfloat16.
+    `grid` (rows, columns) tells the patches of a module that regard does not know, so that its attention can be found.
     A module of the user's own is never changed: where the head or device must change, a copy is.
 
     Raises `UsageError` for an unknown name (the nearest are offered) or options that exclude each other, and
@@ -86,7 +88,9 @@ def load(
     path = None if weights is None else Path(weights)
     options = Options(path, outputs, _pair(size), seed, pretrained, dict(arguments or {}))
     if isinstance(model, nn.Module):
-        network = _from_module(model, options, preparation)
+        network = _from_module(model, options, preparation, grid)
+    elif grid is not None:
+        raise UsageError("grid is for a module of your own that regard does not know; leave it out for a named network")
     else:
         network = _source(str(model)).load(str(model), options)
     network = _with_outputs(network, outputs, seed, copy=isinstance(model, nn.Module))
@@ -261,10 +265,12 @@ def _load_huggingface(model: str, options: Options) -> Network:
     return zoo.resized(huggingface.load(model, options.outputs), options.size)
 
 
-def _from_module(module: nn.Module, options: Options, preparation: Preparation | None) -> Network:
+def _from_module(
+    module: nn.Module, options: Options, preparation: Preparation | None, grid: tuple[int, int] | None
+) -> Network:
     if options.weights is not None or options.arguments:
         raise UsageError("a module comes with its weights; leave `weights` and `arguments` out, or load them into it")
-    return own.describe_module(module, options.size, preparation)
+    return own.describe_module(module, options.size, preparation, grid)
 
 
 SOURCES: tuple[Source, ...] = (

@@ -8,20 +8,25 @@ import torch
 from torch import nn
 
 from regard.data.pixels import Preparation
-from regard.errors import NetworkError
+from regard.errors import NetworkError, UsageError
 from regard.networks import huggingface, preparations
 from regard.networks.anatomy import Anatomy, describe, kind_of
 from regard.networks.build import OWN_TORCHVISION, Architecture, build, is_timm, timm_arguments_fit
+from regard.networks.discovery import discover
 from regard.networks.network import Network
 
 
 def describe_module(
-    module: nn.Module, size: tuple[int, int] | None = None, preparation: Preparation | None = None
+    module: nn.Module,
+    size: tuple[int, int] | None = None,
+    preparation: Preparation | None = None,
+    grid: tuple[int, int] | None = None,
 ) -> Network:
     """A network around `module`, which is not changed; how its pictures are prepared is found or said to be assumed.
 
-    A module whose architecture is found (timm, torchvision, transformers) can be saved as a run; any other cannot.
-    Raises `NetworkError` for a size the module was not built for.
+    A module whose architecture is found (timm, torchvision, transformers) can be saved as a run; any other cannot. Of a
+    module that is not known, `grid` (rows, columns) of its patches lets its attention be found. Raises `NetworkError`
+    for a size the module was not built for, and `UsageError` for a grid that is not the network's.
     """
     module, said = _tower(_unwrapped(module))
     anatomy = describe(module)
@@ -32,6 +37,10 @@ def describe_module(
         raise NetworkError(
             f"this module takes pictures of {anatomy.size} (height, width), not {size}; build it for that size"
         )
+    if grid is not None:
+        prepared = preparation or found
+        anatomy, heard = _with_grid(module, anatomy, (prepared.height, prepared.width), grid)
+        said = (*said, *heard)
     architecture = _architecture(module)
     return Network(
         module,
@@ -42,6 +51,23 @@ def describe_module(
         (*said, *(() if preparation else messages)),
         anatomy,
     )
+
+
+def _with_grid(
+    module: nn.Module, anatomy: Anatomy, size: tuple[int, int], grid: tuple[int, int]
+) -> tuple[Anatomy, tuple[str, ...]]:
+    """The anatomy with the grid that the user tells, and what was found by it."""
+    if anatomy.family is not None:
+        if anatomy.grid(*size) != grid:
+            own = " × ".join(map(str, anatomy.grid(*size)))
+            raise UsageError(f"this network has a grid of {own} patches, not of {grid[0]} × {grid[1]}; leave grid out")
+        return anatomy, ()
+    found = discover(module, anatomy, size, grid)
+    layers, more = len(found.attentions), f", behind {found.prefix} other tokens" if found.prefix else ""
+    what = (
+        f"{layers} layers that attend to {grid[0]} × {grid[1]} patches{more}" if layers else "no attention to patches"
+    )
+    return found, (f"heard in this module: {what}",)
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from regard.errors import NetworkError
 from regard.explanation import Maps, Target
 from regard.explanation.cells import as_maps, cells, summed
-from regard.explanation.targets import resolve, scores
+from regard.explanation.targets import as_pairs, resolve, scorer, scores
 from regard.networks.guard import replaced_forwards
 from regard.networks.network import Network
 from regard.networks.replay import resume, token_blocks
@@ -210,23 +210,10 @@ def integrated_gradients(network: Network, pixels: Tensor, *, target: Target = N
     network.check(pixels)
     with gradients_on(), network.lent(frozen=True):
         targets = resolve(network.forward(pixels), target)
-        found = IntegratedGradients(_scorer(network)).attribute(
+        found = IntegratedGradients(scorer(network)).attribute(
             pixels.detach().clone(),
-            additional_forward_args=(torch.tensor(_pairs(targets), device=pixels.device),),
+            additional_forward_args=(torch.tensor(as_pairs(targets), device=pixels.device),),
             n_steps=steps,
             internal_batch_size=max(8, len(pixels)),
         )
     return as_maps(summed(network, found), targets)
-
-
-def _pairs(targets: tuple[Target, ...]) -> list[tuple[int, int]]:
-    """Each class with the one it is contrasted with, -1 for none: tensors are all that captum hands on."""
-    return [each if isinstance(each, tuple) else (int(each or 0), -1) for each in targets]
-
-
-def _scorer(network: Network) -> Any:
-    def score(x: Tensor, pairs: Tensor) -> Tensor:
-        targets = [(a, b) if b >= 0 else a for a, b in pairs.tolist()]
-        return scores(network.forward(x), targets)
-
-    return score

@@ -6,8 +6,7 @@ from torch import Tensor
 from regard.errors import NetworkError
 from regard.explanation import Maps, Target
 from regard.explanation.cells import as_maps, cells
-from regard.explanation.gradients import _pairs, _scorer
-from regard.explanation.targets import resolve, scores
+from regard.explanation.targets import as_pairs, resolve, scorer, scores
 from regard.networks.network import Network
 from regard.networks.replay import Edit, resume, token_blocks, watch
 from regard.networks.trace import indices
@@ -28,11 +27,11 @@ def occlusion(network: Network, pixels: Tensor, *, target: Target = None) -> Map
     tall, wide = -(-pixels.shape[2] // rows), -(-pixels.shape[3] // columns)
     with network.lent(), torch.no_grad():
         targets = resolve(network.forward(pixels), target)
-        found = Occlusion(_scorer(network)).attribute(
+        found = Occlusion(scorer(network)).attribute(
             pixels,
             sliding_window_shapes=(3, tall, wide),
             strides=(3, tall, wide),
-            additional_forward_args=(torch.tensor(_pairs(targets), device=pixels.device),),
+            additional_forward_args=(torch.tensor(as_pairs(targets), device=pixels.device),),
             perturbations_per_eval=max(1, CHUNK // len(pixels)),
         )
     down = torch.arange(rows) * tall

@@ -14,7 +14,7 @@ from regard.explanation.gradients import gradients_on
 from regard.explanation.targets import resolve, scores
 from regard.networks.listening import Heard
 from regard.networks.network import Network
-from regard.networks.replay import block_of, resume, token_blocks, watch
+from regard.networks.replay import resume, token_blocks, watch
 from regard.networks.trace import check_known, indices, listening, stream
 from regard.networks.windows import Windows
 
@@ -83,14 +83,14 @@ def _ratio(flow: Flow, layer: Heard, inputs: dict[str, Tensor]) -> Tensor | None
 
     None for a layer with a query of its own, whose row is taken as it is: there is no residual to compare with.
     """
-    block = block_of(flow.network, layer.layer)
+    block = flow.network.anatomy.block_of(layer.layer)
     _, queries, keys = layer.shape
     if block is None or layer.project is None or queries != keys:
         return None
     value = layer.value.transpose(1, 2).flatten(2)  # (batch, tokens, heads · d)
     project = layer.project[:, : value.shape[-1]].to(value.dtype)  # parallel blocks project the MLP's behind it
     given = (value @ project.T).norm(dim=-1)
-    had = stream(inputs[flow.network.anatomy.blocks[block]]).norm(dim=-1)
+    had = stream(inputs[block]).norm(dim=-1)
     windows = Windows.of(*flow.grid, len(given) // flow.batch, keys, flow.network.anatomy.prefix)
     given = given if windows is None else windows.join(given)
     return given / had.clamp_min(torch.finfo(had.dtype).tiny)
@@ -162,8 +162,7 @@ def _detached(value: Any) -> Any:
 
 
 def _inside(network: Network, layer: Heard, blocks: tuple[str, ...]) -> bool:
-    block = block_of(network, layer.layer)
-    return block is not None and network.anatomy.blocks[block] in blocks
+    return network.anatomy.block_of(layer.layer) in blocks
 
 
 def _mean_token(network: Network, tokens: Tensor) -> Tensor:

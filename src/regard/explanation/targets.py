@@ -1,12 +1,13 @@
 """Of which class a map is: the predicted one, a given one, or the contrast of two."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from regard.errors import UsageError
 from regard.explanation import Target
+from regard.networks.network import Network
 
 
 def resolve(logits: Tensor, target: Target) -> tuple[Target, ...]:
@@ -33,3 +34,18 @@ def scores(logits: Tensor, targets: Sequence[Target]) -> Tensor:
     for index in pairs:
         against[index] = logits[index, targets[index][1]]  # type: ignore[index]
     return picked - against
+
+
+def as_pairs(targets: tuple[Target, ...]) -> list[tuple[int, int]]:
+    """Each class with the one it is contrasted with, -1 for none: tensors are all that captum hands on."""
+    return [each if isinstance(each, tuple) else (int(each or 0), -1) for each in targets]
+
+
+def scorer(network: Network) -> Callable[[Tensor, Tensor], Tensor]:
+    """(pictures, their pairs as `as_pairs` gives them) → (pictures,) scores: a network as captum wants it."""
+
+    def score(x: Tensor, pairs: Tensor) -> Tensor:
+        targets = [(a, b) if b >= 0 else a for a, b in pairs.tolist()]
+        return scores(network.forward(x), targets)
+
+    return score

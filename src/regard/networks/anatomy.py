@@ -50,6 +50,11 @@ class Anatomy:
     tupled: bool = False
     inputs: Inputs | None = field(default=None, compare=False)
 
+    def block_of(self, layer: int) -> str | None:
+        """The block that a layer is in; layers side by side share one, and a pooling is in none."""
+        path = f"{self.attentions[layer]}."
+        return next((block for block in self.blocks if path.startswith(f"{block}.")), None)
+
     def grid(self, height: int, width: int) -> Pair:
         """(rows, columns) of patches in an input of this size. Only for networks with patches."""
         down, across = self.patch or (height, width)

@@ -24,9 +24,10 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from regard.errors import NetworkError, UsageError
 from regard.networks.captioner import Kept, Prepared
-from regard.networks.captioner_files import USUAL, TokenizedCaptioner, failures_of, quiet, read_module, read_part
+from regard.networks.captioner_files import USUAL, TokenizedCaptioner, failures_of, read_module, read_part
 from regard.networks.decoding import Decoding
 from regard.networks.guard import borrowed
+from regard.networks.huggingface import quiet
 from regard.records import PatchGrid
 
 PROMPT = "Describe the picture in one sentence."

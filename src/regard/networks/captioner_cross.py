@@ -25,7 +25,6 @@ from regard.networks.captioner_files import (
     TokenizedCaptioner,
     failures_of,
     kept_layers,
-    quiet,
     read_module,
     read_part,
     require_part,
@@ -34,6 +33,7 @@ from regard.networks.captioner_files import (
 )
 from regard.networks.decoding import Decoding
 from regard.networks.guard import borrowed
+from regard.networks.huggingface import quiet
 from regard.records import PatchGrid
 
 

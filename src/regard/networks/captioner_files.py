@@ -16,13 +16,13 @@ import transformers
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from PIL import Image
 from torch import Tensor
-from transformers.utils import logging
 
 from regard.errors import NetworkError, UsageError
 from regard.networks import hub
 from regard.networks.captioner import Captioner, Kept
 from regard.networks.checkpoint import listed
 from regard.networks.decoding import Decoding
+from regard.networks.huggingface import quiet
 from regard.networks.pieces import Pieces
 from regard.records import Box
 
@@ -107,20 +107,6 @@ def failures_of(model: str, what: str) -> Iterator[None]:
     except _FAILURES as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise NetworkError(f"the {what} of {model} cannot be loaded: {reason}") from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """transformers' reports and bars off, as what they say is checked here; put back afterwards."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 class TokenizedCaptioner(Captioner):

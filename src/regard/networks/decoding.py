@@ -5,6 +5,7 @@ Row i of the attention is that of input i of [start, token 0, token 1, ...]: it 
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,7 +20,7 @@ Beam = tuple[float, tuple[int, ...]]
 """A log-probability, or how it is judged, and the tokens it is of."""
 
 
-class Speaker(nn.Module):
+class Speaker(nn.Module, ABC):
     """A network that can go on with a caption: what `greedy`, `beam_search` and `force` need of it.
 
     `start` and `stop` are tokens, `vocabulary` counts them, `limit` is the most tokens that can follow the start.
@@ -30,6 +31,7 @@ class Speaker(nn.Module):
     limit: int
     vocabulary: int
 
+    @abstractmethod
     def decode(
         self, tokens: Tensor, memory: Memory, cache: Cache | None = None, capture: bool = False
     ) -> tuple[Tensor, Tensor | None]:
@@ -38,7 +40,6 @@ class Speaker(nn.Module):
         The batch is the memory's pictures, or the same number of beams for each, those of one picture together; the
         attention comes with `capture` only. With a `cache` these tokens follow those that it remembers.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

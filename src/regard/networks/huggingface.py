@@ -140,7 +140,7 @@ def _recognise(folder: Path, model: str, outputs: int | None) -> tuple[Any, _Mak
     import transformers
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as CLASSIFIERS
 
-    with _quiet(), _failures_of(model):
+    with quiet(), _failures_of(model):
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     saved_by = str((getattr(config, "architectures", None) or [""])[0])
     classifies = "ForImageClassification" in saved_by or (not saved_by and config.model_type in CLASSIFIERS)
@@ -161,7 +161,7 @@ def _recognise(folder: Path, model: str, outputs: int | None) -> tuple[Any, _Mak
 
 def _from_pretrained(folder: Path, model: str, config: Any, maker: _Maker) -> tuple[nn.Module, Mapping[str, Any]]:
     """The network with its weights, and what transformers reports of their keys."""
-    with _quiet(), _failures_of(model):
+    with quiet(), _failures_of(model):
         module, info = maker.kind.from_pretrained(
             folder,
             config=config,
@@ -270,7 +270,7 @@ def _from_processor(stored: Mapping[str, Any], height: int, width: int) -> Prepa
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """transformers' reports and bars off, as what they say is checked here; put back afterwards."""
     from transformers.utils import logging
 

@@ -24,15 +24,6 @@ def _readers(network: Network) -> tuple[str, ...]:
     return attentions[len(attentions) - network.anatomy.readers :]
 
 
-def block_of(network: Network, layer: int) -> int | None:
-    """The block in which a layer attends; None for a pooling."""
-    path = network.anatomy.attentions[layer]
-    found = (
-        index for index, block in enumerate(network.anatomy.blocks) if path in (block,) or path.startswith(f"{block}.")
-    )
-    return next(found, None)
-
-
 def resume(
     network: Network, like: Tensor, tokens: Tensor, block: int, edits: Mapping[str, Edit] | None = None
 ) -> Tensor:

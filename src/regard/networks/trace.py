@@ -129,19 +129,13 @@ def watch_blocks(
     """Keep what goes into the blocks of these layers ("inputs") or the lengths of what comes out ("norms")."""
     kept: dict[str, dict[int, Tensor]] = {"norms": {}, "inputs": {}}
     for layer in layers:
-        path = _block_of(network, layer)
+        path = network.anatomy.block_of(layer)
         if path is not None and "inputs" in names:
             hook = _keep(kept["inputs"], layer)
             hooks.append(network.module.get_submodule(path).register_forward_pre_hook(hook, with_kwargs=True))
         if path is not None and "norms" in names:
             hooks.append(network.module.get_submodule(path).register_forward_hook(_keep_norm(kept["norms"], layer)))
     return kept
-
-
-def _block_of(network: Network, layer: int) -> str | None:
-    """The block that a layer is in; layers side by side share one, and a pooling is in none."""
-    path = network.anatomy.attentions[layer]
-    return next((block for block in network.anatomy.blocks if f"{path}.".startswith(f"{block}.")), None)
 
 
 def stream(value: Any) -> Tensor:

@@ -15,12 +15,15 @@ class Result:
     out: Path
 
 
-def scenes(n: int, out: str | Path, size: int = 224, seed: int = 0, overwrite: bool = False) -> Result:
-    """Draw `n` scenes of `size` × `size` pixels, a fifth of them for validation, with masks of every object and part.
+def scenes(
+    n: int, out: str | Path, size: int = 224, val: float = 0.2, seed: int = 0, overwrite: bool = False
+) -> Result:
+    """Draw `n` scenes of `size` × `size` pixels, a share `val` to validate with, with masks of every object and part.
 
-    The folder is DATA as it stands: `regard train OUT`. Raises `UsageError` for a count or size that makes no sense.
+    The folder is DATA as it stands: `regard train OUT`, and, for captions, `regard train OUT --task caption`. Raises
+    `UsageError` for a count or size that makes no sense.
     """
-    return Result(n, write_scenes(n, out, seed=seed, size=size, overwrite=overwrite))
+    return Result(n, write_scenes(n, out, seed=seed, size=size, val=val, overwrite=overwrite))
 
 
 def as_json(result: Result) -> dict[str, Any]:

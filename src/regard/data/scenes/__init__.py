@@ -1,10 +1,12 @@
 """Drawn scenes: pictures whose content is known exactly, with masks of every part, and no download.
 
 sample(seed) → Scene (facts) → render(scene, without=..., background=...) → Rendering (picture, masks)
+captions(scene) → SceneCaption (words with their regions); judge(text, scene) → what of any sentence is true
 write_scenes(n, out) → a folder that `regard train` reads
 """
 
 from regard.data.scenes.animals import ANIMALS
+from regard.data.scenes.captions import SaidWord, SceneCaption, captions
 from regard.data.scenes.facts import (
     COLOURS,
     GROUNDS,
@@ -16,7 +18,9 @@ from regard.data.scenes.facts import (
     relation,
     relations,
 )
-from regard.data.scenes.folder import read_scenes, write_scenes
+from regard.data.scenes.folder import read_scene_captions, read_scenes, write_scenes
+from regard.data.scenes.judging import JudgedWord, judge
+from regard.data.scenes.lexicon import LEXICON
 from regard.data.scenes.render import BACKGROUNDS, Rendering, render
 from regard.data.scenes.sampling import sample
 from regard.data.scenes.things import THINGS
@@ -26,13 +30,20 @@ __all__ = [
     "BACKGROUNDS",
     "COLOURS",
     "GROUNDS",
+    "LEXICON",
     "PATTERNS",
     "RELATIONS",
     "SKIES",
     "THINGS",
     "Item",
+    "JudgedWord",
     "Rendering",
+    "SaidWord",
     "Scene",
+    "SceneCaption",
+    "captions",
+    "judge",
+    "read_scene_captions",
     "read_scenes",
     "relation",
     "relations",

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from regard.data.coco import read_coco
 from regard.data.scenes.animals import ANIMALS
+from regard.data.scenes.captions import SaidWord, SceneCaption, captions
 from regard.data.scenes.facts import Scene
 from regard.data.scenes.render import Rendering, frame_of, render
 from regard.data.scenes.sampling import Chance, sample
@@ -20,6 +22,8 @@ from regard.files import new_folder, write_file
 from regard.records import read_manifest, write_manifest
 
 COLUMNS = ("filename", "label", "split", "ground", "sky", "colour", "pattern", "size", "pose", "facing", "things")
+WORDINGS = 5
+"""How many captions each picture has, at the most."""
 
 
 def write_scenes(
@@ -39,6 +43,7 @@ def write_scenes(
     - `objects/NAME.png`: item index + 1 at each pixel, 0 for the background (a palette makes them visible);
     - `parts/NAME.png`: the same for parts; their names, in order, are in `scenes.jsonl`;
     - `scenes.jsonl`: a line for each picture: filename, label, split, names of the parts, scene and facts;
+    - `captions.json`: COCO-style, five wordings for each picture, each word with its part of speech and regions;
     - `manifest.json`, last. The folder appears whole or not at all.
 
     Raises `UsageError` for an `n` under 1 or a `val` not in [0, 1), `OutputError` where `out` exists or cannot be
@@ -56,6 +61,7 @@ def write_scenes(
             (folder / name).mkdir()
         lines = [_write_one(folder, k, labels[k], splits[k], seed, size) for k in range(n)]
         write_file(folder / "scenes.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        write_file(folder / "captions.json", json.dumps(_captions(lines)) + "\n")
         write_file(folder / "index.csv", _index(lines))
         write_manifest(folder, "scenes", n=n, seed=seed, size=size, val=val, classes=sorted(set(labels)))
     return Path(out)
@@ -73,6 +79,21 @@ def read_scenes(folder: Path | str) -> Iterator[tuple[str, Scene]]:
                 raise DataError(
                     f"line {number} of {folder}/scenes.jsonl is not a scene; write the folder again"
                 ) from error
+
+
+def read_scene_captions(folder: Path | str) -> Iterator[tuple[str, tuple[SceneCaption, ...]]]:
+    """(filename, captions) for each picture that `write_scenes` wrote. Raises `DataError` for another folder."""
+    read_manifest(folder, "scenes")
+    file = Path(folder) / "captions.json"
+    if not file.is_file():
+        raise DataError(f"{folder} holds scenes without captions.json; write the folder again")
+    for picture in read_coco(file, labels=False):
+        try:
+            yield picture.name, tuple(_caption(annotation) for annotation in picture.annotations)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{file}: a caption of {picture.name!r} is amiss ({error}); write the folder again"
+            ) from error
 
 
 def _labels(n: int) -> list[str]:
@@ -118,6 +139,29 @@ def _indexed(numbers: NDArray[np.uint8]) -> Image.Image:
     image = Image.fromarray(numbers).convert("P")
     image.putpalette([0, 0, 0] + [(k * step + 60) % 196 + 60 for k in range(1, 256) for step in (67, 113, 151)])
     return image
+
+
+def _captions(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """The captions of all scenes, COCO-style: images, and annotations with their words as [text, part, regions]."""
+    images = [{"id": k, "file_name": line["filename"], "split": line["split"]} for k, line in enumerate(lines)]
+    told = [
+        (k, caption) for k, line in enumerate(lines) for caption in captions(Scene.from_json(line["scene"]), WORDINGS)
+    ]
+    annotations = [
+        {
+            "id": number,
+            "image_id": k,
+            "caption": caption.text,
+            "words": [[word.text, word.part, list(word.regions)] for word in caption.words],
+        }
+        for number, (k, caption) in enumerate(told)
+    ]
+    return {"images": images, "annotations": annotations}
+
+
+def _caption(annotation: Mapping[str, Any]) -> SceneCaption:
+    words = tuple(SaidWord(text, tuple(regions), part) for text, part, regions in annotation["words"])
+    return SceneCaption(annotation["caption"], words)
 
 
 def _index(lines: list[dict[str, Any]]) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from regard.errors import UsageError
 from regard.measurement import METRICS, RESERVED, Metric, find, register_metric
+from regard.measurement.captions import SCORES, Captioned
 from regard.measurement.classify import as_json, evaluate
 from regard.records import Predictions, Score
 
@@ -60,7 +61,34 @@ def test_importing_the_table_imports_nothing_heavy() -> None:
     assert found.stdout.strip() == ""
 
 
-@pytest.mark.parametrize("row", METRICS, ids=lambda row: row.name)
+CLASSIFICATION = [row for row in METRICS if row.kind == "classification"]
+CAPTION = [row for row in METRICS if row.kind == "caption"]
+
+
+def test_every_row_is_of_a_kind_that_is_tested() -> None:
+    assert len(CLASSIFICATION) + len(CAPTION) == len(METRICS)
+
+
+@pytest.mark.parametrize("row", CAPTION, ids=lambda row: row.name)
+def test_every_row_for_captions_is_true_of_its_function(row: Metric) -> None:
+    texts = ("a red cat sleeps here", "the blue dog runs there", "one bird flies over it")
+    names = ("a", "b", "c")
+    references = {name: [text] for name, text in zip(names, texts, strict=True)}
+    right, wrong = (
+        Captioned.of(dict(zip(names, said, strict=True)), references) for said in (texts, (*texts[1:], texts[0]))
+    )
+    best, worst = (METRICS.load(row.name)(each, seed=1, resamples=20) for each in (right, wrong))
+    assert METRICS.load(row.name) is SCORES[row.name]
+    assert (best.value > worst.value) == row.higher_is_better
+    assert row.range[0] <= worst.value <= best.value <= row.range[1] + 1e-9  # type: ignore[operator]
+    assert row.description and row.source and best.n == 3
+
+
+def test_all_scores_of_captions_have_a_row() -> None:
+    assert [row.name for row in CAPTION] == list(SCORES)
+
+
+@pytest.mark.parametrize("row", CLASSIFICATION, ids=lambda row: row.name)
 def test_every_row_is_true_of_its_function(row: Metric) -> None:
     score = METRICS.load(row.name)(_predictions(), seed=1, resamples=50)
     assert isinstance(score, Score)
@@ -74,7 +102,7 @@ def test_every_row_is_true_of_its_function(row: Metric) -> None:
     assert not any(isinstance(value, float) and not math.isfinite(value) for value in asdict(row).values())
 
 
-@pytest.mark.parametrize("row", METRICS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", CLASSIFICATION, ids=lambda row: row.name)
 def test_every_row_says_rightly_which_end_is_better(row: Metric) -> None:
     labels = np.arange(60) % 7
     sure = np.eye(7, dtype=np.float32)[labels] * 0.9 + 0.1 / 7

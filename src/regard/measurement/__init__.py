@@ -2,7 +2,8 @@
 
 A metric of kind `classification` is called as `metric(predictions, seed=0, resamples=2000)` with a
 `records.Predictions` and returns a `records.Score`; its value is NaN where it is not defined, and `evaluate` then
-leaves it out. Every registered row of that kind appears in `Evaluation.scores` under its name.
+leaves it out. Every registered row of that kind appears in `Evaluation.scores` under its name. One of kind `caption`
+is called likewise with a `captions.Captioned`.
 """
 
 from dataclasses import dataclass
@@ -34,12 +35,12 @@ class Metric:
     """A row of METRICS: what a measure is and needs, as data alone."""
 
     name: str
-    kind: str  # "classification"
+    kind: str  # "classification" or "caption"
     target: str  # "module:function"
     description: str
     higher_is_better: bool
     range: tuple[float, float | None]  # None: no bound
-    needs: tuple[str, ...]  # of "labels", "confidence", "probabilities", "groups"
+    needs: tuple[str, ...]  # of "labels", "confidence", "probabilities", "groups", "references"
     source: str  # paper and equation
 
 
@@ -125,6 +126,76 @@ METRICS = Table(
             range=(0, 2),
             needs=("labels", "probabilities"),
             source="Brier 1950, eq. 2; interval: bootstrap",
+        ),
+        Metric(
+            name="bleu_1",
+            kind="caption",
+            target="regard.measurement.captions:bleu_1",
+            description="BLEU of single words: the share that a reference has too, less where captions are too short",
+            higher_is_better=True,
+            range=(0, 1),
+            needs=("references",),
+            source="Papineni et al. 2002, section 2.3; interval: bootstrap of the counts of n-grams, or by group",
+        ),
+        Metric(
+            name="bleu_2",
+            kind="caption",
+            target="regard.measurement.captions:bleu_2",
+            description="BLEU of words and pairs of them",
+            higher_is_better=True,
+            range=(0, 1),
+            needs=("references",),
+            source="as bleu_1",
+        ),
+        Metric(
+            name="bleu_3",
+            kind="caption",
+            target="regard.measurement.captions:bleu_3",
+            description="BLEU of up to three words in a row",
+            higher_is_better=True,
+            range=(0, 1),
+            needs=("references",),
+            source="as bleu_1",
+        ),
+        Metric(
+            name="bleu_4",
+            kind="caption",
+            target="regard.measurement.captions:bleu_4",
+            description="BLEU of up to four words in a row",
+            higher_is_better=True,
+            range=(0, 1),
+            needs=("references",),
+            source="as bleu_1",
+        ),
+        Metric(
+            name="rouge_l",
+            kind="caption",
+            target="regard.measurement.captions:rouge_l",
+            description="longest common subsequence with the references, as an F-measure with β = 1.2",
+            higher_is_better=True,
+            range=(0, 1),
+            needs=("references",),
+            source="Lin 2004, eq. 2 to 4; interval: bootstrap, or by group",
+        ),
+        Metric(
+            name="cider",
+            kind="caption",
+            target="regard.measurement.captions:cider",
+            description="CIDEr-D: how alike the n-grams are to the references', rare ones counting more",
+            higher_is_better=True,
+            range=(0, 10),
+            needs=("references",),
+            source="Vedantam et al. 2015 (arXiv 1411.5726); interval: bootstrap, or by group",
+        ),
+        Metric(
+            name="exact",
+            kind="caption",
+            target="regard.measurement.captions:exact",
+            description="share of captions that are, word for word, one of the references",
+            higher_is_better=True,
+            range=(0, 1),
+            needs=("references",),
+            source="interval as top1",
         ),
     ),
     group="regard.metrics",

@@ -18,8 +18,13 @@ from torch import Tensor
 from regard.errors import NetworkError, UsageError
 from regard.networks.catr import PUBLIC, load_catr
 from regard.networks.checkpoint import tensors_hash
-from regard.networks.decoding import Decoding
+from regard.networks.decoding import Decoding, Speaker
+from regard.networks.guard import borrowed
+from regard.networks.opened import Opened, open_speaker
 from regard.networks.pieces import Pieces
+from regard.networks.run import CAPTIONING, task_of
+from regard.networks.shipped import CAPTIONERS
+from regard.networks.shipped import folder_of as folder_of_shipped
 from regard.records import PatchGrid
 
 Head = int | Literal["mean"] | None
@@ -32,6 +37,12 @@ FAMILIES = {
     "qwen2_vl": "regard.networks.captioner_chat:Merged",
     "qwen2_5_vl": "regard.networks.captioner_chat:Merged",
     "qwen3_vl": "regard.networks.captioner_chat:Merged",
+    "blip-2": "regard.networks.captioner_hop:blip2",
+    "git": "regard.networks.captioner_prefix:Git",
+    "paligemma": "regard.networks.captioner_prefix:PaliGemma",
+    "florence2": "regard.networks.captioner_reading:Florence2",
+    "llava": "regard.networks.captioner_llava:Llava",
+    "llava_next": "regard.networks.captioner_llava:LlavaNext",
 }
 """The kinds (`model_type`) of Hugging Face networks that can caption, and the class that is their face."""
 
@@ -131,6 +142,28 @@ class Captioner(ABC):
         """The tokens of a caption that is to follow the start, with the stop."""
 
     @property
+    def offers(self) -> frozenset[str]:
+        """What methods can ask of it: its "attention" and "gradients", a "decoder" that looks at the picture by
+        attention of its own, "picture tokens" among those of a language model."""
+        own = ("decoder",) if isinstance(self.module, Speaker) else ()
+        return frozenset(("attention", "gradients", *own))
+
+    def opened(self, picture: Prepared, tokens: Sequence[int], layers: Sequence[int]) -> Opened:
+        """One pass over a given caption through which gradients flow, which must be on; the attention is that of
+        `layers`, in rising order. Raises `UsageError` where there is no decoder."""
+        if not isinstance(self.module, Speaker):
+            raise UsageError(f"{self.name} has no decoder with attention of its own to the picture")
+        with borrowed(self.module, frozen=True):
+            with torch.no_grad():
+                memory = self.module.encode(picture.inputs["pixels"][None].to(self.device))
+            return open_speaker(self.module, memory, tokens, layers)
+
+    def logits_of(self, picture: Prepared, tokens: Sequence[int], of: Sequence[int]) -> Tensor:
+        """(of, prompt + tokens) float32 on the CPU: the logits of some tokens of the vocabulary at every place of the
+        prompt, the picture's tokens among them, and of a given caption. Raises `UsageError` without picture tokens."""
+        raise UsageError(f"{self.name} has no tokens of the picture among those of a language model")
+
+    @property
     def device(self) -> torch.device:
         return next(self.module.parameters()).device
 
@@ -157,18 +190,24 @@ def _in_range(what: str, came: int | None, count: int) -> None:
 
 
 def load_captioner(model: str | Path, device: str | torch.device | None = None) -> Captioner:
-    """The captioner that `model` names: a public CATR or its file, a Hugging Face folder, or `hf:ID`.
+    """The captioner that `model` names: a run of `regard train --task caption`, a public CATR or its file, a Hugging
+    Face folder, or `hf:ID`.
 
     Raises `UsageError` for what cannot caption, with what can, and `NetworkError` for what cannot be loaded.
     """
     captioner = _load(str(model))
     if device is not None:
-        try:
-            captioner.module.to(device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            reason = str(error).splitlines()[0][:120]
-            raise UsageError(f"device {str(device)!r} cannot be used here ({reason}); give cpu, cuda or mps") from error
+        moved(captioner.module, device)
     return captioner
+
+
+def moved(module: torch.nn.Module, device: str | torch.device) -> None:
+    """Move a module in place. Raises `UsageError` for a device that cannot be used."""
+    try:
+        module.to(device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise UsageError(f"device {str(device)!r} cannot be used here ({reason}); give cpu, cuda or mps") from error
 
 
 def _load(model: str) -> Captioner:
@@ -176,6 +215,11 @@ def _load(model: str) -> Captioner:
     from regard.networks.captioner_files import folder_of, is_huggingface
 
     path = Path(model)
+    run = folder_of_shipped(model)
+    if task_of(run) == CAPTIONING:
+        from regard.networks.captioner_run import load_captioner_run
+
+        return load_captioner_run(run, path.name)
     if model in PUBLIC or path.is_file():
         return CatrCaptioner(*load_catr(model), name=model if model in PUBLIC else path.stem)
     if is_huggingface(model):
@@ -198,4 +242,8 @@ def _of_family(model: str, folder: Path) -> Captioner:
 
 
 def _those_that_can() -> str:
-    return f"give {', '.join(PUBLIC)}, a CATR checkpoint, or hf:ID or a folder of one of {', '.join(FAMILIES)}"
+    named = ", ".join((*CAPTIONERS, *PUBLIC))
+    return (
+        f"give {named}, a run of `regard train --task caption`, a CATR checkpoint, or hf:ID or a folder of one of "
+        f"{', '.join(FAMILIES)}"
+    )

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import transformers
 from PIL import Image
 from torch import Tensor
@@ -24,7 +26,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from regard.errors import NetworkError, UsageError
 from regard.networks.captioner import Kept, Prepared
-from regard.networks.captioner_files import USUAL, TokenizedCaptioner, failures_of, read_module, read_part
+from regard.networks.captioner_files import USUAL, TokenizedCaptioner, failures_of, read_module, read_processor
 from regard.networks.decoding import Decoding
 from regard.networks.guard import borrowed
 from regard.networks.huggingface import quiet
@@ -36,7 +38,7 @@ NAME = "regard_rows"
 
 
 @dataclass
-class _Rows:
+class Rows:
     """What is heard of the attention: the last `count` rows of each call, to the tokens at `places`, layer by layer."""
 
     layers: dict[int, int]  # by the id of the part that attends
@@ -53,7 +55,11 @@ class _Rows:
         key = repeat_kv(key, query.shape[1] // key.shape[1])
         scale = 1 / math.sqrt(query.shape[-1]) if scaling is None else scaling
         scores = (query[:, :, -count:] @ key.transpose(-2, -1)).float() * scale  # (1, heads, count, keys)
-        rows = (scores + _seen(mask, count, query.shape[2], key.shape[2], scores)).softmax(-1)[0][..., self.places]
+        self.keep(layer, (scores + _seen(mask, count, query.shape[2], key.shape[2], scores)).softmax(-1))
+
+    def keep(self, layer: int, weights: Tensor) -> None:
+        """What a layer attends to, (beams, heads, rows, keys): the last rows of the first, to the places."""
+        rows = weights[0, :, -self.count :][..., self.places]
         self.found.setdefault(layer, []).append(self.kept.heads(rows, 0))
 
     def attention(self) -> Tensor:
@@ -77,7 +83,7 @@ def _seen(mask: Tensor | None, count: int, queries: int, keys: int, scores: Tens
     return torch.zeros(mask.shape, device=scores.device).masked_fill(~mask, -math.inf)
 
 
-_HEARD: ContextVar[_Rows | None] = ContextVar("heard", default=None)
+_HEARD: ContextVar[Rows | None] = ContextVar("heard", default=None)
 
 
 def _attend(module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **more: Any) -> Any:
@@ -104,15 +110,21 @@ class _OneMore(transformers.StoppingCriteria):
 
 
 class ChatCaptioner(TokenizedCaptioner):
-    """What all kinds share. `image_token` marks the places of the picture's tokens in the prompt."""
+    """What all kinds share. `image_token` marks the places of the picture's tokens in the prompt (-1: none does).
+
+    `spoken` is what the words that are said have in masks and kinds of tokens, where it is not 0.
+    """
+
+    spoken: Mapping[str, int] = MappingProxyType({"attention_mask": 1})
 
     def __init__(self, folder: Path, model: str, config: Any) -> None:
-        self.processor = read_part(transformers.AutoProcessor, folder, model, "processor")
+        self.processor = read_processor(folder, model, config.model_type)
         module, messages = read_module(transformers.AutoModelForImageTextToText, folder, model)
         super().__init__(model, folder, module, self.processor.tokenizer, messages)
         self.config = config.get_text_config()
         self.speaker: Any = module.get_decoder()
-        self.image_token = int(config.image_token_id)
+        token = getattr(config, "image_token_id", None)
+        self.image_token = -1 if token is None else int(token)
         self.layers, self.heads = self.config.num_hidden_layers, self.config.num_attention_heads
         self.limit = int(self.config.max_position_embeddings) - 1
         self.usual = min(USUAL, self.limit)
@@ -191,38 +203,62 @@ class ChatCaptioner(TokenizedCaptioner):
         return self.noted(tokens, logits, attention, alternatives)
 
     def _searched(self, picture: Prepared, beams: int, limit: int) -> tuple[int, ...]:
-        with borrowed(self.module), quiet(), torch.no_grad():
+        with self._heard(picture, None, 1):
             output = self.module.generate(**self._inputs(picture), generation_config=self.plan(beams, limit))
         return self.until_stop(output.sequences[0, len(picture.start) :].tolist())
 
     def _judge(self, picture: Prepared, tokens: tuple[int, ...], kept: Kept | None, alternatives: int) -> Decoding:
         """One pass over prompt and caption; of its attention only the caption's rows are kept."""
-        inputs, count = self._inputs(picture), len(tokens) + 1
-        said = torch.tensor([tokens], device=self.device)
-        shape = inputs["input_ids"].shape
-        for name, value in inputs.items():
-            if name == "input_ids":
-                inputs[name] = torch.cat([value, said], dim=1)
-            elif value.shape == shape:  # masks and kinds of tokens: the caption is plain text that is seen
-                more = torch.ones_like(said) if name == "attention_mask" else torch.zeros_like(said)
-                inputs[name] = torch.cat([value, more.to(value.dtype)], dim=1)
+        inputs, count = self._inputs(picture, tokens), len(tokens) + 1
         with self._heard(picture, kept, count) as rows:
             logits = self.module(**inputs, use_cache=False, logits_to_keep=count).logits[0, -count:-1]
         attention = None if rows is None else self._folded(rows.attention(), picture)
         return self.noted(tokens, logits, attention, alternatives)
 
-    def _inputs(self, picture: Prepared) -> dict[str, Tensor]:
-        return {name: value.to(self.device) for name, value in picture.inputs.items()}
+    @property
+    def offers(self) -> frozenset[str]:
+        asked = hasattr(self.module, "qformer")  # what stands for the picture are queries, which lie nowhere in it
+        return frozenset(("attention", "gradients", *(() if asked else ("picture tokens",))))
+
+    def logits_of(self, picture: Prepared, tokens: Sequence[int], of: Sequence[int]) -> Tensor:
+        """The head's rows of those tokens times the last hidden states, before a cap on logits where there is one.
+
+        The head is never run for the whole vocabulary at every place, which would take most of the memory.
+        """
+        states: list[Tensor] = []
+
+        def keep(part: Any, inputs: Any, output: Any) -> None:
+            states.append(output.last_hidden_state[0])
+
+        with borrowed(self.module) as hooks, self._heard(picture, None, 1):
+            hooks.append(self.speaker.register_forward_hook(keep))
+            self.module(**self._inputs(picture, tokens), use_cache=False, logits_to_keep=1)
+            head, chosen = self.module.get_output_embeddings(), list(of)
+            bias = None if head.bias is None else head.bias[chosen]
+            return F.linear(states[-1], head.weight[chosen], bias).T.float().cpu()
+
+    def _inputs(self, picture: Prepared, tokens: Sequence[int] = ()) -> dict[str, Tensor]:
+        """What the network takes: the prompt, and behind it a caption."""
+        inputs = {name: value.to(self.device) for name, value in picture.inputs.items()}
+        said = torch.tensor([list(tokens)], dtype=torch.long, device=self.device)
+        shape = inputs["input_ids"].shape
+        for name, value in inputs.items():
+            if name == "input_ids":
+                inputs[name] = torch.cat([value, said], dim=1)
+            elif value.shape == shape:  # masks and kinds of tokens: the caption is plain text that is seen
+                more = torch.full_like(said, self.spoken.get(name, 0))
+                inputs[name] = torch.cat([value, more.to(value.dtype)], dim=1)
+        return inputs
 
     @contextmanager
-    def _heard(self, picture: Prepared, kept: Kept | None, count: int) -> Iterator[_Rows | None]:
+    def _heard(self, picture: Prepared, kept: Kept | None, count: int) -> Iterator[Rows | None]:
         """Inside, the attention of the part that speaks is heard; everything is put back at the end."""
         rows = None
         with borrowed(self.module), quiet(), torch.no_grad():
             before, config = self.speaker.config._attn_implementation_internal, self.speaker.config
             if kept is not None and picture.places is not None:
                 layers = {id(layer.self_attn): index for index, layer in enumerate(self.speaker.layers)}
-                rows = _Rows(layers, picture.places.to(self.device), kept, count)
+                rows = Rows(layers, picture.places.to(self.device), kept, count)
                 config._attn_implementation_internal = NAME
             token = _HEARD.set(rows)
             try:

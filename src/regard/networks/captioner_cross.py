@@ -27,13 +27,14 @@ from regard.networks.captioner_files import (
     kept_layers,
     read_module,
     read_part,
-    require_part,
+    require_parts,
     seen_box,
     whole_factor,
 )
 from regard.networks.decoding import Decoding
 from regard.networks.guard import borrowed
 from regard.networks.huggingface import quiet
+from regard.networks.opened import Opened, chosen
 from regard.records import PatchGrid
 
 
@@ -47,8 +48,7 @@ class CrossCaptioner(TokenizedCaptioner):
 
     def __init__(self, kind: Any, folder: Path, model: str) -> None:
         module, messages = read_module(kind, folder, model)
-        require_part(folder, model, "vocabulary", ("tokenizer.json", "vocab.txt", "vocab.json", "*.model"))
-        require_part(folder, model, "picture preparation", ("preprocessor_config.json", "processor_config.json"))
+        require_parts(folder, model)
         tokenizer = read_part(transformers.AutoTokenizer, folder, model, "vocabulary")
         super().__init__(model, folder, module, tokenizer, messages)
         self.processor = read_part(transformers.AutoImageProcessor, folder, model, "picture preparation")
@@ -91,6 +91,14 @@ class CrossCaptioner(TokenizedCaptioner):
     def see(self, pixels: Tensor) -> Tensor:
         """(1, 3, height, width) → what the decoder looks at, (1, tokens, width)."""
 
+    def look(self, picture: Prepared) -> tuple[Prepared, Tensor]:
+        """What the decoder looks at, (1, tokens, width), and the picture, with a `spread` where only looking tells."""
+        return picture, self.see(picture.inputs["pixel_values"].to(self.device))
+
+    def to_patches(self, rows: Tensor, picture: Prepared) -> Tensor:
+        """(..., what the decoder looks at) → (..., patches)."""
+        return rows[..., picture.grid.prefix :]
+
     @abstractmethod
     def generate(self, seen: Tensor, start: Tensor, plan: Any) -> Tensor:
         """The tokens (tokens,) of the best caption, those of the start among them."""
@@ -113,11 +121,11 @@ class CrossCaptioner(TokenizedCaptioner):
         for picture in pictures:
             plan = self.plan(beams, min(wanted, self._room(picture)), decoder_start_token_id=self.start)
             with borrowed(self.module), quiet(), torch.no_grad():
-                seen = self.see(picture.inputs["pixel_values"].to(self.device))
+                looked, seen = self.look(picture)
                 start = torch.tensor([picture.start], device=self.device)
                 with written_out(self.decoder, not self.fused):
                     tokens = self.generate(seen, start, plan)[len(picture.start) :].tolist()
-                found.append(self._judge(picture, seen, self.until_stop(tokens), kept, alternatives))
+                found.append(self._judge(looked, seen, self.until_stop(tokens), kept, alternatives))
         return found
 
     def force(
@@ -133,9 +141,29 @@ class CrossCaptioner(TokenizedCaptioner):
         found = []
         for picture, caption in zip(pictures, captions, strict=True):
             with borrowed(self.module), quiet(), torch.no_grad():
-                seen = self.see(picture.inputs["pixel_values"].to(self.device))
-                found.append(self._judge(picture, seen, tuple(map(int, caption)), kept, alternatives))
+                looked, seen = self.look(picture)
+                found.append(self._judge(looked, seen, tuple(map(int, caption)), kept, alternatives))
         return found
+
+    @property
+    def offers(self) -> frozenset[str]:
+        return frozenset(("attention", "gradients", "decoder"))
+
+    def opened(self, picture: Prepared, tokens: Sequence[int], layers: Sequence[int]) -> Opened:
+        whole, first = torch.tensor([[*picture.start, *tokens]], device=self.device), len(picture.start) - 1
+        with borrowed(self.module, frozen=True) as hooks, quiet(), written_out(self.decoder, True):
+            with torch.no_grad():
+                looked, seen = self.look(picture)
+            hooks.append(self.decoder.get_input_embeddings().register_forward_hook(_begin))
+            output = self.run(seen, whole, attentions=True)
+        cross, itself = output.cross_attentions, output.get("decoder_attentions", output.get("attentions"))
+        return Opened(
+            chosen(output.logits[0, first:-1], tokens),
+            tuple(cross[layer] for layer in layers),
+            tuple(itself[layer] for layer in layers),
+            first,
+            lambda rows: self.to_patches(rows, looked),
+        )
 
     def _room(self, picture: Prepared) -> int:
         """How many tokens can follow the prompt."""
@@ -153,8 +181,13 @@ class CrossCaptioner(TokenizedCaptioner):
         if kept is not None:
             rows = kept_layers(output.cross_attentions, kept)[:, :, first:]
             grid = picture.grid
-            attention = rows[..., grid.prefix :].unflatten(-1, (grid.rows, grid.columns)).float().cpu()
+            attention = self.to_patches(rows, picture).unflatten(-1, (grid.rows, grid.columns)).float().cpu()
         return self.noted(tokens, output.logits[0, first:-1], attention, alternatives)
+
+
+def _begin(part: Any, inputs: Any, output: Tensor) -> Tensor:
+    """Gradients begin at the embedded tokens; a copy goes on, as BLIP adds positions in place."""
+    return output.detach().requires_grad_().clone()
 
 
 @contextmanager

@@ -30,6 +30,10 @@ PREFIX = "hf:"
 USUAL = 64
 """Tokens of a caption, at most, where nothing else is asked for."""
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_PARTS = {
+    "vocabulary": ("tokenizer.json", "vocab.txt", "vocab.json", "*.model"),
+    "picture preparation": ("preprocessor_config.json", "processor_config.json"),
+}
 _FAILURES = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError)
 
 
@@ -93,10 +97,21 @@ def read_part(kind: Any, folder: Path, model: str, what: str) -> Any:
         return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
-def require_part(folder: Path, model: str, what: str, names: Sequence[str]) -> None:
+def read_processor(folder: Path, model: str, kind: str) -> Any:
+    """What makes a picture and a prompt into tensors, in a folder of that kind (`model_type`)."""
+    require_parts(folder, model)
+    # SmolVLM's own asks for a package that films alone need; pictures and prompts are Idefics3's
+    owner = transformers.Idefics3Processor if kind == "smolvlm" else transformers.AutoProcessor
+    return read_part(owner, folder, model, "processor")
+
+
+def require_parts(folder: Path, model: str) -> None:
     """Raise `NetworkError` where a folder lacks a part, in whose place transformers would put an empty one."""
-    if not any(any(folder.glob(name)) for name in names):
-        raise NetworkError(f"the {what} of {model} cannot be loaded: it has none of {', '.join(names)}; fetch it again")
+    for what, names in _PARTS.items():
+        if not any(any(folder.glob(name)) for name in names):
+            raise NetworkError(
+                f"the {what} of {model} cannot be loaded: it has none of {', '.join(names)}; fetch it again"
+            )
 
 
 @contextmanager
@@ -202,25 +217,49 @@ def _marks(tokenizer: Any) -> str:
 
 
 def seen_box(processor: Any, image: Image.Image) -> Box:
-    """The part of a user's picture that an image processor keeps, as (left, top, right, bottom) in its pixels."""
+    """The part of a user's picture that an image processor keeps, as (left, top, right, bottom) in its pixels.
+
+    More than the picture where the processor first pads it to a square, as LLaVA's may.
+    """
+    if not (getattr(processor, "do_pad", False) and hasattr(processor, "pad_to_square")):
+        return _cropped(processor, image.size)
+    side = max(image.size)
+    across, down = (side - image.width) // 2, (side - image.height) // 2
+    left, top, right, bottom = _cropped(processor, (side, side))
+    return left - across, top - down, right - across, bottom - down
+
+
+def _cropped(processor: Any, picture: tuple[int, int]) -> Box:
     size, crop = getattr(processor, "size", None) or {}, getattr(processor, "crop_size", None) or {}
+    width, height = picture
     if not getattr(processor, "do_center_crop", False) or not crop:
-        return 0.0, 0.0, float(image.width), float(image.height)
+        return 0.0, 0.0, float(width), float(height)
     short = size.get("shortest_edge")
     if short and getattr(processor, "do_resize", True):
-        across = down = min(image.size) / short  # the user's pixels for one of the resized picture's
+        across = down = min(picture) / short  # the user's pixels for one of the resized picture's
     elif getattr(processor, "do_resize", True):
-        across, down = image.width / size["width"], image.height / size["height"]
+        across, down = width / size["width"], height / size["height"]
     else:
         across = down = 1.0
     wide, high = crop["width"] * across, crop["height"] * down
-    left, top = (image.width - wide) / 2, (image.height - high) / 2
+    left, top = (width - wide) / 2, (height - high) / 2
     return left, top, left + wide, top + high
 
 
 def kept_layers(attention: Sequence[Tensor], kept: Kept) -> Tensor:
     """Layers of (1, heads, rows, keys) → those kept, (layers, heads, rows, keys)."""
     return torch.cat([kept.heads(layer, 1) for index, layer in enumerate(attention) if kept.has(index)])
+
+
+def patch_side(config: Any) -> int:
+    """Pixels of a patch's side, by an encoder's configuration. Raises `NetworkError` where patches are not square."""
+    size = getattr(config, "patch_size", None)
+    if not isinstance(size, int):
+        raise NetworkError(
+            f"the encoder, of the kind {config.model_type!r}, has no square patches (its patch size is {size}); give a "
+            "network whose encoder has, like a CLIP or a SigLIP"
+        )
+    return size
 
 
 def whole_factor(patches: int, rows: int, columns: int) -> tuple[int, int, int]:

@@ -1,8 +1,6 @@
 """Words and their maps: pieces of three kinds of vocabularies, planted attention, the row rule, focus."""
 
 import math
-import sys
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ import torch
 from torch import Tensor
 
 from regard.errors import UsageError
-from regard.explanation.words import focus, parts_of_speech, read_words, source_panels, spans, word_maps
+from regard.explanation.words import focus, read_words, source_panels, spans, word_maps
 from regard.networks.decoding import Decoding
 from regard.networks.pieces import Pieces
 from regard.records import PatchGrid
@@ -173,33 +171,3 @@ def test_focus_by_hand() -> None:
     assert focus(np.zeros((2, 2), np.float32)) is None
     with pytest.raises(UsageError, match="negative values"):
         focus(np.array([[-1.0]], np.float32))
-
-
-def test_parts_of_speech_are_none_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "textblob", None)
-    monkeypatch.setitem(sys.modules, "textblob.en.taggers", None)
-    assert parts_of_speech(["a", "cat"]) == [None, None]
-
-
-def test_parts_of_speech_keep_their_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a tagger that names each word: what has no letters gets no tag, and moves none."""
-
-    class Tagger:
-        def tag(self, text: str, tokenize: bool) -> list[tuple[str, str]]:
-            assert not tokenize
-            return [(word, word.upper()) for word in text.split(" ")]
-
-    module = ModuleType("textblob.en.taggers")
-    module.PatternTagger = Tagger  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "textblob", ModuleType("textblob"))
-    monkeypatch.setitem(sys.modules, "textblob.en", ModuleType("textblob.en"))
-    monkeypatch.setitem(sys.modules, "textblob.en.taggers", module)
-    assert parts_of_speech(["a", ",", "cat", "", "naps"]) == ["A", None, "CAT", None, "NAPS"]
-    said = read_words(planted(3), pieces(("a", "cat", "[SEP]"), "wordpiece"), GRID, "a.png")
-    assert [word.part_of_speech for word in said] == ["A", "CAT", None]
-
-
-@pytest.mark.filterwarnings("ignore")  # textblob leaves its lexicon's file open
-def test_textblob_itself_tags_nouns_and_verbs() -> None:
-    pytest.importorskip("textblob")
-    assert parts_of_speech(["a", "small", "cat", "sleeps", "."]) == ["DT", "JJ", "NN", "VBZ", None]

@@ -3,6 +3,9 @@
 A method of kind `picture` is called as `method(network, pixels, **settings)` with pixels (batch, 3, height, width)
 ready for the network, and returns maps (batch, rows, columns), float32 on the CPU, or `Maps`, which also say of which
 class they are. The settings that a row names are the ones it understands.
+
+One of kind `word` is called as `method(captioner, picture, tokens, **settings)` with a prepared picture and the tokens
+of a finished caption, and returns a map for every token: (tokens, rows, columns) float32.
 """
 
 from dataclasses import dataclass
@@ -38,8 +41,8 @@ class Method:
     kind: str  # "picture" or "word"
     target: str  # "module:function"
     description: str
-    requires: tuple[str, ...]  # of "attention", "gradients", "blocks", "decoder"
-    settings: tuple[str, ...]  # of "layer", "head", "query", "target", "start", "steps", "samples", "seed"
+    requires: tuple[str, ...]  # of "attention", "gradients", "blocks", "decoder", "picture tokens"
+    settings: tuple[str, ...]  # of "layer", "head", "query", "row", "target", "start", "steps", "samples", "seed"
     signed: bool
     class_specific: bool
     cost: str  # in plain forward passes
@@ -240,6 +243,42 @@ METHODS = Table(
             class_specific=False,
             cost="0",
             source="a baseline; Adebayo et al. 2018 (arXiv 1810.03292), section 5, an edge detector",
+        ),
+        Method(
+            name="cross_attention",
+            kind="word",
+            target="regard.explanation.word_methods:cross_attention",
+            description="attention of what speaks to the picture, for each word: one layer, a head or their mean",
+            requires=("attention",),
+            settings=("layer", "head", "row"),
+            signed=False,
+            class_specific=False,
+            cost="1.0",
+            source="Xu et al. 2015 (Show, Attend and Tell, arXiv 1502.03044), section 5.4; Vaswani et al. 2017, eq. 1",
+        ),
+        Method(
+            name="grad_cross_attention",
+            kind="word",
+            target="regard.explanation.word_methods:grad_cross_attention",
+            description="attention of a decoder times its gradient: what helps the word; on request through all layers",
+            requires=("attention", "gradients", "decoder"),
+            settings=("layer", "head", "start"),
+            signed=False,
+            class_specific=True,
+            cost="1.2",
+            source="Chefer, Gur and Wolf 2021 (arXiv 2103.15679), eq. 5; eq. 6 to 10 from `start` on",
+        ),
+        Method(
+            name="tam",
+            kind="word",
+            target="regard.explanation.token_activation:tam",
+            description="how much the picture's tokens themselves say the word, without what words before it explain",
+            requires=("picture tokens",),
+            settings=(),
+            signed=False,
+            class_specific=True,
+            cost="1.0",
+            source="Li et al. 2025 (Token Activation Map, arXiv 2506.23270), eq. 1 to 7",
         ),
     ),
     group="regard.methods",

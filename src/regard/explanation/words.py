@@ -8,12 +8,11 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
 
 import numpy as np
 
 from regard.errors import UsageError, unknown
+from regard.explanation.tagging import parts_of_speech
 from regard.networks.decoding import Decoding
 from regard.networks.pieces import Pieces
 from regard.networks.wordpiece import Span
@@ -21,6 +20,8 @@ from regard.records import Float, Heatmap, PatchGrid, Word
 
 ROWS = ("predicting", "reading")
 START, END = "<start>", "<end>"
+UNKNOWN = ("[UNK]", "<unk>")
+"""How vocabularies write what they do not have; it is shown, as a word stands there."""
 _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "IDEOGRAPHIC")
 """How unicode names the letters of scripts that write no spaces: a piece of theirs is a word of its own."""
 _INNER = "'’-‑_"
@@ -149,7 +150,7 @@ def shown(decoding: Decoding, pieces: Pieces) -> tuple[Span, ...]:
 
 
 def _shown(span: Span, pieces: Pieces, decoding: Decoding) -> str:
-    if not pieces.special[span.start]:
+    if not pieces.special[span.start] or span.text in UNKNOWN:
         return span.text
     return END if decoding.finished and span.stop == len(pieces.texts) else ""
 
@@ -194,24 +195,3 @@ def focus(values: Float) -> Focus | None:
     share = np.sort(flat / flat.sum())[::-1]
     known = share[share > 0]
     return Focus(max(0.0, float(-(known * np.log(known)).sum())), float(share[: math.ceil(len(share) / 10)].sum()))
-
-
-def parts_of_speech(words: Sequence[str]) -> list[str | None]:
-    """A Penn Treebank tag for each word, by textblob's PatternTagger; None for each where textblob is not installed.
-
-    Empty words and signs have none.
-    """
-    tagger = _tagger()
-    real = [word for word in words if any(char.isalnum() for char in word)]
-    if tagger is None or not real:
-        return [None] * len(words)
-    tagged = tagger.tag(" ".join(word.replace(" ", "_") for word in real), tokenize=False)
-    tags = iter(tag for _, tag in tagged) if len(tagged) == len(real) else iter([None] * len(real))
-    return [next(tags) if any(char.isalnum() for char in word) else None for word in words]
-
-
-def _tagger() -> Any:
-    try:
-        return import_module("textblob.en.taggers").PatternTagger()
-    except ImportError:  # an extra, which not everybody has
-        return None

@@ -25,12 +25,14 @@ import torch
 
 from regard.training.checkpoint import STATE
 from regard.training.recipe import Recipe
+from tiny_captions import caption_recipe, draw_captioned, run_captions
 from tiny_training import draw_pictures, run, tiny_recipe
 
 RECIPES = {
     "finetune": tiny_recipe(epochs=10, crop=0.5, brightness=0.2),
     "search": tiny_recipe(search="always", folds=2, epochs=2),
     "dlcv": tiny_recipe("dlcv", epochs=10),
+    "caption": caption_recipe(epochs=10, drop_path=0.1, brightness=0.2),
 }
 FILES = ("model.safetensors", "metrics.jsonl")
 
@@ -63,7 +65,8 @@ def _fork(case: Case, data: Path, folder: Path, rank: int, port: int) -> int:
             names = {"WORLD_SIZE": case.processes, "RANK": rank, "LOCAL_RANK": rank, "MASTER_PORT": port}
             os.environ |= {"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in names.items()}}
         torch.set_num_threads(1)
-        run(data, folder, case.recipe, resume=True, every=2, workers=case.workers)
+        source, train = (data / "captions.csv", run_captions) if case.name == "caption" else (data / "labelled", run)
+        train(source, folder, case.recipe, resume=True, every=2, workers=case.workers)
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -129,7 +132,9 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     chance, different = random.Random(given.seed), False
     with tempfile.TemporaryDirectory() as base:
-        data = draw_pictures(Path(base) / "data")
+        data = Path(base) / "data"
+        draw_pictures(data / "labelled")
+        draw_captioned(data)
         for row, (name, count, workers) in enumerate(grid):
             case = Case(name, RECIPES[name], count, workers)
             share = given.kills // len(grid) + (row < given.kills % len(grid))

@@ -21,6 +21,7 @@ from regard.training import finetune, loop, phases, search
 from regard.training.checkpoint import Keeper
 from regard.training.feed import Feed
 from regard.training.journal import Progress
+from regard.training.lessons import Labels
 from regard.training.optimise import Average, best_precision, depths, mixed, opened, optimiser, rate
 from regard.training.processes import ALONE, World
 from regard.training.recipe import Settings
@@ -362,9 +363,8 @@ def test_a_worker_that_dies_and_a_picture_that_goes(workers: int, data: Path, tm
 def a_feed(data: Path, batch_size: int, world: World, accumulate: int = 1) -> Feed:
     training = parts_of(data)[0].select(range(29))
     preparation = Preparation(8, 8, mode="squash")
-    return Feed(
-        training.paths, training.labels, preparation, Augmentation(flip=0.5), batch_size, accumulate, 3, 0, world
-    )
+    lessons = Labels(training.labels, len(training.classes))
+    return Feed(training.paths, lessons, preparation, Augmentation(flip=0.5), batch_size, accumulate, 3, 0, world)
 
 
 def counted(feed: Feed) -> Iterator[list[tuple[bytes, int]]]:
@@ -373,7 +373,7 @@ def counted(feed: Feed) -> Iterator[list[tuple[bytes, int]]]:
         yield [
             (pixels.numpy().tobytes(), int(label))
             for batch in batches
-            for pixels, label, count in zip(batch.pixels, batch.labels, batch.counts, strict=True)
+            for pixels, label, count in zip(batch.pixels, batch.targets, batch.counts, strict=True)
             if count
         ]
 
@@ -387,7 +387,7 @@ def test_processes_share_each_batch_and_see_what_one_would(data: Path) -> None:
     for step, parts in zip(alone, zip(*shares, strict=True), strict=True):
         assert sorted(step) == sorted(row for part in parts for row in part)
     lengths = {
-        tuple(len(batch.labels) for batch in step.batches) for step in a_feed(data, 4, World(2, 3, device)).steps(1)
+        tuple(len(batch.targets) for batch in step.batches) for step in a_feed(data, 4, World(2, 3, device)).steps(1)
     }
     assert lengths == {(1,)}
 

@@ -14,28 +14,38 @@ import safetensors.torch
 import torch
 
 from regard.files import write_json
-from regard.networks.run import load_run, save_network
-from regard.networks.shipped import HOME, SHIPPED
+from regard.networks.captioner_run import load_captioner_run, save_captioner
+from regard.networks.run import CAPTIONING, load_run, save_network, task_of
+from regard.networks.shipped import CAPTIONERS, HOME, SHIPPED
 
 
-def main(run: str, name: str) -> None:
-    if name not in SHIPPED:
-        sys.exit(f"{name} is not in regard.networks.shipped.SHIPPED; add its row first")
-    network = load_run(run)
-    rounded = {key: value.half() for key, value in network.module.state_dict().items()}
-    network.module.load_state_dict({key: value.float() for key, value in rounded.items()})
-    folder = save_network(network, HOME / name, overwrite=True)  # its hash is that of the rounded weights
-    safetensors.torch.save_file(
-        {key: value.to(torch.float16).contiguous() for key, value in rounded.items()},
-        folder / "model.safetensors",
-        metadata={"format": "pt"},
-    )
+def main(run: str, shipped: str) -> None:
+    if shipped not in SHIPPED | CAPTIONERS:
+        sys.exit(f"{shipped} is not in regard.networks.shipped; add its row first")
+    if task_of(run) == CAPTIONING:
+        captioner = load_captioner_run(run)
+        rounded = _rounded(captioner.module)
+        folder = save_captioner(captioner, HOME / shipped, overwrite=True)  # its hash is that of the rounded weights
+    else:
+        network = load_run(run)
+        rounded = _rounded(network.module)
+        folder = save_network(network, HOME / shipped, overwrite=True)
+    safetensors.torch.save_file(rounded, folder / "model.safetensors", metadata={"format": "pt"})
     shutil.copyfile(Path(run) / "split.csv", folder / "split.csv")
     recipe = json.loads((Path(run) / "recipe.json").read_text(encoding="utf-8"))
-    recipe["arguments"]["weights"] = Path(recipe["arguments"]["weights"]).name  # no folder of this machine
+    for name in ("model", "weights"):  # no folder of this machine
+        given = recipe["arguments"][name]
+        recipe["arguments"][name] = None if given is None else Path(given).name
     write_json(folder / "recipe.json", recipe)
     (folder / "model.safetensors").chmod(0o644)
     print(f"{folder}: {(folder / 'model.safetensors').stat().st_size / 1e6:.1f} MB")
+
+
+def _rounded(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The module's values in float16, which are from now on its own."""
+    rounded = {key: value.to(torch.float16).contiguous() for key, value in module.state_dict().items()}
+    module.load_state_dict({key: value.float() for key, value in rounded.items()})
+    return rounded
 
 
 if __name__ == "__main__":

@@ -10,19 +10,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from regard.app.common import open_network, provenance, read_labelled, skipper
-from regard.app.console import log, progress
+from regard.app.console import progress
+from regard.app.evaluate_captions import CaptionResult, evaluate_captions
+from regard.app.evaluate_captions import as_json as captions_json
 from regard.app.report import page
+from regard.app.seen import scored_part
+from regard.app.training import check_task
 from regard.data.dataset import Dataset
-from regard.data.hashes import file_hashes
-from regard.data.splits import read_split, scoring_part, seen_as
-from regard.errors import DataError, NetworkError
+from regard.data.splits import scoring_part
+from regard.errors import DataError, NetworkError, UsageError
 from regard.files import check_free, new_folder, write_file, write_json
 from regard.measurement import tables
 from regard.measurement.classify import as_json as scores_json
 from regard.measurement.classify import evaluate as measure
 from regard.networks.network import Network
 from regard.networks.predict import probabilities
-from regard.networks.run import is_run, read_description
+from regard.networks.run import CAPTIONING, is_run, read_description, task_of
 from regard.networks.shipped import folder_of
 from regard.records import Evaluation, Predictions, read_manifest, write_manifest
 from regard.rendering.chart import chart_png, classes_chart, confusion_chart, reliability_chart
@@ -38,9 +41,10 @@ class Result:
 
 def evaluate(
     data: str | Path,
-    model: str | Path = "pets-tiny",
+    model: str | Path | None = None,
     weights: str | Path | None = None,
     predictions: str | Path | None = None,
+    task: str | None = None,
     label: str = "label",
     split: str | None = None,
     group: str | None = None,
@@ -58,8 +62,10 @@ def evaluate(
     no_pictures: bool = False,
     anonymise: bool = False,
     overwrite: bool = False,
-) -> Result:
-    """Score a network, or predictions made elsewhere, on labelled pictures.
+) -> Result | CaptionResult:
+    """Score a network, or predictions made elsewhere, on labelled pictures; with `task` "caption", or for a run that
+    learnt captions, a captioner on pictures with captions. Without a `model` it is what ships: `pets-tiny`, or
+    `scenes-captioner`.
 
     Scored is `split`, by default `val`, else `test`, else everything. Pictures that the run was trained on are left
     out, or, where all were or with `keep_seen`, the number is marked "seen in training". With `out` a result folder:
@@ -67,6 +73,15 @@ def evaluate(
     """
     if out is not None:
         check_free(out, overwrite)
+    captions = _is_of_captions(task, model)
+    model = model or ("scenes-captioner" if captions else "pets-tiny")
+    if captions:
+        given = {"weights": weights, "predictions": predictions, "group": group, "slice": slices}
+        own = {"label": label if label != "label" else None, "precision": precision if precision != "float32" else None}
+        _check_plain({**given, **own, "threshold": threshold, "size": size})
+        how = {"split": split, "keep_seen": keep_seen, "device": device, "batch_size": batch_size, "seed": seed}
+        shown = {"no_pictures": no_pictures, "anonymise": anonymise, "overwrite": overwrite}
+        return evaluate_captions(data, model, skip_bad=skip_bad, out=out, **how, **shown)  # type: ignore[arg-type]
     dataset = read_labelled(data, label)
     if predictions is not None:
         scored, note = scoring_part(dataset, split), ""
@@ -97,45 +112,26 @@ def evaluate(
     return Result(evaluation, None if out is None else Path(out))
 
 
+def _is_of_captions(task: str | None, model: str | Path | None) -> bool:
+    """Whether captions are scored. Raises `UsageError` where the task is not what the network learnt."""
+    learnt = None if model is None else task_of(folder_of(model))
+    if check_task(task) is None:
+        return learnt == CAPTIONING
+    if learnt is not None and (learnt == CAPTIONING) != (task == "caption"):
+        raise UsageError(f"{model} is a run of {learnt}, which --task {task} does not fit; leave --task out")
+    return task == "caption"
+
+
+def _check_plain(given: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for options that captions have no use for."""
+    wrong = [f"--{name}" for name, value in given.items() if value is not None]
+    if wrong:
+        raise UsageError(f"{', '.join(wrong)} cannot be used with captions; leave it out")
+
+
 def _scored_on(scored: Dataset) -> str:
     splits = ", ".join(scored.splits)
     return f"{len(scored)} pictures" + (f" ({splits})" if splits else "")
-
-
-def scored_part(dataset: Dataset, model: str | Path, split: str | None, keep_seen: bool) -> tuple[Dataset, str]:
-    """What is scored of DATA, and what must be said of it: "", "seen in training" or "selected on".
-
-    Pictures are known by the hash of their bytes, so that moved and renamed ones are known too. Where DATA brings no
-    split, the run's own holds.
-    """
-    stored = folder_of(model) / "split.csv"
-    rows = read_split(stored) if is_run(stored.parent) and stored.is_file() else []
-    if not rows:
-        return scoring_part(dataset, split), ""
-    hashes = file_hashes(dataset.paths)
-    seen = dict(zip(dataset.paths, seen_as(hashes.values(), rows), strict=True))
-    if not dataset.splits:
-        pictures = tuple(replace(picture, split=seen[picture.path] or None) for picture in dataset.pictures)
-        dataset = replace(dataset, pictures=pictures)
-    part = _default_part(dataset) if split is None else scoring_part(dataset, split)
-    learnt = np.array([seen[path] == "train" for path in part.paths], bool)
-    if not learnt.any():
-        return part, ""
-    if keep_seen or learnt.all():
-        log.warning(
-            f"{int(learnt.sum())} of {len(part)} pictures were seen in training: the score says nothing of new ones"
-        )
-        return part, "seen in training"
-    log.info(
-        f"{int(learnt.sum())} of {len(part)} pictures left out, as they were seen in training (--keep-seen keeps them)"
-    )
-    return part.select(np.flatnonzero(~learnt).tolist()), ""
-
-
-def _default_part(dataset: Dataset) -> Dataset:
-    """`val`, else `test`, else everything; pictures that no split names are new, and scored with them."""
-    fresh = [index for index, picture in enumerate(dataset.pictures) if picture.split in (None, "val")]
-    return dataset.select(fresh) if fresh else scoring_part(dataset)
 
 
 def predict_all(
@@ -235,15 +231,17 @@ def _confusion(evaluation: Evaluation) -> list[dict[str, Any]]:
     ]
 
 
-def as_json(result: Result) -> dict[str, Any]:
+def as_json(result: Result | CaptionResult) -> dict[str, Any]:
+    if isinstance(result, CaptionResult):
+        return captions_json(result)
     where = {} if result.out is None else {"out": str(result.out), "report": str(result.out / "report.html")}
     return {**where, **scores_json(result.evaluation)}
 
 
-def as_text(result: Result) -> str:
-    evaluation = result.evaluation
-    width = max(map(len, evaluation.scores))
-    lines = [f"{name:<{width}}  {score}" for name, score in evaluation.scores.items()]
-    note = [f"({evaluation.note})"] if evaluation.note else []
+def as_text(result: Result | CaptionResult) -> str:
+    found = result.scored if isinstance(result, CaptionResult) else result.evaluation
+    width = max(map(len, found.scores))
+    lines = [f"{name:<{width}}  {score}" for name, score in found.scores.items()]
+    note = [f"({found.note})"] if found.note else []
     where = [] if result.out is None else [f"report: {result.out / 'report.html'}"]
-    return "\n".join([f"{evaluation.n} pictures, values with 95 % intervals", *lines, *note, *where])
+    return "\n".join([f"{found.n} pictures, values with 95 % intervals", *lines, *note, *where])

@@ -1,11 +1,8 @@
 """`regard train`: a folder of pictures → a run folder: network, split, recipe, metrics, score and report."""
 
 import inspect
-import json
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +15,16 @@ from regard.app.common import open_network, provenance, read_labelled, skipper
 from regard.app.console import log, phases, progress
 from regard.app.evaluate import evaluation_of, predictions_of, write_evaluation
 from regard.app.report import page
+from regard.app.train_captions import CaptionRun, train_captions
+from regard.app.train_captions import as_json as captions_json
+from regard.app.train_captions import as_text as captions_text
+from regard.app.training import TASKS, Notes, Page, check_task, hashed, lines, named_pairs, said, shareable
 from regard.data.dataset import Dataset
 from regard.data.hashes import (
-    Duplicate,
-    across_splits,
-    duplicates,
-    file_hashes,
-    fingerprints,
     with_two_labels,
 )
-from regard.data.opening import open_picture
 from regard.data.splits import split_rows, split_text, training_parts
-from regard.errors import DataError, UsageError
+from regard.errors import UsageError
 from regard.files import check_free, new_folder, write_file, write_json
 from regard.measurement.classify import as_json as scores_json
 from regard.measurement.classify import evaluate as measure
@@ -41,7 +36,7 @@ from regard.training.features import FeatureStore, cache_folder, extract, networ
 from regard.training.folder import check_folder
 from regard.training.folder import finish as finish_folder
 from regard.training.probe import Probe, fit_probe
-from regard.training.recipe import Recipe, read_recipe
+from regard.training.recipe import CaptionSettings, Recipe, read_recipe
 
 
 @dataclass(frozen=True)
@@ -53,26 +48,6 @@ class Run:
     messages: tuple[str, ...] = ()
 
 
-@dataclass
-class Notes:
-    """What is noted along the way: `metrics` (no times in them: equal runs have equal metrics), `times`, `messages`."""
-
-    metrics: list[dict[str, Any]] = field(default_factory=list)
-    times: list[dict[str, Any]] = field(default_factory=list)
-    messages: list[str] = field(default_factory=list)
-
-    def warn(self, message: str) -> None:
-        """Say something that the report repeats."""
-        log.warning(message)
-        self.messages.append(message)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.times.append({"phase": name, "seconds": round(time.perf_counter() - start, 3)})
-
-
 @dataclass(frozen=True)
 class Parts:
     """The two sides of a split, and the SHA-256 of every picture by path."""
@@ -80,15 +55,6 @@ class Parts:
     training: Dataset
     validation: Dataset
     hashes: Mapping[Path, str]
-
-
-@dataclass(frozen=True)
-class Page:
-    """What the user wants of the report."""
-
-    title: str
-    no_pictures: bool
-    anonymise: bool
 
 
 def train(
@@ -114,9 +80,10 @@ def train(
     no_pictures: bool = False,
     anonymise: bool = False,
     overwrite: bool = False,
+    task: str | None = None,
     **settings: Any,
-) -> Run:
-    """Train a classifier and score it on the pictures set aside.
+) -> "Run | CaptionRun":
+    """Train a classifier, or with `task` "caption" a captioner, and score it on the pictures set aside.
 
     `recipe` is a name of `RECIPES` or a run's `recipe.json`; any of its `settings` (`recipe.Settings` explains each)
     can be given by name. `split` trains on that split alone; without a split of the user's own, a fifth of the
@@ -126,8 +93,13 @@ def train(
     """
     given = {name: value for name, value in locals().items() if name in KEPT}
     overrides = {"batch_size": batch_size, "precision": precision, **settings}
-    chosen = _chosen(recipe, given, overrides)
-    wanted = Page(Path(out).name, no_pictures, anonymise)
+    chosen = _chosen(_for_task(recipe, task), given, overrides)
+    wanted, notes = Page(Path(out).name, no_pictures, anonymise), Notes()
+    if isinstance(chosen.settings, CaptionSettings):
+        how = {"resume": resume, "overwrite": overwrite, "deterministic": deterministic, "tensorboard": tensorboard}
+        return train_captions(
+            data, Path(out), chosen, notes, wanted, device=device, skip_bad=skip_bad, workers=workers, **how
+        )
     if chosen.settings is None:
         check_free(out, overwrite)
         if resume:
@@ -135,7 +107,6 @@ def train(
     elif check_folder(out, resume=resume, overwrite=overwrite) == "finished" and resume:
         log.info(f"{out} is finished already; nothing to do")
         return Run(Path(out), evaluation_of(out))
-    notes = Notes()
     with notes.phase("reading"):
         parts = _parts(data, chosen.arguments, notes, skip_bad)
     model_of = {name: chosen.arguments[name] for name in ("model", "weights", "size", "seed")}
@@ -146,6 +117,18 @@ def train(
         return _probe(network, parts, chosen, Path(out), notes, wanted, overwrite, batch_size or 16, workers, skip_bad)
     how = {"resume": resume, "deterministic": deterministic, "tensorboard": tensorboard}
     return _finetune(network, parts, chosen, Path(out), notes, wanted, overwrite=overwrite, workers=workers, **how)
+
+
+def _for_task(recipe: str | Path, task: str | None) -> str | Path:
+    """The recipe that a task takes: its own, where none was chosen. Raises `UsageError` where they do not agree."""
+    if check_task(task) is None:
+        return recipe
+    if task == "caption" and recipe == "finetune":
+        return "caption"
+    captions = isinstance(read_recipe(recipe).settings, CaptionSettings)
+    if captions != (task == "caption"):
+        raise UsageError(f"the recipe {recipe} is for {TASKS[captions]}, not for --task {task}; leave one of them out")
+    return recipe
 
 
 KEPT = ("model", "weights", "label", "split", "group", "slices", "size", "seed")
@@ -174,41 +157,13 @@ def _parts(data: str | Path, arguments: Mapping[str, Any], notes: Notes, skip_ba
     dataset = read_labelled(data, arguments["label"])
     if arguments["split"] is not None:
         dataset = dataset.part(arguments["split"]).unsplit()
-    looks = fingerprints(dataset.paths)
-    if not looks.readable.all():
-        _name_unreadable(dataset, looks.readable, skip_bad)
-        dataset = dataset.select(np.flatnonzero(looks.readable).tolist())
-        looks = looks.of_readable()
-    hashes = file_hashes(dataset.paths)
-    pairs = duplicates(dataset, hashes, looks)
-    twins = [(pair.first, pair.second) for pair in pairs]
-    training, validation = training_parts(dataset, seed=arguments["seed"], group=arguments["group"], twins=twins)
-    if doubtful := with_two_labels(dataset, pairs):
-        notes.warn(_pairs(dataset, doubtful, "with two different labels"))
-    if leaking := across_splits(dataset, pairs):
-        notes.warn(_pairs(dataset, leaking, "on both sides of the split: the score looks better than it is"))
+    found = hashed(dataset, notes, skip_bad)
+    if doubtful := with_two_labels(found.dataset, found.pairs):
+        notes.warn(named_pairs(found.dataset, doubtful, "with two different labels"))
+    seed, group = arguments["seed"], arguments["group"]
+    training, validation = training_parts(found.dataset, seed=seed, group=group, twins=found.twins)
     log.info(f"{len(training)} pictures of {len(training.classes)} classes to train on, {len(validation)} set aside")
-    return Parts(training, validation, hashes)
-
-
-def _name_unreadable(dataset: Dataset, readable: NDArray[np.bool_], skip_bad: bool) -> None:
-    """Say what is wrong with each picture that cannot be read; raises the first `DataError` unless `skip_bad`."""
-    on_bad = skipper(skip_bad)
-    for index in np.flatnonzero(~readable):
-        path = dataset.paths[index]
-        try:
-            open_picture(path)
-        except DataError as error:
-            if on_bad is None:
-                raise
-            on_bad(path, error)
-
-
-def _pairs(dataset: Dataset, pairs: Sequence[Duplicate], what: str) -> str:
-    first = pairs[0]
-    names = f"{dataset.names[first.first]} and {dataset.names[first.second]}"
-    more = f", and {len(pairs) - 1} more pairs" if len(pairs) > 1 else ""
-    return f"the same picture {what}: {names}{more}"
+    return Parts(training, validation, found.hashes)
 
 
 # The probe: quick, so the whole run appears at once or not at all.
@@ -238,8 +193,8 @@ def _probe(
         write_json(folder / "recipe.json", recipe.as_json())
         rows = split_rows([parts.training, parts.validation], parts.hashes, recipe.arguments["group"])
         write_file(folder / "split.csv", split_text(rows))
-        write_file(folder / "metrics.jsonl", _lines(notes.metrics))
-        write_file(folder / "timing.jsonl", _lines(notes.times))
+        write_file(folder / "metrics.jsonl", lines(notes.metrics))
+        write_file(folder / "timing.jsonl", lines(notes.times))
         write_evaluation(folder / "evaluation", evaluation, recipe.arguments["seed"])
         save_network(network, folder)
     return Run(out, evaluation, tuple(notes.messages))
@@ -311,20 +266,13 @@ def _finetune(
     note = "selected on" if outcome.selected else ""
     evaluation = _score(network, parts.validation, outcome.logits, recipe, note)
     if outcome.main:
-        facts = {name.replace("_", " ").capitalize(): _said(value) for name, value in outcome.facts.items()}
+        facts = {name.replace("_", " ").capitalize(): said(value) for name, value in outcome.facts.items()}
         write_evaluation(out / "evaluation", evaluation, recipe.arguments["seed"])
         html = _page(network, parts, recipe, evaluation, notes.messages, facts, wanted, outcome.metrics)
         write_file(out / "report.html", html)
         save_network(network, out)
         finish_folder(out)
     return Run(out, evaluation, tuple(notes.messages))
-
-
-def _said(value: Any) -> str:
-    """A fact of the training for the report."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name.replace('_', ' ')} {_said(each)}" for name, each in value.items())
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _score(
@@ -368,25 +316,15 @@ def _page(
     )
 
 
-def shareable(recipe: Recipe) -> dict[str, Any]:
-    """The recipe's arguments and settings without the folders of this machine."""
-    arguments = {
-        name: Path(value).name if name in ("model", "weights") else value
-        for name, value in recipe.arguments.items()
-        if value is not None
-    }
-    return {"recipe": recipe.name, **arguments, **({} if recipe.settings is None else recipe.settings.as_json())}
-
-
-def _lines(rows: Sequence[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-
-
-def as_json(run: Run) -> dict[str, Any]:
+def as_json(run: Run | CaptionRun) -> dict[str, Any]:
+    if isinstance(run, CaptionRun):
+        return captions_json(run)
     return {"out": str(run.out), "report": str(run.out / "report.html"), **scores_json(run.evaluation)}
 
 
-def as_text(run: Run) -> str:
+def as_text(run: Run | CaptionRun) -> str:
+    if isinstance(run, CaptionRun):
+        return captions_text(run)
     top1, n = run.evaluation.scores["top1"], run.evaluation.n
     note = f", {run.evaluation.note}" if run.evaluation.note else ""
     return (

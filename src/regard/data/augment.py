@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms.v2 import functional as change
 
-from regard.data.opening import Size, open_reduced
+from regard.data.longest import LongestSide
+from regard.data.opening import Size, open_picture, open_reduced
 from regard.data.pixels import MAX_PIXELS, SPARE, Preparation
 from regard.errors import UsageError
 from regard.records import Box
@@ -126,12 +127,17 @@ def _largest(height: int, width: int) -> Box:
 
 def read_augmented(
     path: Path | str,
-    preparation: Preparation,
+    preparation: Preparation | LongestSide,
     augmentation: Augmentation,
     drawn: Drawn,
     max_pixels: int = MAX_PIXELS,
 ) -> Pixels:
-    """A file → (height, width, 3) uint8 as the network sees it in training. Raises `DataError` naming the file."""
+    """A file → (height, width, 3) uint8 as the network sees it in training. Raises `DataError` naming the file.
+
+    A network that takes pictures of any shape sees them whole: there is no random crop.
+    """
+    if isinstance(preparation, LongestSide):
+        return apply(preparation.pixels(open_picture(path, max_pixels)), augmentation, drawn)
 
     def box(size: Size) -> Box:
         return crop_box(augmentation, drawn, size) if augmentation.crop < 1 else preparation.box(size)

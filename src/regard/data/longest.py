@@ -6,6 +6,7 @@ shape can go through a network together; others only when padded, which changes 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,6 +51,19 @@ class LongestSide:
             raise DataError(f"a picture of mode {image.mode} came where RGB is needed; read it with open_picture")
         height, width = self.size((image.height, image.width))
         return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+
+    def padded(self, pixels: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, height, width, 3) uint8 of which `sizes` (batch, 2) are pictures → normalised (batch, 3, height,
+        width) with zeros on the padding, and its mask (batch, height, width) bool, as `stack` gives them."""
+        height, width = pixels.shape[1:3]
+        down = torch.arange(height, device=pixels.device)[None, :, None] >= sizes[:, 0, None, None]
+        across = torch.arange(width, device=pixels.device)[None, None] >= sizes[:, 1, None, None]
+        mask = down | across
+        planes = Preparation(height, width, mode="squash").normalise(pixels)
+        return planes.masked_fill(mask[:, None], 0.0), mask
+
+    def as_json(self) -> dict[str, Any]:
+        return {"longest": self.longest}
 
     def tensor(self, image: Image.Image) -> Tensor:
         """An upright RGB picture → (3, height, width) float32, normalised."""

@@ -195,6 +195,11 @@ def _check_sides(dataset: Dataset, train: Dataset, val: Dataset, group: str | No
         raise DataError(
             f"in {dataset.source} {several(unseen, 'class', 'classes')} in val but not in train; add some there"
         )
+    check_groups(dataset, train, val, group)
+
+
+def check_groups(dataset: Dataset, train: Dataset, val: Dataset, group: str | None) -> None:
+    """Raise `DataError` for groups on both sides of a split."""
     if group is None:
         return
     both = sorted((set(train.column(group)) & set(val.column(group))) - {""})

@@ -1,14 +1,19 @@
-"""DATA as a table: a `.csv` with `filename` (or `name`) and `label`, and whatever other columns there are."""
+"""DATA as a table: a `.csv` with `filename` (or `name`) and `label`, and whatever other columns there are.
+
+A table of captions has `caption` instead of `label`, and as many rows for a picture as it has captions.
+"""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from regard.data.dataset import SUFFIXES, Picture, listed, safe_name, several, split_name
 from regard.errors import DataError
 
 _OWN = ("filename", "name", "label", "split")
+_MEANT = (*_OWN, "caption")
+"""Columns with a meaning, whose names are known in any case."""
 _SIGNS = ("|", ";", ",")
 
 
@@ -43,6 +48,44 @@ def read_table(file: Path, labels: bool = True) -> list[Picture]:
     return [_picture(file.parent, row) for row in rows]
 
 
+def read_captioned_table(file: Path) -> list[Picture]:
+    """The pictures of a `.csv` with the columns `filename` and `caption`, each with the captions of all its rows.
+
+    In the order in which pictures first appear; `split` is optional and one for a picture. Raises `DataError` naming
+    file, line and what is wrong there.
+    """
+    header, lines = _lines(file)
+    key = _key_column(file, header, labels=False)
+    if "caption" not in header:
+        raise DataError(
+            f"{file} has no column 'caption'; its columns are {', '.join(header)}; the first line must name "
+            "filename,caption (and may name split and others)"
+        )
+    find = _Finder(file.parent)
+    rows = [_Row(line, fields[key], find(fields[key]), fields) for line, fields in lines]
+    if not rows:
+        raise DataError(f"{file} has a header but no rows; each caption needs one")
+    _check_files(file, rows)
+    _check_splits(file, rows)
+    together: dict[Path, list[_Row]] = {}
+    for row in rows:
+        together.setdefault(row.path or file, []).append(row)
+    return [_captioned(file, each) for each in together.values()]
+
+
+def _captioned(file: Path, rows: Sequence[_Row]) -> Picture:
+    """One picture with the captions of all its rows."""
+    splits = sorted({split_name(row.fields.get("split", "")) for row in rows})
+    if len(splits) > 1:
+        raise DataError(
+            f"{file}, line {rows[0].line}: {rows[0].written!r} is in {listed(splits)}; give a picture one split"
+        )
+    captions = tuple({"caption": row.fields["caption"]} for row in rows)
+    picture = _picture(file.parent, rows[0])
+    columns = {name: value for name, value in picture.columns.items() if name != "caption"}
+    return replace(picture, columns=columns, annotations=captions)
+
+
 def _picture(folder: Path, row: _Row) -> Picture:
     path = row.path or folder  # never None once the files are checked
     name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else row.written
@@ -68,7 +111,7 @@ def _lines(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
 def _known(name: str) -> str:
     """A column's name as it is written, but those with a meaning in lower case."""
     name = name.strip()
-    return name.lower() if name.lower() in _OWN else name
+    return name.lower() if name.lower() in _MEANT else name
 
 
 def _fields(file: Path, header: Sequence[str], line: int, row: Sequence[str]) -> dict[str, str]:

@@ -22,11 +22,14 @@ from regard.data.longest import LongestSide
 from regard.data.opening import Size
 from regard.errors import NetworkError, UsageError, unknown
 from regard.networks.checkpoint import listed, read_checkpoint
-from regard.networks.decoding import Speaker
+from regard.networks.decoding import Speaker, check_sizes
 from regard.networks.fit import fit
 from regard.networks.hub import require
 from regard.networks.transformer import Cache, Decoder, Embeddings, Encoder, Memory, sine_positions
 from regard.records import PatchGrid
+
+KIND = "catr"
+"""What the architecture of such a network is called in a run."""
 
 STRIDE = 16
 """Pixels of the input from the centre of one patch to the next."""
@@ -64,6 +67,9 @@ class CatrShape:
     stop: int = 102
 
     def __post_init__(self) -> None:
+        check_sizes(self, ("dropout", "blocks"))
+        if len(self.blocks) != 4 or not all(isinstance(each, int) and each > 0 for each in self.blocks):
+            raise UsageError(f"a ResNet has four numbers of blocks, each at least 1; came {self.blocks}")
         if self.width % self.heads or self.width % 4:
             raise UsageError(f"width {self.width} must be a multiple of 4 and of the number of heads, {self.heads}")
 
@@ -198,6 +204,11 @@ def is_catr(tensors: Mapping[str, Tensor]) -> bool:
     return any(name.startswith("transformer.decoder.layers.") for name in tensors) and "input_proj.weight" in tensors
 
 
+def is_catr_file(model: str | Path) -> bool:
+    """Whether a path is that of a checkpoint of CATR."""
+    return Path(model).is_file() and is_catr(read_checkpoint(Path(model)).tensors)
+
+
 def load_catr(model: str | Path) -> tuple[Catr, tuple[str, ...]]:
     """A checkpoint file, or the name of a public one → the network in evaluation mode, and what there is to say.
 
@@ -214,6 +225,25 @@ def load_catr(model: str | Path) -> tuple[Catr, tuple[str, ...]]:
     said = fit(module, checkpoint.tensors, path)
     _check_finite(module, path)
     return module, (*checkpoint.messages, *said)
+
+
+def new_catr(shape: CatrShape, seed: int = 0, backbone: Path | str | None = None) -> tuple[Catr, tuple[str, ...]]:
+    """A CATR of this shape, its values drawn from `seed`, and what there is to say; `backbone` is a checkpoint of
+    torchvision's ResNet of the same size, whose classes are left out. Raises `NetworkError` where it does not fit."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        module = Catr(shape).eval()
+    if backbone is None:
+        return module, (f"all weights are random, the backbone's too; --weights takes a ResNet-{_layers(shape)}'s",)
+    checkpoint = read_checkpoint(Path(backbone))
+    body = module.backbone.get_submodule("0.body")
+    kept = {name: value for name, value in checkpoint.tensors.items() if not name.startswith("fc.")}
+    counted = {name: value for name, value in kept.items() if not name.endswith("num_batches_tracked")}
+    return module, (*checkpoint.messages, *fit(body, counted, backbone))
+
+
+def _layers(shape: CatrShape) -> int:
+    return 3 * sum(shape.blocks) + 2
 
 
 def _check_layout(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -7,7 +7,8 @@ Row i of the attention is that of input i of [start, token 0, token 1, ...]: it 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,10 @@ class Speaker(nn.Module, ABC):
     vocabulary: int
 
     @abstractmethod
+    def encode(self, pixels: Tensor, mask: Tensor | None = None) -> Memory:
+        """Normalised pictures (pictures, 3, height, width) → what the decoder looks at; `mask` is true on padding."""
+
+    @abstractmethod
     def decode(
         self, tokens: Tensor, memory: Memory, cache: Cache | None = None, capture: bool = False
     ) -> tuple[Tensor, Tensor | None]:
@@ -40,6 +45,26 @@ class Speaker(nn.Module, ABC):
         The batch is the memory's pictures, or the same number of beams for each, those of one picture together; the
         attention comes with `capture` only. With a `cache` these tokens follow those that it remembers.
         """
+
+
+LARGEST = 1 << 20
+"""Of anything that a shape counts: a stranger's file must not ask for more memory than there is."""
+
+
+def check_sizes(shape: Any, others: Sequence[str]) -> None:
+    """Raise `UsageError` where a number of a network's shape, those named `others` apart, cannot be one.
+
+    Counts are whole and at least 1, tokens among the vocabulary, and dropout is from 0 to below 1.
+    """
+    for each in fields(shape):
+        value = getattr(shape, each.name)
+        low = 0 if each.name in ("start", "stop", "encoder_layers") else 1
+        if each.name not in others and not (type(value) is int and low <= value <= LARGEST):
+            raise UsageError(f"{each.name} is {value!r}, which is no whole number from {low} to {LARGEST}")
+    if not (isinstance(shape.dropout, int | float) and 0 <= shape.dropout < 1):
+        raise UsageError(f"dropout is {shape.dropout!r}; it must be from 0 to below 1")
+    if max(shape.start, shape.stop) >= shape.vocabulary:
+        raise UsageError(f"start {shape.start} or stop {shape.stop} is not among {shape.vocabulary} tokens")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from regard.networks.fit import fit
 from regard.networks.foreign import LAYOUTS, recognise
 from regard.networks.network import PRECISIONS, Network, set_head, with_outputs
 from regard.networks.run import is_run, load_run
-from regard.networks.shipped import SHIPPED, folder_of
+from regard.networks.shipped import CAPTIONERS, SHIPPED, folder_of
 
 __all__ = ["SOURCES", "Network", "load"]
 
@@ -106,7 +106,7 @@ def load(
 def available(pattern: str = "") -> list[tuple[str, str]]:
     """(name, where its architecture comes from) of all names with `pattern` in them; `*` stands for anything."""
     wanted = f"*{pattern.lower()}*"
-    shipped = [(name, f"shipped: {about}") for name, about in SHIPPED.items() if fnmatch(name, wanted)]
+    shipped = [(name, f"shipped: {about}") for name, about in (SHIPPED | CAPTIONERS).items() if fnmatch(name, wanted)]
     return shipped + [
         (name, "timm" if is_timm(name) else "torchvision") for name in offered() if fnmatch(name.lower(), wanted)
     ]
@@ -276,7 +276,7 @@ def _from_module(
 SOURCES: tuple[Source, ...] = (
     Source("a run folder", is_run, _load_run),
     Source("a checkpoint file", lambda model: Path(model).is_file(), _load_file),
-    Source("a shipped name", lambda model: model in SHIPPED, _load_shipped),
+    Source("a shipped name", lambda model: model in SHIPPED or model in CAPTIONERS, _load_shipped),
     Source("a timm or torchvision name", lambda model: is_timm(model) or is_torchvision(model), _load_zoo),
     Source("hf:ID or a Hugging Face folder", huggingface.is_huggingface, _load_huggingface),
 )

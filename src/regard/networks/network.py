@@ -125,6 +125,10 @@ class Network:
             seen = _watch(self._candidates(), hooks)
             return seen(self.forward(self._blank()))[0]
 
+    def head_paths(self) -> tuple[str, ...]:
+        """The paths of what is behind the blocks: here the one head."""
+        return (self.head_path(),)
+
     def weights_hash(self, head: bool = True) -> str:
         """SHA-256 over names, shapes, types and values of all weights: equal for equal weights, wherever they lie.
 

@@ -23,12 +23,18 @@ from regard.networks.network import Network
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
-TASK = "classification"
+CLASSIFICATION, CAPTIONING = "classification", "captioning"
+"""What the network of a run was trained for."""
 
 
 def is_run(path: Path | str) -> bool:
     """Whether a path is a run folder, whole or damaged."""
     return (Path(path) / DESCRIPTION).is_file()
+
+
+def task_of(path: Path | str) -> str | None:
+    """What the network of a run folder was trained for; None where there is no run."""
+    return str(read_description(path).get("task", CLASSIFICATION)) if is_run(path) else None
 
 
 def save_network(network: Network, folder: Path | str, overwrite: bool = False) -> Path:
@@ -61,6 +67,8 @@ def load_run(folder: Path | str) -> Network:
     """
     folder = Path(folder)
     description = read_description(folder)
+    if description.get("task", CLASSIFICATION) != CLASSIFICATION:
+        raise NetworkError(f"{folder} is a run of {description['task']}, no classifier; `regard caption` takes it")
     try:
         architecture = dict(description["architecture"])
         preparation = Preparation.from_json(description["preparation"])
@@ -109,7 +117,7 @@ def read_description(folder: Path | str) -> dict[str, Any]:
 def _description(network: Network) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "task": TASK,
+        "task": CLASSIFICATION,
         "architecture": network.architecture,
         "preparation": network.preparation.as_json(),
         "classes": None if network.classes is None else list(network.classes),

@@ -9,9 +9,16 @@ from pathlib import Path
 HOME = Path(__file__).parent / "weights"
 
 SHIPPED = {"pets-tiny": "37 breeds of cats and dogs; ViT-Tiny/16 at 224 pixels, fine-tuned by regard itself"}
-"""Name and one line about each."""
+"""Name and one line about each classifier."""
+
+CAPTIONERS = {
+    "scenes-captioner": "describes drawn scenes; seven blocks of pets-tiny and a decoder of four layers, trained by "
+    "regard itself"
+}
+"""Name and one line about each captioner."""
 
 
 def folder_of(model: Path | str) -> Path:
     """The run folder that a shipped name stands for; any other path is its own."""
-    return HOME / model if str(model) in SHIPPED and not Path(model).exists() else Path(model)
+    shipped = str(model) in SHIPPED or str(model) in CAPTIONERS
+    return HOME / model if shipped and not Path(model).exists() else Path(model)

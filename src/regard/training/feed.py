@@ -16,20 +16,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.data.augment import Augmentation, Pixels, draw, generator, read_augmented
+from regard.data.longest import LongestSide
 from regard.data.pixels import Preparation, _in_order
 from regard.errors import DataError, RegardError, UsageError
+from regard.training.lessons import Lessons
 from regard.training.processes import ALONE, World
+
+Lesson = tuple[Pixels, NDArray[np.int64]]
+"""A picture as it is seen, and what it teaches."""
 
 ORDER = 0x0DE5  # keeps the numbers that order pictures apart from those that change them
 
 
 @dataclass(frozen=True)
 class Batch:
-    """This process's part of a batch: `pixels` (n, height, width, 3) uint8, `labels` (n,), and `counts` (n,), 1 or, for
-    a picture that only keeps this process in step with the others, 0. `last` in its step: now the weights move."""
+    """This process's part of a batch: `pixels` (n, height, width, 3) uint8, with zeros beyond a picture's own of
+    `sizes` (n, 2); `targets`, what they teach; and `counts` (n,), 1 or, for a picture that only keeps this process in
+    step with the others, 0. `last` in its step: now the weights move."""
 
     pixels: Tensor
-    labels: Tensor
+    sizes: Tensor
+    targets: Tensor
     counts: Tensor
     last: bool
 
@@ -59,8 +66,8 @@ class Feed:
     """Pictures to train on, `batch_size` at a time over all processes, `accumulate` such batches a step."""
 
     paths: Sequence[Path]
-    labels: NDArray[np.int64]
-    preparation: Preparation
+    lessons: Lessons
+    preparation: Preparation | LongestSide
     augmentation: Augmentation
     batch_size: int
     accumulate: int = 1
@@ -88,12 +95,12 @@ class Feed:
         plan = self._plan(epochs, epoch, number)
         jobs = ((place, index) for place, _, share in self._plan(epochs, epoch, number) for index, _ in _flat(share))
         ahead = 2 * -(-self.batch_size // self.world.size)
-        with closing(_in_order(self._read, jobs, self.workers, ahead)) as pixels:
+        with closing(_in_order(self._read, jobs, self.workers, ahead)) as read:
             for (at, number), indices, share in plan:
                 batches = []
                 for rows in share:
-                    arrays = [_good(next(pixels)) for _ in rows]
-                    batches.append(self._batch(arrays, rows, last=rows is share[-1]))
+                    lessons = [_good(next(read)) for _ in rows]
+                    batches.append(self._batch(lessons, rows, last=rows is share[-1]))
                 yield Step(at, number, indices, batches)
 
     def _plan(
@@ -114,12 +121,22 @@ class Feed:
         own = part[self.world.rank :: self.world.size]
         return [(int(index), 1) for index in own] or [(int(part[0]), 0)]
 
-    def _read(self, job: tuple[tuple[int, int], int]) -> Pixels | RegardError:
-        """One picture as its epoch has it. An error comes back as a value, to be raised where the loop is."""
+    def inputs(self, batch: Batch, device: torch.device) -> tuple[Tensor, ...]:
+        """What the network takes: normalised pictures (n, 3, height, width), and, where their sizes may differ, the
+        mask of what is beyond them (n, height, width) bool."""
+        pixels = batch.pixels.to(device, non_blocking=True)
+        if isinstance(self.preparation, Preparation):
+            return (self.preparation.normalise(pixels),)
+        return self.preparation.padded(pixels, batch.sizes.to(device))
+
+    def _read(self, job: tuple[tuple[int, int], int]) -> Lesson | RegardError:
+        """One picture as its epoch has it, and what it teaches. An error comes back as a value, to be raised where the
+        loop is."""
         (epoch, _), index = job
         try:
             drawn = draw(self.augmentation, generator(self.seed, epoch, index))
-            return read_augmented(self.paths[index], self.preparation, self.augmentation, drawn)
+            pixels = read_augmented(self.paths[index], self.preparation, self.augmentation, drawn)
+            return pixels, self.lessons.of(index, epoch, drawn)
         except RegardError as error:
             return error
         except Exception as error:
@@ -128,17 +145,29 @@ class Feed:
                 "is kept: see to the file and go on with --resume"
             )
 
-    def _batch(self, arrays: Sequence[Pixels], rows: Sequence[tuple[int, int]], last: bool) -> Batch:
-        indices, counts = zip(*rows, strict=True)
-        labels = torch.from_numpy(self.labels[list(indices)])
-        return Batch(torch.from_numpy(np.stack(arrays)), labels, torch.tensor(counts, dtype=torch.float32), last)
+    def _batch(self, lessons: Sequence[Lesson], rows: Sequence[tuple[int, int]], last: bool) -> Batch:
+        pixels, targets = zip(*lessons, strict=True)
+        counts = torch.tensor([count for _, count in rows], dtype=torch.float32)
+        sizes = torch.tensor([each.shape[:2] for each in pixels])
+        return Batch(torch.from_numpy(_stacked(pixels)), sizes, self.lessons.stacked(targets), counts, last)
+
+
+def _stacked(pictures: Sequence[Pixels]) -> Pixels:
+    """(n, height, width, 3): smaller ones are filled up with zeros at the right and bottom."""
+    shapes = {picture.shape for picture in pictures}
+    if len(shapes) == 1:
+        return np.stack(pictures)
+    whole = np.zeros((len(pictures), *np.max([picture.shape for picture in pictures], axis=0)), np.uint8)
+    for place, picture in enumerate(pictures):
+        whole[place, : picture.shape[0], : picture.shape[1]] = picture
+    return whole
 
 
 def _flat(share: list[list[tuple[int, int]]]) -> Iterator[tuple[int, int]]:
     return (row for rows in share for row in rows)
 
 
-def _good(result: Pixels | RegardError) -> Pixels:
+def _good(result: Lesson | RegardError) -> Lesson:
     if isinstance(result, RegardError):
         raise result
     return result

@@ -9,26 +9,18 @@ Nothing here looks at the pictures set aside but to write how well they do, unle
 stops early; then the result says that it was selected on them.
 """
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from regard.data.dataset import Dataset
-from regard.data.pixels import Preparation
 from regard.errors import DataError, NetworkError
 from regard.networks.network import Network
-from regard.training.checkpoint import Keeper
 from regard.training.feed import check_processes
-from regard.training.folder import begin
-from regard.training.journal import Journal, Progress, open_board, silent
-from regard.training.loop import Session
 from regard.training.optimise import (
     best_precision,
     copied,
@@ -38,9 +30,10 @@ from regard.training.optimise import (
     opened,
     put,
 )
-from regard.training.phases import Array, Run, compute_logits, fit_head, score, train_part
+from regard.training.phases import Array, Run, compute_logits, fit_head, prepared, score, train_part
 from regard.training.processes import World, join
-from regard.training.recipe import Recipe, Settings
+from regard.training.recipe import CaptionSettings, Recipe, Settings
+from regard.training.running import How, running
 from regard.training.search import cross_validate
 
 
@@ -68,57 +61,34 @@ def run(
     hashes: Mapping[Path, str],
     recipe: Recipe,
     folder: Path | str,
-    *,
-    seed: int = 0,
-    workers: int = 2,
     groups: Array | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    deterministic: bool = False,
-    tensorboard: bool = False,
-    progress: Callable[[Progress], None] = silent,
-    every: int | None = None,
+    **how: Any,
 ) -> Outcome:
     """Train `network`, in place, as `recipe.settings` say; the run's folder holds all that is needed to `resume`.
 
-    `hashes` are the pictures' SHA-256 by path; `groups` (training pictures,) keep equal values in one fold. `every`
-    writes a checkpoint after so many steps instead of by time. The folder is left without its network: `save_network`,
+    `hashes` are the pictures' SHA-256 by path; `groups` (training pictures,) keep equal values in one fold; `how` are
+    fields of `running.How`. The folder is left without its network: `save_network`,
     then `folder.finish`, make it a finished run. Raises `DataError`, `NetworkError`, `OutputError`, `UsageError`, each
     in one line, and `InterruptedTrainingError` after Ctrl-C; whatever happened, the last checkpoint stays.
     """
-    if recipe.settings is None:
-        raise DataError(f"the recipe {recipe.name!r} does not train the network itself; give finetune or dlcv")
+    if recipe.settings is None or isinstance(recipe.settings, CaptionSettings):
+        raise DataError(f"the recipe {recipe.name!r} does not train a classifier; give finetune or dlcv")
     settings = _for_data(recipe.settings, training)
     world = join(network.device)
     network.module.to(world.device)
-    network.preparation = _preparation(network.preparation, settings)
+    network.preparation = prepared(network.preparation, settings)
     _check(network, training, validation, settings, world)
-    folder = Path(folder)
     precision = best_precision(settings.precision, world.device)
-    facts = {"seed": seed, "precision": precision}
-    begin(folder, world, network, (training, validation), hashes, recipe, facts, resume=resume, overwrite=overwrite)
-    board = open_board(folder) if tensorboard and world.main else None
-    journal = Journal(folder, world.main, progress, board)
-    keeper = Keeper(folder, world, every)
-    session = Session(world, keeper, journal, seed, workers)
-    journal.restore((keeper.load() if resume else None) or [])
-    with session.stop.watching(), _random_state(world.device, deterministic):
-        outcome = _phases(Run(network, training, validation, settings, session, precision, groups))
-    journal.time(phase="checkpoints", written=keeper.written, seconds=round(keeper.spent, 3))
-    return outcome
+    facts = {"precision": precision}
+    parts = training, validation
+    with running(network, parts, hashes, recipe, Path(folder), world, facts, How(**how)) as session:
+        return _phases(Run(network, training, validation, settings, session, precision, groups))
 
 
 def _for_data(settings: Settings, training: Dataset) -> Settings:
     """Whether there are few pictures, decided once: `search` becomes always or never."""
     few = settings.search == "always" or (settings.search == "few" and len(training) <= settings.few)
     return replace(settings, search="always" if few and settings.head == "probe" else "never")
-
-
-def _preparation(preparation: Preparation, settings: Settings) -> Preparation:
-    if settings.fit != "own":
-        preparation = replace(preparation, mode=settings.fit)
-    half = (0.5, 0.5, 0.5)
-    return replace(preparation, mean=half, std=half) if settings.values == "half" else preparation
 
 
 def _check(network: Network, training: Dataset, validation: Dataset, settings: Settings, world: World) -> None:
@@ -141,23 +111,6 @@ def _check(network: Network, training: Dataset, validation: Dataset, settings: S
     check_processes(world, settings.batch_size, len(training))
     with opened(network, settings.open_layers), dropping(network, settings):
         pass
-
-
-@contextmanager
-def _random_state(device: torch.device, deterministic: bool) -> Iterator[None]:
-    """The process's random state and switches, as they were; inside, on request, only deterministic algorithms."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        try:
-            if deterministic:
-                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it, before its first use
-                torch.backends.cudnn.benchmark = False
-                torch.use_deterministic_algorithms(True)
-            yield
-        finally:
-            torch.use_deterministic_algorithms(before[0])
-            torch.backends.cudnn.benchmark = before[1]
 
 
 def _phases(the: Run) -> Outcome:

@@ -15,8 +15,8 @@ from regard.data.dataset import Dataset, listed
 from regard.data.splits import SplitRow, read_split, split_rows, split_text
 from regard.errors import DataError, OutputError, UsageError
 from regard.files import check_free, write_file, write_json
-from regard.networks.network import Network
 from regard.networks.run import WEIGHTS, is_run
+from regard.training.learner import Learner
 from regard.training.processes import World
 from regard.training.recipe import Recipe
 
@@ -48,7 +48,7 @@ def check_folder(folder: Path | str, *, resume: bool = False, overwrite: bool = 
 def begin(
     folder: Path,
     world: World,
-    network: Network,
+    network: Learner,
     parts: Sequence[Dataset],
     hashes: Mapping[Path, str],
     recipe: Recipe,
@@ -86,7 +86,7 @@ def finish(folder: Path | str) -> None:
     shutil.rmtree(Path(folder) / CHECKPOINTS, ignore_errors=True)
 
 
-def _identity(network: Network, rows: Sequence[SplitRow], recipe: Recipe, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(network: Learner, rows: Sequence[SplitRow], recipe: Recipe, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same when a run goes on."""
     settings = {} if recipe.settings is None else recipe.settings.as_json()
     shape = {"network": network.name, "preparation": network.preparation.as_json(), "outputs": network.outputs}

@@ -17,10 +17,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from regard.errors import NetworkError, RegardError
-from regard.networks.network import logits_of
 from regard.training.checkpoint import Keeper
 from regard.training.feed import Batch, Feed, Step
 from regard.training.journal import Journal, Progress
@@ -102,7 +100,7 @@ class Position:
 class Work:
     """One phase: `module` learns from `feed`; `validate` scores it after an epoch (its `score` decides what is best).
 
-    `class_weights` (classes,) or None. `average` and `best` are weights beside those that learn.
+    `average` and `best` are weights beside those that learn.
     """
 
     name: str
@@ -112,9 +110,7 @@ class Work:
     optimiser: torch.optim.Optimizer
     average: Average
     precision: str = "float32"
-    class_weights: Tensor | None = None
     validate: Callable[[], Mapping[str, float]] | None = None
-    score: str = "validation_top1"
     best: State = field(default_factory=dict)
 
     def tensors(self) -> State:
@@ -212,8 +208,7 @@ def _set_rate(work: Work, total: int) -> None:
 def _forward_backward(work: Work, parallel: nn.Module, step: Step, session: Session) -> Tensor:
     """Add up the gradients of one step; returns (loss, right answers, weight of the pictures) of this process."""
     device = session.world.device
-    labels = torch.from_numpy(work.feed.labels[step.indices])
-    weight = float(len(labels) if work.class_weights is None else work.class_weights[labels].sum())
+    weight = work.feed.lessons.weight(step.indices, step.epoch)
     sums = torch.zeros(3, dtype=torch.float32, device=device)
     for batch in step.batches:
         if batch.last:
@@ -229,15 +224,13 @@ def _forward_backward(work: Work, parallel: nn.Module, step: Step, session: Sess
 
 
 def _loss(work: Work, parallel: nn.Module, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The summed loss of a batch, and how many of its pictures are right."""
-    pixels = work.feed.preparation.normalise(batch.pixels.to(device, non_blocking=True))
-    labels, counts = batch.labels.to(device), batch.counts.to(device)
+    """The summed loss of a batch, and how many of its answers are right."""
+    inputs, lessons = work.feed.inputs(batch, device), work.feed.lessons
+    targets, counts = batch.targets.to(device), batch.counts.to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=work.precision == "bfloat16"):
-        logits = logits_of(parallel(pixels)).float()
-    weights = None if work.class_weights is None else work.class_weights.to(device)
-    losses = F.cross_entropy(logits, labels, weight=weights, label_smoothing=work.settings.smoothing, reduction="none")
-    right = (logits.argmax(1) == labels).float() * counts
-    return (losses * counts).sum(), right.sum()
+        logits = lessons.predict(parallel, inputs, targets)
+    losses, right = lessons.judge(logits, targets)
+    return (losses * counts).sum(), (right * counts).sum()
 
 
 def _settle(pending: list[Tensor], at: Position, work: Work, session: Session) -> bool:
@@ -273,18 +266,17 @@ def _move(work: Work, total: int) -> None:
 
 def _end_epoch(work: Work, at: Position, session: Session) -> None:
     """Score the epoch, keep it if it is the best (of equals the later), write its line, and turn to the next."""
-    loss = at.loss / at.weight
-    classes = len(work.class_weights) if work.class_weights is not None else int(work.feed.labels.max()) + 1
-    if loss > DIVERGED * math.log(max(2, classes)):
+    lessons, loss = work.feed.lessons, at.loss / at.weight
+    if loss > DIVERGED * lessons.guessing():
         raise NetworkError(_diverged(f"the mean loss of an epoch is {loss:.3g}, far above guessing", work, at))
-    row: dict[str, Any] = {"training_loss": loss, "training_top1": at.right / at.seen, "training_right": int(at.right)}
+    row = dict(lessons.summary(at.loss, at.right, at.weight, at.seen))
     if work.validate is not None:
         with work.average.used(work.module):
             row |= work.validate()
             work.module.train()
             if not math.isfinite(row["validation_loss"]):
                 raise NetworkError(_diverged(f"the validation loss is {row['validation_loss']}", work, at))
-            _keep_best(work, at, float(row[work.score]))
+            _keep_best(work, at, float(row["validation_top1"]))
     now = rate(work.settings, at.total - 1, work.feed.per_epoch)
     session.journal.row(phase=work.name, epoch=at.epoch, steps=at.total, learning_rate=now, **row)
     patience = work.settings.patience

@@ -10,35 +10,39 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from regard.errors import UsageError
-from regard.networks.network import Network
+from regard.training.learner import Learner
 from regard.training.recipe import Settings
 
 State = dict[str, Tensor]
 
 
-def blocks(network: Network) -> list[str]:
+def blocks(network: Learner) -> list[str]:
     """The path of each block, in order. Empty for a family that is not known."""
     return list(network.anatomy.blocks)
 
 
-def depths(network: Network) -> dict[str, int]:
+def depths(network: Learner) -> dict[str, int]:
     """Each parameter's depth: 0 before the blocks, 1 to n in them, n + 1 behind them.
 
     A network whose blocks are not known has two depths: its head, and the rest.
     """
-    paths, head = blocks(network), f"{network.head_path()}."
+    paths, heads = blocks(network), _heads(network)
     found: dict[str, int] = {}
     passed = 0  # blocks that have been met: parameters come in the order of the network
     for name, _ in network.module.named_parameters():
         inside = next((place for place, path in enumerate(paths, 1) if name.startswith(f"{path}.")), 0)
         passed = max(passed, inside)
-        behind = name.startswith(head) or 0 < passed == len(paths)
+        behind = name.startswith(heads) or 0 < passed == len(paths)
         found[name] = inside or (len(paths) + 1 if behind else 0)
     return found
 
 
+def _heads(network: Learner) -> tuple[str, ...]:
+    return tuple(f"{path}." for path in network.head_paths())
+
+
 @contextmanager
-def opened(network: Network, layers: int | None) -> Iterator[None]:
+def opened(network: Learner, layers: int | None) -> Iterator[None]:
     """Only the last so many blocks and what is behind them can learn (0: the head alone; None: everything).
 
     Raises `UsageError` for more blocks than there are. The parameters are left as they were found.
@@ -47,11 +51,11 @@ def opened(network: Network, layers: int | None) -> Iterator[None]:
     if layers is not None and layers > len(known):
         have = f"has {len(known)} blocks" if known else "has no blocks that regard knows (0 trains the head alone)"
         raise UsageError(f"--open-layers is {layers}, but {network.name} {have}; give at most {len(known)}")
-    head = f"{network.head_path()}."
+    heads = _heads(network)
     before = {name: value.requires_grad for name, value in network.module.named_parameters()}
     for name, value in network.module.named_parameters():
         least = 0 if layers is None else len(known) + 1 - layers
-        value.requires_grad_(name.startswith(head) if layers == 0 else depth[name] >= least)
+        value.requires_grad_(name.startswith(heads) if layers == 0 else depth[name] >= least)
     try:
         yield
     finally:
@@ -60,7 +64,7 @@ def opened(network: Network, layers: int | None) -> Iterator[None]:
             value.grad = None
 
 
-def optimiser(network: Network, settings: Settings) -> torch.optim.Optimizer:
+def optimiser(network: Learner, settings: Settings) -> torch.optim.Optimizer:
     """The optimiser over all parameters that can learn. Each group has its `share` of the learning rate."""
     depth = depths(network)
     top = max(depth.values())
@@ -71,7 +75,7 @@ def optimiser(network: Network, settings: Settings) -> torch.optim.Optimizer:
     rows = [
         {
             "params": values,
-            "share": settings.layer_decay ** (top - at),
+            "share": settings.share(top - at),
             "weight_decay": settings.weight_decay if decays else 0.0,
         }
         for (at, decays), values in groups.items()
@@ -81,7 +85,7 @@ def optimiser(network: Network, settings: Settings) -> torch.optim.Optimizer:
     return torch.optim.AdamW(rows, lr=settings.learning_rate)
 
 
-def _decays(name: str, value: Tensor, network: Network) -> bool:
+def _decays(name: str, value: Tensor, network: Learner) -> bool:
     """Matrices do; biases, norms, positions and single tokens do not."""
     return value.ndim >= 2 and name != network.anatomy.positions and not name.endswith(("_token", "_tokens"))
 
@@ -168,7 +172,7 @@ class Average:
 
 
 @contextmanager
-def dropping(network: Network, settings: Settings) -> Iterator[None]:
+def dropping(network: Learner, settings: Settings) -> Iterator[None]:
     """Dropout and stochastic depth in their places while training; taken out again afterwards.
 
     Dropout is on the attention weights, after the attention's projection and after the MLP, never inside the MLP.

@@ -1,7 +1,7 @@
 """The pieces that the phases of a run are made of: the probe as head, one training, scores; what they share."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regard.data.dataset import Dataset
-from regard.data.pixels import batches
+from regard.data.longest import LongestSide
+from regard.data.pixels import Preparation, batches
 from regard.errors import NetworkError
 from regard.networks.network import Network
 from regard.training.feed import Feed
 from regard.training.journal import Progress
+from regard.training.learner import Learner
+from regard.training.lessons import Labels, Lessons
 from regard.training.loop import Position, Session, Work, train
 from regard.training.optimise import Average, State, dropping, optimiser, put
 from regard.training.probe import fit_probe
@@ -35,6 +38,14 @@ class Run:
     session: Session
     precision: str
     groups: Array | None
+
+
+def prepared(preparation: Preparation, settings: Settings) -> Preparation:
+    """How pictures become the input where the settings ask for another way than the network's own."""
+    if settings.fit != "own":
+        preparation = replace(preparation, mode=settings.fit)
+    half = (0.5, 0.5, 0.5)
+    return replace(preparation, mean=half, std=half) if settings.values == "half" else preparation
 
 
 def fit_head(the: Run) -> float:
@@ -110,32 +121,35 @@ def score(logits: Array, labels: Array) -> dict[str, float]:
 def train_part(the: Run, name: str, settings: Settings, indices: Any, validation: Dataset | None) -> Position:
     """The loop on some of the training pictures; the network is left with the weights that the settings keep."""
     part = the.training.select(int(index) for index in indices)
-    feed = Feed(
-        part.paths,
-        part.labels,
-        the.network.preparation,
-        settings.augmentation,
-        settings.batch_size,
-        settings.accumulate,
-        the.session.seed,
-        the.session.workers,
-        the.session.world,
-    )
-    module = the.network.module
-    steps = settings.epochs * feed.per_epoch
-    with dropping(the.network, settings):
-        work = Work(
-            name,
-            module,
-            feed,
-            settings,
-            optimiser(the.network, settings),
-            Average(module, settings, steps),
-            the.precision,
-            _class_weights(settings, part),
-            None if validation is None else lambda: score(compute_logits(the, validation), validation.labels),
-        )
-        at = train(work, the.session)
+    lessons = Labels(part.labels, len(part.classes), _class_weights(settings, part), settings.smoothing)
+    feed = feed_of(part, lessons, the.network.preparation, settings, the.session)
+    validate = None if validation is None else lambda: score(compute_logits(the, validation), validation.labels)
+    return train_on(the.network, name, settings, feed, the.session, the.precision, validate)
+
+
+def feed_of(
+    part: Dataset, lessons: Lessons, preparation: Preparation | LongestSide, settings: Settings, session: Session
+) -> Feed:
+    """Pictures and what they teach, in batches as the settings have them."""
+    how = settings.batch_size, settings.accumulate, session.seed, session.workers, session.world
+    return Feed(part.paths, lessons, preparation, settings.augmentation, *how)
+
+
+def train_on(
+    learner: Learner,
+    name: str,
+    settings: Settings,
+    feed: Feed,
+    session: Session,
+    precision: str,
+    validate: Callable[[], Mapping[str, float]] | None,
+) -> Position:
+    """The loop with the optimiser, average and dropout that the settings ask for; the best or averaged weights stay."""
+    module = learner.module
+    with dropping(learner, settings):
+        average = Average(module, settings, settings.epochs * feed.per_epoch)
+        work = Work(name, module, feed, settings, optimiser(learner, settings), average, precision, validate)
+        at = train(work, session)
     put(module, work.best if settings.keep == "best" and work.best else work.average.values)
     return at
 

@@ -30,6 +30,7 @@ CHOICES = MappingProxyType(
         "class_weights": ("none", "balanced"),
         "precision": ("auto", "float32", "bfloat16"),
         "search": ("few", "always", "never"),
+        "vocabulary": ("own", "bert"),
     }
 )
 """The settings that take a word, and the words they take."""
@@ -106,6 +107,10 @@ class Settings:
                 raise unknown("setting", name, names, "`regard train --help` explains each.")
         return replace(self, **{name: value for name, value in overrides.items() if value is not None})
 
+    def share(self, above: int) -> float:
+        """The part of the learning rate that a layer has which lies so many layers below the last."""
+        return float(self.layer_decay**above)
+
     @property
     def augmentation(self) -> "Augmentation":
         """The random changes to training pictures; imported late, as `--help` reads the settings without torch."""
@@ -117,6 +122,41 @@ class Settings:
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+NOT_FOR_CAPTIONS = ("class_weights", "search", "few", "folds", "mix", "head")
+"""Settings of classifiers alone."""
+
+
+@dataclass(frozen=True)
+class CaptionSettings(Settings):
+    """How a captioner is trained: an encoder that sees, and a decoder that speaks. Raises `UsageError`."""
+
+    encoder_layers: int | None = _setting(None, "Captioner: the encoder's first so many blocks; by default all.", 1)
+    encoder_rate: float = _setting(0.3, "Captioner: learning rate of the encoder as a share of the decoder's.", 0, 1)
+    decoder_layers: int = _setting(4, "Captioner: layers of the decoder.", 1, 48)
+    decoder_width: int = _setting(192, "Captioner: width of the decoder, a multiple of 4 and of its heads.", 4, 4096)
+    decoder_heads: int = _setting(6, "Captioner: attention heads in each layer of the decoder.", 1, 64)
+    decoder_dropout: float = _setting(0.1, "Captioner: dropout in the decoder.", 0, 0.99)
+    vocabulary: str = _setting("own", "Captioner: words of these captions (own), or bert's pieces (bert).")
+    least: int = _setting(1, "Captioner: how often a word must be in the captions to be one of the vocabulary.", 1)
+    longest: int = _setting(64, "Captioner: tokens of a caption at most, the end among them.", 2, 4096)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        standard = Settings()
+        for name in NOT_FOR_CAPTIONS:
+            if getattr(self, name) != getattr(standard, name):
+                raise UsageError(f"--{name.replace('_', '-')} is for classifiers, not for captions; leave it out")
+        if self.decoder_width % self.decoder_heads or self.decoder_width % 4:
+            raise UsageError(
+                f"--decoder-width is {self.decoder_width}; it must be a multiple of 4 and of --decoder-heads, "
+                f"{self.decoder_heads}"
+            )
+
+    def share(self, above: int) -> float:
+        """The decoder has all of the learning rate, the encoder's last block `encoder_rate` of it."""
+        return 1.0 if above == 0 else float(self.encoder_rate * self.layer_decay ** (above - 1))
 
 
 _KINDS: Mapping[Any, tuple[Any, str]] = {
@@ -145,7 +185,7 @@ def _check(setting: "Field[Any]", value: Any) -> None:
 
 def explained() -> dict[str, str]:
     """What each setting does, by name, in order: what `--help` shows."""
-    return {each.name: each.metadata["help"] for each in fields(Settings)}
+    return {each.name: each.metadata["help"] for each in fields(CaptionSettings)}
 
 
 def dlcv() -> Settings:
@@ -198,13 +238,26 @@ def finetune() -> Settings:
     return Settings(crop=0.5, brightness=0.2, contrast=0.2, saturation=0.2)
 
 
-PRESETS: Mapping[str, Callable[[], Settings]] = MappingProxyType({"finetune": finetune, "dlcv": dlcv})
+def caption() -> CaptionSettings:
+    """regard train DATA --recipe caption --out runs/mine
+
+    What `--task caption` takes: the encoder of a ViT (or CATR's) and a decoder of its own, which learns the captions
+    word by word, one of each picture's an epoch. The whole picture is seen, colours stay, and a mirrored picture has
+    left and right exchanged in its caption, so that what is said stays true.
+    """
+    return CaptionSettings(epochs=20, learning_rate=1e-3, fit="squash", warm_up=0.05, smoothing=0.0)
+
+
+PRESETS: Mapping[str, Callable[[], Settings]] = MappingProxyType(
+    {"finetune": finetune, "dlcv": dlcv, "caption": caption}
+)
 """The recipes that train the network itself."""
 
 RECIPES = {
     "finetune": "all layers, from a probe's head; with few pictures careful by cross-validation: the default",
     "probe": "a logistic regression on frozen features: the first answer, in minutes on a laptop",
     "dlcv": "the source recipe: ViT-B/16 at 384, plain SGD, 30 epochs, best epoch kept",
+    "caption": "a captioner: an encoder with a decoder that learns the captions; what --task caption takes",
 }
 """What `--recipe` takes by name."""
 

@@ -1,0 +1,49 @@
+"""Which pictures are scored, and whether the network knows them from its training."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from regard.app.console import log
+from regard.data.dataset import Dataset
+from regard.data.hashes import file_hashes
+from regard.data.splits import read_split, scoring_part, seen_as
+from regard.networks.run import is_run
+from regard.networks.shipped import folder_of
+
+
+def scored_part(dataset: Dataset, model: str | Path, split: str | None, keep_seen: bool) -> tuple[Dataset, str]:
+    """What is scored of DATA, and what must be said of it: "", or "seen in training".
+
+    Pictures are known by the hash of their bytes, so that moved and renamed ones are known too. Where DATA brings no
+    split, the run's own holds.
+    """
+    stored = folder_of(model) / "split.csv"
+    rows = read_split(stored) if is_run(stored.parent) and stored.is_file() else []
+    if not rows:
+        return scoring_part(dataset, split), ""
+    hashes = file_hashes(dataset.paths)
+    seen = dict(zip(dataset.paths, seen_as(hashes.values(), rows), strict=True))
+    if not dataset.splits:
+        pictures = tuple(replace(picture, split=seen[picture.path] or None) for picture in dataset.pictures)
+        dataset = replace(dataset, pictures=pictures)
+    part = _default_part(dataset) if split is None else scoring_part(dataset, split)
+    learnt = np.array([seen[path] == "train" for path in part.paths], bool)
+    if not learnt.any():
+        return part, ""
+    if keep_seen or learnt.all():
+        log.warning(
+            f"{int(learnt.sum())} of {len(part)} pictures were seen in training: the score says nothing of new ones"
+        )
+        return part, "seen in training"
+    log.info(
+        f"{int(learnt.sum())} of {len(part)} pictures left out, as they were seen in training (--keep-seen keeps them)"
+    )
+    return part.select(np.flatnonzero(~learnt).tolist()), ""
+
+
+def _default_part(dataset: Dataset) -> Dataset:
+    """`val`, else `test`, else everything; pictures that no split names are new, and scored with them."""
+    fresh = [index for index, picture in enumerate(dataset.pictures) if picture.split in (None, "val")]
+    return dataset.select(fresh) if fresh else scoring_part(dataset)

@@ -353,7 +353,7 @@ def test_the_demo_leaves_a_report(tmp_path: Path, run: Run, monkeypatch: pytest.
     code, out, err = run("demo", "--out", tmp_path / "demo")
     assert code == 0, err
     assert out.splitlines()[-1] == f"report: {tmp_path / 'demo' / 'report.html'}"
-    assert {"scenes", "run", "photographs", "positions", "report.html", "manifest.json"} == {
+    assert {"scenes", "run", "photographs", "positions", "captions", "report.html", "manifest.json"} == {
         path.name for path in (tmp_path / "demo").iterdir()
     }
     html = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,24 @@ import pytest
 import torch
 import transformers
 from PIL import Image
-from torch import nn
 
 import captioners
 import catr_twin
 import regard
+from planted import COLUMNS, ROWS, SENTENCE, Planted
 from regard.app import caption as command
 from regard.app.caption import Result, as_json, as_text
-from regard.app.captioning import peak, readable
+from regard.app.caption_entry import peak, readable
 from regard.app.cli import main
 from regard.data.longest import LongestSide
 from regard.errors import DataError, OutputError, UsageError
-from regard.networks.captioner import Captioner, Kept, Prepared, load_captioner
+from regard.explanation import METHODS
+from regard.explanation.dependence import dependence
+from regard.networks.captioner import Kept, load_captioner
 from regard.networks.captioner_catr import CatrCaptioner
 from regard.networks.decoding import Decoding
 from regard.networks.pieces import Pieces
-from regard.networks.wordpiece import WordPiece
+from regard.networks.wordpiece import Span, WordPiece
 from regard.records import Heatmap, PatchGrid
 from regard.records.captions import read_captions
 from regard.rendering import colour
@@ -39,57 +41,6 @@ from regard.rendering.caption import SOURCE, Cell, caption_panel, caption_sheet,
 from regard.rendering.figure import GAP, MARGIN
 
 Run = Callable[..., tuple[int, str, str]]
-ROWS, COLUMNS = 3, 5
-VOCABULARY = ("[PAD]", "a", "cat", "un", "##believ", "##ably", "naps", ".", "[SEP]")
-SENTENCE = (1, 2, 3, 4, 5, 6, 7, 8)  # a cat unbelievably naps. <end>
-
-
-class Planted(Captioner):
-    """Says `said` of every picture; row i of its attention looks at patch i alone."""
-
-    name, architecture, layers, heads, limit, usual = "planted", "Planted", 3, 2, 12, 9
-    takes_prompts = False
-
-    def __init__(self, *said: Sequence[int]) -> None:
-        self.module = nn.Linear(1, 1)
-        self.said, self.batches, self.kept = said or (SENTENCE,), list[int](), list[Kept | None]()
-
-    def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
-        if min(image.size) < 4:
-            raise DataError(f"a picture of {image.height} × {image.width} pixels is too thin; crop it")
-        size = image.height, image.width
-        return Prepared({}, PatchGrid(ROWS, COLUMNS, 0, size, (-10.0, -5.0, image.width + 2.0, image.height + 1.0)))
-
-    def say(self, pictures: Any, *, kept: Kept | None = None, alternatives: int = 0, **how: Any) -> list[Decoding]:
-        before = sum(self.batches)
-        self.batches.append(len(pictures))
-        self.kept.append(kept)
-        return [planted(self.said[(before + place) % len(self.said)], alternatives) for place, _ in enumerate(pictures)]
-
-    def force(self, pictures: Any, captions: Any, **how: Any) -> list[Decoding]:
-        raise NotImplementedError
-
-    def pieces(self, tokens: Sequence[int]) -> Pieces:
-        return Pieces(
-            tuple(VOCABULARY[token] for token in tokens), "wordpiece", tuple(token in (0, 8) for token in tokens)
-        )
-
-    def text(self, tokens: Sequence[int]) -> str:
-        joined = " ".join(VOCABULARY[token] for token in tokens if token not in (0, 8))
-        return joined.replace(" ##", "").replace(" .", ".")
-
-    def encode(self, text: str) -> list[int]:
-        raise NotImplementedError
-
-
-def planted(tokens: Sequence[int], alternatives: int) -> Decoding:
-    """Log-probabilities -0.1, -0.2, ...; the alternatives are what was said, then the tokens from 0 on."""
-    count = len(tokens)
-    logs = -torch.arange(1, count + 1).float() / 10
-    others = torch.tensor([[token, *range(alternatives - 1)] for token in tokens])
-    their = torch.stack([logs, *[torch.full((count,), -math.inf)] * (alternatives - 1)], dim=1)
-    attention = torch.eye(ROWS * COLUMNS)[None, None, : count + 1].unflatten(-1, (ROWS, COLUMNS))
-    return Decoding(tuple(tokens), logs, others, their, attention, tokens[-1] == 8)
 
 
 @pytest.fixture
@@ -174,7 +125,15 @@ def test_a_folder_of_pictures(folder: Path, pictures: Path, tmp_path: Path, run:
         "n": 4,
         "limit_reached": sum(entry["limit_reached"] for entry in entries(out)),
         "network": folder.name,
-        "settings": {"prompt": "a cat", "beams": 3, "limit": 6, "row": "predicting", "layer": 1, "head": 2},
+        "settings": {
+            "prompt": "a cat",
+            "beams": 3,
+            "limit": 6,
+            "method": "cross_attention",
+            "row": "predicting",
+            "layer": 1,
+            "head": 2,
+        },
     }
     names = ["a", "b", "deep/a", "deep/c"]
     arrays, panels = [f"maps/{name}.npy" for name in names], [f"{name}.png" for name in names]
@@ -206,6 +165,33 @@ def test_catr_says_the_same_whatever_the_batch(catr: CatrCaptioner, pictures: Pa
         for one_word, other in zip(left.words, right.words, strict=True):
             assert one_word.heatmap is not None and other.heatmap is not None
             assert np.abs(one_word.heatmap.values - other.heatmap.values).max() < 1e-5
+
+
+def test_a_given_caption_has_the_maps_of_another_method_and_what_it_owes_to_its_picture(
+    catr: CatrCaptioner, pictures: Path, tmp_path: Path
+) -> None:
+    """As the captioner, the method and `dependence` say it, of pictures of two shapes; a word of two pieces."""
+    names, text = [pictures / "a.png", pictures / "b.jpg"], "w7s w9 w11"
+    (tmp_path / "given.csv").write_text("filename,caption\n" + "".join(f"{name},{text}\n" for name in names))
+    given = {"captions": tmp_path / "given.csv", "method": "grad_cross_attention", "layer": 0, "depends": True}
+    regard.caption(names, tmp_path / "out", catr, **given)  # type: ignore[arg-type]
+    tokens = catr.encode(text)
+    ready = [catr.prepare(Image.open(name).convert("RGB")) for name in names]
+    assert len(tokens) == 5 and tokens[-1] == 102
+    for place, entry in enumerate(entries(tmp_path / "out")):
+        assert [word["text"] for word in entry["words"]] == ["w7s", "w9", "w11", "<end>"]
+        forced = catr.force([ready[place]], [tokens])[0].log_probabilities
+        right = [float(forced[:2].sum()), *forced[2:].tolist()]
+        assert [word["log_probability"] for word in entry["words"]] == pytest.approx(right, rel=1e-4)
+        maps = METHODS.load("grad_cross_attention")(catr, ready[place], tokens, layer=0)
+        words = np.stack([maps[:2].mean(0), *maps[2:]])
+        assert np.abs(np.load(tmp_path / "out" / entry["maps"]) - words).max() < 1e-6
+        spans = [Span("", start, stop) for start, stop in ((0, 2), (2, 3), (3, 4), (4, 5))]
+        found = dependence(catr, ready[place], ready[1 - place], tokens, layer=0).of_words(spans)
+        for name in ("over_other", "over_none", "moved_by_other", "moved_by_none"):
+            told = [word["depends"][name] for word in entry["words"]]
+            assert told == pytest.approx(getattr(found, name).tolist(), rel=1e-3, abs=1e-4)
+        assert max(map(abs, told)) > 0.01, "the network must look at its picture"
 
 
 @pytest.mark.shared
@@ -293,6 +279,9 @@ def test_saved_captions_are_read_again(pictures: Path, tmp_path: Path) -> None:
     assert found[0].provenance["network"] == "planted" and result.cut == 2
     with pytest.raises(DataError, match="not a finished result"):
         read_captions(pictures)
+    (tmp_path / "out" / "captions.json").write_text(json.dumps(entries(tmp_path / "out"), indent=2))
+    with pytest.raises(DataError, match="is not as regard wrote it, a line for each picture"):
+        next(read_captions(tmp_path / "out"))
 
 
 def test_pieces_show_where_words_begin() -> None:
@@ -384,7 +373,7 @@ def test_pictures_are_written_as_they_come(pictures: Path, tmp_path: Path, monke
     say = captioner.say
 
     def watching(*arguments: Any, **how: Any) -> list[Decoding]:
-        there.append(len(list(tmp_path.glob(".out.*/**/*.npy"))))
+        there.append(len(list(tmp_path.glob("out.part/result/maps/**/*.npy"))))
         return say(*arguments, **how)
 
     monkeypatch.setattr(captioner, "say", watching)
@@ -448,7 +437,7 @@ def test_layer_and_head_reach_the_captioner(pictures: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("--model", "pets-tiny"), 2, r"pets-tiny is no network that can caption; give catr-v1, .*blip.*smolvlm"),
+        (("--model", "pets-tiny"), 2, r"pets-tiny is no network that can caption; give .*catr-v1, .*blip.*smolvlm"),
         (("--model", "hf:nobody/nothing"), 1, r"cannot fetch hf:nobody/nothing"),
         (("--model", "nowhere.pth"), 1, r"no checkpoint at nowhere.pth"),
         (("--model", "SMALL", "--layer", 3), 2, r"there is no layer 3; they go from 0 to 2"),
@@ -456,14 +445,13 @@ def test_layer_and_head_reach_the_captioner(pictures: Path, tmp_path: Path) -> N
         (("--model", "SMALL", "--limit", 40), 2, r"a length limit of 40 tokens is out of range; it goes from 1 to 39"),
         (("--model", "SMALL", "--device", "abacus"), 2, r"device 'abacus' cannot be used here"),
         (("--model", "SMALL", "--prompt", "a cat " * 99), 2, r"shorten the prompt"),
-        (("--model", "VIT"), 2, r"of the kind 'vit', which cannot caption; give catr-v1"),
+        (("--model", "VIT"), 2, r"of the kind 'vit', which cannot caption; give .*catr-v1"),
         (("--model", "SMALL", "--row", "read"), 2, r"unknown row 'read'; did you mean 'reading'"),
         (("--model", "SMALL", "--style", "sauce"), 2, r"unknown style 'sauce'; did you mean 'source'"),
         (("--model", "SMALL", "--colours", "jat"), 2, r"unknown colour map 'jat'"),
         (("--model", "SMALL", "--style", "source", "--row", "reading"), 2, r"leave --row out"),
         (("--model", "SMALL", "--style", "source", "--colours", "viridis"), 2, r"leave --colours out"),
         (("--model", "SMALL", "--beams", 0), 2, r"beams"),
-        ((), 2, r"--model"),
     ],
 )
 def test_wrong_commands_get_one_line(

@@ -14,7 +14,7 @@ from regard.app import cli
 from regard.app.cli import LISTS, app
 from regard.explanation import METHODS
 from regard.measurement import METRICS
-from regard.training.recipe import Settings
+from regard.training.recipe import CaptionSettings
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = sorted(command.callback.__name__ for command in app.registered_commands)
@@ -86,7 +86,7 @@ def test_each_command_is_a_function_of_the_same_arguments(name: str) -> None:
     if taken.pop("settings", None):  # **settings: one option for each, from the recipes' own list
         taken |= {
             each.name: inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=None)
-            for each in fields(Settings)
+            for each in fields(CaptionSettings)
             if each.name not in taken
         }
     assert set(offered) == set(taken) - PYTHON_ALONE.get(name, set())

@@ -1,25 +1,30 @@
-"""Captions of pictures as a piece of work: one by one, and all that is to be said of each."""
+"""Captions of pictures as a piece of work: made or given, one by one, with a map for every word."""
 
-import math
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.metadata import version
 from itertools import islice
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from regard.app.common import provenance, skipper
-from regard.data.dataset import Dataset, Picture
+from regard.app.given import Item, tokens_of
+from regard.app.looking import CAPTURED, Look
 from regard.data.opening import open_picture
 from regard.errors import DataError, NetworkError
-from regard.explanation.words import focus, read_words, shown
+from regard.explanation.dependence import Dependence, dependence
+from regard.explanation.words import read_words, shown
 from regard.networks.captioner import Captioner, Kept, Prepared
 from regard.networks.decoding import Decoding
 from regard.networks.pieces import Pieces
 from regard.networks.wordpiece import Span
-from regard.records import Caption, Float, Heatmap, PatchGrid, Word
+from regard.records import Caption, Float, PatchGrid
 from regard.rendering.caption import LONGEST
 from regard.rendering.figure import fitted
 
@@ -29,14 +34,20 @@ ALTERNATIVES = 5
 
 @dataclass(frozen=True)
 class Described:
-    """A picture, small, with its caption and how it came about; `places` are the steps of each word."""
+    """A picture, small where it is to be drawn, with its caption and how it came about.
 
-    image: Image.Image
+    `places` are the steps of each word, None of one that no step says; `depends` is how much the words that are said
+    depend on the picture, where that was asked.
+    """
+
+    item: Item
+    image: Image.Image | None
     caption: Caption
     decoding: Decoding
     pieces: Pieces
     places: tuple[Span | None, ...]
     grid: PatchGrid
+    depends: Dependence | None = None
 
     @property
     def maps(self) -> Float:
@@ -46,151 +57,149 @@ class Described:
 
 
 @dataclass(frozen=True)
+class _Ready:
+    """A picture that could be read, as the network takes it; `index` is its item's."""
+
+    index: int
+    item: Item
+    image: Image.Image | None
+    prepared: Prepared
+    tokens: tuple[int, ...]
+    other: Prepared | None
+
+
+@dataclass(frozen=True)
 class Captioning:
-    """What is to be done: a captioner, with its settings, over pictures."""
+    """What is to be done: a captioner over pictures, and where to look.
+
+    With `given`, the name of their file, the captions are the items' own. `drawn` says whether pictures are wanted
+    beside them, `depends` whether each caption is also said of the next picture and of none.
+    """
 
     captioner: Captioner
-    pictures: Dataset
-    kept: Kept
+    items: tuple[Item, ...]
+    look: Look
     prompt: str | None
     beams: int
     limit: int
-    row: str
+    given: str | None
+    which: str
+    depends: bool
     batch_size: int
     skip_bad: bool
+    drawn: bool
+
+    @property
+    def kept(self) -> Kept:
+        """What is captured on the way: by default the last layer's mean over heads."""
+        layer, head = self.look.layer, self.look.head
+        return Kept(self.captioner.layers - 1 if layer is None else layer, "mean" if head is None else head)
 
     @property
     def settings(self) -> dict[str, Any]:
         """All that decides what is said and shown, as JSON."""
-        named = {name: getattr(self, name) for name in ("prompt", "beams", "limit", "row")}
-        return {**named, "layer": self.kept.layer, "head": self.kept.head}
+        made, given = {"beams": self.beams, "limit": self.limit}, {"captions": self.given, "which": self.which}
+        said = {"prompt": self.prompt, **(made if self.given is None else given)}
+        asked = {"start": self.look.start, "layer": self.kept.layer, "head": self.kept.head}
+        if self.look.start is not None:
+            asked = {"start": self.look.start}
+        looks = {name: value for name, value in asked.items() if name in self.look.method.settings}
+        depends = {"depends": True} if self.depends else {}
+        return {**said, "method": self.look.method.name, "row": self.look.row, **looks, **depends}
 
-    @property
+    @cached_property
     def provenance(self) -> dict[str, Any]:
         network = self.captioner
         known = {"network": network.name, "architecture": network.architecture}
         return {**known, "weights_sha256": network.weights_hash(), **provenance(transformers=version("transformers"))}
 
-    def described(self) -> Iterator[Described]:
-        """The captions in the pictures' order, as they come; never more than a batch of pictures is held."""
-        ready = self._ready()
-        while batch := list(islice(ready, self.batch_size)):
-            said = self.captioner.say(
-                [prepared for _, _, prepared in batch],
-                beams=self.beams,
-                limit=self.limit,
-                kept=self.kept,
-                alternatives=ALTERNATIVES,
-            )
-            for (name, image, prepared), decoding in zip(batch, said, strict=True):
-                yield self._described(name, image, prepared.grid, decoding)
+    def fingerprint(self, *more: Any) -> str:
+        """A hash of all that decides the result's bytes; `more` is what decides how it looks."""
+        items = [(item.name, item.caption, item.which) for item in self.items]
+        about = [self.settings, self.provenance, str(self.captioner.device), self.batch_size, items, more]
+        return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
 
-    def _ready(self) -> Iterator[tuple[str, Image.Image, Prepared]]:
-        """Each picture that can be read, small, and as the network takes it."""
+    def described(self, start: int = 0) -> Iterator[tuple[int, Described]]:
+        """The captions from an item on, in order, as they come, each with the item's index.
+
+        Batches begin at `start`; never more than one of them is held.
+        """
+        ready = self._ready(start)
+        while batch := list(islice(ready, self.batch_size)):
+            for each, decoding in zip(batch, self._said(batch), strict=True):
+                yield each.index, self._described(each, decoding)
+
+    def _ready(self, start: int) -> Iterator[_Ready]:
         skip = skipper(self.skip_bad)
-        for picture in self.pictures.pictures:
+        for index, item in islice(enumerate(self.items), start, None):
             try:
-                image = open_picture(picture.path)
-                prepared = self._prepared(picture, image)
+                image = open_picture(item.path)
+                prepared = self._prepared(item, image)
             except DataError as error:
                 if skip is None:
                     raise
-                skip(picture.path, error)
+                skip(item.path, error)
                 continue
-            yield picture.name, fitted(image, LONGEST), prepared
+            tokens = () if item.caption is None else tokens_of(self.captioner, item, prepared)
+            small = fitted(image, LONGEST) if self.drawn else None
+            yield _Ready(index, item, small, prepared, tokens, self._other(index) if self.depends else None)
 
-    def _prepared(self, picture: Picture, image: Image.Image) -> Prepared:
+    def _other(self, index: int) -> Prepared:
+        """The next picture that can be read, of all in a circle, as the network takes it."""
+        own, after = self.items[index], [*self.items[index + 1 :], *self.items[:index]]
+        for item in after:
+            if item.path == own.path:
+                continue
+            try:
+                return self._prepared(item, open_picture(item.path))
+            except DataError:
+                if not self.skip_bad:
+                    raise
+        raise DataError(f"there is no other picture that {own.name} could be compared with; leave --depends out")
+
+    def _prepared(self, item: Item, image: Image.Image) -> Prepared:
         try:
             return self.captioner.prepare(image, self.prompt)
         except (DataError, NetworkError) as error:
-            raise DataError(f"{picture.name}: {error}") from error
+            raise DataError(f"{item.name}: {error}") from error
 
-    def _described(self, name: str, image: Image.Image, grid: PatchGrid, decoding: Decoding) -> Described:
+    def _said(self, batch: Sequence[_Ready]) -> list[Decoding]:
+        """What is said of each picture, with attention that `read_words` makes the words' maps of."""
+        captured = self.look.method.name == CAPTURED
+        pictures, kept = [each.prepared for each in batch], self.kept if captured else None
+        if self.given is None:
+            said = self.captioner.say(
+                pictures, beams=self.beams, limit=self.limit, kept=kept, alternatives=ALTERNATIVES
+            )
+        else:
+            captions = [each.tokens for each in batch]
+            said = self.captioner.force(pictures, captions, kept=kept, alternatives=ALTERNATIVES)
+        if captured:
+            return said
+        return [self._looked(picture, decoding) for picture, decoding in zip(pictures, said, strict=True)]
+
+    def _looked(self, picture: Prepared, decoding: Decoding) -> Decoding:
+        """A finished caption with the maps of the method in the place of attention.
+
+        By the reading rule the start has a map too: of the row that reads it, which predicts the first token.
+        """
+        maps = self.look.maps(self.captioner, picture, decoding.tokens, self.look.row)
+        if self.look.row == "predicting":
+            rows = torch.cat([maps, torch.zeros_like(maps[:1])])  # nobody asks what reads the last one
+        else:
+            rows = torch.cat([self.look.maps(self.captioner, picture, decoding.tokens[:1], "predicting"), maps])
+        return replace(decoding, attention=rows[None, None])
+
+    def _described(self, ready: _Ready, decoding: Decoding) -> Described:
+        item, grid = ready.item, ready.prepared.grid
         pieces = self.captioner.pieces(decoding.tokens)
-        words = read_words(decoding, pieces, grid, name, self.row)
-        caption = Caption(name, self.captioner.text(decoding.tokens), words)
-        places: tuple[Span | None, ...] = shown(decoding, pieces)
-        if self.row == "reading":
-            places = (None, *places)  # the start, which no step says
-        return Described(image, caption, decoding, pieces, places, grid)
+        words = read_words(decoding, pieces, grid, item.name, self.look.row)
+        text = self.captioner.text(decoding.tokens) if item.caption is None else item.caption
+        said = shown(decoding, pieces)
+        places = said if self.look.row == "predicting" else (None, *said)  # the start, which no step says
+        depends = None if ready.other is None else self._depends(ready, ready.other, decoding).of_words(said)
+        return Described(item, ready.image, Caption(item.name, text, words), decoding, pieces, places, grid, depends)
 
-
-def entry_of(described: Described, captioner: Captioner, files: dict[str, str]) -> dict[str, Any]:
-    """What `captions.json` says of a picture; `files` are those that were made of it."""
-    decoding, caption = described.decoding, described.caption
-    words = zip(caption.words, described.places, strict=True)
-    return {
-        "name": caption.name,
-        "text": caption.text,
-        "limit_reached": not decoding.finished,
-        "log_probability": _number(decoding.log_probabilities.sum()),
-        **files,
-        "grid": asdict(described.grid),
-        "words": [_word(word, place, decoding) for word, place in words],
-        "steps": _steps(described, captioner),
-    }
-
-
-def _word(word: Word, place: Span | None, decoding: Decoding) -> dict[str, Any]:
-    log = None if place is None else _number(decoding.log_probabilities[place.start : place.stop].sum())
-    return {
-        "text": word.text,
-        "probability": None if log is None else math.exp(log),
-        "log_probability": log,
-        "part_of_speech": word.part_of_speech,
-        "steps": None if place is None else [place.start, place.stop],
-        **_looks(word.heatmap),
-    }
-
-
-def _looks(heatmap: Heatmap | None) -> dict[str, Any]:
-    """How narrowly a map looks, and where most."""
-    narrow = None if heatmap is None else focus(heatmap.values)
-    focused = None if narrow is None else {name: _number(value) for name, value in asdict(narrow).items()}
-    return {"focus": focused, "peak": None if heatmap is None else peak(heatmap)}
-
-
-def peak(heatmap: Heatmap) -> dict[str, Any] | None:
-    """The patch with the highest value, and the part of the picture that it covers; None where all are alike."""
-    values = heatmap.values
-    if not values.max() > values.min():
-        return None
-    row, column = divmod(int(values.argmax()), values.shape[1])
-    box = [round(edge, 2) for edge in heatmap.grid.cell_inside(row, column)]
-    return {"row": row, "column": column, "value": _number(values[row, column]), "box": box}
-
-
-def _steps(described: Described, captioner: Captioner) -> list[dict[str, Any]]:
-    """Each piece that was said, and what might have been said in its place."""
-    decoding = described.decoding
-    found = zip(
-        readable(described.pieces),
-        decoding.log_probabilities,
-        decoding.alternatives.tolist(),
-        decoding.alternative_log_probabilities,
-        strict=True,
-    )
-    return [
-        {**_choice(piece, log), "alternatives": _choices(captioner, tokens, logs)} for piece, log, tokens, logs in found
-    ]
-
-
-def _choices(captioner: Captioner, tokens: Sequence[int], logs: Any) -> list[dict[str, Any]]:
-    return [_choice(piece, log) for piece, log in zip(readable(captioner.pieces(tokens)), logs, strict=True)]
-
-
-def _choice(piece: str, log: Any) -> dict[str, Any]:
-    value = _number(log)
-    return {"piece": piece, "probability": 0.0 if value is None else math.exp(value), "log_probability": value}
-
-
-def readable(pieces: Pieces) -> list[str]:
-    """Pieces as a person reads them, and sees where words begin: by a space before, or, for WordPiece, no "##"."""
-    if pieces.marks == "wordpiece":
-        return list(pieces.texts)
-    return [pieces.content(place).decode("utf-8", "replace") for place in range(len(pieces.texts))]
-
-
-def _number(value: Any) -> float | None:
-    """Six significant digits, as float32 holds no more; None for what JSON lacks: impossible pieces have -inf."""
-    return float(f"{float(value):.6g}") if math.isfinite(value) else None
+    def _depends(self, ready: _Ready, other: Prepared, decoding: Decoding) -> Dependence:
+        asked = {"layer": self.kept.layer, "head": self.look.head, "row": self.look.row}
+        return dependence(self.captioner, ready.prepared, other, decoding.tokens, **asked)  # type: ignore[arg-type]

@@ -24,9 +24,12 @@ from regard.app.options import (
     BatchSize,
     Beams,
     Captioner,
+    Captions,
     Data,
     DecoderHead,
     DecoderLayer,
+    DecoderStart,
+    Depends,
     Device,
     Figure,
     Format,
@@ -37,6 +40,7 @@ from regard.app.options import (
     Layer,
     Limit,
     MapColours,
+    MaybeModel,
     MaybeOut,
     Model,
     NoPictures,
@@ -58,7 +62,9 @@ from regard.app.options import (
     Steps,
     Style,
     Target,
+    Truth,
     Weights,
+    Which,
     Workers,
     with_settings,
 )
@@ -76,7 +82,8 @@ app = typer.Typer(
     epilog="Add --debug to any command for the traceback of an error.",
 )
 
-DEFAULT_MODEL = "pets-tiny"
+PICTURE_METHODS, WORD_METHODS = (tuple(row.name for row in METHODS if row.kind == kind) for kind in ("picture", "word"))
+DEFAULT_MODEL, DEFAULT_CAPTIONER = "pets-tiny", "scenes-captioner"
 
 
 def _method(value: str) -> str:
@@ -99,11 +106,12 @@ def scenes(
     n: Annotated[int, typer.Argument(metavar="N", help="How many pictures.")],
     out: Out,
     size: Annotated[int, typer.Option(help="Side in pixels.", rich_help_panel=OUTPUT)] = 224,
+    val: Annotated[float, typer.Option(help="Share of each class to validate with.", rich_help_panel=OUTPUT)] = 0.2,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Draw labelled pictures with exact masks of every object and part: truth without a download."""
+    """Draw pictures with labels, captions and exact masks of every object and part: truth without a download."""
     _do("scenes", locals())
 
 
@@ -115,6 +123,9 @@ def train(
     recipe: Annotated[
         str, typer.Option(help=f"{', '.join(RECIPES)}, or a run's recipe.json to do that run again.")
     ] = "finetune",
+    task: Annotated[
+        str | None, typer.Option(help="classify, or caption: learn captions instead of labels (docs/captions.md).")
+    ] = None,
     model: Model = DEFAULT_MODEL,
     weights: Weights = None,
     label: Label = "label",
@@ -152,7 +163,7 @@ def train(
     json: Json = False,
     **settings: Any,
 ) -> None:
-    """Train a classifier on a folder of pictures; leaves a run folder with its report."""
+    """Train a classifier, or a captioner, on a folder of pictures; leaves a run folder with its report."""
     given = {name: value for name, value in locals().items() if name != "settings"}
     _do("train", {**given, **{name: value for name, value in settings.items() if value is not None}})
 
@@ -160,11 +171,12 @@ def train(
 @app.command(rich_help_panel="Train and score")
 def evaluate(
     data: Data,
-    model: Model = DEFAULT_MODEL,
+    model: MaybeModel = None,
     weights: Weights = None,
     predictions: Annotated[
         Path | None, typer.Option(help="Score this CSV (filename,label) instead of a network.", rich_help_panel=NETWORK)
     ] = None,
+    task: Annotated[str | None, typer.Option(help="classify, or caption: score what a captioner says.")] = None,
     label: Label = "label",
     split: Split = None,
     group: Group = None,
@@ -251,7 +263,7 @@ def explain(
     pictures: Pictures,
     out: Out,
     method: Annotated[
-        str, typer.Option(help=f"One of: {', '.join(METHODS.names)} (see `regard methods`).", callback=_method)
+        str, typer.Option(help=f"One of: {', '.join(PICTURE_METHODS)} (see `regard methods`).", callback=_method)
     ] = "attention",
     layer: Layer = None,
     head: Head = None,
@@ -288,14 +300,28 @@ def explain(
 def caption(
     pictures: Pictures,
     out: Out,
-    model: Captioner,
+    model: Captioner = DEFAULT_CAPTIONER,
+    captions: Captions = None,
+    which: Which = "0",
     prompt: Prompt = None,
     beams: Beams = 1,
     limit: Limit = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help=f"One of: {', '.join(WORD_METHODS)}.",
+            callback=_method,
+            rich_help_panel="Maps of the words",
+        ),
+    ] = "cross_attention",
     row: Row = "predicting",
     layer: DecoderLayer = None,
     head: DecoderHead = None,
+    start: DecoderStart = None,
+    depends: Depends = False,
+    truth: Truth = None,
     style: Style = "regard",
+    format: Format = None,
     colours: MapColours = None,
     device: Device = None,
     batch_size: BatchSize = 8,
@@ -303,7 +329,10 @@ def caption(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Describe each picture, and show for every word where the network looked."""
+    """Describe each picture, and show for every word where the network looked.
+
+    The same command goes on after an interruption.
+    """
     _do("caption", locals())
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from regard.app.common import open_network, read_labelled
-from regard.app.evaluate import predict_all, scored_part, stored_predictions
+from regard.app.evaluate import predict_all, stored_predictions
+from regard.app.seen import scored_part
 from regard.errors import DataError, UsageError
 from regard.files import check_free, new_folder, write_file, write_json
 from regard.measurement.compare import compare as measure

@@ -4,17 +4,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import skimage.data
+from PIL import Image
 
+from regard.app.caption import caption
 from regard.app.common import attention_maps, open_network, thumbnails
 from regard.app.console import log
 from regard.app.explain import explain
 from regard.app.positions import positions
 from regard.app.report import Example, page
+from regard.app.train import Run, train
 from regard.app.train import as_json as run_json
-from regard.app.train import train
 from regard.data.dataset import Dataset
 from regard.data.folder import read, read_pictures
 from regard.data.scenes import write_scenes
@@ -26,6 +28,8 @@ MODEL = "pets-tiny"
 SCENES = 480
 QUICK: Mapping[str, Any] = {"epochs": 3, "search": "never", "smoothing": 0.0}
 """Less than the recipe `finetune` has time for, so that the demo takes about two minutes on two cores."""
+PANELS = 4
+"""Panels of captions on the page; all are in the folder."""
 LAYER = 5
 WHY = (
     f"The examples show layer {LAYER} of 12. In the last layers of this network a few background tokens draw most of "
@@ -46,22 +50,27 @@ class Result:
 def demo(out: str | Path = "demo", overwrite: bool = False) -> Result:
     """Draw scenes, train on them, score, explain photographs and scenes, and leave `report.html` in `out`.
 
-    Also there: `scenes/` (pictures with masks), `run/` (the trained network), `photographs/` (panels and maps) and
-    `positions/`. Needs no network connection.
+    Also there: `scenes/` (pictures with masks and captions), `run/` (the trained network), `photographs/` (panels and
+    maps), `positions/`, and `captions/`, where `scenes-captioner` describes some scenes, with a map for every word and
+    the true region of what it speaks of. Needs no network connection.
     """
     with new_folder(out, overwrite) as folder:
-        log.info(f"1/4 drawing {SCENES} scenes")
+        log.info(f"1/5 drawing {SCENES} scenes")
         scenes = folder / "scenes"
         write_scenes(SCENES, scenes)
-        log.info("2/4 training a classifier of the animals in them")
-        run = train(scenes, folder / "run", model=MODEL, slices=("ground", "size"), **QUICK)
-        log.info("3/4 explaining photographs and scenes")
+        log.info("2/5 training a classifier of the animals in them")
+        run = cast(Run, train(scenes, folder / "run", model=MODEL, slices=("ground", "size"), **QUICK))
+        log.info("3/5 explaining photographs and scenes")
         explain(_photographs(), folder / "photographs", model=folder / "run", layer=LAYER)
         positions(folder / "positions", model=folder / "run")
-        log.info("4/4 writing the report")
+        log.info("4/5 describing scenes, word by word")
         network = open_network(folder / "run", device="cpu")
         scored = read(scenes).part("val")
-        write_file(folder / "report.html", _page(network, scored, run.evaluation, run.messages, _history(folder)))
+        described = _one_each(scored)
+        caption(described.paths, folder / "captions", truth=scenes)
+        log.info("5/5 writing the report")
+        html = _page(network, scored, run.evaluation, run.messages, _history(folder), _panels(folder, described))
+        write_file(folder / "report.html", html)
         write_manifest(folder, "demo", scores=run_json(run)["top1"])
     return Result(Path(out), run.evaluation)
 
@@ -82,6 +91,7 @@ def _page(
     evaluation: Evaluation,
     messages: Sequence[str],
     history: Sequence[Mapping[str, Any]],
+    panels: Sequence[tuple[str, Image.Image]],
 ) -> str:
     return page(
         "regard demo: animals in drawn scenes",
@@ -91,9 +101,16 @@ def _page(
         facts={"Network": network.name, "Data": f"{SCENES} drawn scenes, a fifth of them set aside and scored here"},
         messages=[WHY, *messages],
         examples=[*_examples(network, read_pictures(_photographs())), *_examples(network, _one_each(scored))],
+        panels=panels,
         history=history,
         provenance=evaluation.provenance,
     )
+
+
+def _panels(folder: Path, described: Dataset) -> list[tuple[str, Image.Image]]:
+    """The first panels of the captions, with what they show."""
+    names = [path.name for path in described.paths[:PANELS]]
+    return [(f"the words said of {name}", Image.open(folder / "captions" / name)) for name in names]
 
 
 def _one_each(scored: Dataset) -> Dataset:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from regard.training.recipe import Settings
+from regard.training.recipe import CaptionSettings
 
 NETWORK, METHOD, WORK, OUTPUT = "The network", "Settings of the method", "How it works", "What comes out"
 
@@ -18,6 +18,15 @@ Model = Annotated[
     str,
     typer.Option(
         "--model", "-m", help="A run's folder, a checkpoint file, or a network's name.", rich_help_panel=NETWORK
+    ),
+]
+MaybeModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A run's folder, a checkpoint file, or a network's name; pets-tiny, of captions scenes-captioner.",
+        rich_help_panel=NETWORK,
     ),
 ]
 Weights = Annotated[
@@ -122,8 +131,23 @@ Captioner = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="catr-v1, catr-v2, catr-v3, a CATR checkpoint, hf:ID or a Hugging Face folder (see docs/captions.md).",
+        help="scenes-captioner, a run that learnt captions, catr-v3, a CATR checkpoint, hf:ID or a Hugging Face folder "
+        "(see docs/captions.md).",
         rich_help_panel=NETWORK,
+    ),
+]
+Captions = Annotated[
+    Path | None,
+    typer.Option(
+        help="Captions to give word by word instead of making them: a COCO-style .json, or a .csv with "
+        "filename,caption.",
+        rich_help_panel="What is said",
+    ),
+]
+Which = Annotated[
+    str,
+    typer.Option(
+        help="Which of several given captions of a picture, counted from 0, or all.", rich_help_panel="What is said"
     ),
 ]
 Prompt = Annotated[
@@ -156,6 +180,31 @@ DecoderHead = Annotated[
         "--head", min=0, help="Head, counted from 0; by default the mean.", rich_help_panel="Maps of the words"
     ),
 ]
+DecoderStart = Annotated[
+    int | None,
+    typer.Option(
+        "--start",
+        min=0,
+        help="The first decoder layer that counts, for a method that goes through them.",
+        rich_help_panel="Maps of the words",
+    ),
+]
+Depends = Annotated[
+    bool,
+    typer.Option(
+        "--depends",
+        help="Also say each caption of the next picture and of none: what words and maps owe to theirs.",
+        rich_help_panel="Maps of the words",
+    ),
+]
+Truth = Annotated[
+    Path | None,
+    typer.Option(
+        help="Data that know where each word's object is (a folder of regard scenes, or a COCO .json with masks): "
+        "panels outline it, and maps are measured against it.",
+        rich_help_panel="Maps of the words",
+    ),
+]
 Style = Annotated[
     str,
     typer.Option(help="regard, or source for the panels of CATR's own figures.", rich_help_panel=OUTPUT),
@@ -167,7 +216,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.signature(command)
     own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
     taken = {each.name for each in own}
-    more = [_setting(each) for each in fields(Settings) if each.name not in taken]
+    more = [_setting(each) for each in fields(CaptionSettings) if each.name not in taken]
     command.__signature__ = signature.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
     return command
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from regard.app.common import open_network, provenance, skipper, thumbnails
 from regard.app.console import log, progress
-from regard.app.evaluate import scored_part
+from regard.app.seen import scored_part
 from regard.data.dataset import Dataset
 from regard.data.folder import read
 from regard.data.hashes import file_hashes

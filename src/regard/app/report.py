@@ -29,6 +29,7 @@ def page(
     history: Sequence[Mapping[str, Any]] = (),
     provenance: Mapping[str, Any] | None = None,
     examples: Sequence[Example] = (),
+    panels: Sequence[tuple[str, Image.Image]] = (),
     no_pictures: bool = False,
     anonymise: bool = False,
 ) -> str:
@@ -44,6 +45,7 @@ def page(
             heatmaps=attention_maps(network, scored, names) if network is not None and names else {},
             positions=None if network is None else _positions(network),
             examples=tuple(examples),
+            panels=tuple(panels),
             recipe=recipe or {},
             history=tuple(history),
             provenance=provenance or {},

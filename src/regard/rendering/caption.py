@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import ceil, log, sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from regard.errors import UsageError
@@ -15,11 +16,16 @@ from regard.rendering.lettering import font, number, shorten, wrap
 from regard.rendering.sheet import SCALES, captioned
 
 NOTHING = "(no words)"
+WRONG = (190, 40, 40)
+"""The line through a word that is not true."""
 GIVEN = "<start>"
 """The one word that no network says."""
 LEAST = 560  # pixels that a panel is wide at least, so that the caption has room
 LONGEST = 420  # pixels of a picture's longer side at most, however few there are
 NARROW = 128  # pixels that a cell is wide at least, so that a word has room
+
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -37,12 +43,18 @@ SOURCE = Style("jet", 0.5, grey=False)
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a panel: its title (a word, or what else is shown, faint), a note beside it, and a map or none."""
+    """A cell of a panel: its title (a word, or what else is shown, faint), a note beside it, and a map or none.
+
+    `region` (H, W) bool of the picture, where it is known, is what the word speaks of, and is outlined. The title of a
+    word that is known to be `wrong` is struck through.
+    """
 
     title: str
     note: str = ""
     heatmap: Heatmap | None = None
     word: bool = True
+    region: Mask | None = None
+    wrong: bool = False
 
 
 def cells_of(caption: Caption) -> list[Cell]:
@@ -62,23 +74,42 @@ def caption_panel(
     """
     style = style or Style()
     small = fitted(image, tile_for(len(cells), image.size))
-    drawn = [_laid(small, cell.heatmap, style) for cell in cells]
+    drawn = [_laid(small, cell, style) for cell in cells]
     colours = colour.default(False) if style.colours is None else style.colours
     mapped = any(cell.heatmap for cell in cells)
     unseen = "hatched: not seen by the network" if any(unseen for _, unseen in drawn) else ""
-    said = " · ".join(filter(None, (caption, SCALES if mapped else "", unseen)))
+    outlined = "outlined: what the word speaks of" if any(cell.region is not None for cell in cells) else ""
+    said = " · ".join(filter(None, (caption, SCALES if mapped else "", outlined, unseen)))
     grid = _grid([tile for tile, _ in drawn], cells)
     return captioned(_headed(grid, name, text or NOTHING), said, colours if mapped else None)
 
 
-def _laid(small: Image.Image, heatmap: Heatmap | None, style: Style) -> tuple[Image.Image, bool]:
-    """A map over the picture, and whether a part of it was not seen."""
-    if heatmap is None:
-        return small, False
-    values = values_on(small, heatmap)
-    scale = colour.limits(heatmap.values)
+def _laid(small: Image.Image, cell: Cell, style: Style) -> tuple[Image.Image, bool]:
+    """A cell's map over the picture, and whether a part of it was not seen."""
+    if cell.heatmap is None:
+        return _outlined(small, cell.region), False
+    values = values_on(small, cell.heatmap)
+    scale = colour.limits(cell.heatmap.values)
     laid = colour.overlay(small, values, style.colours, style.alpha, style.grey, scale=scale)
-    return laid, bool(np.isnan(values).any())
+    return _outlined(laid, cell.region), bool(np.isnan(values).any())
+
+
+def _outlined(image: Image.Image, region: Mask | None) -> Image.Image:
+    """A white line, with a dark one inside, along the edge of a region (H, W) of the picture, whatever its size."""
+    if region is None or not region.any():
+        return image
+    there = np.asarray(Image.fromarray(region).resize(image.size, Image.Resampling.NEAREST))
+    inner = _shrunk(_shrunk(there))
+    pixels = np.array(image)
+    pixels[there & ~_shrunk(there) | (_shrunk(there) & ~inner)] = (255, 255, 255)
+    pixels[inner & ~_shrunk(inner)] = (0, 0, 0)
+    return Image.fromarray(pixels)
+
+
+def _shrunk(region: Mask) -> Mask:
+    """A region without its outermost pixels; the picture's border is no edge."""
+    padded = np.pad(region, 1, mode="edge")
+    return padded[1:-1, 1:-1] & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
 
 
 def tile_for(count: int, size: tuple[int, int]) -> int:
@@ -119,6 +150,8 @@ def _title(draw: ImageDraw.ImageDraw, cell: Cell, left: int, top: int, wide: int
     room = small.getlength(cell.note)
     title = shorten(cell.title, letters, wide - room - 8 * bool(cell.note))
     draw.text((left, top + 18), title, INK if cell.word else FAINT, letters, anchor="ls")
+    if cell.wrong:
+        draw.line((left, top + 13, left + letters.getlength(title), top + 13), WRONG, 2)
     draw.text((left + letters.getlength(title) + 8, top + 18), cell.note, FAINT, small, anchor="ls")
 
 

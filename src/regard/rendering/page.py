@@ -43,9 +43,10 @@ class Report:
     """What a run's page shows; whatever is empty is left out.
 
     `pictures` (thumbnails, upright) and `heatmaps` are by the pictures' names as in `evaluation.predictions.names`;
-    `examples` are (name, picture, map or None, caption). `show_pictures=False` keeps every picture and every map over
-    one out of the page; `anonymise` replaces all names of pictures and removes paths. `history` are the lines of the
-    training's `metrics.jsonl`, as written. `colours` is the maps'.
+    `examples` are (name, picture, map or None, caption); `panels` are (what is shown, drawn panel), with names written
+    into them. `show_pictures=False` keeps every picture and every map over one out of the page; `anonymise` replaces
+    all names of pictures and removes paths and panels. `history` are the lines of the training's `metrics.jsonl`, as
+    written. `colours` is the maps'.
     """
 
     title: str
@@ -56,6 +57,7 @@ class Report:
     heatmaps: Mapping[str, Heatmap] = field(default_factory=dict)
     positions: Positions | None = None
     examples: Sequence[tuple[str, Image.Image, Heatmap | None, str]] = ()
+    panels: Sequence[tuple[str, Image.Image]] = ()
     recipe: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -122,6 +124,7 @@ def _context(content: Report) -> dict[str, Any]:
         "training": curves.training(content.history, content.recipe),
         "provenance": view.facts(content.provenance),
         "examples": examples,
+        "words": [view.panel(name, image) for name, image in content.panels],
         "positions": view.positions(content.positions) if content.positions else None,
         "score": None,
         "galleries": [],
@@ -164,6 +167,7 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     possible = {
         "scores": "Scores",
         "examples": "Examples",
+        "words": "Words",
         "confusion": "Confusions",
         "classes": "Classes",
         "reliability": "Calibration",
@@ -188,7 +192,7 @@ def _numbers(evaluation: Evaluation | None) -> dict[str, Any]:
 
 def _without_pictures(content: Report) -> Report:
     """A page on which no picture can be recognised: no thumbnail, no example, and no map over one either."""
-    return replace(content, pictures={}, heatmaps={}, examples=())
+    return replace(content, pictures={}, heatmaps={}, examples=(), panels=())
 
 
 def _anonymised(content: Report) -> Report:
@@ -214,6 +218,7 @@ def _anonymised(content: Report) -> Report:
             (hide.name(name), picture, replace(each, name=hide.name(name)) if each else None, hide.text(caption))
             for name, picture, each, caption in content.examples
         ),
+        panels=(),  # names are written into them
         recipe=hide.facts(content.recipe),
         history=tuple(_hidden_row(row, hide) for row in content.history),
         provenance=hide.facts(content.provenance),

@@ -222,6 +222,11 @@ def frame(
     return view
 
 
+def panel(name: str, image: Image.Image) -> View:
+    """A drawn panel as it is, as a JPEG data address."""
+    return {"name": name, "picture": jpeg(image), "width": image.width, "height": image.height}
+
+
 def map_image(heatmap: Heatmap, colours: str, signed: bool = False) -> str:
     """The map over the part that the network saw, eight pixels a patch, as a PNG data address of a few kilobytes."""
     rows, columns = heatmap.values.shape

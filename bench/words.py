@@ -1,0 +1,120 @@
+"""Which map of a captioner's words lies best on what they name, chosen on one half of drawn scenes, told of the other.
+
+    python bench/words.py SCENES [--model scenes-captioner] [--pictures 240]
+
+SCENES is a folder that `regard scenes` wrote and the captioner did not learn from. Every picture is captioned; of the
+right nouns, each layer, head (and their mean), row and method has its mean IoU on the first half. The best of each
+method is then measured on the other half, beside a random map, the centre and another picture's map, with intervals.
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.app.word_truth import scene_words
+from regard.data.opening import open_picture
+from regard.data.scenes import read_scenes
+from regard.explanation.word_methods import cross_attention, grad_cross_attention
+from regard.explanation.words import END, ROWS, read_words, shown
+from regard.measurement.words import BASELINES, MEASURES, TrueWord, WordRow, cover, iou, measure
+from regard.networks.captioner import Captioner, Kept, load_captioner
+from regard.records import Caption
+
+Choice = tuple[str, int, int | None, str]
+"""Method, layer, head (None: the mean) and row."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A noun that is right, with its map by each choice."""
+
+    word: TrueWord
+    maps: dict[Choice, NDArray[np.float32]]
+
+    def by(self, choice: Choice) -> TrueWord:
+        return replace(self.word, heatmap=replace(self.word.heatmap, values=self.maps[choice]))
+
+
+def main() -> None:
+    options = _options()
+    captioner = load_captioner(options.model)
+    found = list(_nouns(captioner, options.scenes, options.pictures))
+    names = sorted({each.word.picture for each in found})
+    first = set(names[::2])
+    choosing = [each for each in found if each.word.picture in first]
+    telling = [each for each in found if each.word.picture not in first]
+    print(f"{len(choosing)} right nouns of {len(first)} pictures to choose by, {len(telling)} of the others to tell\n")
+    mean = {choice: _mean_iou(choosing, choice) for choice in found[0].maps}
+    print(
+        "| method | layer | head | row | IoU, chosen by | measure | map | over random | over centre | over shuffled |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    default = ("cross_attention", captioner.layers - 1, None, "predicting")
+    best = [max((each for each in mean if each[0] == method), key=lambda each: mean[each]) for method in _methods(mean)]
+    for choice in dict.fromkeys([*sorted(best, key=lambda each: -mean[each]), default]):
+        _print(choice, mean[choice], measure([each.by(choice) for each in telling]).rows[0], choice == default)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scenes", type=Path)
+    parser.add_argument("--model", default="scenes-captioner")
+    parser.add_argument("--pictures", type=int, default=240)
+    return parser.parse_args()
+
+
+def _methods(mean: dict[Choice, float]) -> list[str]:
+    return sorted({choice[0] for choice in mean})
+
+
+def _nouns(captioner: Captioner, folder: Path, count: int) -> Iterator[Said]:
+    """The right nouns of the first so many pictures, one picture after the other."""
+    scenes = list(read_scenes(folder))[:count]
+    for name, scene in scenes:
+        prepared = captioner.prepare(open_picture(folder / name))
+        (decoding,) = captioner.say([prepared], kept=Kept(captioner.layers - 1))
+        pieces = captioner.pieces(decoding.tokens)
+        spans = [span for span in shown(decoding, pieces) if span.text != END]
+        words = read_words(decoding, pieces, prepared.grid, name)
+        place = {id(word.heatmap): at for at, word in enumerate(words)}
+        maps = _maps(captioner, prepared, decoding.tokens)
+        for word in scene_words(Caption(name, captioner.text(decoding.tokens), words), scene):
+            if word.part == "noun" and word.right:
+                span = spans[place[id(word.heatmap)]]
+                yield Said(word, {choice: rows[span.start : span.stop].mean(0) for choice, rows in maps.items()})
+
+
+def _maps(captioner: Captioner, prepared: object, tokens: tuple[int, ...]) -> dict[Choice, NDArray[np.float32]]:
+    """Every choice's maps (tokens, rows, columns) of a caption."""
+    found: dict[Choice, NDArray[np.float32]] = {}
+    for layer in range(captioner.layers):
+        for head in (None, *range(captioner.heads)):
+            where = {"layer": layer, "head": head}
+            for row in ROWS:
+                found["cross_attention", layer, head, row] = cross_attention(
+                    captioner, prepared, tokens, row=row, **where
+                )
+            found["grad_cross_attention", layer, head, "predicting"] = grad_cross_attention(
+                captioner, prepared, tokens, **where
+            )
+    return found
+
+
+def _mean_iou(said: list[Said], choice: Choice) -> float:
+    return float(np.mean([iou(each.maps[choice], cover(each.word.heatmap.grid, each.word.region)) for each in said]))
+
+
+def _print(choice: Choice, chosen: float, row: WordRow, default: bool) -> None:
+    method, layer, head, which = choice
+    about = f"{method}{' (default)' if default else ''} | {layer} | {'mean' if head is None else head} | {which}"
+    for name in MEASURES:
+        scores = " | ".join(str(row.scores[f"{name}{rest}"]) for rest in ("", *(f"_over_{base}" for base in BASELINES)))
+        print(f"| {about} | {chosen:.3f} | {name} | {scores} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

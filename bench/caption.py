@@ -9,7 +9,8 @@ the same.
 
     CATR          a caption of so many words at 299 pixels, against the original way: backbone, encoder and decoder are
                   run anew for each word, over all 128 positions; and batches of 8 pictures against pictures one by one
-    maps          captions with the maps of all words, layers and the mean over heads, against captions without
+    maps          captions with the maps of all words, layers and the mean over heads, against captions without, and
+                  against what transformers generates, which says nothing of probabilities either
     beams         maps of a beam search against teacher forcing of what it found: the largest difference
 """
 
@@ -131,6 +132,16 @@ def _maps(name: str, captioner: Captioner, image: Image.Image, options: argparse
 
     row = _timed(maps, without, options.rounds)
     _print(f"{name} with all maps", "without", row, said["with"] == said["without"])
+    if isinstance(captioner, CatrCaptioner):
+        return
+
+    def plain() -> None:
+        with torch.no_grad():
+            found = captioner.module.generate(**prepared.inputs, max_new_tokens=options.words, do_sample=False)[0]
+        said["plain"] = tuple(found[-options.words :].tolist())
+
+    row = _timed(maps, plain, options.rounds)
+    _print(f"{name} with all maps", "transformers' generate", row, said["with"] == said["plain"])
 
 
 def _beams(captioner: Captioner, image: Image.Image, options: argparse.Namespace) -> tuple[float, float]:

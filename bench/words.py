@@ -3,8 +3,9 @@
     python bench/words.py SCENES [--model scenes-captioner] [--pictures 240]
 
 SCENES is a folder that `regard scenes` wrote and the captioner did not learn from. Every picture is captioned; of the
-right nouns, each layer, head (and their mean), row and method has its mean IoU on the first half. The best of each
-method is then measured on the other half, beside a random map, the centre and another picture's map, with intervals.
+right nouns, each layer, head (and their mean; of the gradient that alone), row and method has its mean IoU on the first
+half. The best of each method is then measured on the other half, beside a random map, the centre and another picture's
+map, with intervals.
 """
 
 import argparse
@@ -18,10 +19,10 @@ from numpy.typing import NDArray
 from regard.app.word_truth import scene_words
 from regard.data.opening import open_picture
 from regard.data.scenes import read_scenes
-from regard.explanation.word_methods import cross_attention, grad_cross_attention
-from regard.explanation.words import END, ROWS, read_words, shown
+from regard.explanation.word_methods import grad_cross_attention
+from regard.explanation.words import END, read_words, shown
 from regard.measurement.words import BASELINES, MEASURES, TrueWord, WordRow, cover, iou, measure
-from regard.networks.captioner import Captioner, Kept, load_captioner
+from regard.networks.captioner import Captioner, Kept, Prepared, load_captioner
 from regard.records import Caption
 
 Choice = tuple[str, int, int | None, str]
@@ -88,19 +89,17 @@ def _nouns(captioner: Captioner, folder: Path, count: int) -> Iterator[Said]:
                 yield Said(word, {choice: rows[span.start : span.stop].mean(0) for choice, rows in maps.items()})
 
 
-def _maps(captioner: Captioner, prepared: object, tokens: tuple[int, ...]) -> dict[Choice, NDArray[np.float32]]:
+def _maps(captioner: Captioner, prepared: Prepared, tokens: tuple[int, ...]) -> dict[Choice, NDArray[np.float32]]:
     """Every choice's maps (tokens, rows, columns) of a caption."""
+    (decoding,) = captioner.force([prepared], [tokens], kept=Kept(None, None))
     found: dict[Choice, NDArray[np.float32]] = {}
     for layer in range(captioner.layers):
-        for head in (None, *range(captioner.heads)):
-            where = {"layer": layer, "head": head}
-            for row in ROWS:
-                found["cross_attention", layer, head, row] = cross_attention(
-                    captioner, prepared, tokens, row=row, **where
-                )
-            found["grad_cross_attention", layer, head, "predicting"] = grad_cross_attention(
-                captioner, prepared, tokens, **where
-            )
+        for row, attention in (("predicting", decoding.predicting), ("reading", decoding.reading)):
+            heads = attention[layer].numpy()
+            found["cross_attention", layer, None, row] = heads.mean(0)
+            found |= {("cross_attention", layer, head, row): maps for head, maps in enumerate(heads)}
+        by_gradient = grad_cross_attention(captioner, prepared, tokens, layer=layer)
+        found["grad_cross_attention", layer, None, "predicting"] = by_gradient
     return found
 
 

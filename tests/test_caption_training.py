@@ -72,6 +72,19 @@ def test_the_layouts_of_captions(tmp_path: Path, data: Path) -> None:
     assert val_part.names == caption_parts(folder, seed=1)[1].names
 
 
+def test_the_layout_of_coco_itself(tmp_path: Path, data: Path) -> None:
+    for folder in ("annotations", "val2017"):
+        (tmp_path / folder).mkdir()
+    shutil.copyfile(data.parent / "images" / "red_left_0.png", tmp_path / "val2017" / "7.png")
+    content = {"images": [{"id": 7, "file_name": "7.png"}], "annotations": [{"image_id": 7, "caption": "a square"}]}
+    file = tmp_path / "annotations" / "captions_val2017.json"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    assert read_captioned(file).pictures[0].path == tmp_path / "val2017" / "7.png"
+    (tmp_path / "val2017" / "7.png").unlink()
+    with pytest.raises(DataError, match=r"there is no picture '7\.png'"):
+        read_captioned(file)
+
+
 def test_left_and_right_are_exchanged_in_whole_words() -> None:
     text = "The left paw, RIGHT of a leftover: rightmost, Left-hand and upright"
     assert mirrored(text) == "The right paw, LEFT of a leftover: leftmost, Right-hand and upright"

@@ -385,6 +385,14 @@ def test_a_file_name_that_is_no_text_goes_through(pictures: Path, tmp_path: Path
     assert pd.read_parquet(tmp_path / "maps.parquet")["name"].tolist() == ["caf\\xe9.png"]
 
 
+def test_a_table_takes_the_place_of_a_folder(pictures: Path, tmp_path: Path, run: Run) -> None:
+    words = ("explain", pictures / "00.png", *TINY, "--out", tmp_path / "maps")
+    assert run(*words)[0] == 0
+    code, _, err = run(*words, "--format", "parquet", "--overwrite")
+    assert code == 0, err
+    assert len(read_table(tmp_path / "maps")) == 1
+
+
 def test_another_parquet_file_is_refused(tmp_path: Path) -> None:
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "a.parquet")
     (tmp_path / "b.parquet").write_text("no table")

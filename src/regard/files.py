@@ -154,6 +154,14 @@ def exchange(new: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def put_file(new: Path, out: Path) -> None:
+    """Put the file `new` in the place of `out`, be there a file, a folder or nothing."""
+    if out.is_dir():
+        exchange(new, out)
+    else:
+        new.replace(out)
+
+
 def _umask() -> int:
     """The process's file mode mask, which can only be read by setting it."""
     mask = os.umask(0o022)

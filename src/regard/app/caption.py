@@ -29,7 +29,7 @@ from regard.app.work import thumbnail
 from regard.data.folder import read_pictures
 from regard.errors import DataError, UsageError, unknown
 from regard.explanation.words import source_panels
-from regard.files import check_free, exchange, write_file, write_json, writing
+from regard.files import check_free, exchange, put_file, write_file, write_json, writing
 from regard.measurement.words import TrueWord
 from regard.networks.captioner import Captioner, load_captioner
 from regard.records import Caption, write_manifest
@@ -308,10 +308,7 @@ def _finish_table(
     with file.open("rb+") as written:
         os.fsync(written.fileno())
     measured = _measured(truths, read_caption_table(file))
-    if out.is_dir():
-        exchange(file, out)
-    else:
-        file.replace(out)
+    put_file(file, out)
     return measured
 
 

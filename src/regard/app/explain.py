@@ -25,7 +25,7 @@ from regard.app.work import Work, drawable, thumbnail
 from regard.data.folder import read_pictures
 from regard.errors import DataError, UsageError, unknown
 from regard.explanation import METHODS
-from regard.files import check_free, exchange, write_file, writing
+from regard.files import check_free, exchange, put_file, write_file, writing
 from regard.records import Explanation, Heatmap
 from regard.rendering import colour
 from regard.rendering.figure import caption_of, png
@@ -233,7 +233,7 @@ def _finish_table(work: Work, unfinished: Unfinished, out: Path) -> None:
     write_table(file, unfinished.heatmaps(), work.about, unfinished.has_errors)
     with file.open("rb+") as written:
         os.fsync(written.fileno())
-    file.replace(out)
+    put_file(file, out)
 
 
 def panel_names(names: Sequence[str], figure: str = "png") -> dict[str, str]:

@@ -13,7 +13,8 @@ _OWN = ("id", "file_name", "split")
 
 
 def read_coco(file: Path, labels: bool = True) -> list[Picture]:
-    """The pictures of a COCO file, in its order, their files relative to it or to `images/` beside it.
+    """The pictures of a COCO file, in its order, their files relative to it, to `images/` beside it, or in the folders
+    of COCO's own layout.
 
     Each picture's `annotations` are the file's own, with the category's name added as `category`; `columns` are the
     simple fields of its entry. Its label is its category, where it has one alone. With `labels`, a picture of several
@@ -79,7 +80,17 @@ def _check_references(file: Path, images: Sequence[Mapping[str, Any]], annotatio
 
 
 def _find(file: Path, name: str) -> Path:
-    for place in (file.parent, file.parent / "images"):
+    for place in _places(file):
         if (place / name).is_file():
             return place / name
     raise DataError(f"{file}: there is no picture {name!r} in {file.parent} or its images/; put the pictures there")
+
+
+def _places(file: Path) -> list[Path]:
+    """Where the pictures of a file may be: beside it, or, where it is in COCO's own `annotations/`, in the folder that
+    its name ends with (`captions_val2017.json`: `val2017/`) or `images/` beside that."""
+    beside = [file.parent, file.parent / "images"]
+    if file.parent.name != "annotations":
+        return beside
+    whole = file.parent.parent
+    return [*beside, whole / file.stem.rpartition("_")[2], whole / "images", whole]

@@ -100,12 +100,15 @@ class CrossCaptioner(TokenizedCaptioner):
         return rows[..., picture.grid.prefix :]
 
     @abstractmethod
-    def generate(self, seen: Tensor, start: Tensor, plan: Any) -> Tensor:
-        """The tokens (tokens,) of the best caption, those of the start among them."""
+    def generate(self, seen: Tensor, start: Tensor, plan: Any) -> Any:
+        """What transformers generates: `sequences` (1, tokens), those of the start among them, and what it kept."""
 
     @abstractmethod
-    def run(self, seen: Tensor, tokens: Tensor, attentions: bool) -> Any:
-        """One pass of the decoder over (1, tokens): `logits`, and `cross_attentions` on request."""
+    def run(self, seen: Tensor, tokens: Tensor, attentions: bool, memory: Any = None) -> Any:
+        """One pass of the decoder over (1, tokens): `logits`, and `cross_attentions` on request.
+
+        With the `memory` of a generation, what the decoder looks at need not be projected again.
+        """
 
     def say(
         self,
@@ -124,8 +127,9 @@ class CrossCaptioner(TokenizedCaptioner):
                 looked, seen = self.look(picture)
                 start = torch.tensor([picture.start], device=self.device)
                 with written_out(self.decoder, not self.fused):
-                    tokens = self.generate(seen, start, plan)[len(picture.start) :].tolist()
-                found.append(self._judge(looked, seen, self.until_stop(tokens), kept, alternatives))
+                    said = self.generate(seen, start, plan)
+                tokens = self.until_stop(said.sequences[0, len(picture.start) :].tolist())
+                found.append(self._judge(looked, seen, tokens, kept, alternatives, remembered(said)))
         return found
 
     def force(
@@ -170,19 +174,42 @@ class CrossCaptioner(TokenizedCaptioner):
         return self.limit + 1 - len(picture.start)
 
     def _judge(
-        self, picture: Prepared, seen: Tensor, tokens: tuple[int, ...], kept: Kept | None, alternatives: int
+        self,
+        picture: Prepared,
+        seen: Tensor,
+        tokens: tuple[int, ...],
+        kept: Kept | None,
+        alternatives: int,
+        memory: Any = None,
     ) -> Decoding:
         """The decoder's pass over a finished caption, attention written out: T rows are few."""
         whole = torch.tensor([[*picture.start, *tokens]], device=self.device)
         first = len(picture.start) - 1  # the row that predicts the first token
         with written_out(self.decoder, kept is not None or not self.fused):
-            output = self.run(seen, whole, attentions=kept is not None)
+            output = self.run(seen, whole, kept is not None, memory)
         attention = None
         if kept is not None:
             rows = kept_layers(output.cross_attentions, kept)[:, :, first:]
             grid = picture.grid
             attention = self.to_patches(rows, picture).unflatten(-1, (grid.rows, grid.columns)).float().cpu()
         return self.noted(tokens, output.logits[0, first:-1], attention, alternatives)
+
+
+def remembered(said: Any) -> Any:
+    """The keys and values of what the decoder looked at, without those of tokens; None where there are none of one
+    caption alone, as after a search with beams."""
+    memory = getattr(said, "past_key_values", None)
+    if not isinstance(memory, transformers.EncoderDecoderCache):
+        return None
+    looked: Any = memory.cross_attention_cache
+    if not len(looked) or looked.layers[0].keys.shape[0] != 1:
+        return None
+    return transformers.EncoderDecoderCache(transformers.DynamicCache(), looked)
+
+
+def caching(memory: Any) -> dict[str, Any]:
+    """How a decoder is told of a memory, or that there is none."""
+    return {"use_cache": False} if memory is None else {"use_cache": True, "past_key_values": memory}
 
 
 def _begin(part: Any, inputs: Any, output: Tensor) -> Tensor:
@@ -223,16 +250,14 @@ class EncoderDecoder(CrossCaptioner):
         seen: Tensor = self.module.encoder(pixel_values=pixels).last_hidden_state
         return seen
 
-    def generate(self, seen: Tensor, start: Tensor, plan: Any) -> Tensor:
+    def generate(self, seen: Tensor, start: Tensor, plan: Any) -> Any:
         outputs = BaseModelOutput(last_hidden_state=seen)
-        found = self.module.generate(encoder_outputs=outputs, decoder_input_ids=start, generation_config=plan)
-        tokens: Tensor = found.sequences[0]
-        return tokens
+        return self.module.generate(encoder_outputs=outputs, decoder_input_ids=start, generation_config=plan)
 
-    def run(self, seen: Tensor, tokens: Tensor, attentions: bool) -> Any:
+    def run(self, seen: Tensor, tokens: Tensor, attentions: bool, memory: Any = None) -> Any:
         outputs = BaseModelOutput(last_hidden_state=seen)
         return self.module(
-            encoder_outputs=outputs, decoder_input_ids=tokens, output_attentions=attentions, use_cache=False
+            encoder_outputs=outputs, decoder_input_ids=tokens, output_attentions=attentions, **caching(memory)
         )
 
 
@@ -259,13 +284,11 @@ class Blip(CrossCaptioner):
         seen: Tensor = self.module.vision_model(pixel_values=pixels).last_hidden_state
         return seen
 
-    def generate(self, seen: Tensor, start: Tensor, plan: Any) -> Tensor:
-        found = self.decoder.generate(input_ids=start, generation_config=plan, **_encoded(seen))
-        tokens: Tensor = found.sequences[0]
-        return tokens
+    def generate(self, seen: Tensor, start: Tensor, plan: Any) -> Any:
+        return self.decoder.generate(input_ids=start, generation_config=plan, **_encoded(seen))
 
-    def run(self, seen: Tensor, tokens: Tensor, attentions: bool) -> Any:
-        return self.decoder(input_ids=tokens, output_attentions=attentions, use_cache=False, **_encoded(seen))
+    def run(self, seen: Tensor, tokens: Tensor, attentions: bool, memory: Any = None) -> Any:
+        return self.decoder(input_ids=tokens, output_attentions=attentions, **caching(memory), **_encoded(seen))
 
 
 def _encoded(seen: Tensor) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from regard.errors import NetworkError, UsageError
 from regard.networks.captioner import Prepared
-from regard.networks.captioner_cross import CrossCaptioner
+from regard.networks.captioner_cross import CrossCaptioner, caching
 from regard.networks.captioner_files import USUAL, failures_of, read_processor, seen_box
 from regard.networks.huggingface import quiet
 from regard.records import PatchGrid
@@ -79,21 +79,19 @@ class ReadingCaptioner(CrossCaptioner):
         rows = rows[..., picture.places]
         return rows if picture.spread is None else rows @ picture.spread
 
-    def generate(self, seen: Tensor, start: Tensor, plan: Any) -> Tensor:
+    def generate(self, seen: Tensor, start: Tensor, plan: Any) -> Any:
         """transformers itself forces what follows the first of the start; a stop at the limit is not forced, as it
         would hide that there was one."""
         plan.max_new_tokens += start.shape[1] - 1
         outputs = BaseModelOutput(last_hidden_state=seen)
-        found = self.writer.generate(
+        return self.writer.generate(
             encoder_outputs=outputs, decoder_input_ids=start[:, :1], generation_config=plan, forced_eos_token_id=None
         )
-        tokens: Tensor = found.sequences[0]
-        return tokens
 
-    def run(self, seen: Tensor, tokens: Tensor, attentions: bool) -> Any:
+    def run(self, seen: Tensor, tokens: Tensor, attentions: bool, memory: Any = None) -> Any:
         outputs = BaseModelOutput(last_hidden_state=seen)
         return self.writer(
-            encoder_outputs=outputs, decoder_input_ids=tokens, output_attentions=attentions, use_cache=False
+            encoder_outputs=outputs, decoder_input_ids=tokens, output_attentions=attentions, **caching(memory)
         )
 
 

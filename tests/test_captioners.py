@@ -2,7 +2,6 @@
 beams, the map that a teacher-forced pass with attention written out gives."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,27 @@ import pytest
 import torch
 import transformers
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
-import captioners
 import catr_twin
+from captioner_cases import (
+    Case,
+    apart,
+    as_it_was,
+    case_maker,
+    given,
+    near,
+    near_forced,
+    of_picture,
+    on_grids,
+    on_tiles,
+    refusals,
+    softmax_rows,
+    without,
+)
 from captioners import picture
 from regard.data.longest import LongestSide
 from regard.errors import NetworkError, UsageError
-from regard.networks.captioner import FAMILIES, Captioner, Kept, Prepared, load_captioner
+from regard.networks.captioner import FAMILIES, Kept, load_captioner
 from regard.networks.captioner_catr import CatrCaptioner
 from regard.networks.captioner_chat import _spread
 from regard.networks.captioner_files import seen_box, whole_factor
@@ -29,34 +41,9 @@ KINDS = (*CROSS, *CHAT)
 LIMIT = 10
 
 
-@dataclass
-class Case:
-    """A captioner, the same network loaded apart with attention written out, and a picture of 60 × 100 pixels."""
-
-    kind: str
-    folder: Path
-    captioner: Captioner
-    eager: Any
-    prepared: Prepared
-
-    def say(self, beams: int = 1, **how: Any) -> Decoding:
-        how.setdefault("kept", Kept(None, None))
-        return self.captioner.say([self.prepared], beams=beams, limit=LIMIT, **how)[0]
-
-
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
-    made: dict[str, Case] = {}
-
-    def case(kind: str) -> Case:
-        if kind not in made:
-            folder = getattr(captioners, kind)(tmp_path_factory.mktemp(kind))
-            captioner = load_captioner(str(folder))
-            eager = type(captioner.module).from_pretrained(folder, attn_implementation="eager").eval()
-            made[kind] = Case(kind, folder, captioner, eager, captioner.prepare(picture(60, 100), "a cat"))
-        return made[kind]
-
-    return case
+    return case_maker(tmp_path_factory, LIMIT)
 
 
 def forced(case: Case, tokens: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -83,33 +70,14 @@ def on_grid(case: Case, rows: Tensor) -> Tensor:
     """(..., keys) → (..., rows, columns), by hand: CLS away; the picture's tokens out of the prompt's."""
     if case.kind in CROSS:
         return rows[..., 1:].unflatten(-1, (4, 6 if case.kind == "encoder_decoder" else 4))
-    ids = case.prepared.inputs["input_ids"][0]
-    rows = rows[..., : len(ids)][..., ids == case.captioner.image_token]  # type: ignore[attr-defined]
-    if case.kind == "merged":
-        return rows.unflatten(-1, (2, 4))
-    grid = torch.zeros(*rows.shape[:-1], 4, 6)
-    for place in range(28):  # six tiles of 2 × 2 tokens, two rows of three, then the whole picture
-        tile, row, column = place // 4, place % 4 // 2, place % 2
-        if tile < 6:
-            grid[..., tile // 3 * 2 + row, tile % 3 * 2 + column] += rows[..., place]
-        else:
-            grid[..., 2 * row : 2 * row + 2, 3 * column : 3 * column + 3] += rows[..., place, None, None] / 6
-    return grid
-
-
-def near(came: Tensor, right: Tensor, within: float = 1e-5) -> None:
-    assert came.shape == right.shape
-    assert float((came.double() - right.double()).abs().max()) < within
+    rows = of_picture(case, rows)
+    return rows.unflatten(-1, (2, 4)) if case.kind == "merged" else on_tiles(rows)
 
 
 def as_forced(case: Case, decoding: Decoding) -> None:
     logits, rows = forced(case, decoding.tokens)
-    steps = logits.log_softmax(-1)
-    near(decoding.log_probabilities, steps.gather(1, torch.tensor(decoding.tokens)[:, None])[:, 0], 1e-4)
-    near(decoding.alternative_log_probabilities, steps.topk(2).values, 1e-4)
     right = on_grid(case, rows)
-    assert decoding.attention is not None
-    near(decoding.attention, right)
+    near_forced(decoding, logits, right)
     assert float(right.max()) > 0.1  # awake: else any map would do
 
 
@@ -161,14 +129,9 @@ def test_beam_maps_follow_the_beams(cases: Any, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_given_caption_is_judged_with_its_stop(cases: Any, kind: str) -> None:
     case = cases(kind)
-    tokens = tuple(case.captioner.encode("a small cat"))
-    assert tokens[-1] in case.captioner.stops
-    decoding = case.captioner.force([case.prepared], [tokens], kept=Kept(None, None), alternatives=2)[0]
-    assert decoding.tokens == tokens and decoding.finished
+    decoding = given(case)
     as_forced(case, decoding)
-    assert case.captioner.text(tokens) == "a small cat"
-    assert case.captioner.pieces(tokens).special == (*[False] * (len(tokens) - 1), True)
-    for wrong in ([], [tokens] * 2, [()]):
+    for wrong in ([], [decoding.tokens] * 2, [()]):
         with pytest.raises(UsageError, match=r"give one for each|has 0 tokens"):
             case.captioner.force([case.prepared], wrong)
 
@@ -209,45 +172,18 @@ def test_layers_and_heads_on_request(cases: Any, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_another_picture_has_other_maps_and_the_network_stays_as_it_was(cases: Any, kind: str) -> None:
     case = cases(kind)
-    module = case.captioner.module
-    module.train()
-    configs = {id(part.config): part.config for part in module.modules() if hasattr(part, "config")}.values()
-    before = [config._attn_implementation for config in configs]
-    try:
-        other = case.captioner.prepare(picture(60, 100, seed=1), "a cat")
+    with as_it_was(case):
         tokens = case.say().tokens
-        one, two = case.captioner.force([case.prepared, other], [tokens] * 2, kept=Kept(None, None))
-        assert float((one.attention - two.attention).abs().max()) > 0.02  # type: ignore[operator]
+        assert apart(case, tokens) > 0.02
         assert case.say().tokens == tokens
-        assert module.training and all(part.training for part in module.modules())
-    finally:
-        module.eval()
-    assert [config._attn_implementation for config in configs] == before
-
-
-class _Softmaxes(TorchDispatchMode):
-    """Notes how many rows each softmax that is written out has."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[int] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.aten._softmax.default:
-            self.rows.append(args[0].shape[-2])
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("kind", CHAT)
 def test_no_map_of_all_tokens_to_all_is_ever_made(cases: Any, kind: str) -> None:
     case = cases(kind)
     assert len(case.prepared.start) > 20
-    with _Softmaxes() as seen:
-        case.say()
-    assert seen.rows == [1] * len(seen.rows) and len(seen.rows) == 3 * (LIMIT + 1)
-    with _Softmaxes() as plain:
-        case.say(kept=None)
-    assert plain.rows == []
+    assert softmax_rows(case) == [1] * 3 * (LIMIT + 1)
+    assert softmax_rows(case, kept=None) == []
 
 
 # geometry
@@ -259,13 +195,9 @@ def test_grids_of_pictures_that_are_not_square(cases: Any) -> None:
         ("merged", (4, 2), (2, 4)),
         ("encoder_decoder", (4, 6), (4, 6)),
     ):
-        captioner = cases(kind).captioner
-        for size, grid in (((100, 60), tall), ((60, 100), wide)):
-            prepared = captioner.prepare(picture(*size))
-            assert (prepared.grid.rows, prepared.grid.columns) == grid and prepared.grid.picture == size
-            assert prepared.grid.box == (0, 0, size[1], size[0])
-            maps = captioner.say([prepared], limit=2, kept=Kept(2))[0].predicting
-            assert maps.shape == (1, 1, 2, *grid)
+        for prepared in on_grids(cases(kind).captioner, tall, wide):
+            height, width = prepared.grid.picture
+            assert prepared.grid.box == (0, 0, width, height)
     assert cases("tiled").captioner.prepare(picture(2, 90)).grid.columns > 0
 
 
@@ -358,31 +290,14 @@ def test_what_cannot_caption_is_told_what_can(tmp_path: Path) -> None:
     assert set(FAMILIES) >= {"vision-encoder-decoder", "blip", "smolvlm", "qwen2_5_vl"}
 
 
-def _without(folder: Path, to: Path, *left_out: str) -> str:
-    to.mkdir()
-    for file in folder.iterdir():
-        if file.name not in left_out:
-            (to / file.name).write_bytes(file.read_bytes())
-    return str(to)
-
-
 def test_folders_that_lack_a_part_are_named(cases: Any, tmp_path: Path) -> None:
-    folder = cases("blip").folder
-    for place, (lacking, words) in enumerate(
-        (
-            (("tokenizer.json", "tokenizer_config.json"), "the vocabulary of .* cannot be loaded"),
-            (("preprocessor_config.json",), "the picture preparation of .* cannot be loaded"),
-            (("model.safetensors",), "the weights of .* cannot be loaded"),
-        )
-    ):
-        with pytest.raises(NetworkError, match=words):
-            load_captioner(_without(folder, tmp_path / str(place), *lacking))
+    refusals(cases("blip").folder, tmp_path, "preprocessor_config.json")
 
 
 def test_weights_that_lack_keys_are_refused(cases: Any, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    folder = Path(_without(cases("blip").folder, tmp_path / "less"))
+    folder = without(cases("blip").folder, tmp_path / "less")
     tensors = load_file(folder / "model.safetensors")
     gone = next(name for name in tensors if "crossattention" in name)
     tensors["strange.weight"] = tensors.pop(gone)

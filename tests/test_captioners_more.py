@@ -4,7 +4,6 @@ grid by hand, and grids whose cells are where a picture was painted."""
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,25 @@ import torch
 import transformers
 from PIL import Image
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
-import captioners
+from captioner_cases import (
+    Case,
+    apart,
+    as_it_was,
+    case_maker,
+    given,
+    near,
+    near_forced,
+    of_picture,
+    on_grids,
+    on_tiles,
+    refusals,
+    softmax_rows,
+    without,
+)
 from captioners import picture
 from regard.errors import NetworkError, UsageError
-from regard.networks.captioner import Captioner, Kept, Prepared, load_captioner
+from regard.networks.captioner import Kept, load_captioner
 from regard.networks.captioner_chat import Rows
 from regard.networks.captioner_files import patch_side, seen_box
 from regard.networks.captioner_llava import behind
@@ -35,34 +47,9 @@ KINDS = (*CHAT, "paligemma2", "git", *READING)
 LIMIT = 8
 
 
-@dataclass
-class Case:
-    """A captioner, the same network loaded apart with attention written out, and a picture of 60 × 100 pixels."""
-
-    kind: str
-    folder: Path
-    captioner: Captioner
-    eager: Any
-    prepared: Prepared
-
-    def say(self, beams: int = 1, **how: Any) -> Decoding:
-        how = {"kept": Kept(None, None), "limit": LIMIT, **how}
-        return self.captioner.say([self.prepared], beams=beams, **how)[0]
-
-
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
-    made: dict[str, Case] = {}
-
-    def case(kind: str) -> Case:
-        if kind not in made:
-            folder = getattr(captioners, kind)(tmp_path_factory.mktemp(kind))
-            captioner = load_captioner(str(folder))
-            eager = type(captioner.module).from_pretrained(folder, attn_implementation="eager").eval()
-            made[kind] = Case(kind, folder, captioner, eager, captioner.prepare(picture(60, 100), "a cat"))
-        return made[kind]
-
-    return case
+    return case_maker(tmp_path_factory, LIMIT)
 
 
 # tokens and maps
@@ -108,8 +95,7 @@ def on_grid(case: Case, rows: Tensor) -> Tensor:
     """(..., keys) → (..., rows, columns), by hand."""
     if case.kind == "git":
         return rows[..., 1:17].unflatten(-1, (4, 4))
-    ids = case.prepared.inputs["input_ids"][0]
-    rows = rows[..., : len(ids)][..., ids == case.captioner.image_token]  # type: ignore[attr-defined]
+    rows = of_picture(case, rows)
     if case.kind in ("blip2", "blip2_t5"):
         return (rows @ hop(case)).unflatten(-1, (4, 6))
     if case.kind == "florence2":
@@ -119,18 +105,6 @@ def on_grid(case: Case, rows: Tensor) -> Tensor:
     if case.kind in MERGED:
         return rows.unflatten(-1, (2, 4))
     return on_next_grid(rows) if case.kind == "llava_next" else on_tiles(rows)
-
-
-def on_tiles(rows: Tensor) -> Tensor:
-    """Six tiles of 2 × 2 tokens, two rows of three, then the whole picture."""
-    grid = torch.zeros(*rows.shape[:-1], 4, 6)
-    for place in range(28):
-        tile, row, column = place // 4, place % 4 // 2, place % 2
-        if tile < 6:
-            grid[..., tile // 3 * 2 + row, tile % 3 * 2 + column] += rows[..., place]
-        else:
-            grid[..., 2 * row : 2 * row + 2, 3 * column : 3 * column + 3] += rows[..., place, None, None] / 6
-    return grid
 
 
 def on_next_grid(rows: Tensor) -> Tensor:
@@ -151,19 +125,10 @@ def on_next_grid(rows: Tensor) -> Tensor:
     return grid
 
 
-def near(came: Tensor, right: Tensor, within: float = 1e-5) -> None:
-    assert came.shape == right.shape
-    assert float((came.double() - right.double()).abs().max()) < within
-
-
 def as_forced(case: Case, decoding: Decoding, within: float = 1e-5) -> None:
     logits, rows = forced(case, decoding.tokens)
-    steps = logits.log_softmax(-1)
-    near(decoding.log_probabilities, steps.gather(1, torch.tensor(decoding.tokens)[:, None])[:, 0], 1e-4)
-    near(decoding.alternative_log_probabilities, steps.topk(2).values, 1e-4)
     right = on_grid(case, rows)
-    assert decoding.attention is not None
-    near(decoding.attention, right, within)
+    near_forced(decoding, logits, right, within)
     assert float(rows.max()) > 0.3 and float(right.max()) > 2 / right[0, 0, 0].numel()  # awake: else any map would do
 
 
@@ -195,13 +160,7 @@ def test_tokens_are_those_of_generate_and_maps_those_of_teacher_forcing(cases: A
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_given_caption_is_judged_with_its_stop(cases: Any, kind: str) -> None:
     case = cases(kind)
-    tokens = tuple(case.captioner.encode("a small cat"))
-    assert tokens[-1] in case.captioner.stops
-    decoding = case.captioner.force([case.prepared], [tokens], kept=Kept(None, None), alternatives=2)[0]
-    assert decoding.tokens == tokens and decoding.finished
-    as_forced(case, decoding)
-    assert case.captioner.text(tokens) == "a small cat"
-    assert case.captioner.pieces(tokens).special == (*[False] * (len(tokens) - 1), True)
+    as_forced(case, given(case))
 
 
 @pytest.mark.parametrize("kind", ["llava", "blip2", "git", "florence2"])
@@ -233,51 +192,25 @@ def test_scores_that_are_squashed_are_heard_on_the_way_and_a_window_afterwards(c
 def test_prompts_and_pictures_change_what_is_said_and_the_network_stays_as_it_was(cases: Any, kind: str) -> None:
     case = cases(kind)
     module = case.captioner.module
-    module.train()
-    configs = {id(part.config): part.config for part in module.modules() if hasattr(part, "config")}.values()
-    before = [config._attn_implementation for config in configs]
     hooks = [len(part._forward_hooks) for part in module.modules()]
-    try:
+    with as_it_was(case):
         tokens = case.say().tokens
         asked = case.captioner.prepare(picture(60, 100), "two dogs near the red ball")
         assert case.captioner.say([asked], limit=LIMIT)[0].tokens != tokens
-        other = case.captioner.prepare(picture(60, 100, seed=1), "a cat")
-        one, two = case.captioner.force([case.prepared, other], [tokens] * 2, kept=Kept(None, None))
-        assert float((one.attention - two.attention).abs().max()) > 0.01  # type: ignore[operator]
+        assert apart(case, tokens) > 0.01
         assert case.say(kept=None).attention is None and case.say().tokens == tokens
         assert len(case.captioner.prepare(picture(60, 100)).start) > 0
-        assert module.training and all(part.training for part in module.modules())
-    finally:
-        module.eval()
-    assert [config._attn_implementation for config in configs] == before
     assert [len(part._forward_hooks) for part in module.modules()] == hooks
     with pytest.raises(UsageError, match="shorten the prompt"):
         case.captioner.prepare(picture(60, 100), "a cat " * 300)
 
 
-class _Softmaxes(TorchDispatchMode):
-    """Notes how many rows each softmax that is written out has."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[int] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.aten._softmax.default:
-            self.rows.append(args[0].shape[-2])
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize("kind", CHAT)
 def test_no_map_of_all_tokens_to_all_is_ever_made(cases: Any, kind: str) -> None:
     case = cases(kind)
-    with _Softmaxes() as seen:
-        case.say()
     mine = [6] * 6 if kind == "blip2" else []  # the Q-Former's six layers of attention, four of them its queries' own
-    assert sorted(seen.rows) == [1] * 3 * (LIMIT + 1) + mine
-    with _Softmaxes() as plain:
-        case.say(kept=None)
-    assert plain.rows == []
+    assert sorted(softmax_rows(case)) == [1] * 3 * (LIMIT + 1) + mine
+    assert softmax_rows(case, kept=None) == []
 
 
 @pytest.mark.parametrize("kind", ["git", "paligemma2"])
@@ -393,12 +326,7 @@ def test_grids_of_pictures_that_are_not_square(cases: Any) -> None:
         ("blip2", (4, 6), (4, 6)),
         ("florence2", (4, 6), (4, 6)),
     ):
-        captioner = cases(kind).captioner
-        for size, grid in (((100, 60), tall), ((60, 100), wide)):
-            prepared = captioner.prepare(picture(*size))
-            assert (prepared.grid.rows, prepared.grid.columns) == grid and prepared.grid.picture == size
-            maps = captioner.say([prepared], limit=2, kept=Kept(2))[0].predicting
-            assert maps.shape == (1, 1, 2, *grid)
+        on_grids(cases(kind).captioner, tall, wide)
 
 
 def test_tiles_that_a_picture_does_not_fill_by_hand(cases: Any) -> None:
@@ -457,26 +385,10 @@ def test_smolvlm_is_read_without_what_only_films_need(
     assert all(torch.equal(came.inputs[name], right[name]) for name in right)
 
 
-def _without(folder: Path, to: Path, *left_out: str) -> str:
-    to.mkdir()
-    for file in folder.iterdir():
-        if file.name not in left_out:
-            (to / file.name).write_bytes(file.read_bytes())
-    return str(to)
-
-
 @pytest.mark.parametrize("kind", ["smolvlm", "qwen3_vl", "llava", "paligemma", "git", "blip2", "florence2"])
 def test_folders_that_lack_a_part_are_named(cases: Any, kind: str, tmp_path: Path) -> None:
-    for place, (lacking, words) in enumerate(
-        (
-            (("tokenizer.json", "tokenizer_config.json"), "the vocabulary of .* cannot be loaded"),
-            (("preprocessor_config.json", "processor_config.json"), "the picture preparation of .* cannot be loaded"),
-            (("model.safetensors",), "the weights of .* cannot be loaded"),
-        )
-    ):
-        with pytest.raises(NetworkError, match=words) as raised:
-            load_captioner(_without(cases(kind).folder, tmp_path / str(place), *lacking))
-        assert "\n" not in str(raised.value)
+    said = refusals(cases(kind).folder, tmp_path, "preprocessor_config.json", "processor_config.json")
+    assert not any("\n" in each for each in said)
 
 
 def test_places_that_are_not_those_of_the_patches_are_refused(cases: Any) -> None:
@@ -496,7 +408,7 @@ def test_places_that_are_not_those_of_the_patches_are_refused(cases: Any) -> Non
 
 
 def test_a_git_for_films_and_a_task_with_more_are_refused(cases: Any, tmp_path: Path) -> None:
-    folder = Path(_without(cases("git").folder, tmp_path / "films"))
+    folder = without(cases("git").folder, tmp_path / "films")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "num_image_with_embedding": 6}))
     with pytest.raises(NetworkError, match="describes films of 6 pictures"):

@@ -394,6 +394,8 @@ def test_catr_is_trained_by_the_same_loop(data: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_trained_is_said(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--class-weights is for classifiers"):
         caption_recipe(class_weights="balanced")
+    with pytest.raises(UsageError, match="--decoder-width is for captioners; give --task caption"):
+        train(data, tmp_path / "run", decoder_width=64)
     with pytest.raises(UsageError, match="multiple of 4 and of --decoder-heads"):
         caption_recipe(decoder_width=30, decoder_heads=4)
     with pytest.raises(UsageError, match="is for classify, not for --task caption"):

@@ -68,7 +68,7 @@ def load_run(folder: Path | str) -> Network:
     folder = Path(folder)
     description = read_description(folder)
     if description.get("task", CLASSIFICATION) != CLASSIFICATION:
-        raise NetworkError(f"{folder} is a run of {description['task']}, no classifier; `regard caption` takes it")
+        raise NetworkError(f"{folder.name} is a run of {description['task']}, no classifier; `regard caption` takes it")
     try:
         architecture = dict(description["architecture"])
         preparation = Preparation.from_json(description["preparation"])

@@ -102,7 +102,10 @@ class Settings:
     def changed(self, overrides: Mapping[str, Any]) -> "Settings":
         """These settings with others in their place; None leaves one as it is. Raises `UsageError`, nearest offered."""
         names = {each.name for each in fields(self)}
-        for name in overrides:
+        for name, value in overrides.items():
+            if value is not None and name not in names and name in explained():
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{option} is for captioners; give --task caption with it, or leave it out")
             if name not in names:
                 raise unknown("setting", name, names, "`regard train --help` explains each.")
         return replace(self, **{name: value for name, value in overrides.items() if value is not None})

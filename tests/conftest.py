@@ -1,6 +1,7 @@
 """What all tests share: the reference data beside the project, and a quiet, small machine."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,3 +18,16 @@ def shared() -> Path:
     if not (SHARED / "DESIGN.md").is_file():
         pytest.skip(f"needs the reference data and weights in {SHARED.name}/ beside the project, which is not here")
     return SHARED
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command line: its exit code, stdout and stderr."""
+    from regard.app.cli import main
+
+    def command(*words: object) -> tuple[int, str, str]:
+        code = main([str(word) for word in words])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return command

@@ -24,7 +24,6 @@ from planted import COLUMNS, ROWS, SENTENCE, Planted
 from regard.app import caption as command
 from regard.app.caption import Result, as_json, as_text
 from regard.app.caption_entry import peak, readable
-from regard.app.cli import main
 from regard.data.longest import LongestSide
 from regard.errors import DataError, OutputError, UsageError
 from regard.explanation import METHODS
@@ -41,18 +40,6 @@ from regard.rendering.caption import SOURCE, Cell, caption_panel, caption_sheet,
 from regard.rendering.figure import GAP, MARGIN
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line: its exit code, stdout and stderr."""
-
-    def command(*words: object) -> tuple[int, str, str]:
-        code = main([str(word) for word in words])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return command
 
 
 @pytest.fixture(scope="module")

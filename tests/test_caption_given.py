@@ -17,7 +17,6 @@ import captioners
 import regard
 from planted import COLUMNS, PIECES, ROWS, Planted
 from regard.app import caption as command
-from regard.app.cli import main
 from regard.errors import DataError, RegardError, UsageError
 from regard.explanation import METHODS, Method
 from regard.networks.captioner import Captioner, Prepared
@@ -29,18 +28,6 @@ TOLD = {
     "b.jpg": ["cat", "A CAT unbelievably naps", "a"],
     "deep/c.png": ["a cat."] * 2,
 }
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line: its exit code, stdout and stderr."""
-
-    def command(*words: object) -> tuple[int, str, str]:
-        code = main([str(word) for word in words])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return command
 
 
 @pytest.fixture

@@ -90,18 +90,6 @@ def methods(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(METHODS._rows, name, row)
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line: its exit code, stdout and stderr."""
-
-    def command(*words: object) -> tuple[int, str, str]:
-        code = main([str(word) for word in words])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return command
-
-
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight pictures of three shapes, none square, half of them dark, some in a folder of their own."""

@@ -17,21 +17,19 @@ from skimage.filters import threshold_otsu
 from skimage.measure import points_in_poly
 
 from regard.app import word_truth
+from regard.app.coco_nouns import NOUNS, nouns_for
 from regard.app.word_truth import (
-    NOUNS,
     Result,
     as_json,
     as_text,
     categories_of,
-    mask_of,
     meant,
     measure_words,
-    nouns_for,
     true_words,
     truth_of,
-    unpacked,
 )
 from regard.data.coco import read_coco
+from regard.data.coco_masks import mask_of, unpacked
 from regard.data.dataset import Picture
 from regard.data.scenes import Item, Scene, judge, read_scenes, render, write_scenes
 from regard.errors import DataError

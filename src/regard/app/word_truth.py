@@ -12,10 +12,9 @@ from pathlib import Path, PurePosixPath
 from string import punctuation
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
+from regard.app.coco_nouns import Phrase, nouns_for
 from regard.data.coco import read_coco
+from regard.data.coco_masks import Bools, mask_of, union
 from regard.data.dataset import Picture
 from regard.data.hashes import file_hashes
 from regard.data.scenes import ANIMALS, GROUNDS, THINGS, JudgedWord, Scene, judge, read_scenes, render
@@ -29,7 +28,6 @@ from regard.records.captions import read_captions
 SCENES = "scenes.jsonl"
 """What a folder of drawn scenes has, and knows them by."""
 
-Bools = NDArray[np.bool_]
 Truth = Callable[[Caption], Iterator[TrueWord]]
 """The words of a picture's caption that claim something, each with its region; empty where nobody knows it."""
 
@@ -157,7 +155,7 @@ def scene_words(caption: Caption, scene: Scene) -> Iterator[TrueWord]:
     masks: Mapping[str, Bools] = render(scene, size=said[0][2].grid.picture).masks if said else {}
     for (text, _, heatmap), word, names in zip(said, judged, meant(judged, scene), strict=True):
         if word.true is not None:
-            region = _union([masks[name] for name in names], heatmap.grid.picture)
+            region = union([masks[name] for name in names], heatmap.grid.picture)
             yield TrueWord(caption.name, text, word.part, word.true, heatmap, region)
 
 
@@ -207,104 +205,6 @@ def _of_noun(place: int, judged: Sequence[JudgedWord], nouns: Mapping[int, tuple
     return ()
 
 
-def _union(masks: Iterable[Bools], size: tuple[int, int]) -> Bools:
-    found = np.zeros(size, bool)
-    for mask in masks:
-        found |= mask
-    return found
-
-
-NOUNS = {
-    "person": "man woman boy girl child kid baby infant toddler lady guy gentleman adult male female human player "
-    "skier surfer snowboarder skateboarder rider cyclist biker motorcyclist batter catcher umpire pedestrian crowd "
-    "family officer policeman fireman soldier worker chef cook waiter student teacher bride groom driver passenger "
-    "spectator tourist father mother dad mom son daughter brother sister husband wife friend teenager teen jockey "
-    "cowboy swimmer runner hiker golfer performer dancer singer musician businessman",
-    "bicycle": "bike cycle",
-    "car": "automobile sedan taxi cab suv",
-    "motorcycle": "motorbike scooter moped",
-    "airplane": "plane jet aircraft airliner jetliner aeroplane biplane",
-    "train": "locomotive",
-    "truck": "lorry pickup",
-    "boat": "ship canoe kayak sailboat ferry yacht rowboat",
-    "traffic light": "stoplight",
-    "fire hydrant": "hydrant",
-    "bird": "duck goose seagull gull pigeon parrot owl eagle swan hawk crow parakeet",
-    "cat": "kitten kitty",
-    "dog": "puppy pup terrier poodle",
-    "horse": "pony foal stallion mare",
-    "sheep": "lamb ram ewe",
-    "cow": "cattle bull calf ox",
-    "backpack": "rucksack knapsack",
-    "umbrella": "parasol",
-    "handbag": "purse",
-    "tie": "necktie",
-    "suitcase": "luggage",
-    "skis": "ski",
-    "sports ball": "ball baseball football basketball",
-    "baseball bat": "bat",
-    "baseball glove": "mitt",
-    "tennis racket": "racket racquet",
-    "wine glass": "wineglass",
-    "cup": "mug",
-    "sandwich": "burger hamburger",
-    "hot dog": "hotdog",
-    "donut": "doughnut",
-    "cake": "cupcake cheesecake",
-    "chair": "armchair",
-    "couch": "sofa loveseat",
-    "potted plant": "plant houseplant",
-    "dining table": "table",
-    "toilet": "urinal",
-    "tv": "television",
-    "cell phone": "phone cellphone smartphone",
-    "oven": "stove",
-    "refrigerator": "fridge",
-    "book": "textbook",
-    "teddy bear": "teddy",
-    "hair drier": "hairdryer",
-    "scissors": "scissor",
-}
-"""Nouns for the categories of COCO, beside the categories' own names: those that hardly mean anything else."""
-
-_PLURALS = {
-    "person": "people",
-    "man": "men",
-    "woman": "women",
-    "child": "children",
-    "policeman": "policemen",
-    "fireman": "firemen",
-    "businessman": "businessmen",
-    "wife": "wives",
-    "knife": "knives",
-    "calf": "calves",
-    "mouse": "mice",
-    "goose": "geese",
-    "ox": "oxen",
-}
-Phrase = tuple[str, ...]
-
-
-def nouns_for(categories: Iterable[str]) -> dict[Phrase, str]:
-    """Every word, or words in a row, that names one of the categories, in the singular and the plural: its category."""
-    found: dict[Phrase, str] = {}
-    for category in categories:
-        own = category.lower().replace("_", " ")
-        for noun in [own, *NOUNS.get(own, "").split()]:
-            *before, head = noun.split()
-            for form in (head, *_plurals(head)):
-                found.setdefault((*before, form), category)
-    return found
-
-
-def _plurals(noun: str) -> tuple[str, ...]:
-    if noun in _PLURALS:
-        return (_PLURALS[noun],)
-    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
-        return (f"{noun[:-1]}ies",)
-    return (f"{noun}es",) if noun.endswith(("s", "x", "ch", "sh")) else (f"{noun}s",)
-
-
 def _coco_truths(file: Path) -> dict[str, Truth]:
     pictures = [picture for picture in read_coco(file, labels=False) if any(map(_is_placed, picture.annotations))]
     if not pictures:
@@ -338,7 +238,7 @@ def coco_words(caption: Caption, picture: Picture, nouns: Mapping[Phrase, str]) 
 
 
 def _region(category: str, placed: Sequence[Mapping[str, Any]], picture: Picture, size: tuple[int, int]) -> Bools:
-    return _union((mask_of(each, picture, size) for each in placed if each["category"] == category), size)
+    return union((mask_of(each, picture, size) for each in placed if each["category"] == category), size)
 
 
 def categories_of(said: Sequence[tuple[str, str | None]], nouns: Mapping[Phrase, str]) -> dict[int, str]:
@@ -352,83 +252,6 @@ def categories_of(said: Sequence[tuple[str, str | None]], nouns: Mapping[Phrase,
             if place not in found and category is not None and (said[stop - 1][1] or "NN").startswith("N"):
                 found |= dict.fromkeys(range(place, stop), category)
     return found
-
-
-def mask_of(annotation: Mapping[str, Any], picture: Picture, size: tuple[int, int]) -> Bools:
-    """(H, W) bool of an annotation: run lengths, plain or packed, polygons, or else the box.
-
-    Raises `DataError` naming the picture where it is none of these or of another size.
-    """
-    stored = picture.columns.get("height"), picture.columns.get("width")
-    if None not in stored and stored != tuple(map(str, size)):
-        raise DataError(
-            f"{picture.name}: its masks are for {stored[0]} × {stored[1]} pixels and the captioned picture has "
-            f"{size[0]} × {size[1]}; caption the pictures that the file describes"
-        )
-    try:
-        return _drawn(annotation, size)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise DataError(
-            f"{picture.name}: a mask of {annotation['category']!r} cannot be read ({error}); there must be polygons, "
-            "run lengths or a box, as COCO has them"
-        ) from error
-
-
-def _drawn(annotation: Mapping[str, Any], size: tuple[int, int]) -> Bools:
-    found = annotation.get("segmentation")
-    if isinstance(found, Mapping):
-        return _runs(found["counts"], tuple(found["size"]), size)
-    if found:
-        return _union((_filled(corners, size) for corners in found), size)
-    left, top, width, height = map(float, annotation["bbox"])
-    down, across = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
-    return np.logical_and.outer((down >= top) & (down < top + height), (across >= left) & (across < left + width))
-
-
-def _filled(corners: Sequence[float], size: tuple[int, int]) -> Bools:
-    """The pixels whose centre lies in a polygon [x, y, x, y, ...]."""
-    points = np.asarray(corners, np.float64).reshape(-1, 2)
-    left, top = np.clip(np.floor(points.min(axis=0)), 0, size[::-1]).astype(int)
-    right, bottom = np.clip(np.ceil(points.max(axis=0)), 0, size[::-1]).astype(int)
-    mask = np.zeros(size, bool)
-    mask[top:bottom, left:right] = _odd(points - (left, top), bottom - top, right - left)
-    return mask
-
-
-def _odd(points: NDArray[np.float64], height: int, width: int) -> Bools:
-    """The pixels (height, width) with an odd number of the polygon's edges to the left of their centre."""
-    (x, y), (next_x, next_y) = points.T, np.roll(points, -1, axis=0).T
-    centres = np.arange(height) + 0.5
-    crossed = (centres[:, None] >= np.minimum(y, next_y)) & (centres[:, None] < np.maximum(y, next_y))  # (rows, edges)
-    row, edge = np.nonzero(crossed)
-    where = x[edge] + (centres[row] - y[edge]) * (next_x - x)[edge] / (next_y - y)[edge]
-    column = np.clip(np.ceil(where - 0.5), 0, width).astype(np.int64)
-    edges = np.bincount(row * (width + 1) + column, minlength=height * (width + 1)).reshape(height, width + 1)
-    return np.asarray(edges.cumsum(axis=1)[:, :width] % 2 == 1)
-
-
-def _runs(counts: Sequence[int] | str, stored: tuple[int, ...], size: tuple[int, int]) -> Bools:
-    """The mask of alternating run lengths, outside first, down the columns."""
-    lengths = np.array(unpacked(counts) if isinstance(counts, str) else counts, np.int64)
-    if stored != size or lengths.sum() != size[0] * size[1]:
-        raise ValueError(f"run lengths of {lengths.sum()} pixels for a picture of {size[0]} × {size[1]}")
-    return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(size, order="F")
-
-
-def unpacked(text: str) -> list[int]:
-    """The run lengths in a string of COCO's: six bits a sign, five of them of the number, from the third on the change
-    since the last but one (rleFrString in COCO's maskApi.c)."""
-    counts: list[int] = []
-    value = shift = 0
-    for sign in text:
-        bits = ord(sign) - 48
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            value -= (bits & 16) << (shift - 4)
-            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-            value = shift = 0
-    return counts
 
 
 def as_json(result: Result) -> dict[str, Any]:

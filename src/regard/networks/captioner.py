@@ -19,7 +19,7 @@ from regard.errors import NetworkError, UsageError
 from regard.networks.catr import PUBLIC, load_catr
 from regard.networks.checkpoint import tensors_hash
 from regard.networks.decoding import Decoding, Speaker
-from regard.networks.guard import borrowed
+from regard.networks.guard import borrowed, usable
 from regard.networks.opened import Opened, open_speaker
 from regard.networks.pieces import Pieces
 from regard.networks.run import CAPTIONING, task_of
@@ -197,17 +197,9 @@ def load_captioner(model: str | Path, device: str | torch.device | None = None) 
     """
     captioner = _load(str(model))
     if device is not None:
-        moved(captioner.module, device)
+        with usable(device):
+            captioner.module.to(device)
     return captioner
-
-
-def moved(module: torch.nn.Module, device: str | torch.device) -> None:
-    """Move a module in place. Raises `UsageError` for a device that cannot be used."""
-    try:
-        module.to(device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0][:120]
-        raise UsageError(f"device {str(device)!r} cannot be used here ({reason}); give cpu, cuda or mps") from error
 
 
 def _load(model: str) -> Captioner:

@@ -14,10 +14,10 @@ from regard.data.pixels import Preparation
 from regard.errors import NetworkError, UsageError
 from regard.networks.anatomy import Anatomy
 from regard.networks.build import Architecture
-from regard.networks.captioner import Captioner, Kept, Prepared, moved
+from regard.networks.captioner import Captioner, Kept, Prepared
 from regard.networks.decoding import Decoding, Speaker, beam_search, force, greedy
 from regard.networks.describer import Describer
-from regard.networks.guard import borrowed
+from regard.networks.guard import borrowed, usable
 from regard.networks.pieces import Pieces
 from regard.networks.transformer import Memory
 from regard.networks.wordpiece import PAD, WordPiece
@@ -65,7 +65,8 @@ class OwnCaptioner(Captioner):
     def to(self, device: str | torch.device | None) -> Self:
         """On a device, if one is named. Raises `UsageError` where there is none of that name."""
         if device is not None:
-            moved(self.module, device)
+            with usable(device):
+                self.module.to(device)
         return self
 
     @property

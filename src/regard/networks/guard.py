@@ -7,8 +7,20 @@ from typing import Any
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from regard.errors import UsageError
+
 FUSED = "sdpa"
 """What transformers calls torch's fused attention."""
+
+
+@contextmanager
+def usable(device: object) -> Iterator[None]:
+    """While a network is moved to a device: `UsageError` where that cannot be used."""
+    try:
+        yield
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise UsageError(f"device {str(device)!r} cannot be used here ({reason}); give cpu, cuda or mps") from error
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from regard.networks.build import build, fresh_head, is_timm, is_torchvision, of
 from regard.networks.checkpoint import listed, read_checkpoint
 from regard.networks.fit import fit
 from regard.networks.foreign import LAYOUTS, recognise
+from regard.networks.guard import usable
 from regard.networks.network import PRECISIONS, Network, set_head, with_outputs
 from regard.networks.run import is_run, load_run
 from regard.networks.shipped import CAPTIONERS, SHIPPED, folder_of
@@ -182,14 +183,11 @@ def _with_outputs(network: Network, outputs: int | None, seed: int, copy: bool) 
 def _on_device(network: Network, device: str | torch.device | None, copy: bool) -> Network:
     if device is None:
         return network
-    try:
+    with usable(device):
         wanted = torch.device(device)
         if copy and wanted.type != network.device.type:
             network = replace(network, module=own.copy_of(network.module))
         network.module.to(wanted)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0][:120]
-        raise UsageError(f"device {str(device)!r} cannot be used here ({reason}); give cpu, cuda or mps") from error
     return network
 
 

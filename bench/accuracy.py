@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from regard.app.train import train
+from regard.app.commands.train import train
 
 
 def main() -> None:

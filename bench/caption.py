@@ -22,18 +22,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 import numpy as np
 import torch
 import transformers
+from captioners import TEMPLATE, byte_vocabulary, word_vocabulary
 from PIL import Image
 from torch import Tensor
 
-from captioners import TEMPLATE, byte_vocabulary, word_vocabulary
-from regard.networks.captioner import Captioner, Kept, load_captioner
-from regard.networks.captioner_catr import CatrCaptioner
-from regard.networks.catr import Catr
+from regard.networks.captioners.base import Captioner, Kept, load_captioner
+from regard.networks.captioners.catr import Catr
+from regard.networks.captioners.families.catr import CatrCaptioner
 
 ALL = Kept(None, "mean")
 

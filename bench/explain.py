@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from regard.explanation import METHODS
+from regard.networks.attention.trace import trace
 from regard.networks.load import load
 from regard.networks.network import Network
-from regard.networks.trace import trace
 
 ROWS = ("rollout", "gradcam", "grad_attention", "legrad", "libra_fullgrad", "libra_fullgrad_plus")
 LIMITS = {  # what the issue asks for: (model's patches of 224, of 384), of what

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from regard.app.explain import explain
-from regard.app.predict import predict
-from regard.data.folder import read_pictures
+from regard.app.commands.explain import explain
+from regard.app.commands.predict import predict
+from regard.data.layouts.folder import read_pictures
 
 
 def main() -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from regard.app.evaluate import stored_predictions
-from regard.app.train import train
-from regard.data.folder import read
+from regard.app.commands.evaluate import stored_predictions
+from regard.app.commands.train import train
+from regard.data.layouts.folder import read
 from regard.measurement.intervals import newcombe
 
 

@@ -17,10 +17,11 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from regard.app.train import train
-from regard.data.folder import read_pictures
-from regard.data.scenes import render, sample
+from regard.app.commands.train import train
+from regard.data.layouts.folder import read_pictures
+from regard.data.scenes import sample
 from regard.networks.load import load
+from regard.scenes import render
 
 SLICE = 8  # batches in each slice of the bare network's measurement
 BATCH = 16

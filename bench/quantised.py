@@ -11,10 +11,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from regard.data.folder import read_pictures
-from regard.data.pixels import read_pixels
+from regard.data.images.preparation import read_pixels
+from regard.data.layouts.folder import read_pictures
+from regard.networks.attention.trace import trace
 from regard.networks.load import load
-from regard.networks.trace import trace
 
 PICTURES = 10
 SMALLEST = 1e-12  # of what a logarithm is taken

@@ -19,14 +19,14 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 import torch
+from tiny_captions import caption_recipe, draw_captioned, run_captions
+from tiny_training import draw_pictures, run, tiny_recipe
 
 from regard.training.checkpoint import STATE
 from regard.training.recipe import Recipe
-from tiny_captions import caption_recipe, draw_captioned, run_captions
-from tiny_training import draw_pictures, run, tiny_recipe
 
 RECIPES = {
     "finetune": tiny_recipe(epochs=10, crop=0.5, brightness=0.2),

@@ -8,7 +8,8 @@ import time
 
 import numpy as np
 
-from regard.data.scenes import render, sample
+from regard.data.scenes import sample
+from regard.scenes import render
 
 
 def main(n: int) -> None:

@@ -4,9 +4,9 @@
 
 Each network is built with random values at its own width, grid and picture, cut to `--blocks` blocks, its layer scales
 set to one and its queries and keys enlarged, so that attention counts. On one picture its logits and its attention are
-written out with fused attention switched off (tests/woken.py), and compared with what `trace` gives with it on: all
-rows of all layers, or the mean row a head reads where there are more than `MANY` tokens. What is done is kept in
-`--out` with the ending .jsonl, and a second call goes on from there.
+written out with fused attention switched off (tests/support/woken.py), and compared with what `trace` gives
+with it on: all rows of all layers, or the mean row a head reads where there are more than `MANY` tokens. What is done
+is kept in `--out` with the ending .jsonl, and a second call goes on from there.
 """
 
 import argparse
@@ -22,10 +22,10 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from regard.networks.attention.trace import trace
 from regard.networks.load import Network, load
-from regard.networks.trace import trace
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 
 from woken import error, queries_keys, written_out
 

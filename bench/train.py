@@ -22,13 +22,13 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
 from regard.data.dataset import Dataset
-from regard.data.folder import read
 from regard.data.hashes import file_hashes
-from regard.data.opening import open_picture
+from regard.data.images.decode import open_picture
+from regard.data.layouts.folder import read
 from regard.networks.load import load
-from regard.training import finetune
 from regard.training.optimise import best_precision
 from regard.training.recipe import Recipe, read_recipe
+from regard.training.tasks import classification as finetune
 
 MEAN = STD = (0.5, 0.5, 0.5)
 

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.app.word_truth import scene_words
-from regard.data.opening import open_picture
-from regard.data.scenes import read_scenes
-from regard.explanation.word_methods import grad_cross_attention
-from regard.explanation.words import END, read_words, shown
-from regard.measurement.words import BASELINES, MEASURES, TrueWord, WordRow, cover, iou, measure
-from regard.networks.captioner import Captioner, Kept, Prepared, load_captioner
+from regard.data.images.decode import open_picture
+from regard.explanation.words.methods import grad_cross_attention
+from regard.explanation.words.words import END, read_words, shown
+from regard.measurement.localisation.words import BASELINES, MEASURES, TrueWord, WordRow, cover, iou, measure
+from regard.networks.captioners.base import Captioner, Kept, Prepared, load_captioner
 from regard.records import Caption
+from regard.scenes import read_scenes
 
 Choice = tuple[str, int, int | None, str]
 """Method, layer, head (None: the mean) and row."""

@@ -79,7 +79,7 @@ PYTHON_ALONE = {"explain": {"grid"}}
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_is_a_function_of_the_same_arguments(name: str) -> None:
-    function = getattr(import_module(f"regard.app.{'lists' if name in LISTS else name}"), name)
+    function = getattr(import_module(f"regard.app.commands.{'lists' if name in LISTS else name}"), name)
     offered = dict(inspect.signature(getattr(cli, name)).parameters)
     offered.pop("json")
     taken = dict(inspect.signature(function).parameters)

@@ -12,10 +12,10 @@ from pathlib import Path
 import skimage
 from PIL import Image
 
-from regard.data.folder import read_pictures
-from regard.data.opening import open_picture
+from regard.data.images.decode import open_picture
+from regard.data.layouts.folder import read_pictures
 from regard.explanation import METHODS, Method
-from regard.explanation.explain import heatmaps
+from regard.explanation.pictures.explain import heatmaps
 from regard.networks.load import load
 from regard.rendering.figure import panel
 

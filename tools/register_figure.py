@@ -13,12 +13,13 @@ from tempfile import TemporaryDirectory
 import skimage
 from PIL import Image
 
-from regard.data.folder import read_pictures
-from regard.data.opening import open_picture
-from regard.data.scenes import render, sample
-from regard.explanation.explain import heatmaps
+from regard.data.images.decode import open_picture
+from regard.data.layouts.folder import read_pictures
+from regard.data.scenes import sample
+from regard.explanation.pictures.explain import heatmaps
 from regard.networks.load import load
 from regard.rendering.sheet import Column, comparison
+from regard.scenes import render
 
 SCENES = (3, 12, 20)
 BLOCKS = (8, 9, 11)

@@ -14,14 +14,14 @@ import safetensors.torch
 import torch
 
 from regard.files import write_json
-from regard.networks.captioner_run import load_captioner_run, save_captioner
+from regard.networks.captioners.run import load_captioner_run, save_captioner
 from regard.networks.run import CAPTIONING, load_run, save_network, task_of
-from regard.networks.shipped import CAPTIONERS, HOME, SHIPPED
+from regard.networks.sources.shipped import CAPTIONERS, HOME, SHIPPED
 
 
 def main(run: str, shipped: str) -> None:
     if shipped not in SHIPPED | CAPTIONERS:
-        sys.exit(f"{shipped} is not in regard.networks.shipped; add its row first")
+        sys.exit(f"{shipped} is not in regard.networks.sources.shipped; add its row first")
     if task_of(run) == CAPTIONING:
         captioner = load_captioner_run(run)
         rounded = _rounded(captioner.module)

@@ -16,7 +16,9 @@ Every command is a function of the same name and arguments, loaded when it is fi
     regard.explain("pictures/val", out="maps", model="runs/first")
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
@@ -24,7 +26,7 @@ __version__ = "0.1.0"
 _LOOKS = ("explain", "caption", "registers", "positions")
 _COMMANDS = ("train", "evaluate", "predict", "compare", *_LOOKS, "scenes", "demo")
 _PLACES = {
-    **{name: f"regard.app.{name}" for name in _COMMANDS},
+    **{name: f"regard.app.commands.{name}" for name in _COMMANDS},
     "load": "regard.networks.load",
     "METHODS": "regard.explanation",
     "register_method": "regard.explanation",
@@ -51,6 +53,17 @@ __all__ = [
     "scenes",
     "train",
 ]
+
+
+class _Regard(ModuleType):
+    """This module. Where a package below it has the name of a public function (`scenes`), the function keeps it."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _PLACES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Regard
 
 
 def __getattr__(name: str) -> Any:

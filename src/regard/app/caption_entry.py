@@ -8,11 +8,11 @@ from typing import Any
 
 from regard.app.captioning import Described
 from regard.app.given import unknown_words
-from regard.explanation.words import focus
-from regard.networks.captioner import Captioner
-from regard.networks.decoding import Decoding
-from regard.networks.pieces import Pieces
-from regard.networks.wordpiece import Span
+from regard.explanation.words.words import focus
+from regard.networks.captioners.base import Captioner
+from regard.networks.captioners.decoding import Decoding
+from regard.networks.captioners.pieces import Pieces
+from regard.networks.captioners.wordpiece import Span
 from regard.records import Heatmap, Word
 
 DEPENDS = ("over_other", "over_none", "moved_by_other", "moved_by_none")

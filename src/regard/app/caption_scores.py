@@ -11,17 +11,17 @@ from typing import Any
 from regard.app.common import provenance, skipper, thumbnails
 from regard.app.console import log, progress
 from regard.app.training import Page
-from regard.data.captions import captions_of
 from regard.data.dataset import Dataset
-from regard.data.opening import open_picture
-from regard.data.scenes import read_scenes
+from regard.data.images.decode import open_picture
+from regard.data.layouts.captions import captions_of
 from regard.errors import DataError, UsageError
 from regard.files import write_file, write_json
-from regard.measurement.captions import Captioned, caption_scores, exact
-from regard.measurement.scene_truth import PARTS, true_words
-from regard.networks.captioner import Captioner
+from regard.measurement.captions.scores import Captioned, caption_scores, exact
+from regard.measurement.captions.true_words import PARTS, true_words
+from regard.networks.captioners.base import Captioner
 from regard.records import Score, read_manifest, write_manifest
 from regard.rendering.page import Report, report
+from regard.scenes import read_scenes
 
 KIND = "caption scores"
 SCORES, SAID = "scores.json", "captions.jsonl"

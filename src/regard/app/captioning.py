@@ -16,14 +16,14 @@ from PIL import Image
 from regard.app.common import provenance, skipper
 from regard.app.given import Item, tokens_of
 from regard.app.looking import CAPTURED, Look
-from regard.data.opening import open_picture
+from regard.data.images.decode import open_picture
 from regard.errors import DataError, NetworkError
-from regard.explanation.dependence import Dependence, dependence
-from regard.explanation.words import read_words, shown
-from regard.networks.captioner import Captioner, Kept, Prepared
-from regard.networks.decoding import Decoding
-from regard.networks.pieces import Pieces
-from regard.networks.wordpiece import Span
+from regard.explanation.words.dependence import Dependence, dependence
+from regard.explanation.words.words import read_words, shown
+from regard.networks.captioners.base import Captioner, Kept, Prepared
+from regard.networks.captioners.decoding import Decoding
+from regard.networks.captioners.pieces import Pieces
+from regard.networks.captioners.wordpiece import Span
 from regard.records import Caption, Float, PatchGrid
 from regard.rendering.caption import LONGEST
 from regard.rendering.figure import fitted

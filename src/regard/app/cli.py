@@ -442,7 +442,7 @@ def metrics(json: Json = False) -> None:
 
 def _do(command: str, arguments: Mapping[str, Any]) -> None:
     """Call the function of the command's name and print what it gives, as text or as one JSON object."""
-    module = import_module(f"regard.app.{command}" if command not in LISTS else "regard.app.lists")
+    module = import_module(f"regard.app.commands.{command}" if command not in LISTS else "regard.app.commands.lists")
     given = {name: value for name, value in arguments.items() if name != "json"}
     result = getattr(module, command)(**given)
     if not first_process():

@@ -13,10 +13,10 @@ from PIL import Image
 import regard
 from regard.app.console import log
 from regard.data.dataset import Dataset
-from regard.data.folder import read
-from regard.data.opening import open_picture
+from regard.data.images.decode import open_picture
+from regard.data.layouts.folder import read
 from regard.errors import DataError, NetworkError
-from regard.explanation.explain import heatmaps
+from regard.explanation.pictures.explain import heatmaps
 from regard.networks.load import load
 from regard.networks.network import Network
 from regard.records import Heatmap

@@ -10,7 +10,7 @@ from regard.app.console import log, progress
 from regard.app.work import Work
 from regard.errors import NetworkError, UsageError, unknown
 from regard.explanation import METHODS, Method
-from regard.explanation.explain import heatmaps
+from regard.explanation.pictures.explain import heatmaps
 from regard.records import Heatmap
 from regard.rendering.figure import target_words
 from regard.rendering.sheet import Column, common_caption, comparison

@@ -15,9 +15,9 @@ from regard.app.caption_scores import (
 from regard.app.console import log
 from regard.app.seen import scored_part
 from regard.app.training import Page
-from regard.data.captions import read_captioned
+from regard.data.layouts.captions import read_captioned
 from regard.files import new_folder, write_file
-from regard.networks.captioner import load_captioner
+from regard.networks.captioners.base import load_captioner
 
 
 @dataclass(frozen=True)

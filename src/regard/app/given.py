@@ -6,11 +6,11 @@ from pathlib import Path, PurePosixPath
 from string import punctuation
 
 from regard.app.console import log
-from regard.data.captions import captions_of, read_captioned
 from regard.data.dataset import Dataset, Picture, several
+from regard.data.layouts.captions import captions_of, read_captioned
 from regard.errors import DataError, UsageError
-from regard.explanation.words import UNKNOWN
-from regard.networks.captioner import Captioner, Prepared
+from regard.explanation.words.words import UNKNOWN
+from regard.networks.captioners.base import Captioner, Prepared
 
 ALL = "all"
 

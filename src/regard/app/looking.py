@@ -9,9 +9,9 @@ from torch import Tensor
 
 from regard.errors import UsageError, unknown
 from regard.explanation import METHODS, Method
-from regard.explanation.word_methods import check_fits
-from regard.explanation.words import ROWS
-from regard.networks.captioner import Captioner, Kept, Prepared
+from regard.explanation.words.methods import check_fits
+from regard.explanation.words.words import ROWS
+from regard.networks.captioners.base import Captioner, Kept, Prepared
 
 CAPTURED = "cross_attention"
 """The method whose maps are captured while a caption comes about; others look at the finished one."""

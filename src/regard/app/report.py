@@ -9,7 +9,7 @@ from PIL import Image
 from regard.app.common import attention_maps, thumbnails
 from regard.data.dataset import Dataset
 from regard.errors import NetworkError
-from regard.explanation.positions import positions as similarity_of
+from regard.explanation.positions.analysis import positions as similarity_of
 from regard.networks.network import Network
 from regard.records import Evaluation, Heatmap, Positions
 from regard.rendering.page import GALLERIES, Report, report

@@ -10,7 +10,7 @@ from regard.data.dataset import Dataset
 from regard.data.hashes import file_hashes
 from regard.data.splits import read_split, scoring_part, seen_as
 from regard.networks.run import is_run
-from regard.networks.shipped import folder_of
+from regard.networks.sources.shipped import folder_of
 
 
 def scored_part(dataset: Dataset, model: str | Path, split: str | None, keep_seen: bool) -> tuple[Dataset, str]:

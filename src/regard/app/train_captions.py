@@ -18,25 +18,25 @@ from regard.app.caption_scores import (
 from regard.app.common import open_network
 from regard.app.console import log, phases
 from regard.app.training import Notes, Page, hashed, said, shareable
-from regard.data.captions import caption_parts, read_captioned
 from regard.data.dataset import Dataset
-from regard.data.longest import LongestSide
+from regard.data.images.longest_side import LongestSide
+from regard.data.layouts.captions import caption_parts, read_captioned
 from regard.errors import UsageError
 from regard.files import write_file
-from regard.networks.captioner_catr import CatrCaptioner
-from regard.networks.captioner_own import DescriberCaptioner, OwnCaptioner
-from regard.networks.captioner_run import load_captioner_run, save_captioner
-from regard.networks.catr import PUBLIC, CatrShape, is_catr_file, load_catr, new_catr
-from regard.networks.describer import DecoderShape, new_describer
+from regard.networks.captioners.catr import PUBLIC, CatrShape, is_catr_file, load_catr, new_catr
+from regard.networks.captioners.describer import DecoderShape, new_describer
+from regard.networks.captioners.families.catr import CatrCaptioner
+from regard.networks.captioners.own import DescriberCaptioner, OwnCaptioner
+from regard.networks.captioners.run import load_captioner_run, save_captioner
+from regard.networks.captioners.wordpiece import WordPiece
 from regard.networks.run import CAPTIONING, task_of
-from regard.networks.shipped import folder_of
-from regard.networks.wordpiece import WordPiece
-from regard.training import captioning
+from regard.networks.sources.shipped import folder_of
 from regard.training.folder import check_folder
 from regard.training.folder import finish as finish_folder
 from regard.training.loop import InterruptedTrainingError
 from regard.training.phases import prepared
 from regard.training.recipe import PRESETS, CaptionSettings, Recipe
+from regard.training.tasks import captioning
 
 NEW_CATR = "catr"
 """The name of a CATR whose values are all to be learned."""

@@ -15,7 +15,7 @@ from regard.app.common import skipper
 from regard.app.console import log
 from regard.data.dataset import Dataset
 from regard.data.hashes import Duplicate, across_splits, duplicates, file_hashes, fingerprints
-from regard.data.opening import open_picture
+from regard.data.images.decode import open_picture
 from regard.errors import DataError, unknown
 from regard.training.recipe import Recipe
 

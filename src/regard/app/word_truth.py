@@ -12,18 +12,18 @@ from pathlib import Path, PurePosixPath
 from string import punctuation
 from typing import Any, Self
 
-from regard.app.coco_nouns import Phrase, nouns_for
-from regard.data.coco import read_coco
-from regard.data.coco_masks import Bools, mask_of, union
 from regard.data.dataset import Picture
 from regard.data.hashes import file_hashes
-from regard.data.scenes import ANIMALS, GROUNDS, THINGS, JudgedWord, Scene, judge, read_scenes, render
-from regard.data.scenes.lexicon import ITEM_NOUNS
+from regard.data.layouts.coco import read_coco
+from regard.data.regions.coco import Bools, mask_of, union
+from regard.data.regions.coco_nouns import Phrase, nouns_for
 from regard.errors import DataError
-from regard.explanation.words import END, START
-from regard.measurement.words import BASELINES, MEASURES, TrueWord, WordRow, WordScores, measure
+from regard.explanation.words.words import END, START
+from regard.measurement.localisation.words import BASELINES, MEASURES, TrueWord, WordRow, WordScores, measure
 from regard.records import Caption, Heatmap
 from regard.records.captions import read_captions
+from regard.scenes import ANIMALS, GROUNDS, THINGS, JudgedWord, Scene, judge, read_scenes, render
+from regard.scenes.lexicon import ITEM_NOUNS
 
 SCENES = "scenes.jsonl"
 """What a folder of drawn scenes has, and knows them by."""

@@ -14,9 +14,9 @@ from PIL import Image
 from regard.app.asking import Asked, described
 from regard.app.common import provenance, skipper
 from regard.data.dataset import Dataset
-from regard.data.opening import Size, open_reduced
+from regard.data.images.decode import Size, open_reduced
 from regard.explanation import Method
-from regard.explanation.explain import heatmaps
+from regard.explanation.pictures.explain import heatmaps
 from regard.networks.network import Network
 from regard.records import Explanation, Heatmap
 

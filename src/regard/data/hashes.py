@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regard.data.dataset import Dataset
-from regard.data.opening import Size, open_reduced
+from regard.data.images.decode import Size, open_reduced
 from regard.errors import DataError
 from regard.files import file_hash
 

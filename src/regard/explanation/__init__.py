@@ -11,7 +11,7 @@ of a finished caption, and returns a map for every token: (tokens, rows, columns
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from regard.tables import Table
+from regard.registry import Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +55,7 @@ METHODS = Table(
         Method(
             name="attention",
             kind="picture",
-            target="regard.explanation.attention:attention",
+            target="regard.explanation.pictures.attention:attention",
             description="attention of CLS, a patch or the pooling to the patches: one layer, a head or their mean",
             requires=("attention",),
             settings=("layer", "head", "query"),
@@ -67,7 +67,7 @@ METHODS = Table(
         Method(
             name="rollout",
             kind="picture",
-            target="regard.explanation.attention:rollout",
+            target="regard.explanation.pictures.attention:rollout",
             description="attention of all layers multiplied, half of each token staying where it is",
             requires=("attention",),
             settings=("query", "start"),
@@ -79,7 +79,7 @@ METHODS = Table(
         Method(
             name="grad_attention",
             kind="picture",
-            target="regard.explanation.relevance:grad_attention",
+            target="regard.explanation.pictures.relevance:grad_attention",
             description="attention weighted by its gradient, what helps the class alone, carried through all layers",
             requires=("attention", "gradients"),
             settings=("target", "start"),
@@ -91,7 +91,7 @@ METHODS = Table(
         Method(
             name="transition",
             kind="picture",
-            target="regard.explanation.relevance:transition",
+            target="regard.explanation.pictures.relevance:transition",
             description="attention by the length of what it carries, times integrated gradients of the last attention",
             requires=("attention", "gradients", "blocks"),
             settings=("target", "start", "steps"),
@@ -103,7 +103,7 @@ METHODS = Table(
         Method(
             name="legrad",
             kind="picture",
-            target="regard.explanation.relevance:legrad",
+            target="regard.explanation.pictures.relevance:legrad",
             description="what more attention would add to the class, layer by layer, as each layer's own tokens say it",
             requires=("attention", "gradients", "blocks"),
             settings=("target", "start"),
@@ -115,7 +115,7 @@ METHODS = Table(
         Method(
             name="libra_fullgrad",
             kind="picture",
-            target="regard.explanation.libra:libra_fullgrad",
+            target="regard.explanation.pictures.libra:libra_fullgrad",
             description="tokens and biases times their gradients in a backward pass whose parts sum to the logit",
             requires=("gradients", "blocks"),
             settings=("target",),
@@ -127,7 +127,7 @@ METHODS = Table(
         Method(
             name="libra_fullgrad_plus",
             kind="picture",
-            target="regard.explanation.libra:libra_fullgrad_plus",
+            target="regard.explanation.pictures.libra:libra_fullgrad_plus",
             description="the same, with the tokens of every block instead of the first alone; not complete",
             requires=("gradients", "blocks"),
             settings=("target",),
@@ -139,7 +139,7 @@ METHODS = Table(
         Method(
             name="gradcam",
             kind="picture",
-            target="regard.explanation.gradients:gradcam",
+            target="regard.explanation.pictures.gradients:gradcam",
             description="the tokens of one layer, each feature weighted by its mean gradient",
             requires=("gradients",),
             settings=("layer", "target"),
@@ -151,7 +151,7 @@ METHODS = Table(
         Method(
             name="input_x_gradient",
             kind="picture",
-            target="regard.explanation.gradients:input_x_gradient",
+            target="regard.explanation.pictures.gradients:input_x_gradient",
             description="pixels times their gradient, summed over each patch",
             requires=("gradients",),
             settings=("target",),
@@ -163,7 +163,7 @@ METHODS = Table(
         Method(
             name="integrated_gradients",
             kind="picture",
-            target="regard.explanation.gradients:integrated_gradients",
+            target="regard.explanation.pictures.gradients:integrated_gradients",
             description="pixels times their gradient, averaged on the way from a grey picture, summed over each patch",
             requires=("gradients",),
             settings=("target", "steps"),
@@ -175,7 +175,7 @@ METHODS = Table(
         Method(
             name="occlusion",
             kind="picture",
-            target="regard.explanation.perturbation:occlusion",
+            target="regard.explanation.pictures.perturbation:occlusion",
             description="how much the class loses when a patch is made grey, one patch at a time",
             requires=(),
             settings=("target",),
@@ -187,7 +187,7 @@ METHODS = Table(
         Method(
             name="activation_patching",
             kind="picture",
-            target="regard.explanation.perturbation:activation_patching",
+            target="regard.explanation.pictures.perturbation:activation_patching",
             description="how much of the class a patch's activations in the middle layers bring into a grey picture",
             requires=("blocks",),
             settings=("target", "start"),
@@ -199,7 +199,7 @@ METHODS = Table(
         Method(
             name="shapley",
             kind="picture",
-            target="regard.explanation.shapley:shapley",
+            target="regard.explanation.pictures.shapley:shapley",
             description="what a patch adds to the class on average over orders in which patches come; with its error",
             requires=("blocks",),
             settings=("target", "samples", "seed"),
@@ -211,7 +211,7 @@ METHODS = Table(
         Method(
             name="random",
             kind="picture",
-            target="regard.explanation.baselines:random",
+            target="regard.explanation.pictures.baselines:random",
             description="baseline: noise, the same for the same seed and picture",
             requires=(),
             settings=("seed",),
@@ -223,7 +223,7 @@ METHODS = Table(
         Method(
             name="centre",
             kind="picture",
-            target="regard.explanation.baselines:centre",
+            target="regard.explanation.pictures.baselines:centre",
             description="baseline: the middle of the picture, always",
             requires=(),
             settings=(),
@@ -235,7 +235,7 @@ METHODS = Table(
         Method(
             name="edges",
             kind="picture",
-            target="regard.explanation.baselines:edges",
+            target="regard.explanation.pictures.baselines:edges",
             description="baseline: how strong the edges in each patch are, whatever the network",
             requires=(),
             settings=(),
@@ -247,7 +247,7 @@ METHODS = Table(
         Method(
             name="cross_attention",
             kind="word",
-            target="regard.explanation.word_methods:cross_attention",
+            target="regard.explanation.words.methods:cross_attention",
             description="attention of what speaks to the picture, for each word: one layer, a head or their mean",
             requires=("attention",),
             settings=("layer", "head", "row"),
@@ -259,7 +259,7 @@ METHODS = Table(
         Method(
             name="grad_cross_attention",
             kind="word",
-            target="regard.explanation.word_methods:grad_cross_attention",
+            target="regard.explanation.words.methods:grad_cross_attention",
             description="attention of a decoder times its gradient: what helps the word; on request through all layers",
             requires=("attention", "gradients", "decoder"),
             settings=("layer", "head", "start"),
@@ -271,7 +271,7 @@ METHODS = Table(
         Method(
             name="tam",
             kind="word",
-            target="regard.explanation.token_activation:tam",
+            target="regard.explanation.words.token_activation:tam",
             description="how much the picture's tokens themselves say the word, without what words before it explain",
             requires=("picture tokens",),
             settings=(),

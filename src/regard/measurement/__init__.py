@@ -9,7 +9,7 @@ is called likewise with a `captions.Captioned`.
 from dataclasses import dataclass
 
 from regard.errors import UsageError
-from regard.tables import Table
+from regard.registry import Table
 
 RESERVED = frozenset(
     [
@@ -50,7 +50,7 @@ METRICS = Table(
         Metric(
             name="top1",
             kind="classification",
-            target="regard.measurement.scores:top1",
+            target="regard.measurement.classification.scores:top1",
             description="accuracy: share of pictures whose predicted class is the true one",
             higher_is_better=True,
             range=(0, 1),
@@ -60,7 +60,7 @@ METRICS = Table(
         Metric(
             name="balanced_accuracy",
             kind="classification",
-            target="regard.measurement.scores:balanced_accuracy",
+            target="regard.measurement.classification.scores:balanced_accuracy",
             description="mean of the classes' recall: small classes count as much as large ones",
             higher_is_better=True,
             range=(0, 1),
@@ -70,7 +70,7 @@ METRICS = Table(
         Metric(
             name="top5",
             kind="classification",
-            target="regard.measurement.scores:top5",
+            target="regard.measurement.classification.scores:top5",
             description="share of pictures whose true class is among the five most probable; of more than five classes",
             higher_is_better=True,
             range=(0, 1),
@@ -80,7 +80,7 @@ METRICS = Table(
         Metric(
             name="macro_f1",
             kind="classification",
-            target="regard.measurement.scores:macro_f1",
+            target="regard.measurement.classification.scores:macro_f1",
             description="mean over classes of F1, the harmonic mean of precision and recall",
             higher_is_better=True,
             range=(0, 1),
@@ -90,7 +90,7 @@ METRICS = Table(
         Metric(
             name="macro_auroc",
             kind="classification",
-            target="regard.measurement.scores:macro_auroc",
+            target="regard.measurement.classification.scores:macro_auroc",
             description="mean area under the ROC curve, each class against the rest; chance is 0.5",
             higher_is_better=True,
             range=(0, 1),
@@ -100,7 +100,7 @@ METRICS = Table(
         Metric(
             name="ece",
             kind="classification",
-            target="regard.measurement.scores:ece",
+            target="regard.measurement.classification.scores:ece",
             description="expected calibration error, 15 bins of equal width: how far confidence is from accuracy",
             higher_is_better=False,
             range=(0, 1),
@@ -110,7 +110,7 @@ METRICS = Table(
         Metric(
             name="nll",
             kind="classification",
-            target="regard.measurement.scores:nll",
+            target="regard.measurement.classification.scores:nll",
             description="mean negative log-likelihood of the true class, in nats",
             higher_is_better=False,
             range=(0, None),
@@ -120,7 +120,7 @@ METRICS = Table(
         Metric(
             name="brier",
             kind="classification",
-            target="regard.measurement.scores:brier",
+            target="regard.measurement.classification.scores:brier",
             description="mean squared error of the probabilities, summed over classes",
             higher_is_better=False,
             range=(0, 2),
@@ -130,7 +130,7 @@ METRICS = Table(
         Metric(
             name="bleu_1",
             kind="caption",
-            target="regard.measurement.captions:bleu_1",
+            target="regard.measurement.captions.scores:bleu_1",
             description="BLEU of single words: the share that a reference has too, less where captions are too short",
             higher_is_better=True,
             range=(0, 1),
@@ -140,7 +140,7 @@ METRICS = Table(
         Metric(
             name="bleu_2",
             kind="caption",
-            target="regard.measurement.captions:bleu_2",
+            target="regard.measurement.captions.scores:bleu_2",
             description="BLEU of words and pairs of them",
             higher_is_better=True,
             range=(0, 1),
@@ -150,7 +150,7 @@ METRICS = Table(
         Metric(
             name="bleu_3",
             kind="caption",
-            target="regard.measurement.captions:bleu_3",
+            target="regard.measurement.captions.scores:bleu_3",
             description="BLEU of up to three words in a row",
             higher_is_better=True,
             range=(0, 1),
@@ -160,7 +160,7 @@ METRICS = Table(
         Metric(
             name="bleu_4",
             kind="caption",
-            target="regard.measurement.captions:bleu_4",
+            target="regard.measurement.captions.scores:bleu_4",
             description="BLEU of up to four words in a row",
             higher_is_better=True,
             range=(0, 1),
@@ -170,7 +170,7 @@ METRICS = Table(
         Metric(
             name="rouge_l",
             kind="caption",
-            target="regard.measurement.captions:rouge_l",
+            target="regard.measurement.captions.scores:rouge_l",
             description="longest common subsequence with the references, as an F-measure with β = 1.2",
             higher_is_better=True,
             range=(0, 1),
@@ -180,7 +180,7 @@ METRICS = Table(
         Metric(
             name="cider",
             kind="caption",
-            target="regard.measurement.captions:cider",
+            target="regard.measurement.captions.scores:cider",
             description="CIDEr-D: how alike the n-grams are to the references', rare ones counting more",
             higher_is_better=True,
             range=(0, 10),
@@ -190,7 +190,7 @@ METRICS = Table(
         Metric(
             name="exact",
             kind="caption",
-            target="regard.measurement.captions:exact",
+            target="regard.measurement.captions.scores:exact",
             description="share of captions that are, word for word, one of the references",
             higher_is_better=True,
             range=(0, 1),

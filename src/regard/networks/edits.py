@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import NetworkError
+from regard.networks.attention.replay import token_blocks
 from regard.networks.network import Network
-from regard.networks.replay import token_blocks
 
 Edit = Mapping[str, Any]
 

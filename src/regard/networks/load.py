@@ -14,18 +14,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from regard.data.pixels import Preparation
+from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError, UsageError, unknown
-from regard.networks import huggingface, own, zoo
-from regard.networks.anatomy import describe
-from regard.networks.build import build, fresh_head, is_timm, is_torchvision, offered
-from regard.networks.checkpoint import listed, read_checkpoint
-from regard.networks.fit import fit
-from regard.networks.foreign import LAYOUTS, recognise
+from regard.networks.anatomy.anatomy import describe
 from regard.networks.guard import usable
 from regard.networks.network import PRECISIONS, Network, set_head, with_outputs
 from regard.networks.run import is_run, load_run
-from regard.networks.shipped import CAPTIONERS, SHIPPED, folder_of
+from regard.networks.sources import huggingface, zoo
+from regard.networks.sources import user_module as own
+from regard.networks.sources.build import build, fresh_head, is_timm, is_torchvision, offered
+from regard.networks.sources.checkpoint import listed, read_checkpoint
+from regard.networks.sources.fit import fit
+from regard.networks.sources.foreign import LAYOUTS, recognise
+from regard.networks.sources.shipped import CAPTIONERS, SHIPPED, folder_of
 
 __all__ = ["SOURCES", "Network", "load"]
 

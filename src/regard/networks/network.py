@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regard.data.pixels import Preparation
+from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError, UsageError
-from regard.networks.anatomy import Anatomy, describe, positions_of
-from regard.networks.checkpoint import tensors_hash
+from regard.networks.anatomy.anatomy import Anatomy, describe, positions_of
 from regard.networks.guard import borrowed
+from regard.networks.sources.checkpoint import tensors_hash
 
 PRECISIONS = ("float32", "bfloat16")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from regard.data.pixels import Batch, batches
+from regard.data.images.preparation import Batch, batches
 from regard.errors import DataError
 from regard.networks.network import Network
 

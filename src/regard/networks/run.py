@@ -11,15 +11,15 @@ from typing import Any
 
 import safetensors.torch
 
-from regard.data.pixels import Preparation
+from regard.data.images.preparation import Preparation
 from regard.errors import DataError, NetworkError, OutputError, RegardError, UsageError
 from regard.files import SCHEMA, check_schema, write_file, write_json, writing
-from regard.networks.anatomy import describe
-from regard.networks.build import BUILDERS, build
-from regard.networks.checkpoint import read_checkpoint
+from regard.networks.anatomy.anatomy import describe
 from regard.networks.edits import applied
-from regard.networks.fit import fit
 from regard.networks.network import Network
+from regard.networks.sources.build import BUILDERS, build
+from regard.networks.sources.checkpoint import read_checkpoint
+from regard.networks.sources.fit import fit
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from regard.networks.anatomy import Anatomy
+from regard.networks.anatomy.anatomy import Anatomy
 
 
 class Preparing(Protocol):

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from regard.errors import NetworkError, RegardError
 from regard.training.checkpoint import Keeper
-from regard.training.feed import Batch, Feed, Step
 from regard.training.journal import Journal, Progress
+from regard.training.loader import Batch, Feed, Step
 from regard.training.optimise import Average, State, copied, learning, put, rate
 from regard.training.processes import World
 from regard.training.recipe import Settings

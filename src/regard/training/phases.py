@@ -11,15 +11,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regard.data.dataset import Dataset
-from regard.data.longest import LongestSide
-from regard.data.pixels import Preparation, batches
+from regard.data.images.longest_side import LongestSide
+from regard.data.images.preparation import Preparation, batches
 from regard.errors import NetworkError
 from regard.networks.network import Network
-from regard.training.feed import Feed
 from regard.training.journal import Progress
 from regard.training.learner import Learner
-from regard.training.lessons import Labels, Lessons
+from regard.training.loader import Feed
 from regard.training.loop import Position, Session, Work, train
+from regard.training.objectives import Labels, Lessons
 from regard.training.optimise import Average, State, dropping, optimiser, put
 from regard.training.probe import fit_probe
 from regard.training.recipe import Settings

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from regard.data.augment import Augmentation
+    from regard.data.images.augment import Augmentation
 
 from regard.errors import DataError, UsageError, unknown
 from regard.files import SCHEMA, check_schema
@@ -117,7 +117,7 @@ class Settings:
     @property
     def augmentation(self) -> "Augmentation":
         """The random changes to training pictures; imported late, as `--help` reads the settings without torch."""
-        from regard.data.augment import Augmentation
+        from regard.data.images.augment import Augmentation
 
         kept = {name: getattr(self, name) for name in ("crop", "flip", "rotate", "translate")}
         colours = {name: getattr(self, name) for name in ("brightness", "contrast", "saturation", "hue")}

@@ -1,0 +1,262 @@
+"""`regard explain`: a map for each picture, as panels and arrays in a folder, or as one Parquet file.
+
+Whatever the number of pictures, memory stays the same: maps go to the disk as they come (`unfinished.py`), and the
+same command after an interruption goes on where it was.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+
+from regard.app.asking import Asked
+from regard.app.common import open_network
+from regard.app.comparing import Sheet, compare, parse_sheet
+from regard.app.console import progress
+from regard.app.map_table import read_table, write_table
+from regard.app.unfinished import Unfinished
+from regard.app.work import Work, drawable, thumbnail
+from regard.data.layouts.folder import read_pictures
+from regard.errors import DataError, UsageError, unknown
+from regard.explanation import METHODS
+from regard.files import check_free, exchange, put_file, write_file, writing
+from regard.records import Explanation, Heatmap
+from regard.rendering import colour
+from regard.rendering.figure import caption_of, png
+from regard.rendering.paper import FIGURES, TILE, panel_bytes
+from regard.rendering.sheet import common_caption, contact_sheet
+
+SHEET, CELL = 48, 320  # pictures on the contact sheet, at most, and their longer sides in pixels
+FORMATS = ("panels", "parquet")
+
+
+@dataclass(frozen=True)
+class Result:
+    """The maps of `n` pictures and where they were written, if they were; `about` is their explanation without maps.
+
+    `rows` and `columns` are of the first map. `explanation` has the maps, read from the disk when it is asked for.
+    """
+
+    about: Explanation
+    n: int
+    rows: int
+    columns: int
+    out: Path | None = None
+
+    @cached_property
+    def explanation(self) -> Explanation:
+        if self.out is None:
+            return self.about
+        return Explanation.load(self.out) if self.out.is_dir() else read_table(self.out)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to come out: see `explain`."""
+
+    format: str
+    figure: str
+    sheet: Sheet | None
+    colours: str | None
+
+    @classmethod
+    def of(
+        cls, out: Path | None, format: str | None, figure: str | None, sheet: str | None, colours: str | None
+    ) -> "Plan":
+        """Check the options against each other. Raises `UsageError` for what does not go together."""
+        table = out is not None and out.suffix.lower() in (".parquet", ".pq")
+        if format is not None and format not in FORMATS:
+            raise unknown("format", format, FORMATS)
+        if format == "panels" and table:
+            raise UsageError(
+                f"--out {out} is the name of a Parquet file, but --format is panels; leave one of them out"
+            )
+        format = format or ("parquet" if table else "panels")
+        if figure is not None and figure not in FIGURES:
+            raise unknown("kind of figure", figure, FIGURES)
+        drawn = {"figure": figure, "sheet": sheet, "colours": colours}
+        strange = [name for name, value in drawn.items() if value is not None]
+        if strange and (format == "parquet" or out is None):
+            raise UsageError(f"--{strange[0]} is of pictures that are drawn, into a folder; give --out FOLDER for them")
+        if colours is not None:
+            colour.table(colours)  # an unknown one is named before any work
+        return cls(format, figure or "png", parse_sheet(sheet), colours)
+
+
+def explain(
+    pictures: str | Path | Sequence[str | Path],
+    out: str | Path | None = None,
+    method: str = "attention",
+    layer: int | None = None,
+    head: int | None = None,
+    query: str = "CLS",
+    start: int | None = None,
+    target: str | int | None = None,
+    against: str | int | None = None,
+    steps: int | None = None,
+    samples: int | None = None,
+    model: str | Path | torch.nn.Module = "pets-tiny",
+    weights: str | Path | None = None,
+    grid: tuple[int, int] | None = None,
+    format: str | None = None,
+    figure: str | None = None,
+    sheet: str | None = None,
+    colours: str | None = None,
+    size: int | None = None,
+    device: str | None = None,
+    precision: str = "float32",
+    batch_size: int = 8,
+    workers: int = 2,
+    seed: int = 0,
+    skip_bad: bool = False,
+    overwrite: bool = False,
+) -> Result:
+    """Where a network looks in each picture, by a method of METHODS; what a setting means, the method says.
+
+    Into the folder `out` go a panel for each picture under its own name (picture, map, map over the grey picture; as
+    `figure` says a png, svg or pdf), `contact_sheet.png` of the first 48, and the result folder's arrays and manifest;
+    with `sheet` ("methods", "layers", "heads", or names of methods) also one that shows those side by side. A file
+    `out` that ends in `.parquet` (or any, with `format` "parquet") gets a row for each picture instead. Without `out`
+    the maps are only returned. A run that was interrupted is gone on with.
+
+    `query` is "CLS" or "ROW,COLUMN" of a patch; `layer`, `head` and `start` count from 0; `target` and `against` are
+    names or indices of classes, by default the predicted one. `model` may be a module;
+    of one that regard does not know, `grid` (rows, columns) of its patches lets its attention be found.
+    """
+    row, out = METHODS[method], None if out is None else Path(out)
+    asked = Asked(layer, head, query, start, target, against, steps, samples, seed)
+    asked.check(row)
+    plan = Plan.of(out, format, figure, sheet, colours)
+    if plan.sheet is not None:
+        plan.sheet.check(row)
+    if out is not None:
+        check_free(out, overwrite)
+    dataset = read_pictures(pictures if isinstance(pictures, str | Path) else list(pictures))
+    network = open_network(model, weights, size=size, device=device, precision=precision, seed=seed, grid=grid)
+    work = Work(network, dataset, row, asked.settings(row, network), asked, batch_size, workers, skip_bad)
+    return _in_memory(work) if out is None else _on_disk(work, out, plan)
+
+
+def _in_memory(work: Work) -> Result:
+    with progress(f"explaining by {work.row.name}", len(work.pictures)) as advance:
+        maps = []
+        for _, heatmap in work.maps():
+            maps.append(heatmap)
+            advance(1)
+    _some(len(maps))
+    rows, columns = maps[0].values.shape
+    return Result(work.with_maps(*maps), len(maps), rows, columns)
+
+
+def _on_disk(work: Work, out: Path, plan: Plan) -> Result:
+    with writing(out), Unfinished.open(out, work.fingerprint(plan), len(work.pictures)) as unfinished:
+        _make_maps(work, unfinished, _panels(work, unfinished, plan) if plan.format == "panels" else None)
+        _some(unfinished.n)
+        rows, columns = next(unfinished.heatmaps()).values.shape
+        if plan.format == "panels":
+            _finish_folder(work, unfinished, plan)
+            exchange(unfinished.result, out)
+        else:
+            _finish_table(work, unfinished, out)
+        unfinished.remove()
+    return Result(work.about, unfinished.n, rows, columns, out)
+
+
+def _make_maps(work: Work, unfinished: Unfinished, draw: Callable[[int, Heatmap], None] | None) -> None:
+    """Make the maps that are still missing, and a panel of each where there are to be any."""
+    with progress(f"explaining by {work.row.name}", len(work.pictures)) as advance:
+        advance(unfinished.pictures)
+        for place, (index, heatmap) in enumerate(work.maps(unfinished.pictures), 1):
+            if draw is not None:
+                draw(index, heatmap)
+            unfinished.append(heatmap)
+            if place % work.batch_size == 0:
+                unfinished.reached(index + 1)
+            advance(1)
+        unfinished.reached(len(work.pictures))
+
+
+def _some(n: int) -> None:
+    if not n:
+        raise DataError("none of the pictures could be read")
+
+
+def _panels(work: Work, unfinished: Unfinished, plan: Plan) -> Callable[[int, Heatmap], None]:
+    """What draws a picture's panel into the result. It refuses a map of another shape than the first."""
+    files = panel_names(work.pictures.names, plan.figure)
+    settings = {"colours": plan.colours, "signed": work.row.signed}
+    shapes = {heatmap.values.shape: heatmap.name for heatmap in islice(unfinished.heatmaps(), 1)}
+
+    def draw(index: int, heatmap: Heatmap) -> None:
+        shapes.setdefault(heatmap.values.shape, heatmap.name)
+        if len(shapes) > 1:
+            raise DataError(_of_two_shapes(shapes))
+        image, caption = drawable(work.pictures.paths[index], TILE), caption_of(work.with_maps(heatmap), 0)
+        drawn = panel_bytes(plan.figure, image, heatmap, caption=caption, **settings)
+        write_file(unfinished.result / files[heatmap.name], drawn)
+
+    return draw
+
+
+def _of_two_shapes(shapes: Mapping[tuple[int, ...], str]) -> str:
+    (one, first), (other, second) = shapes.items()
+    return (
+        f"the map of {second} has {other[0]} × {other[1]} patches where that of {first} has {one[0]} × {one[1]}, and "
+        "maps.npy holds maps of one shape; give --size, or --out FILE.parquet, which takes maps of any shape"
+    )
+
+
+def _finish_folder(work: Work, unfinished: Unfinished, plan: Plan) -> None:
+    """The contact sheet and comparisons of the first pictures, the arrays, and last the manifest."""
+    paths = {picture.name: picture.path for picture in work.pictures.pictures}
+    first = list(islice(unfinished.heatmaps(), SHEET))
+    items = [(thumbnail(paths[heatmap.name], CELL), heatmap, heatmap.name) for heatmap in first]
+    caption, signed = common_caption(work.with_maps(*first)), work.row.signed
+    sheet = contact_sheet(items, colours=plan.colours, signed=signed, caption=caption)
+    write_file(unfinished.result / "contact_sheet.png", png(sheet))
+    if plan.sheet is not None:
+        compared = [(image, heatmap) for image, heatmap, _ in items]
+        drawn = compare(plan.sheet, work, compared, plan.colours)
+        write_file(unfinished.result / plan.sheet.file, png(drawn))
+    unfinished.move_arrays()
+    work.about.write_manifest(unfinished.result, unfinished.facts())
+
+
+def _finish_table(work: Work, unfinished: Unfinished, out: Path) -> None:
+    file = unfinished.home / "maps.parquet"
+    write_table(file, unfinished.heatmaps(), work.about, unfinished.has_errors)
+    with file.open("rb+") as written:
+        os.fsync(written.fileno())
+    put_file(file, out)
+
+
+def panel_names(names: Sequence[str], figure: str = "png") -> dict[str, str]:
+    """Each picture's panel, under its own name and folders; the whole name is kept where two would meet."""
+    plain = {name: str(PurePosixPath(name).with_suffix(f".{figure}")) for name in names}
+    taken = {"contact_sheet.png", *(f"sheet_{kind}.png" for kind in Sheet.KINDS)}
+    taken |= {target for target, count in Counter(plain.values()).items() if count > 1}
+    files = {name: f"{name}.{figure}" if target in taken else target for name, target in plain.items()}
+    unique = len(set(files.values())) == len(files)
+    return files if unique else {name: f"{name}.{figure}" for name in names}
+
+
+def as_json(result: Result) -> dict[str, Any]:
+    return {
+        "out": str(result.out),
+        "n": result.n,
+        "method": result.about.method,
+        "settings": dict(result.about.settings),
+        "rows": result.rows,
+        "columns": result.columns,
+    }
+
+
+def as_text(result: Result) -> str:
+    pictures = f"{result.n} picture{'s' if result.n != 1 else ''}"
+    return f"{pictures} explained by {result.about.method}, written to {result.out}"

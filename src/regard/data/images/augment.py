@@ -1,0 +1,180 @@
+"""Random changes to training pictures, each a function of (seed, epoch, index) alone: repeatable, whatever the order.
+
+Drawn in the laws of torchvision's RandomResizedCrop, RandomHorizontalFlip, RandomAffine and ColorJitter, and applied in
+that order. Crop and resize are one step, from the user's own pixels, through the one owner of geometry.
+"""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator, default_rng
+from numpy.typing import NDArray
+from PIL import Image
+from torchvision.transforms.v2 import functional as change
+
+from regard.data.images.decode import Size, open_picture, open_reduced
+from regard.data.images.longest_side import LongestSide
+from regard.data.images.preparation import MAX_PIXELS, SPARE, Preparation
+from regard.errors import UsageError
+from regard.records import Box
+
+Pixels = NDArray[np.uint8]
+
+COLOURS = ("brightness", "contrast", "saturation", "hue")
+ASPECT = (3 / 4, 4 / 3)
+"""Width by height of a random crop, drawn evenly in its logarithm."""
+TRIES = 10
+"""How often a crop is drawn before one of the largest fitting size is taken, as in torchvision."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far training pictures are changed; all at their defaults, they are not.
+
+    `crop` is the least share of the picture's area that a random crop keeps (1: none; the network's own preparation
+    decides). `flip` is the probability of a mirror image. `rotate` is the largest turn in degrees, `translate` the
+    largest shift as a share of each side, `scale` the (least, largest) zoom. `brightness`, `contrast` and `saturation`
+    are the largest changes as a share, `hue` that as a share of the colour circle (at most 0.5). Raises `UsageError`.
+    """
+
+    crop: float = 1.0
+    flip: float = 0.0
+    rotate: float = 0.0
+    translate: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+
+    def __post_init__(self) -> None:
+        allowed = {"crop": (0.01, 1), "flip": (0, 1), "rotate": (0, 180), "translate": (0, 1), "hue": (0, 0.5)}
+        for name in ("crop", "flip", "rotate", "translate", *COLOURS):
+            low, high = allowed.get(name, (0, 1))
+            if not low <= getattr(self, name) <= high:
+                raise UsageError(f"{name} {getattr(self, name)} is out of range; it may be from {low} to {high}")
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise UsageError(f"scale {self.scale} is out of range; give the least and the largest zoom, both above 0")
+
+    @property
+    def moves(self) -> bool:
+        """Whether pictures are turned, shifted or zoomed."""
+        return self.rotate > 0 or self.translate > 0 or self.scale != (1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn for one picture; the crop is still as uniform numbers, since it depends on the picture's size.
+
+    `crops` (tries, 4): uniform numbers for area, aspect, top and left. `angle` in degrees, `shift` (across, down) in
+    shares of the sides from -1 to 1 of the largest, `order` the order of the changes of colour, `factors` theirs.
+    """
+
+    crops: NDArray[np.float64]
+    flip: bool
+    angle: float
+    shift: tuple[float, float]
+    zoom: float
+    order: tuple[str, ...]
+    factors: dict[str, float] = field(default_factory=dict)
+
+
+def generator(seed: int, epoch: int, index: int) -> Generator:
+    """The random numbers of one picture in one epoch."""
+    return default_rng((seed, epoch, index))
+
+
+def draw(augmentation: Augmentation, random: Generator) -> Drawn:
+    """Everything random about one picture, always drawn in the same order and number."""
+    a = augmentation
+    crops = random.random((TRIES, 4))
+    flip = bool(random.random() < a.flip)
+    angle = float(random.uniform(-a.rotate, a.rotate))
+    across, down = (float(value) for value in random.uniform(-a.translate, a.translate, 2))
+    zoom = float(random.uniform(*a.scale))
+    order = tuple(COLOURS[place] for place in random.permutation(len(COLOURS)))
+    amounts = {name: float(random.uniform(-1, 1)) * getattr(a, name) for name in COLOURS}
+    factors = {name: amount if name == "hue" else 1 + amount for name, amount in amounts.items()}
+    return Drawn(crops, flip, angle, (across, down), zoom, order, factors)
+
+
+def crop_box(augmentation: Augmentation, drawn: Drawn, size: Size) -> Box:
+    """(left, top, right, bottom) of a random crop, in whole pixels of a picture of this (height, width).
+
+    The law of torchvision's RandomResizedCrop: area and the logarithm of the aspect uniform, the first that fits.
+    """
+    height, width = size
+    low, high = math.log(ASPECT[0]), math.log(ASPECT[1])
+    for area, aspect, top, left in drawn.crops:
+        wanted = (augmentation.crop + (1 - augmentation.crop) * area) * height * width
+        ratio = math.exp(low + (high - low) * aspect)
+        wide, tall = round(math.sqrt(wanted * ratio)), round(math.sqrt(wanted / ratio))
+        if 0 < wide <= width and 0 < tall <= height:
+            y, x = int(top * (height - tall + 1)), int(left * (width - wide + 1))
+            return float(x), float(y), float(x + wide), float(y + tall)
+    return _largest(height, width)
+
+
+def _largest(height: int, width: int) -> Box:
+    """The largest centred box whose aspect is allowed."""
+    wide = min(width, round(height * ASPECT[1]))
+    tall = min(height, round(width / ASPECT[0]))
+    x, y = (width - wide) // 2, (height - tall) // 2
+    return float(x), float(y), float(x + wide), float(y + tall)
+
+
+def read_augmented(
+    path: Path | str,
+    preparation: Preparation | LongestSide,
+    augmentation: Augmentation,
+    drawn: Drawn,
+    max_pixels: int = MAX_PIXELS,
+) -> Pixels:
+    """A file → (height, width, 3) uint8 as the network sees it in training. Raises `DataError` naming the file.
+
+    A network that takes pictures of any shape sees them whole: there is no random crop.
+    """
+    if isinstance(preparation, LongestSide):
+        return apply(preparation.pixels(open_picture(path, max_pixels)), augmentation, drawn)
+
+    def box(size: Size) -> Box:
+        return crop_box(augmentation, drawn, size) if augmentation.crop < 1 else preparation.box(size)
+
+    def enough(size: Size) -> Size:
+        left, top, right, bottom = box(size)
+        tall, wide = SPARE * preparation.height / (bottom - top), SPARE * preparation.width / (right - left)
+        return math.ceil(size[0] * tall), math.ceil(size[1] * wide)
+
+    image, size, divided = open_reduced(path, enough, max_pixels)
+    left, top, right, bottom = (edge / divided for edge in box(size))
+    right, bottom = min(right, image.width), min(bottom, image.height)
+    return apply(preparation._resample(image, (left, top, right, bottom)), augmentation, drawn)
+
+
+def apply(pixels: Pixels, augmentation: Augmentation, drawn: Drawn) -> Pixels:
+    """(height, width, 3) uint8, changed as drawn: flip, then turn, shift and zoom, then colours in their drawn order.
+
+    What comes into the picture from outside is black and pixels are the nearest, as torchvision's defaults have it.
+    """
+    if drawn.flip:
+        pixels = np.ascontiguousarray(pixels[:, ::-1])
+    if not augmentation.moves and all(getattr(augmentation, name) == 0 for name in COLOURS):
+        return pixels
+    image = Image.fromarray(pixels)
+    if augmentation.moves:
+        shift = [round(drawn.shift[0] * image.width), round(drawn.shift[1] * image.height)]
+        image = change.affine(image, angle=drawn.angle, translate=shift, scale=drawn.zoom, shear=[0.0, 0.0])
+    for name in drawn.order:
+        if getattr(augmentation, name) > 0:
+            image = _CHANGES[name](image, drawn.factors[name])
+    return np.asarray(image)
+
+
+_CHANGES = {
+    "brightness": change.adjust_brightness,
+    "contrast": change.adjust_contrast,
+    "saturation": change.adjust_saturation,
+    "hue": change.adjust_hue,
+}

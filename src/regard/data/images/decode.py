@@ -1,0 +1,177 @@
+"""Opening picture files as people see them: upright, in colour, and refusing what is broken or enormous by name.
+
+Nothing here needs torch, so that splitting and hashing pictures stays light. `regard.data.images.preparation` hands on
+`open_picture`.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from regard.errors import DataError
+
+MAX_PIXELS = 89_478_485
+"""The largest picture that is decoded, width × height: a quarter of a gigabyte, where Pillow would begin to warn."""
+
+Size = tuple[int, int]
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF")  # MPO, of some phones, comes with JPEG
+_UPRIGHT = {  # the EXIF orientation → what turns the stored picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_opening = threading.Lock()
+
+
+def open_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The picture in a file: mode RGB, upright as its EXIF orientation says, the first frame of an animation.
+
+    Transparent parts lie on white. 16-bit grey is scaled to 8 bits; 32-bit grey as `to_rgb` says. Colour profiles are
+    not applied, as training pipelines of the field do not apply them. Raises `DataError` naming the file when it is
+    missing, empty, broken, no picture, or has more than `max_pixels` pixels (seen in its header, before decoding).
+    """
+    return open_reduced(path, lambda size: size, max_pixels)[0]
+
+
+def open_reduced(
+    path: Path | str, smallest: Callable[[Size], Size], max_pixels: int = MAX_PIXELS
+) -> tuple[Image.Image, Size, int]:
+    """As `open_picture`, but a JPEG may come at 1/2, 1/4 or 1/8 of its size, for a fraction of the decoding time.
+
+    `smallest` maps the upright picture's full (height, width) to the least (height, width) that will do. Returns the
+    picture, its full (height, width), and by what it was divided: 1, 2, 4 or 8 (sizes are rounded up).
+    """
+    with _naming(path), _opened(path) as image:
+        _check_size(path, image.size, max_pixels)
+        turned, (width, height) = _orientation(image) if image.format in ("JPEG", "MPO") else 1, image.size
+        full = (width, height) if turned >= 5 else (height, width)
+        divided = _draft(image, turned, smallest(full))
+        image.load()
+        turned, rgb = _orientation(image), to_rgb(image)
+        if turned in _UPRIGHT:
+            rgb = rgb.transpose(_UPRIGHT[turned])
+        elif rgb is image and len(_exif(image)):
+            rgb = image.copy()
+        rgb.info = {}  # EXIF, comments and profiles must not travel into anything that is shared
+        return rgb, (full if divided > 1 else (rgb.height, rgb.width)), divided
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any picture of Pillow's in mode RGB, as a person would see it.
+
+    Transparent parts lie on white. 16-bit grey is scaled from 0..65535; so are 32-bit integers in that range. Floats
+    are taken as 0..1 where they are in that range, else as 0..255. Beyond, the smallest value is black and the
+    largest white.
+    """
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):  # I;16 and its kin, or 32 bits
+        return _grey(np.asarray(image), 65535)
+    if image.mode == "F":
+        values = np.nan_to_num(np.asarray(image), nan=0.0, posinf=0.0, neginf=0.0)
+        return _grey(values, 1.0 if values.max(initial=0.0) <= 1 else 255.0)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image.getchannel("A"))
+        return white
+    return image.convert("RGB")
+
+
+def _grey(values: NDArray[Any], white: float) -> Image.Image:
+    """(height, width) numbers → a grey picture in mode RGB, 0 black and `white` white where all lie between them."""
+    values = values.astype(np.float64)
+    low, high = values.min(initial=0.0), values.max(initial=0.0)
+    if low < 0 or high > white:
+        values, white = values - low, high - low
+    return Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8)).convert("RGB")
+
+
+def _opened(path: Path | str) -> Image.Image:
+    """The file with its header read. Pillow's own warning about size is off: a smaller limit of ours is checked next.
+
+    That switch belongs to the process, as the module for warnings does, so the threads that read pictures take turns
+    here; it is a fraction of a millisecond for each.
+    """
+    with _opening:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path, formats=_FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _check_size(path: Path | str, size: Size, max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise DataError(
+            f"{path} has {width:,} × {height:,} = {width * height:,} pixels, more than the {max_pixels:,} that are "
+            "read; make it smaller, or remove it"
+        )
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 (as stored) where there is none."""
+    turned = _exif(image).get(0x0112, 1)
+    return turned if isinstance(turned, int) else 1
+
+
+def _exif(image: Image.Image) -> Mapping[int, Any]:
+    """What the camera noted; nothing when that is broken, which says nothing about the picture itself."""
+    try:
+        return image.getexif()
+    except Exception:  # a broken EXIF raises anything
+        return {}
+
+
+def _draft(image: Image.Image, turned: int, smallest: Size) -> int:
+    """Ask the JPEG decoder for a picture of 1/1 to 1/8 the size, not below `smallest`; return the divisor.
+
+    A turned picture whose sides the divisor might not divide stays whole: its odd pixels would lie at the wrong end.
+    """
+    width, height = image.size
+    if turned != 1 and (width % 8 or height % 8):
+        return 1
+    size = smallest if turned >= 5 else smallest[::-1]
+    drafted = image.draft(None, size)
+    return 1 if drafted is None else round(width / drafted[1][2])
+
+
+@contextmanager
+def _naming(path: Path | str) -> Iterator[None]:
+    """Turn whatever a file can cause into a `DataError` that names it."""
+    try:
+        yield
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"there is no picture {path}; check the path") from None
+    except UnidentifiedImageError:
+        raise DataError(_not_a_picture(Path(path))) from None
+    except (PermissionError, IsADirectoryError) as error:
+        raise DataError(f"{path} cannot be opened: {error.strerror}") from error
+    except Exception as error:  # a broken file raises anything: OSError, SyntaxError, struct.error, ValueError, ...
+        why = str(error) or type(error).__name__
+        raise DataError(
+            f"{path} is a broken picture ({why}); replace it, remove it, or skip such with --skip-bad"
+        ) from (error)
+
+
+def _not_a_picture(path: Path) -> str:
+    if path.stat().st_size == 0:
+        return f"{path} is empty (0 bytes); replace it, remove it, or skip such with --skip-bad"
+    return (
+        f"{path} is not a picture, whatever its name says; JPEG, PNG, WebP, BMP, GIF and TIFF are read; "
+        "replace it, remove it, or skip such with --skip-bad"
+    )

@@ -1,0 +1,104 @@
+"""DATA with captions: a COCO-style `.json`, a folder with `captions.json`, or a table with `filename` and `caption`.
+
+Every picture may have several captions, which stand in its `annotations` as `{"caption": text}`.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from regard.data.dataset import Dataset, Picture, gathered, listed, several
+from regard.data.layouts.coco import read_coco
+from regard.data.layouts.table import read_captioned_table
+from regard.data.splits import SHARE, assign, check_groups
+from regard.errors import DataError
+
+CAPTIONS, TABLE = "captions.json", "index.csv"
+_ALIKE = "picture"
+"""The one class that all pictures are of while they are split."""
+_SIDES = re.compile(r"\b(left|right)(most|ward|wards|hand|handed)?\b", re.IGNORECASE)
+
+
+def read_captioned(source: Path | str) -> Dataset:
+    """DATA → its pictures, each with a caption at least, in the order of the file.
+
+    A folder is read by its `captions.json`, else by its `index.csv`. Raises `DataError` for a file that is missing or
+    of another kind, and for pictures without captions, or with empty ones, which are named.
+    """
+    file = _file_of(Path(source))
+    pictures = read_captioned_table(file) if file.suffix.lower() == ".csv" else read_coco(file, labels=False)
+    _check(file, pictures)
+    return gathered(file, "captions", (replace(picture, label=None) for picture in pictures))
+
+
+def captions_of(picture: Picture) -> tuple[str, ...]:
+    """A picture's captions, in the order of its file, blanks at both ends cut."""
+    return tuple(str(each["caption"]).strip() for each in picture.annotations if "caption" in each)
+
+
+def caption_parts(
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    share: float = SHARE,
+    group: str | None = None,
+    twins: Iterable[tuple[int, int]] = (),
+) -> tuple[Dataset, Dataset]:
+    """(train, val): the user's own where there are both, else a `share` set aside from the seed; `test` is left alone.
+
+    Raises `DataError` where there is no split to train on, a group is on both sides, or pictures are too few for two.
+    """
+    if dataset.splits and "train" not in dataset.splits:
+        raise DataError(f"{dataset.source} has no train split, only {listed(dataset.splits)}; mark what to train on")
+    if "val" in dataset.splits:
+        train, val = dataset.part("train"), dataset.part("val")
+        check_groups(dataset, train, val, group)
+        return train, val
+    kept = [at for at, picture in enumerate(dataset.pictures) if picture.split in ("train", None)]
+    place = {at: new for new, at in enumerate(kept)}
+    chosen = dataset.select(kept)
+    bare = tuple(replace(picture, label=_ALIKE) for picture in chosen.pictures)
+    alike = replace(chosen, pictures=bare, classes=(_ALIKE,))
+    pairs = [(place[one], place[two]) for one, two in twins if one in place and two in place]
+    divided = assign(alike, seed=seed, share=share, group=group, twins=pairs)
+    pictures = tuple(replace(picture, label=None) for picture in divided.pictures)
+    divided = replace(divided, pictures=pictures, classes=())
+    return divided.part("train"), divided.part("val")
+
+
+def mirrored(text: str) -> str:
+    """What is said of the mirror image: left for right, and right for left."""
+    return _SIDES.sub(lambda found: _other(found[1]) + (found[2] or ""), text)
+
+
+def _other(side: str) -> str:
+    other = "right" if side.lower() == "left" else "left"
+    return other.upper() if side.isupper() else other.title() if side[0].isupper() else other
+
+
+def _file_of(source: Path) -> Path:
+    if source.is_dir():
+        found = next((source / name for name in (CAPTIONS, TABLE) if (source / name).is_file()), None)
+        if found is None:
+            raise DataError(f"{source} has no captions: neither {CAPTIONS} nor {TABLE}; give the file that has them")
+        return found
+    if not source.is_file():
+        raise DataError(
+            f"there is no {source}; captions come from a .json in COCO's style or a .csv (filename,caption)"
+        )
+    if source.suffix.lower() not in (".csv", ".json"):
+        raise DataError(f"{source} is neither a .json in COCO's style nor a .csv; captions come from one of these")
+    return source
+
+
+def _check(file: Path, pictures: list[Picture]) -> None:
+    said = {picture.name: captions_of(picture) for picture in pictures}
+    bare = [name for name, captions in said.items() if not captions]
+    if bare:
+        known = sorted({key for picture in pictures for each in picture.annotations for key in each})
+        keys = f"; its annotations have {', '.join(known)}" if len(bare) == len(said) and known else ""
+        raise DataError(f"in {file} {several(bare, 'picture')} without a caption{keys}; give each a caption")
+    empty = [name for name, captions in said.items() if not all(captions)]
+    if empty:
+        raise DataError(f"in {file} {several(empty, 'picture')} there with an empty caption; fill it in or remove it")

@@ -1,0 +1,1 @@
+"""Where the things in a picture are."""

@@ -1,0 +1,246 @@
+"""Artifact tokens: where they appear, what they take, and a repair without training.
+
+Some background patches of a vision transformer end up with norms many times that of the others; CLS then looks there
+instead of at the picture (Darcet et al., arXiv 2309.16588). A few neurons make them. Moved to one added token, a
+register at test time (Jiang et al., arXiv 2506.08010), they leave the patches alone.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regard.errors import NetworkError
+from regard.networks.attention.replay import token_blocks
+from regard.networks.attention.trace import check_known, trace
+from regard.networks.edits import applied, mlp_output
+from regard.networks.network import Network
+from regard.networks.sources import user_module as own
+
+OUTLIER = 5.0
+"""A patch is an outlier where its norm is more than so many times the median of its picture's patches."""
+APPEAR = 5e-4
+"""Outliers have appeared in a block where at least this share of all patches are; fewer are chance."""
+CANDIDATES = 16
+"""Neurons that are tried at most, the most telling first."""
+COUNTS = (1, 2, 3, 4, 5, 6, 8, 12, 16)
+"""How many of them are tried at once."""
+GONE = 0.2
+"""Outliers are gone where no more than this share of them is left."""
+
+Batches = Sequence[Tensor]
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class BlockArtifacts:
+    """The outliers among the patches as one block leaves them.
+
+    `share` of all patches, `per_picture` how many; `median` and `largest` norm of patches; `attention`, the share that
+    CLS (or what the head reads) pays, in this block, to the places that are outliers behind the last; mean over heads.
+    """
+
+    block: int
+    share: float
+    per_picture: float
+    median: float
+    largest: float
+    attention: float
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """Outliers by block. `first` is the block in which they appear, None where they never do; `corners` is the share of
+    outliers in the four corner patches, and `even` the share of attention that so many patches would get by chance.
+    `places` (pictures, patches) are those whose attention was measured."""
+
+    blocks: tuple[BlockArtifacts, ...]
+    first: int | None
+    corners: float
+    even: float
+    places: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """So many neurons moved: the share of outliers `left`, the attention that their places still get, and the mean
+    Kullback-Leibler divergence of what the network says from what it said, in nats."""
+
+    neurons: int
+    left: float
+    attention: float
+    divergence: float
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What a search found: `neurons` (block, neuron), most telling first, and the trials it chose from."""
+
+    before: Artifacts
+    neurons: tuple[tuple[int, int], ...]
+    trials: tuple[Trial, ...]
+
+    @property
+    def edit(self) -> dict[str, Any]:
+        return {"kind": "registers", "neurons": [list(each) for each in self.neurons]}
+
+
+def artifacts(network: Network, batches: Batches, places: NDArray[np.bool_] | None = None) -> Artifacts:
+    """The outliers of a network on pictures (each batch (n, 3, height, width), prepared).
+
+    `places` (pictures, patches) are those whose share of attention is measured, by default those of the outliers
+    behind the last block; give those of another network to see what became of them. Raises `NetworkError` for a network
+    without attention that regard knows.
+    """
+    return _described(network, _observe(network, batches), places)
+
+
+def find_repair(network: Network, batches: Batches, advance: Advance = lambda done: None) -> Repair:
+    """The neurons to move, found from pictures without labels or masks; none where there are no outliers.
+
+    Neurons of the blocks up to the one where outliers appear are ordered by how much more they answer at outliers than
+    elsewhere. Taken is the least number of them with which the outliers are gone and their places get no more of the
+    attention than chance would give them; where no number does that, the one with which they get least. More than
+    that changes what the network says, so the number matters. The network is not changed. `advance` is told of each
+    trial. Raises `NetworkError` for a network that no token can be added to.
+    """
+    seen = _observe(network, batches)
+    before = _described(network, seen)
+    if before.first is None:
+        return Repair(before, (), ())
+    candidates = _candidates(network, batches, seen.outliers[before.first], before.first)
+    trials = []
+    for count in (count for count in COUNTS if count <= len(candidates)):
+        trials.append(_try(network, batches, seen, before, candidates[:count]))
+        advance(1)
+        if _enough(trials[-1], before):
+            break
+    good = [trial for trial in trials if trial.left <= GONE]
+    if not good:
+        return Repair(before, (), tuple(trials))
+    chosen = next((trial for trial in good if _enough(trial, before)), min(good, key=lambda trial: trial.attention))
+    return Repair(before, tuple(candidates[: chosen.neurons]), tuple(trials))
+
+
+def repaired(network: Network, edit: dict[str, Any]) -> Network:
+    """A copy of the network with the edit made."""
+    return applied(replace(network, module=own.copy_of(network.module)), [edit])
+
+
+def _enough(trial: Trial, before: Artifacts) -> bool:
+    return trial.left <= GONE and trial.attention <= before.even
+
+
+@dataclass(frozen=True)
+class _Observed:
+    """`outliers` and `norms` (blocks, pictures, patches), `attention` (layers, pictures, patches), `logits`."""
+
+    outliers: Tensor
+    norms: Tensor
+    attention: Tensor
+    logits: Tensor
+
+
+def _observe(network: Network, batches: Batches) -> _Observed:
+    check_known(network)
+    if not batches:
+        raise NetworkError("artifacts are looked for in pictures; give at least one")
+    parts = [_observed(network, pixels) for pixels in batches]
+    norms, attention = (torch.cat([part[index] for part in parts], dim=1) for index in (0, 1))
+    outliers = norms > OUTLIER * norms.median(dim=2, keepdim=True).values
+    return _Observed(outliers, norms, attention, torch.cat([part[2] for part in parts]))
+
+
+def _observed(network: Network, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    blocks = len(token_blocks(network))
+    logits, traced = trace(network, pixels, layers=range(blocks), queries="pool", also=("norms",))
+    patches = traced.rows * traced.columns
+    norms = torch.stack([traced.norms[block][:, -patches:] for block in range(blocks)])
+    attention = torch.stack([traced.attention[block][..., -patches:].mean(dim=(1, 2)) for block in range(blocks)])
+    return norms.cpu(), attention.cpu(), logits.float().cpu()
+
+
+def _described(network: Network, seen: _Observed, places: NDArray[np.bool_] | None = None) -> Artifacts:
+    shares = seen.outliers.float().mean(dim=(1, 2)).tolist()
+    first = next((block for block, share in enumerate(shares) if share > APPEAR), None)
+    own = seen.outliers[-1] if first is not None else torch.zeros_like(seen.outliers[-1])
+    last = own if places is None else torch.from_numpy(places)
+    paid = (seen.attention * last).sum(dim=2).mean(dim=1).tolist()
+    patches = seen.norms.shape[2]
+    blocks = tuple(
+        BlockArtifacts(
+            block,
+            shares[block],
+            shares[block] * patches,
+            float(seen.norms[block].median()),
+            float(seen.norms[block].max()),
+            paid[block],
+        )
+        for block in range(len(shares))
+    )
+    even = float(last.float().sum(dim=1).mean()) / (patches + network.anatomy.prefix)
+    return Artifacts(blocks, first, _in_corners(network, own), even, last.numpy())
+
+
+def _in_corners(network: Network, outliers: Tensor) -> float:
+    """The share of outliers (pictures, patches) that lie in one of the four corner patches."""
+    rows, columns = network.anatomy.grid(network.preparation.height, network.preparation.width)
+    if outliers.shape[1] != rows * columns or not outliers.any():
+        return 0.0
+    corners = [0, columns - 1, (rows - 1) * columns, rows * columns - 1]
+    return float(outliers[:, corners].sum() / outliers.sum())
+
+
+def _candidates(network: Network, batches: Batches, outliers: Tensor, last: int) -> list[tuple[int, int]]:
+    """(block, neuron) of those that answer most at outliers more than elsewhere, in blocks up to `last`."""
+    paths = token_blocks(network)[: last + 1]
+    high = [torch.zeros(()) for _ in paths]
+    low = [torch.zeros(()) for _ in paths]
+    for pixels, marked in zip(batches, outliers.split([len(pixels) for pixels in batches]), strict=True):
+        for block, answers in _answers(network, pixels, paths):
+            here = answers[:, -marked.shape[1] :].abs()  # (pictures, patches, neurons)
+            place = marked.to(here.device)[..., None]
+            high[block] = high[block] + (here * place).sum(dim=(0, 1)).cpu()
+            low[block] = low[block] + (here * ~place).sum(dim=(0, 1)).cpu()
+    more = [a / outliers.sum() - b / (~outliers).sum() for a, b in zip(high, low, strict=True)]
+    best = [
+        (float(value), block, int(neuron))
+        for block, scores in enumerate(more)
+        for value, neuron in zip(*torch.topk(scores, min(CANDIDATES, len(scores))), strict=True)
+    ]
+    return [(block, neuron) for _, block, neuron in sorted(best, reverse=True)[:CANDIDATES]]
+
+
+def _answers(network: Network, pixels: Tensor, paths: Sequence[str]) -> Iterator[tuple[int, Tensor]]:
+    """The hidden neurons of each block's MLP, (pictures, tokens, neurons), behind its activation."""
+    kept: dict[int, Tensor] = {}
+
+    def keep(block: int) -> Callable[..., None]:
+        def hook(part: Any, inputs: tuple[Any, ...]) -> None:
+            kept[block] = inputs[0]
+
+        return hook
+
+    with network.lent() as hooks, torch.no_grad():
+        for block, path in enumerate(paths):
+            part = mlp_output(network.module.get_submodule(path))
+            hooks.append(part.register_forward_pre_hook(keep(block)))
+        network.forward(pixels)
+    yield from kept.items()
+
+
+def _try(
+    network: Network, batches: Batches, seen: _Observed, before: Artifacts, neurons: Sequence[tuple[int, int]]
+) -> Trial:
+    changed = repaired(network, {"kind": "registers", "neurons": [list(each) for each in neurons]})
+    now = _observe(changed, batches)
+    share_before, share_now = (each.outliers[before.first :].float().mean() for each in (seen, now))
+    places = seen.outliers[-1] if seen.outliers[-1].any() else seen.outliers[before.first or 0]
+    paid = (now.attention[before.first :] * places).sum(dim=2).mean()
+    said, says = seen.logits.log_softmax(dim=1), now.logits.log_softmax(dim=1)
+    divergence = (said.exp() * (said - says)).sum(dim=1).mean()
+    return Trial(len(neurons), float(share_now / share_before), float(paid), float(divergence))

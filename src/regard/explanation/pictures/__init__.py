@@ -1,0 +1,1 @@
+"""Methods that say what a network looks at in a picture."""

@@ -1,0 +1,219 @@
+"""Methods by the gradient of the class: at the tokens of a layer, or at the pixels."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regard.errors import NetworkError
+from regard.explanation import Maps, Target
+from regard.explanation.pictures.cells import as_maps, cells, summed
+from regard.explanation.pictures.targets import as_pairs, resolve, scorer, scores
+from regard.networks.attention.replay import resume, token_blocks
+from regard.networks.attention.trace import indices
+from regard.networks.attention.windows import Windows
+from regard.networks.guard import replaced_forwards
+from regard.networks.network import Network
+
+
+@contextmanager
+def gradients_on() -> Iterator[None]:
+    """Gradients are recorded inside, whatever the caller had switched off."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def gradcam(network: Network, pixels: Tensor, *, layer: int | None = None, target: Target = None) -> Maps:
+    """Maps (batch, rows, columns) of Grad-CAM on tokens: at least 0, no upper bound.
+
+    (Σ_c w_c a_c)⁺ over features c of the patches, with w_c the mean of ∂y/∂a_c over them (Selvaraju et al. 2017, eq. 1
+    and 2). a is what the attention of `layer`, by default the last block's, gets: the normed tokens, since behind the
+    last attention patches no longer reach CLS. In a network without attention, a is its last map of features. Nothing
+    before the layer is differentiated.
+    """
+    if not network.anatomy.attentions:
+        return _gradcam_of_features(network, pixels, target)
+    blocks = len(network.anatomy.attentions) - network.anatomy.readers
+    (chosen,) = indices("layer", blocks - 1 if layer is None else layer, blocks)
+    network.check(pixels)
+    found = _at_class_token(network, pixels, chosen, target) or _at_layer(network, pixels, chosen, target)
+    tokens, gradient, targets = found
+    return as_maps(_weighted(network, pixels, tokens.detach(), gradient), targets)
+
+
+Slope = tuple[Tensor, Tensor, tuple[Target, ...]]
+
+
+def _at_layer(network: Network, pixels: Tensor, layer: int, target: Target) -> Slope:
+    """What a layer's attention gets, the gradient there, and the class of each picture."""
+    attention = network.module.get_submodule(network.anatomy.attentions[layer])
+    seen: list[Tensor] = []
+    with gradients_on(), network.lent(frozen=True) as hooks, torch.no_grad():
+        hooks.append(attention.register_forward_pre_hook(_beginning(seen), with_kwargs=True))
+        logits = network.forward(pixels)
+        torch.set_grad_enabled(True)
+        targets = resolve(logits, target)
+        (gradient,) = torch.autograd.grad(scores(logits, targets).sum(), seen)
+    return seen[0], gradient, targets
+
+
+def _beginning(seen: list[Tensor]) -> Any:
+    """A hook with which gradients begin at what a module gets; it is kept in `seen`."""
+
+    def begin(part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        torch.set_grad_enabled(True)
+        first = args[0] if args else kwargs["hidden_states"]
+        tokens = first.detach().requires_grad_()
+        seen.append(tokens)
+        swapped = tuple(tokens if each is first else each for each in args)  # torch's own takes it three times
+        return swapped, {name: tokens if each is first else each for name, each in kwargs.items()}
+
+    return begin
+
+
+def _at_class_token(network: Network, pixels: Tensor, layer: int, target: Target) -> Slope | None:
+    """The same for the last block of a network that reads its class token alone, at half the price.
+
+    Behind that attention no other token matters, so the rest of the block and the head are differentiated for the
+    prefix tokens only: the block runs once more on them, with the attention that they got. None where a network is not
+    like that, which is seen from its logits: the head may read patches as well, or a block do something of its own.
+    """
+    anatomy, blocks = network.anatomy, token_blocks(network)
+    path = anatomy.attentions[layer]
+    if anatomy.reads != "cls" or not blocks or not path.startswith(f"{blocks[-1]}."):
+        return None
+    seen: list[Tensor] = []
+    kept: dict[str, Any] = {}
+    with gradients_on(), network.lent(frozen=True) as hooks, torch.no_grad():
+        attention, block = network.module.get_submodule(path), network.module.get_submodule(blocks[-1])
+        own = [
+            attention.register_forward_pre_hook(_beginning(seen), with_kwargs=True),
+            attention.register_forward_hook(_ending(kept)),
+            block.register_forward_pre_hook(_call(kept), with_kwargs=True),
+        ]
+        hooks.extend(own)
+        logits = network.forward(pixels)
+        for hook in own:
+            hook.remove()
+        torch.set_grad_enabled(True)
+        tokens = _prefix_through(block, attention, kept, anatomy.prefix)
+        said = None if tokens is None else resume(network, pixels, tokens, len(blocks))
+        if said is None or not torch.allclose(said, logits, rtol=1e-3, atol=1e-3 * float(logits.abs().max())):
+            return None
+        targets = resolve(logits, target)
+        (gradient,) = torch.autograd.grad(scores(said, targets).sum(), seen)
+    return seen[0], gradient, targets
+
+
+def _ending(kept: dict[str, Any]) -> Any:
+    """A hook behind which nothing is differentiated; what the module gave, with its past, is kept."""
+
+    def end(part: Any, inputs: Any, output: Any) -> Any:
+        torch.set_grad_enabled(False)
+        kept["output"] = output
+        return tuple(map(_past, output)) if isinstance(output, tuple) else _past(output)
+
+    return end
+
+
+def _past(value: Any) -> Any:
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _call(kept: dict[str, Any]) -> Any:
+    def hook(part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        kept["call"] = (args, kwargs)
+
+    return hook
+
+
+def _prefix_through(block: nn.Module, attention: nn.Module, kept: dict[str, Any], prefix: int) -> Tensor | None:
+    """(batch, prefix, width): the prefix tokens behind a block, from the attention that they got."""
+    args, kwargs = kept["call"]
+    x, output = args[0] if args else kwargs.get("hidden_states"), kept["output"]
+    given = output[0] if isinstance(output, tuple) else output
+    if not isinstance(x, Tensor) or x.ndim != 3 or given.shape != x.shape or not prefix:
+        return None
+    short = given[:, :prefix]
+    answer = (short, *output[1:]) if isinstance(output, tuple) else short
+    args = (x[:, :prefix], *args[1:]) if args else args
+    kwargs = kwargs if args else {**kwargs, "hidden_states": x[:, :prefix]}
+    with replaced_forwards(attention, {"": lambda *args, **kwargs: answer}):
+        tokens = block(*args, **kwargs)
+    return tokens[0] if isinstance(tokens, tuple) else tokens
+
+
+def _weighted(network: Network, pixels: Tensor, tokens: Tensor, gradient: Tensor) -> Tensor:
+    """(batch, rows, columns): tokens (batch, tokens, width), or (..., rows, columns, width), by their mean gradient."""
+    rows, columns = cells(network, pixels)
+    tokens, gradient = (each.flatten(1, 2) if each.ndim == 4 else each for each in (tokens, gradient))
+    windows = Windows.of(rows, columns, len(tokens) // len(pixels), tokens.shape[1], network.anatomy.prefix)
+    if windows is not None:
+        tokens, gradient = windows.join(tokens), windows.join(gradient)
+    if len(tokens) != len(pixels) or tokens.shape[1] < rows * columns:
+        raise NetworkError(f"this layer of {network.name} attends in windows; choose one that sees the whole picture")
+    patches, slopes = tokens[:, -rows * columns :], gradient[:, -rows * columns :]
+    values = (patches * slopes.mean(dim=1, keepdim=True)).sum(dim=-1).clamp(min=0)
+    return values.unflatten(1, (rows, columns))
+
+
+def _gradcam_of_features(network: Network, pixels: Tensor, target: Target) -> Maps:
+    """The same for the last map of features that the network makes, whose grid becomes the map's."""
+    features: dict[str, Tensor] = {}
+
+    def keep(part: Any, inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[1:]) > 1 and output.requires_grad:
+            features["last"] = output
+
+    with gradients_on(), network.lent(frozen=True) as hooks:
+        hooks.extend(part.register_forward_hook(keep) for part in network.module.modules())
+        logits = network.forward(pixels.detach().clone().requires_grad_())
+        if "last" not in features:
+            raise NetworkError(f"{network.name} has no map of features; use input_x_gradient or occlusion")
+        targets = resolve(logits, target)
+        (gradient,) = torch.autograd.grad(scores(logits, targets).sum(), [features["last"]])
+    values, slopes = (_channels_first(each, pixels) for each in (features["last"].detach(), gradient))
+    return as_maps((values * slopes.mean(dim=(2, 3), keepdim=True)).sum(dim=1).clamp(min=0), targets)
+
+
+def _channels_first(x: Tensor, pixels: Tensor) -> Tensor:
+    """(batch, rows, columns, width), as Swin has it, as (batch, width, rows, columns): told by the picture's aspect."""
+    aspect = pixels.shape[2] / pixels.shape[3]
+    first, last = (abs(x.shape[at] / x.shape[at + 1] - aspect) for at in (1, 2))
+    return x.permute(0, 3, 1, 2) if first < last else x
+
+
+def input_x_gradient(network: Network, pixels: Tensor, *, target: Target = None) -> Maps:
+    """Maps (batch, rows, columns) of x · ∂y/∂x, summed over colours and the pixels of each cell; they have a sign.
+
+    Shrikumar et al. 2016, section 3. x are normalised values, so that 0 is the network's mean colour.
+    """
+    network.check(pixels)
+    with gradients_on(), network.lent(frozen=True):
+        x = pixels.detach().clone().requires_grad_()
+        logits = network.forward(x)
+        targets = resolve(logits, target)
+        (gradient,) = torch.autograd.grad(scores(logits, targets).sum(), [x])
+    return as_maps(summed(network, pixels * gradient), targets)
+
+
+def integrated_gradients(network: Network, pixels: Tensor, *, target: Target = None, steps: int = 32) -> Maps:
+    """Maps (batch, rows, columns) of integrated gradients, summed over colours and cells; they have a sign.
+
+    (x - x₀) · ∫ ∂y/∂x along the straight way from x₀ (Sundararajan et al. 2017, eq. 1), the network's mean colour, by
+    captum's Gauss-Legendre rule with `steps` nodes. A map sums to y(x) - y(x₀) as well as the rule can.
+    """
+    from captum.attr import IntegratedGradients
+
+    network.check(pixels)
+    with gradients_on(), network.lent(frozen=True):
+        targets = resolve(network.forward(pixels), target)
+        found = IntegratedGradients(scorer(network)).attribute(
+            pixels.detach().clone(),
+            additional_forward_args=(torch.tensor(as_pairs(targets), device=pixels.device),),
+            n_steps=steps,
+            internal_batch_size=max(8, len(pixels)),
+        )
+    return as_maps(summed(network, found), targets)

@@ -1,0 +1,204 @@
+"""Relevance by gradients of attention: what each layer's attention does for one class."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regard.errors import NetworkError
+from regard.explanation import Maps, Target
+from regard.explanation.pictures.cells import as_maps
+from regard.explanation.pictures.flow import Flow, collect
+from regard.explanation.pictures.gradients import gradients_on
+from regard.explanation.pictures.targets import resolve, scores
+from regard.networks.attention.recorder import Heard
+from regard.networks.attention.replay import resume, token_blocks, watch
+from regard.networks.attention.trace import check_known, indices, listening, stream
+from regard.networks.attention.windows import Windows
+from regard.networks.network import Network
+
+
+def grad_attention(network: Network, pixels: Tensor, *, target: Target = None, start: int = 0) -> Maps:
+    """Maps (batch, rows, columns) of Chefer et al. 2021: at least 0, no upper bound.
+
+    Ā_l = E_h[(∂y/∂A_l ⊙ A_l)⁺] (eq. 5), R ← R + Ā_l R from layer `start` on (eq. 6); of R the row of what the network's
+    head reads, where patches are averaged the average of their rows. y is the class's logit, or the difference of two.
+    """
+    heard, gradients, targets = _attention_gradients(network, pixels, target, start)
+    flow = Flow(network, pixels)
+    with torch.no_grad():
+        for layer in flow.down(heard):
+            given = gradients[layer.layer]
+            flow.mix(layer, lambda rows: _helping(layer, given, rows), keep=1, add=1)  # noqa: B023 - used at once
+    return as_maps(flow.map(), targets)
+
+
+def _helping(layer: Heard, gradient: Tensor, rows: Tensor | None) -> Tensor:
+    """(batch, heads, rows, tokens): attention times its gradient, where that is positive."""
+    return layer.weights_gradient(gradient, rows).mul(layer.weights(rows)).clamp_(min=0)
+
+
+def _attention_gradients(
+    network: Network, pixels: Tensor, target: Target, start: int
+) -> tuple[list[Heard], dict[int, Tensor], tuple[Target, ...]]:
+    """The attention of the layers from `start` on, and the gradient at each layer's handle."""
+    with gradients_on():
+        heard, logits = collect(network, pixels, start, begin=True)
+        targets = resolve(logits, target)
+        handles = [layer.handle for layer in heard]
+        found = torch.autograd.grad(scores(logits, targets).sum(), handles, allow_unused=True)
+    return heard, {layer.layer: each for layer, each in zip(heard, found, strict=True) if each is not None}, targets
+
+
+def transition(
+    network: Network, pixels: Tensor, *, target: Target = None, start: int | None = None, steps: int = 20
+) -> Maps:
+    """Maps (batch, rows, columns) of Beyond Intuition, token-wise (Chen et al. 2023): at least 0, no upper bound.
+
+    Perception: R ← R + (Ā_l M_l) R from layer `start` on, by default the middle block's, with M_l =
+    diag(‖W_O v_j‖ / ‖z_j‖) over tokens j, where z is what the block gets. Feedback: W = E_h[(mean over `steps` of
+    ∂y/∂A_last)⁺] on the way from a grey picture. The map is W ⊙ R in the row of what the head reads; where it averages
+    patches, the mean over them.
+    """
+    count = check_known(network) - network.anatomy.readers
+    start = count // 2 if start is None else start
+    kept: list[dict[str, Tensor]] = []
+
+    def inputs(hooks: list[Any]) -> None:
+        kept.append(watch(network, hooks, network.anatomy.blocks, before=True))
+
+    flow = Flow(network, pixels, each=True)
+    with torch.no_grad():
+        heard, logits = collect(network, pixels, start, also=inputs)
+        targets = resolve(logits, target)
+        for layer in flow.down(heard):
+            flow.mix(layer, layer.weights, keep=1, add=1, columns=_ratio(flow, layer, kept[0]))
+    feedback = _feedback(network, pixels, targets, steps)  # (batch, sources, patches)
+    return as_maps(flow.folded((feedback * flow.patch_rows()).mean(dim=1)), targets)
+
+
+def _ratio(flow: Flow, layer: Heard, inputs: dict[str, Tensor]) -> Tensor | None:
+    """(batch, tokens): the length of what a token gives away, W_O v, as a share of the length that it has.
+
+    None for a layer with a query of its own, whose row is taken as it is: there is no residual to compare with.
+    """
+    block = flow.network.anatomy.block_of(layer.layer)
+    _, queries, keys = layer.shape
+    if block is None or layer.project is None or queries != keys:
+        return None
+    value = layer.value.transpose(1, 2).flatten(2)  # (batch, tokens, heads · d)
+    project = layer.project[:, : value.shape[-1]].to(value.dtype)  # parallel blocks project the MLP's behind it
+    given = (value @ project.T).norm(dim=-1)
+    had = stream(inputs[block]).norm(dim=-1)
+    windows = Windows.of(*flow.grid, len(given) // flow.batch, keys, flow.network.anatomy.prefix)
+    given = given if windows is None else windows.join(given)
+    return given / had.clamp_min(torch.finfo(had.dtype).tiny)
+
+
+def _feedback(network: Network, pixels: Tensor, targets: Sequence[Target], steps: int) -> Tensor:
+    """(batch, sources, patches): W, averaged over pictures between grey and the picture, both ends counted."""
+    flow = Flow(network, pixels, each=True)
+    last = flow.last_layer()
+    total = torch.zeros(())
+    for share in torch.linspace(0, 1, steps).tolist():
+        with gradients_on():
+            (layer,), logits = collect(network, pixels * share, last, last + 1, begin=True)
+            (gradient,) = torch.autograd.grad(scores(logits, targets).sum(), [layer.handle])
+        if Windows.of(*flow.grid, layer.shape[0] // flow.batch, layer.shape[2], network.anatomy.prefix) is not None:
+            raise NetworkError(f"the last layer of {network.name} attends in windows; use grad_attention or legrad")
+        total = total + layer.weights_gradient(gradient, flow.source_tokens(layer)) / steps
+    return total.clamp(min=0).mean(dim=1)[:, :, -flow.patches :]
+
+
+def legrad(network: Network, pixels: Tensor, *, target: Target = None, start: int = 0) -> Maps:
+    """Maps (batch, rows, columns) of LeGrad (Bousselham et al. 2024): at least 0, no upper bound.
+
+    The mean over blocks from `start` on, heads and queries of (∂s_l/∂A_l)⁺, where s_l is the class's logit that the
+    network's own head gives for the mean token behind block l, and A_l that block's attention. Where the head reads
+    through attention of its own (a pooling, class attention), s_l is what it makes of the tokens behind block l, and
+    the gradient is that of its attention, as in the authors' code for SigLIP.
+    """
+    check_known(network)
+    blocks = token_blocks(network)
+    indices("block to start from", start, len(blocks))
+    read = _by_reader if network.anatomy.readers and network.anatomy.reads != "patches" else _by_mean_token
+    with gradients_on():
+        values, targets = read(network, pixels, target, blocks[start:])
+    flow = Flow(network, pixels)
+    return as_maps(flow.folded(values[:, -flow.patches :]), targets)
+
+
+Read = tuple[Tensor, tuple[Target, ...]]
+
+
+def _by_mean_token(network: Network, pixels: Tensor, target: Target, blocks: tuple[str, ...]) -> Read:
+    """Each block on its own: its input is cut from the graph, its output read by the network's head."""
+    kept: list[dict[str, Tensor]] = []
+
+    def apart(hooks: list[Any]) -> None:
+        for path in blocks:
+            hooks.append(network.module.get_submodule(path).register_forward_pre_hook(_cut, with_kwargs=True))
+        kept.append(watch(network, hooks, blocks))
+
+    heard, logits = collect(network, pixels, begin=True, also=apart)
+    targets = resolve(logits, target)
+    tokens = torch.cat([_mean_token(network, kept[0][path]) for path in blocks])
+    picked = _read_again(network, pixels, tokens, targets * len(blocks))
+    layers = [layer for layer in heard if _inside(network, layer, blocks)]
+    found = torch.autograd.grad(picked, [layer.handle for layer in layers])
+    flow = Flow(network, pixels)
+    each = [_more_attention(flow, layer, gradient) for layer, gradient in zip(layers, found, strict=True)]
+    return torch.stack(each).mean(dim=0), targets
+
+
+def _cut(part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """A block's pictures without their past, so that nothing before it is differentiated."""
+    return tuple(map(_detached, args)), {name: _detached(each) for name, each in kwargs.items()}
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _inside(network: Network, layer: Heard, blocks: tuple[str, ...]) -> bool:
+    return network.anatomy.block_of(layer.layer) in blocks
+
+
+def _mean_token(network: Network, tokens: Tensor) -> Tensor:
+    """Tokens as the block gave them, all replaced by their mean; no more of them than a head needs to read."""
+    if tokens.ndim == 4:  # (batch, rows, columns, width)
+        return tokens.mean(dim=(1, 2), keepdim=True).expand_as(tokens)
+    return tokens.mean(dim=1, keepdim=True).expand(-1, network.anatomy.prefix + 1, -1)
+
+
+def _read_again(network: Network, pixels: Tensor, tokens: Tensor, targets: Sequence[Target]) -> Tensor:
+    """The sum of the scores that the network's own head gives for tokens behind its last block."""
+    with network.lent(frozen=True):
+        return scores(resume(network, pixels, tokens, len(token_blocks(network))), targets).sum()
+
+
+def _more_attention(flow: Flow, layer: Heard, gradient: Tensor) -> Tensor:
+    """(batch, tokens): what more attention to each token would add, the mean over heads and queries."""
+    with torch.no_grad():
+        mean = layer.weights_gradient(gradient).clamp_(min=0).mean(dim=(1, 2))
+    windows = Windows.of(*flow.grid, len(mean) // flow.batch, mean.shape[1], flow.network.anatomy.prefix)
+    return mean if windows is None else windows.join(mean)
+
+
+def _by_reader(network: Network, pixels: Tensor, target: Target, blocks: tuple[str, ...]) -> Read:
+    """The gradient of the attention with which the head reads, for the tokens behind each block."""
+    with network.lent() as hooks, torch.no_grad():
+        kept = watch(network, hooks, blocks)
+        targets = resolve(network.forward(pixels), target)
+    heard: list[Heard] = []
+    count = check_known(network)
+    with listening(network, range(count - network.anatomy.readers, count), heard.append, begin=True, frozen=True):
+        picked = _read_again(network, pixels, torch.cat([kept[path] for path in blocks]), targets * len(blocks))
+    found = torch.autograd.grad(picked, [layer.handle for layer in heard])
+    patches = Flow(network, pixels).patches
+    each = [
+        layer.weights_gradient(gradient).clamp(min=0).mean(dim=(1, 2))[:, -patches:]
+        for layer, gradient in zip(heard, found, strict=True)
+    ]
+    return torch.stack(each).mean(dim=0).unflatten(0, (len(blocks), -1)).mean(dim=0), targets

@@ -1,0 +1,82 @@
+"""Shapley values of patches by removing tokens: the slow reference, with its error."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regard.errors import NetworkError, UsageError
+from regard.explanation import Maps, Target
+from regard.explanation.pictures.cells import as_maps, cells
+from regard.explanation.pictures.targets import resolve, scores
+from regard.networks.attention.replay import resume, token_blocks, watch
+from regard.networks.network import Network
+
+RELATIVE = ("beit", "relpos", "sam", "eva", "Data2Vec", "BEiT", "DINOv3", "SigLIP 2")
+"""Families whose attention knows places by the number of tokens: none can be taken out."""
+
+AVERAGING = ("huggingface DINOv2", "huggingface DINOv2 with registers")
+"""Families that read the average of the patches beside CLS."""
+
+
+def shapley(network: Network, pixels: Tensor, *, target: Target = None, samples: int = 8, seed: int = 0) -> Maps:
+    """Maps (batch, rows, columns) of Shapley values in logits, with their standard errors; they have a sign.
+
+    φ_p is the mean, over orders of the patches, of what p adds to the class's logit when it comes; a patch that has not
+    come is no token at all. Of the orders `samples` are drawn, each with its reverse (antithetic), as in Castro et al.
+    2009, eq. 4; the error is that of the mean over drawn pairs. The values of a picture sum to y(all) - y(none), where
+    "none" leaves prefix tokens alone or, where the head does not read CLS alone, those and one token of zeros.
+    """
+    if samples < 2:
+        raise UsageError(f"samples is {samples}; at least 2 are needed, so that their error is known")
+    blocks = token_blocks(network)
+    family = network.anatomy.family or ""
+    rotated = getattr(network.module, "rope", None) is not None
+    if not blocks or rotated or any(each in family for each in RELATIVE):
+        raise NetworkError(
+            f"tokens of {network.name} cannot be taken out, as its attention counts on all; use occlusion"
+        )
+    network.check(pixels)
+    with network.lent() as hooks, torch.no_grad():
+        first = watch(network, hooks, blocks[:1], before=True)
+        targets = resolve(network.forward(pixels), target)
+        tokens = first[blocks[0]]
+        hooks.pop().remove()
+        found = [
+            _one(network, pixels[index : index + 1], tokens[index], targets[index], samples, seed)
+            for index in range(len(pixels))
+        ]
+    rows, columns = cells(network, pixels)
+    values, errors = (torch.stack(each).unflatten(1, (rows, columns)) for each in zip(*found, strict=True))
+    return as_maps(values, targets, errors)
+
+
+def _one(
+    network: Network, picture: Tensor, tokens: Tensor, target: Target, samples: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """(patches,) values and their standard errors for the tokens (tokens, width) of one picture."""
+    rows, columns = cells(network, picture)
+    count = rows * columns
+    generator = np.random.default_rng(seed)
+    orders = np.stack([generator.permutation(count) for _ in range(samples)])
+    both = torch.from_numpy(np.concatenate([orders, orders[:, ::-1]]))  # (2 · samples, patches)
+    prefix, patches = tokens[: len(tokens) - count], tokens[len(tokens) - count :]
+    added = torch.zeros(2 * samples, count)
+    before = _worth(network, picture, prefix, patches, both[:, :0], target)
+    for place in range(count):
+        after = _worth(network, picture, prefix, patches, both[:, : place + 1], target)
+        added[torch.arange(len(both)), both[:, place]] = (after - before).float().cpu()
+        before = after
+    pairs = (added[:samples] + added[samples:]) / 2
+    return pairs.mean(dim=0), pairs.std(dim=0) / samples**0.5
+
+
+def _worth(network: Network, picture: Tensor, prefix: Tensor, patches: Tensor, kept: Tensor, target: Target) -> Tensor:
+    """(orders,): the logit with the prefix and the `kept` (orders, n) patches alone."""
+    averaged = network.anatomy.reads != "cls" or network.anatomy.family in AVERAGING
+    if not kept.shape[1] and averaged:  # what is averaged or pooled must not be empty
+        there = torch.cat([prefix, patches.new_zeros(1, patches.shape[1])])[None]
+    else:
+        order = kept.sort(dim=1).values.to(patches.device)  # tokens stay in the picture's order
+        there = torch.cat([prefix.expand(len(kept), -1, -1), patches[order]], dim=1)
+    logits = resume(network, picture, there, 0)
+    return scores(logits, [target] * len(logits)).expand(len(kept))

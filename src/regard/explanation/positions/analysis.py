@@ -1,0 +1,176 @@
+"""How a network tells its patches apart: as a similarity of positions or a kernel over offsets, and in numbers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from regard.errors import NetworkError
+from regard.explanation.positions.arrangement import Arrangement, OfOffsets, OfPairs, p_values
+from regard.explanation.positions.controls import Control
+from regard.explanation.positions.readout import Seen
+from regard.networks.anatomy.positions import Encoding
+from regard.records import Positions
+
+Array = NDArray[np.float64]
+PERMUTATIONS, MANY, FEWER = 999, 1600, 99
+"""How often positions are permuted by default; fewer times where there are more than MANY of them."""
+
+
+def positions(embeddings: NDArray[np.floating], provenance: dict[str, object] | None = None) -> Positions:
+    """The cosine similarity of every position with every other, and its summaries.
+
+    `embeddings` (rows, columns, width) are the patches' positional embeddings, CLS left out (Dosovitskiy et al. 2021,
+    figure 7, centre). The numbers are those of `summarise`. Raises `NetworkError` for a grid of a single patch, or for
+    embeddings that are all zero, whose direction is not defined.
+    """
+    rows, columns, _ = embeddings.shape
+    cosine = cosines(embeddings)
+    similarity = cosine.reshape(rows, columns, rows, columns).astype(np.float32)
+    return Positions(similarity, summarise(cosine, rows, columns), provenance or {})
+
+
+def cosines(embeddings: NDArray[np.floating]) -> Array:
+    """(rows, columns, width) → (patches, patches) in [-1, 1]; raises as `positions`."""
+    rows, columns, width = embeddings.shape
+    flat = np.asarray(embeddings, np.float64).reshape(rows * columns, width)
+    length = np.linalg.norm(flat, axis=1, keepdims=True)  # (patches, 1)
+    if rows * columns < 2:
+        raise NetworkError("one patch has no other to be compared with; positions need a grid of at least two patches")
+    if not (length > 0).all():
+        raise NetworkError("the positional embedding of a patch is zero, as in a network that was never trained")
+    return np.clip(flat @ flat.T / length / length.T, -1, 1)
+
+
+def summarise(cosine: Array, rows: int, columns: int) -> dict[str, float]:
+    """Mean similarity over kinds of pairs of positions, from (patches, patches); a pair with itself is left out.
+
+    `neighbours` are one step apart along a row or column; `same_row` and `same_column` any distance apart along it;
+    `elsewhere` share neither. `distance_spearman` is the rank correlation of similarity and Euclidean distance
+    (-1: the nearer, the more alike). NaN where a grid has no such pair.
+    """
+    place = np.stack(np.divmod(np.arange(rows * columns), columns), axis=1)  # (patches, 2)
+    down, across = np.moveaxis(np.abs(place[:, None] - place[None]), -1, 0)  # each (patches, patches)
+    upper = np.triu(np.ones_like(down, bool), k=1)  # each pair once
+    kinds = {
+        "all_pairs": upper,
+        "neighbours": upper & (down + across == 1),
+        "same_row": upper & (down == 0),
+        "same_column": upper & (across == 0),
+        "elsewhere": upper & (down > 0) & (across > 0),
+    }
+    numbers = {kind: float(cosine[pairs].mean()) if pairs.any() else float("nan") for kind, pairs in kinds.items()}
+    numbers["distance_spearman"] = _rank_correlation(cosine[upper], (down**2 + across**2)[upper])
+    return numbers
+
+
+def _rank_correlation(a: Array, b: NDArray[np.generic]) -> float:
+    """Spearman's; NaN where one side is constant, for which it is not defined."""
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(spearmanr(a, b).statistic)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: the record without its tests, and the arrangement that they are made on."""
+
+    found: Positions
+    arrangement: Arrangement
+
+
+def subject(encoding: Encoding, provenance: Mapping[str, Any] | None = None) -> Subject:
+    """From what a network was told of places. Raises `NetworkError` where it was told nothing, and as `positions`."""
+    if encoding.kind == "none":
+        raise NetworkError(
+            "this network has no positional embeddings, rotation or bias of its own; give pictures (--pictures FOLDER) "
+            "to see what it makes of places"
+        )
+    if encoding.kind == "embeddings":
+        return _of_embeddings(encoding.values, encoding.kind, encoding.source, provenance)
+    kernel = encoding.values.mean(axis=(0, 1))
+    if kernel.size < 2:
+        raise NetworkError("one patch has no other to be compared with; positions need a grid of at least two patches")
+    similarity = around_each(kernel, encoding.rows, encoding.columns)
+    record = _record(similarity, encoding.rows, encoding.columns, encoding.kind, encoding.source, provenance)
+    return Subject(
+        replace(record, kernel=encoding.values.astype(np.float32), layers=encoding.layers), OfOffsets(kernel)
+    )
+
+
+def subject_of_tokens(seen: Seen, provenance: Mapping[str, Any] | None = None) -> Subject:
+    """From the mean token at each place. Raises as `positions`."""
+    source = f"tokens that go into block {seen.layer}, mean over {seen.n} pictures, less their mean over places"
+    return _of_embeddings(seen.tokens, "tokens", source, provenance)
+
+
+def subject_of_logits(seen: Seen, provenance: Mapping[str, Any] | None = None) -> Subject:
+    """From the attention logits of each two places; the kernel is their mean by offset, for each head."""
+    rows, columns, _ = seen.tokens.shape
+    if seen.logits is None:
+        raise NetworkError("no attention logits were read; ask `seen` for them")
+    source = f"attention logits of block {seen.layer}, mean over {seen.n} pictures, less each query's mean"
+    mean = seen.logits.mean(axis=0)
+    record = _record(mean, rows, columns, "logits", source, provenance)
+    kernel = np.stack([by_offset(head, rows, columns) for head in seen.logits])[None].astype(np.float32)
+    return Subject(replace(record, kernel=kernel, layers=(seen.layer,)), OfPairs(mean, rows, columns))
+
+
+def measure(
+    measured: Subject,
+    *,
+    permutations: int | None = None,
+    seed: int = 0,
+    control: Control | None = None,
+    before: Subject | None = None,
+) -> Positions:
+    """The record with its tests: each number with its p-value, beside random positions and the network before.
+
+    `permutations` is by default PERMUTATIONS, or FEWER for grids of more than MANY patches where every pair counts.
+    """
+    if permutations is None:
+        many = isinstance(measured.arrangement, OfPairs) and measured.arrangement.labels > MANY
+        permutations = FEWER if many else PERMUTATIONS
+    found = p_values(measured.arrangement, permutations, seed)
+    random = {} if control is None else control.numbers()
+    earlier = {} if before is None else before.arrangement.numbers()
+    missing = (float("nan"),) * 3
+    rows = {}
+    for name, (value, p) in found.items():
+        mean, low, high = random.get(name, missing)
+        rows[name] = {"value": value, "p": p, "control": mean, "control_low": low, "control_high": high}
+        rows[name]["before"] = earlier.get(name, float("nan"))
+    return replace(measured.found, tested=rows, note="" if control is None else control.description)
+
+
+def around_each(kernel: Array, rows: int, columns: int) -> Array:
+    """A kernel over offsets → (patches, patches): around each query its part of the kernel."""
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    return kernel[row - row[:, None] + rows - 1, column - column[:, None] + columns - 1]
+
+
+def by_offset(matrix: Array, rows: int, columns: int) -> Array:
+    """(patches, patches) from query to key → its mean at each offset, (2·rows - 1, 2·columns - 1)."""
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    place = (row - row[:, None] + rows - 1) * (2 * columns - 1) + column - column[:, None] + columns - 1
+    count = np.bincount(place.ravel())
+    total = np.bincount(place.ravel(), weights=matrix.ravel())
+    return (total / count).reshape(2 * rows - 1, 2 * columns - 1)
+
+
+def _of_embeddings(embeddings: Array, kind: str, source: str, provenance: Mapping[str, Any] | None) -> Subject:
+    rows, columns, width = embeddings.shape
+    cosine = cosines(embeddings)
+    record = _record(cosine, rows, columns, kind, source, provenance)
+    return Subject(record, OfPairs(cosine, rows, columns, embeddings.reshape(rows * columns, width)))
+
+
+def _record(
+    similarity: Array, rows: int, columns: int, kind: str, source: str, provenance: Mapping[str, Any] | None
+) -> Positions:
+    numbers = summarise((similarity + similarity.T) / 2, rows, columns)
+    folded = similarity.reshape(rows, columns, rows, columns).astype(np.float32)
+    return Positions(folded, numbers, dict(provenance or {}), kind, source)

@@ -1,0 +1,1 @@
+"""Methods that say what each word of a caption looks at."""

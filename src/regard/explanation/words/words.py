@@ -1,0 +1,197 @@
+"""From word pieces to words, and from the rows of attention to a map for each word.
+
+A word's map is the mean of its pieces' maps, its probability the product of theirs. Which row of the attention belongs
+to a piece is a choice, `ROWS`: the one that predicts it, or the one whose input it is, a step later.
+"""
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from regard.errors import UsageError, unknown
+from regard.explanation.words.tagging import parts_of_speech
+from regard.networks.captioners.decoding import Decoding
+from regard.networks.captioners.pieces import Pieces
+from regard.networks.captioners.wordpiece import Span
+from regard.records import Float, Heatmap, PatchGrid, Word
+
+ROWS = ("predicting", "reading")
+START, END = "<start>", "<end>"
+UNKNOWN = ("[UNK]", "<unk>")
+"""How vocabularies write what they do not have; it is shown, as a word stands there."""
+_UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "IDEOGRAPHIC")
+"""How unicode names the letters of scripts that write no spaces: a piece of theirs is a word of its own."""
+_INNER = "'’-‑_"
+"""Signs inside a word: "dog's", "black-and-white"."""
+
+
+@dataclass(frozen=True)
+class _Atom:
+    """Pieces `start` to `stop` that make whole characters together."""
+
+    text: str
+    start: int
+    stop: int
+    begins: bool
+    special: bool
+
+
+def spans(pieces: Pieces) -> tuple[Span, ...]:
+    """The words that pieces make, each with the places of its pieces; every piece is in exactly one.
+
+    A word begins where the vocabulary says so, at punctuation (not at signs inside a word or a number), and at every
+    piece of a script without spaces. Special pieces are words of their own. Pieces of one character stay together.
+    """
+    atoms, words = _atoms(pieces), list[Span]()
+    for place, atom in enumerate(atoms):
+        before, after = atoms[place - 1] if place else None, atoms[place + 1] if place + 1 < len(atoms) else None
+        if before is not None and _goes_on(before, atom, after):
+            words[-1] = Span((words[-1].text + atom.text).strip(), words[-1].start, atom.stop)
+        else:
+            words.append(Span(atom.text.strip(), atom.start, atom.stop))
+    return tuple(words)
+
+
+def _atoms(pieces: Pieces) -> list[_Atom]:
+    atoms: list[_Atom] = []
+    start, content = 0, b""
+    for place in range(len(pieces.texts)):
+        content += pieces.content(place)
+        special = pieces.special[place]
+        last = place + 1 == len(pieces.texts) or pieces.begins(place + 1)
+        if special or last or _is_whole(content):
+            text = content.decode("utf-8", "replace")
+            atoms.append(_Atom(text, start, place + 1, pieces.begins(start), special))
+            start, content = place + 1, b""
+    return atoms
+
+
+def _is_whole(content: bytes) -> bool:
+    """Whether bytes end with a whole character; such as are no UTF-8 at all are whole after four."""
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return not (error.reason == "unexpected end of data" and len(content) - error.start < 4)
+    return True
+
+
+def _goes_on(before: _Atom, atom: _Atom, after: _Atom | None) -> bool:
+    """Whether a word that had `before` goes on with `atom`."""
+    if before.special or atom.special:
+        return False
+    if not before.text.strip():
+        return True  # a space alone belongs to what follows it
+    if atom.begins or not atom.text:
+        return not atom.text
+    last, first = before.text[-1], atom.text[0]
+    if unicodedata.category(first).startswith("M"):
+        return True  # a vowel sign or accent belongs to its letter
+    if _is_unspaced(last) or _is_unspaced(first):
+        return False
+    return _is_sign(last) == _is_sign(first) or _in_number(before.text, atom.text, after)
+
+
+def _is_unspaced(char: str) -> bool:
+    return unicodedata.name(char, "").startswith(_UNSPACED)
+
+
+def _is_sign(char: str) -> bool:
+    """Punctuation or a symbol, but not one that stands inside words."""
+    return unicodedata.category(char)[0] in "PS" and char not in _INNER
+
+
+def _in_number(before: str, text: str, after: _Atom | None) -> bool:
+    """Whether a full stop, comma or colon stands between digits: on either side of it."""
+    marked = text in (".", ",", ":") and before[-1].isdigit()
+    follows = after is not None and not after.begins and after.text[:1].isdigit()
+    return (marked and follows) or (before in (".", ",", ":") and text[0].isdigit())
+
+
+def word_maps(decoding: Decoding, words: Sequence[Span], row: str = "predicting") -> Float:
+    """(words, rows, columns) float32: a word's map is the mean of its pieces' maps, over the layers and heads kept."""
+    if row not in ROWS:
+        raise unknown("row", row, ROWS)
+    pieces = (decoding.predicting if row == "predicting" else decoding.reading).float().mean((0, 1)).numpy()
+    maps = [pieces[word.start : word.stop].mean(0) for word in words]
+    return np.stack(maps).astype(np.float32) if maps else np.zeros((0, *pieces.shape[1:]), np.float32)
+
+
+def read_words(
+    decoding: Decoding, pieces: Pieces, grid: PatchGrid, name: str, row: str = "predicting"
+) -> tuple[Word, ...]:
+    """The words of a caption of the picture called `name`, each with its map; the stop comes last as `<end>`.
+
+    By the reading rule the start has a map too, that of the row whose input it is, and comes first as `<start>`. Pieces
+    that show nothing (a line's end, padding, other special ones) are no words.
+    """
+    found = shown(decoding, pieces)
+    maps = word_maps(decoding, found, row)
+    tags = parts_of_speech([span.text if span.text != END else "" for span in found])
+    said = [
+        Word(span.text, _probability(decoding, span), Heatmap(values, grid, name), tag)
+        for span, values, tag in zip(found, maps, tags, strict=True)
+    ]
+    return tuple(said if row == "predicting" else [_start(decoding, grid, name), *said])
+
+
+def _start(decoding: Decoding, grid: PatchGrid, name: str) -> Word:
+    """The start token, which is given; the row that reads it is the one that predicts the first piece."""
+    values = decoding.predicting[:, :, 0].float().mean((0, 1)).numpy().astype(np.float32)
+    return Word(START, 1.0, Heatmap(values, grid, name))
+
+
+def shown(decoding: Decoding, pieces: Pieces) -> tuple[Span, ...]:
+    """The words of a caption as they are shown, the stop as `<end>`, without pieces that show nothing."""
+    named = (Span(_shown(span, pieces, decoding), span.start, span.stop) for span in spans(pieces))
+    return tuple(span for span in named if span.text)
+
+
+def _shown(span: Span, pieces: Pieces, decoding: Decoding) -> str:
+    if not pieces.special[span.start] or span.text in UNKNOWN:
+        return span.text
+    return END if decoding.finished and span.stop == len(pieces.texts) else ""
+
+
+def _probability(decoding: Decoding, span: Span) -> float:
+    return math.exp(float(decoding.log_probabilities[span.start : span.stop].sum()))
+
+
+def source_panels(words: Sequence[Word]) -> list[tuple[str, Heatmap | None]]:
+    """Titles and maps as the source shows them, of words whose maps are the predicting rows.
+
+    The first panel is the bare picture, the first word has no map, a full stop at the end belongs to the word before
+    it, and `<end>` shows the row that predicts that full stop.
+    """
+    said = [word for word in words if word.text != END]
+    ended = len(said) < len(words)
+    last = words[-1].heatmap if ended else None
+    panels: list[tuple[str, Heatmap | None]] = [(word.text, word.heatmap) for word in said]
+    if len(said) > 1 and said[-1].text == ".":
+        last = said[-1].heatmap
+        panels[-2:] = [(f"{said[-2].text}.", said[-2].heatmap)]
+    panels = [(title, None if place == 0 else heatmap) for place, (title, heatmap) in enumerate(panels)]
+    return [(START, None), *panels, *([(END, last)] if ended else [])]
+
+
+@dataclass(frozen=True)
+class Focus:
+    """How narrowly a map looks: `entropy` in nats (0: one patch; ln of their number: all alike), and the share of it
+    that lies in the top tenth of the patches (at least one; 0.1 where all are alike)."""
+
+    entropy: float
+    top_tenth: float
+
+
+def focus(values: Float) -> Focus | None:
+    """The focus of a map (rows, columns) without negative values; None where it is zero everywhere."""
+    flat = np.asarray(values, np.float64).ravel()
+    if (flat < 0).any():
+        raise UsageError(f"a map with negative values (down to {flat.min():.3g}) has no focus; give one of attention")
+    if not flat.sum():
+        return None
+    share = np.sort(flat / flat.sum())[::-1]
+    known = share[share > 0]
+    return Focus(max(0.0, float(-(known * np.log(known)).sum())), float(share[: math.ceil(len(share) / 10)].sum()))

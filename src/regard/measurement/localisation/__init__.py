@@ -1,0 +1,1 @@
+"""Whether a map lies on the thing."""

@@ -1,0 +1,195 @@
+"""A captioner of one's own: the encoder of a timm ViT sees, and a small decoder speaks.
+
+    pixels → encoder → patches → norm, linear → Memory      once for each picture
+    tokens → embeddings → decoder (looks at Memory) → head → logits      once for each token, with a cache
+
+The decoder is CATR's (`transformer.py`), with as many layers as one wants; the patches' places are given to its keys
+again, by sines of their row and column, so that a word can be looked for where it must be.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regard.errors import NetworkError, UsageError
+from regard.networks.anatomy.anatomy import Anatomy, describe
+from regard.networks.captioners.decoding import Speaker, check_sizes
+from regard.networks.captioners.transformer import Cache, Decoder, Embeddings, Memory, sine_positions
+from regard.networks.network import Network
+from regard.networks.sources.build import Architecture, build
+
+KIND = "describer"
+"""What the architecture of such a network is called in a run."""
+
+
+@dataclass(frozen=True)
+class DecoderShape:
+    """The sizes of a decoder; `positions` is the longest sequence, the start token among it."""
+
+    vocabulary: int
+    start: int
+    stop: int
+    width: int = 192
+    heads: int = 6
+    layers: int = 4
+    positions: int = 64
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_sizes(self, ("dropout",))
+        if self.width % self.heads or self.width % 4:
+            raise UsageError(f"width {self.width} must be a multiple of 4 and of the number of heads, {self.heads}")
+
+
+class Speech(nn.Module):
+    """All that is not the encoder: patches into the decoder's width, the decoder, and its head."""
+
+    def __init__(self, seen: int, shape: DecoderShape) -> None:
+        super().__init__()
+        self.project = nn.Sequential(nn.LayerNorm(seen), nn.Linear(seen, shape.width))
+        self.embeddings = Embeddings(shape.vocabulary, shape.positions, shape.width, shape.dropout)
+        self.decoder = Decoder(shape.layers, shape.width, shape.heads, 4 * shape.width, shape.dropout)
+        self.head = nn.Linear(shape.width, shape.vocabulary)
+        for table in (self.embeddings.word_embeddings, self.embeddings.position_embeddings):
+            nn.init.normal_(table.weight, std=0.02)
+
+
+class Describer(Speaker):
+    """Normalised pictures and tokens → logits. `encode` once, `decode` as often as wanted; `forward` does both.
+
+    What of the encoder lies behind its patches (a norm of their average, a pooling) is taken out of it, in place.
+    Raises `NetworkError` for an encoder without a grid of patches.
+    """
+
+    def __init__(self, encoder: nn.Module, shape: DecoderShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.start, self.stop, self.vocabulary = shape.start, shape.stop, shape.vocabulary
+        self.limit = shape.positions - 1
+        inside = describe(encoder)
+        if inside.patch is None or not hasattr(encoder, "forward_features"):
+            raise NetworkError(
+                f"{type(encoder).__name__} has no grid of patches that words could look at; give a ViT of timm, like "
+                "vit_tiny_patch16_224"
+            )
+        self.anatomy = _below(inside, "encoder")
+        self.encoder: Any = _headless(encoder)
+        self.speech = Speech(int(getattr(encoder, "num_features", 0)), shape)
+
+    def encode(self, pixels: Tensor, mask: Tensor | None = None) -> Memory:
+        """(pictures, 3, height, width) → what the decoder looks at; all of them are of one shape, so without a mask."""
+        seen = self._patches(pixels)
+        (rows, columns), count = self.anatomy.grid(*pixels.shape[2:]), len(pixels)
+        if seen.shape[1] != rows * columns:
+            raise NetworkError(f"the encoder gave {seen.shape[1]} patches for a grid of {rows} × {columns}")
+        x = self.speech.project(seen)
+        there = torch.ones(count, rows, columns, dtype=torch.bool, device=x.device)
+        places = sine_positions(there, self.shape.width).to(x.dtype)
+        return self.speech.decoder.remember(x, places, rows, columns, ((rows, columns),) * count, None)
+
+    def _patches(self, pixels: Tensor) -> Tensor:
+        """(pictures, patches, width), row by row: tokens before the patches are left out."""
+        seen: Tensor = self.encoder.forward_features(pixels)
+        if seen.ndim == 4:  # Swin's kind keeps rows and columns, features last
+            return seen.flatten(1, 2)
+        return seen[:, self.anatomy.prefix :]
+
+    def decode(
+        self, tokens: Tensor, memory: Memory, cache: Cache | None = None, capture: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """See `Speaker.decode`. Tokens padded at the end need no mask: none looks at those behind it."""
+        places = self.speech.embeddings.places(0 if cache is None else cache.length, tokens.shape[1])
+        x = self.speech.embeddings(tokens, places)
+        x, attention = self.speech.decoder(x, places, memory, cache, capture)
+        return self.speech.head(x), attention
+
+    def forward(self, pixels: Tensor, tokens: Tensor) -> Tensor:
+        """Pictures (batch, 3, height, width) and their captions (batch, tokens) → (batch, tokens, vocabulary)."""
+        return self.decode(tokens, self.encode(pixels))[0]
+
+
+def _headless(encoder: Any) -> Any:
+    """The encoder without parts that only a head would use: they would never get a gradient."""
+    if hasattr(encoder, "fc_norm"):
+        encoder.fc_norm = nn.Identity()
+    if getattr(encoder, "attn_pool", None) is not None:
+        encoder.attn_pool = None
+    return encoder
+
+
+def _below(anatomy: Anatomy, path: str) -> Anatomy:
+    """The anatomy of a part, with paths as its whole has them."""
+
+    def inside(name: str | None) -> str | None:
+        return None if name is None else f"{path}.{name}"
+
+    return replace(
+        anatomy,
+        attentions=tuple(f"{path}.{name}" for name in anatomy.attentions),
+        blocks=tuple(f"{path}.{name}" for name in anatomy.blocks),
+        positions=inside(anatomy.positions),
+        head=None,
+    )
+
+
+def architecture_of(encoder: Architecture, shape: DecoderShape) -> Architecture:
+    """What a run keeps of a describer, from which `build_describer` makes it again."""
+    name = f"{encoder['name']} with {shape.layers} decoder layers"
+    return {"kind": KIND, "name": name, "arguments": {"encoder": encoder, "decoder": asdict(shape)}}
+
+
+def build_describer(architecture: Mapping[str, Any], seed: int = 0) -> Describer:
+    """The network of an architecture, at random from `seed`. Raises `NetworkError` where it cannot be built."""
+    try:
+        encoder = dict(architecture["arguments"]["encoder"])
+        shape = DecoderShape(**architecture["arguments"]["decoder"])
+        kind = encoder["kind"]
+    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+        raise NetworkError(
+            f"no describer can be built of this architecture ({type(error).__name__}: {error})"
+        ) from error
+    if kind != "timm":
+        raise NetworkError(f"the encoder of a captioner is a network of timm; came one of kind {kind!r}")
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        return Describer(build(encoder, seed), shape).eval()
+
+
+def new_describer(
+    network: Network, shape: DecoderShape, layers: int | None = None, seed: int = 0
+) -> tuple[Describer, Architecture]:
+    """A describer whose encoder is a classifier without its head: its first `layers` blocks, or all.
+
+    The decoder's values are drawn from `seed`. Raises `NetworkError` for a network that cannot be an encoder, and
+    `UsageError` for more blocks than there are.
+    """
+    if network.edits:
+        raise NetworkError(
+            f"{network.name} carries edits (added registers), which the encoder of a captioner cannot; give the run "
+            "that it was repaired from"
+        )
+    if network.architecture["kind"] != "timm":
+        raise NetworkError(
+            f"{network.name} is not of timm, and the encoder of a captioner must be; give a ViT by its timm name, or a "
+            "run that began with one"
+        )
+    blocks = len(network.anatomy.blocks)
+    if layers is not None and not 1 <= layers <= blocks:
+        raise UsageError(f"--encoder-layers is {layers}, but {network.name} has {blocks} blocks; give at most {blocks}")
+    arguments = {**network.architecture["arguments"], "num_classes": 0}
+    if layers is not None:
+        arguments["depth"] = layers
+    encoder = {**network.architecture, "arguments": arguments}
+    architecture = architecture_of(encoder, shape)
+    module = build_describer(architecture, seed)
+    own, given = module.encoder.state_dict(), network.module.state_dict()
+    missing = [name for name in own if name not in given or given[name].shape != own[name].shape]
+    if missing:
+        raise NetworkError(
+            f"{network.name} cannot be cut into an encoder: it lacks {missing[0]}; leave out --encoder-layers"
+        )
+    module.encoder.load_state_dict({name: given[name] for name in own})
+    return module, architecture

@@ -1,0 +1,314 @@
+"""Vision-language models: the picture is tokens among those of a prompt, and the answer looks back at them.
+
+While transformers generates, an attention function of our own keeps the one row that is needed of each step and leaves
+the computing to the fused function, so that the tokens are the same and no map of all tokens to all ever exists.
+"""
+
+import math
+import re
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import transformers
+from PIL import Image
+from torch import Tensor
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from regard.errors import NetworkError, UsageError
+from regard.networks.captioners.base import Kept, Prepared
+from regard.networks.captioners.decoding import Decoding
+from regard.networks.captioners.tokenized import USUAL, TokenizedCaptioner, failures_of, read_module, read_processor
+from regard.networks.guard import borrowed
+from regard.networks.sources.huggingface import quiet
+from regard.records import PatchGrid
+
+PROMPT = "Describe the picture in one sentence."
+NAME = "regard_rows"
+"""What transformers calls our attention function."""
+
+
+@dataclass
+class Rows:
+    """What is heard of the attention: the last `count` rows of each call, to the tokens at `places`, layer by layer."""
+
+    layers: dict[int, int]  # by the id of the part that attends
+    places: Tensor
+    kept: Kept
+    count: int = 1
+    found: dict[int, list[Tensor]] = field(default_factory=dict)
+
+    def note(self, part: Any, query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None) -> None:
+        layer = self.layers.get(id(part))
+        if layer is None or not self.kept.has(layer):
+            return
+        count = min(self.count, query.shape[2])
+        key = repeat_kv(key, query.shape[1] // key.shape[1])
+        scale = 1 / math.sqrt(query.shape[-1]) if scaling is None else scaling
+        scores = (query[:, :, -count:] @ key.transpose(-2, -1)).float() * scale  # (1, heads, count, keys)
+        self.keep(layer, (scores + _seen(mask, count, query.shape[2], key.shape[2], scores)).softmax(-1))
+
+    def keep(self, layer: int, weights: Tensor) -> None:
+        """What a layer attends to, (beams, heads, rows, keys): the last rows of the first, to the places."""
+        rows = weights[0, :, -self.count :][..., self.places]
+        self.found.setdefault(layer, []).append(self.kept.heads(rows, 0))
+
+    def attention(self) -> Tensor:
+        """(layers kept, heads kept, rows, places)."""
+        if not self.found:
+            raise NetworkError(
+                "the network attends by functions that regard cannot hear; ask for the caption without maps"
+            )
+        return torch.stack([torch.cat(self.found[layer], dim=1) for layer in sorted(self.found)])
+
+
+def _seen(mask: Tensor | None, count: int, queries: int, keys: int, scores: Tensor) -> Tensor:
+    """What is added to the scores of the last rows: minus infinity where a row must not look."""
+    if mask is None:
+        row = torch.arange(keys - count, keys, device=scores.device)[:, None]
+        mask = torch.arange(keys, device=scores.device) <= row if queries > 1 else scores.new_ones(1, keys).bool()
+    else:
+        mask = mask[..., -count:, :keys]
+    if mask.dtype != torch.bool:
+        return mask.float()
+    return torch.zeros(mask.shape, device=scores.device).masked_fill(~mask, -math.inf)
+
+
+_HEARD: ContextVar[Rows | None] = ContextVar("heard", default=None)
+
+
+def _attend(module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **more: Any) -> Any:
+    """transformers' fused attention, of which the rows that somebody waits for are kept."""
+    rows = _HEARD.get()
+    if rows is not None:
+        rows.note(module, query, key, attention_mask, more.get("scaling"))
+    return sdpa_attention_forward(module, query, key, value, attention_mask, **more)
+
+
+ALL_ATTENTION_FUNCTIONS.register(NAME, _attend)
+ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, sdpa_mask)
+
+
+class _OneMore(transformers.StoppingCriteria):
+    """Go one step beyond the token that stops: that step's row reads it."""
+
+    def __init__(self, prompt: int, stops: Sequence[int]) -> None:
+        self.prompt, self.stops = prompt, set(stops)
+
+    def __call__(self, input_ids: Tensor, scores: Any, **more: Any) -> Any:
+        said = input_ids[0, self.prompt :].tolist()
+        return torch.full((len(input_ids),), len(said) > 1 and said[-2] in self.stops, device=input_ids.device)
+
+
+class ChatCaptioner(TokenizedCaptioner):
+    """What all kinds share. `image_token` marks the places of the picture's tokens in the prompt (-1: none does).
+
+    `spoken` is what the words that are said have in masks and kinds of tokens, where it is not 0.
+    """
+
+    spoken: Mapping[str, int] = MappingProxyType({"attention_mask": 1})
+
+    def __init__(self, folder: Path, model: str, config: Any) -> None:
+        self.processor = read_processor(folder, model, config.model_type)
+        module, messages = read_module(transformers.AutoModelForImageTextToText, folder, model)
+        super().__init__(model, folder, module, self.processor.tokenizer, messages)
+        self.config = config.get_text_config()
+        self.speaker: Any = module.get_decoder()
+        token = getattr(config, "image_token_id", None)
+        self.image_token = -1 if token is None else int(token)
+        self.layers, self.heads = self.config.num_hidden_layers, self.config.num_attention_heads
+        self.limit = int(self.config.max_position_embeddings) - 1
+        self.usual = min(USUAL, self.limit)
+
+    def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
+        with quiet(), failures_of(self.name, "picture preparation"):
+            text = self._asked(PROMPT if prompt is None else prompt)
+            inputs = dict(self.processor(images=[image], text=[text], return_tensors="pt"))
+        tokens = inputs["input_ids"][0]
+        places = (tokens == self.image_token).nonzero()[:, 0]
+        if len(tokens) >= self.limit:
+            raise UsageError(
+                f"picture and prompt are {len(tokens)} tokens for {self.name}, which takes {self.limit}; shorten the "
+                "prompt, or give a smaller picture"
+            )
+        rows, columns, spread = self.layout(inputs, len(places))
+        grid = PatchGrid.whole(rows, columns, 0, (image.height, image.width))
+        return Prepared(inputs, grid, tuple(tokens.tolist()), places, spread)
+
+    def _asked(self, prompt: str) -> str:
+        """The prompt with the picture before it, as the model's own template puts it."""
+        content = [{"type": "image"}, {"type": "text", "text": prompt}]
+        text: str = self.processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        )
+        return text
+
+    @abstractmethod
+    def layout(self, inputs: Mapping[str, Tensor], places: int) -> tuple[int, int, Tensor | None]:
+        """(rows, columns) of the picture's tokens, and where they do not simply lie row by row, how each spreads:
+        (places, rows × columns), each row summing to one."""
+
+    def say(
+        self,
+        pictures: Sequence[Prepared],
+        *,
+        beams: int = 1,
+        limit: int | None = None,
+        kept: Kept | None = None,
+        alternatives: int = 0,
+    ) -> list[Decoding]:
+        wanted = self.check(kept, beams, limit)
+        found = []
+        for picture in pictures:
+            room = min(wanted, self.limit - len(picture.start))
+            if beams == 1:
+                found.append(self._greedy(picture, room, kept, alternatives))
+            else:
+                found.append(self._judge(picture, self._searched(picture, beams, room), kept, alternatives))
+        return found
+
+    def force(
+        self,
+        pictures: Sequence[Prepared],
+        captions: Sequence[Sequence[int]],
+        *,
+        kept: Kept | None = None,
+        alternatives: int = 0,
+    ) -> list[Decoding]:
+        self.check(kept)
+        self.check_captions(len(pictures), captions)
+        given = zip(pictures, captions, strict=True)
+        return [self._judge(picture, tuple(map(int, caption)), kept, alternatives) for picture, caption in given]
+
+    def _greedy(self, picture: Prepared, limit: int, kept: Kept | None, alternatives: int) -> Decoding:
+        """Generated, and heard on the way."""
+        prompt = len(picture.start)
+        beyond = self.config.vocab_size  # a token that never comes: `_OneMore` stops in the place of transformers
+        plan = self.plan(1, limit + 1, eos_token_id=beyond, output_logits=True)
+        stopping = transformers.StoppingCriteriaList([_OneMore(prompt, self.stops)])
+        with self._heard(picture, kept, 1) as rows:
+            output = self.module.generate(**self._inputs(picture), generation_config=plan, stopping_criteria=stopping)
+        tokens = self.until_stop(output.sequences[0, prompt:][:limit].tolist())
+        logits = torch.cat(output.logits)[: len(tokens)]
+        attention = None if rows is None else self._folded(rows.attention()[:, :, : len(tokens) + 1], picture)
+        return self.noted(tokens, logits, attention, alternatives)
+
+    def _searched(self, picture: Prepared, beams: int, limit: int) -> tuple[int, ...]:
+        with self._heard(picture, None, 1):
+            output = self.module.generate(**self._inputs(picture), generation_config=self.plan(beams, limit))
+        return self.until_stop(output.sequences[0, len(picture.start) :].tolist())
+
+    def _judge(self, picture: Prepared, tokens: tuple[int, ...], kept: Kept | None, alternatives: int) -> Decoding:
+        """One pass over prompt and caption; of its attention only the caption's rows are kept."""
+        inputs, count = self._inputs(picture, tokens), len(tokens) + 1
+        with self._heard(picture, kept, count) as rows:
+            logits = self.module(**inputs, use_cache=False, logits_to_keep=count).logits[0, -count:-1]
+        attention = None if rows is None else self._folded(rows.attention(), picture)
+        return self.noted(tokens, logits, attention, alternatives)
+
+    @property
+    def offers(self) -> frozenset[str]:
+        asked = hasattr(self.module, "qformer")  # what stands for the picture are queries, which lie nowhere in it
+        return frozenset(("attention", "gradients", *(() if asked else ("picture tokens",))))
+
+    def logits_of(self, picture: Prepared, tokens: Sequence[int], of: Sequence[int]) -> Tensor:
+        """The head's rows of those tokens times the last hidden states, before a cap on logits where there is one.
+
+        The head is never run for the whole vocabulary at every place, which would take most of the memory.
+        """
+        states: list[Tensor] = []
+
+        def keep(part: Any, inputs: Any, output: Any) -> None:
+            states.append(output.last_hidden_state[0])
+
+        with borrowed(self.module) as hooks, self._heard(picture, None, 1):
+            hooks.append(self.speaker.register_forward_hook(keep))
+            self.module(**self._inputs(picture, tokens), use_cache=False, logits_to_keep=1)
+            head, chosen = self.module.get_output_embeddings(), list(of)
+            bias = None if head.bias is None else head.bias[chosen]
+            return F.linear(states[-1], head.weight[chosen], bias).T.float().cpu()
+
+    def _inputs(self, picture: Prepared, tokens: Sequence[int] = ()) -> dict[str, Tensor]:
+        """What the network takes: the prompt, and behind it a caption."""
+        inputs = {name: value.to(self.device) for name, value in picture.inputs.items()}
+        said = torch.tensor([list(tokens)], dtype=torch.long, device=self.device)
+        shape = inputs["input_ids"].shape
+        for name, value in inputs.items():
+            if name == "input_ids":
+                inputs[name] = torch.cat([value, said], dim=1)
+            elif value.shape == shape:  # masks and kinds of tokens: the caption is plain text that is seen
+                more = torch.full_like(said, self.spoken.get(name, 0))
+                inputs[name] = torch.cat([value, more.to(value.dtype)], dim=1)
+        return inputs
+
+    @contextmanager
+    def _heard(self, picture: Prepared, kept: Kept | None, count: int) -> Iterator[Rows | None]:
+        """Inside, the attention of the part that speaks is heard; everything is put back at the end."""
+        rows = None
+        with borrowed(self.module), quiet(), torch.no_grad():
+            before, config = self.speaker.config._attn_implementation_internal, self.speaker.config
+            if kept is not None and picture.places is not None:
+                layers = {id(layer.self_attn): index for index, layer in enumerate(self.speaker.layers)}
+                rows = Rows(layers, picture.places.to(self.device), kept, count)
+                config._attn_implementation_internal = NAME
+            token = _HEARD.set(rows)
+            try:
+                yield rows
+            finally:
+                _HEARD.reset(token)
+                config._attn_implementation_internal = before
+
+    def _folded(self, rows: Tensor, picture: Prepared) -> Tensor:
+        """(layers, heads, rows, places) → (layers, heads, rows, rows of patches, columns)."""
+        rows = rows.float().cpu() if picture.spread is None else rows.float().cpu() @ picture.spread
+        return rows.unflatten(-1, (picture.grid.rows, picture.grid.columns))
+
+
+class Tiled(ChatCaptioner):
+    """Idefics3 and SmolVLM: the picture cut into square tiles, and last the whole of it as one more tile.
+
+    The map is on the tiles' grid; what goes to a token of the whole picture spreads evenly over the patches that lie
+    under it.
+    """
+
+    def layout(self, inputs: Mapping[str, Tensor], places: int) -> tuple[int, int, Tensor | None]:
+        tiles = inputs["pixel_values"].shape[1]
+        side = math.isqrt(places // tiles)
+        names = self.tokenizer.convert_ids_to_tokens(inputs["input_ids"][0].tolist())
+        cut = [
+            tuple(map(int, found.groups())) for name in names if (found := re.fullmatch(r"<row_(\d+)_col_(\d+)>", name))
+        ]
+        down, across = (max(each) for each in zip(*cut, strict=True)) if cut else (1, 1)
+        if side * side * tiles != places or tiles != (down * across + 1 if cut else 1):
+            raise NetworkError(f"the {places} tokens of {tiles} tiles of the picture lie as regard does not know")
+        if not cut:
+            return side, side, None
+        return down * side, across * side, _spread(side, down, across)
+
+
+def _spread(side: int, down: int, across: int) -> Tensor:
+    """(tokens, patches): tiles of side × side tokens, `down` × `across` of them and the whole, on one grid."""
+    cells = torch.eye(down * side * across * side).unflatten(0, (down, side, across, side))
+    tiles = cells.transpose(1, 2).flatten(0, 3)  # token by token, tile by tile
+    whole = cells.flatten(0, 1).flatten(1, 2).unflatten(0, (side, down)).unflatten(2, (side, across))
+    return torch.cat([tiles, whole.mean((1, 3)).flatten(0, 1)])
+
+
+class Merged(ChatCaptioner):
+    """Qwen's: a grid of any shape, of which each token holds 2 × 2 patches."""
+
+    def layout(self, inputs: Mapping[str, Tensor], places: int) -> tuple[int, int, Tensor | None]:
+        _, high, wide = inputs["image_grid_thw"][0].tolist()
+        merged = int(self.module.config.vision_config.spatial_merge_size)
+        if high // merged * (wide // merged) != places:
+            raise NetworkError(f"the {places} tokens of the picture do not fit a grid of {high} × {wide} patches")
+        return high // merged, wide // merged, None

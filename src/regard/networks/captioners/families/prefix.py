@@ -1,0 +1,131 @@
+"""GIT and PaliGemma: the picture's patches stand before all words and see each other; the words look back at them.
+
+Both may attend in ways that fused attention has not (GIT's is its own, PaliGemma 2 squashes its scores). Then attention
+is written out, layer by layer, and of each layer's only the rows that are needed are kept.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from regard.errors import NetworkError, UsageError
+from regard.networks.captioners.base import Kept, Prepared
+from regard.networks.captioners.decoding import Decoding
+from regard.networks.captioners.families.chat import ChatCaptioner, Rows
+from regard.networks.captioners.families.cross_attention import written_out
+from regard.networks.captioners.tokenized import failures_of, patch_side, seen_box, whole_factor
+from regard.networks.guard import borrowed
+from regard.networks.sources.huggingface import quiet
+from regard.records import PatchGrid
+
+
+class PrefixCaptioner(ChatCaptioner):
+    """What both share. `fused`: whether the part that speaks can use fused attention."""
+
+    fused = True
+
+    @property
+    def attending(self) -> Sequence[nn.Module]:
+        """The parts that attend, layer by layer, whose second output is what they attend to."""
+        return [layer.self_attn for layer in self.speaker.layers]
+
+    @contextmanager
+    def _heard(self, picture: Prepared, kept: Kept | None, count: int) -> Iterator[Rows | None]:
+        if self.fused:
+            with super()._heard(picture, kept, count) as rows:
+                yield rows
+            return
+        with borrowed(self.module) as handles, quiet(), torch.no_grad(), written_out(self.speaker, True):
+            rows = None
+            if kept is not None and picture.places is not None:
+                rows = Rows({}, picture.places.to(self.device), kept, count)
+                handles += [part.register_forward_hook(_keeping(rows, i)) for i, part in enumerate(self.attending)]
+            yield rows
+
+
+def _keeping(rows: Rows, layer: int) -> Any:
+    def keep(part: nn.Module, args: Any, output: tuple[Tensor, Tensor]) -> None:
+        if rows.kept.has(layer):
+            rows.keep(layer, output[1])
+
+    return keep
+
+
+class Git(PrefixCaptioner):
+    """GIT: the tokens of a CLIP, of the middle of the picture, then the caption, or the prompt that it goes on with."""
+
+    fused = False
+
+    def __init__(self, folder: Path, model: str, config: Any) -> None:
+        if config.num_image_with_embedding is not None:
+            raise NetworkError(
+                f"{model} describes films of {config.num_image_with_embedding} pictures; give a GIT that describes one"
+            )
+        super().__init__(folder, model, config)
+        self.speaker = self.module.git.encoder
+        self.start = int(config.bos_token_id)
+
+    @property
+    def attending(self) -> Sequence[nn.Module]:
+        return [layer.attention.self for layer in self.speaker.layer]
+
+    def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
+        with quiet(), failures_of(self.name, "picture preparation"):
+            pixels = self.processor.image_processor(images=[image], return_tensors="pt")["pixel_values"]
+        begun = self.tokenizer.encode(prompt, add_special_tokens=False) if prompt else []
+        start = torch.tensor([[self.start, *begun]])
+        if start.shape[1] >= self.limit:
+            raise UsageError(
+                f"the prompt has {len(begun)} tokens, and {self.name} takes {self.limit}; shorten the prompt"
+            )
+        inputs = {"pixel_values": pixels, "input_ids": start, "attention_mask": torch.ones_like(start)}
+        rows, columns, _ = self.layout(inputs, 0)
+        grid = PatchGrid(rows, columns, 1, (image.height, image.width), seen_box(self.processor.image_processor, image))
+        return Prepared(inputs, grid, tuple(start[0].tolist()), torch.arange(1, grid.tokens))
+
+    def layout(self, inputs: Mapping[str, Tensor], places: int) -> tuple[int, int, Tensor | None]:
+        patch = patch_side(self.module.config.vision_config)
+        high, wide = (side // patch for side in inputs["pixel_values"].shape[-2:])
+        return high, wide, None
+
+
+class PaliGemma(PrefixCaptioner):
+    """PaliGemma 1 and 2: the patches of a SigLIP, then a prompt of their own kind ("caption en", "answer en ...")."""
+
+    prompt = "caption en"
+    spoken = MappingProxyType({"attention_mask": 1, "token_type_ids": 1})
+
+    def __init__(self, folder: Path, model: str, config: Any) -> None:
+        super().__init__(folder, model, config)
+        self.fused = getattr(self.config, "attn_logit_softcapping", None) is None
+        self.window = getattr(self.config, "sliding_window", None)
+
+    def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
+        with warnings.catch_warnings():  # its processor makes labels by a way that numpy will drop
+            warnings.simplefilter("ignore", DeprecationWarning)
+            prepared = super().prepare(image, self.prompt if prompt is None else prompt)
+        inputs = {name: value for name, value in prepared.inputs.items() if name != "labels"}
+        return replace(prepared, inputs=inputs)
+
+    def _asked(self, prompt: str) -> str:
+        return f"{self.processor.image_token}{prompt}"
+
+    def layout(self, inputs: Mapping[str, Tensor], places: int) -> tuple[int, int, Tensor | None]:
+        patch = patch_side(self.module.config.vision_config)
+        rows, columns, _ = whole_factor(places, *(side // patch for side in inputs["pixel_values"].shape[-2:]))
+        return rows, columns, None
+
+    def _greedy(self, picture: Prepared, limit: int, kept: Kept | None, alternatives: int) -> Decoding:
+        """Judged afterwards where layers look no further back than a window, and the first patches fall out of it:
+        then what is heard on the way lies elsewhere."""
+        if self.window is None or len(picture.start) + limit + 1 < self.window:
+            return super()._greedy(picture, limit, kept, alternatives)
+        return self._judge(picture, self._searched(picture, 1, limit), kept, alternatives)

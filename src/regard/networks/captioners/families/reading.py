@@ -1,0 +1,140 @@
+"""Encoder-decoders that read a picture and a prompt together, whose decoder looks at what was read: Florence-2.
+
+The decoder's cross-attention goes to the picture's tokens and the prompt's; a map is what goes to the picture's. Their
+rows have been through the encoder, which mixes them.
+"""
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+import transformers
+from PIL import Image
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutput
+
+from regard.errors import NetworkError, UsageError
+from regard.networks.captioners.base import Prepared
+from regard.networks.captioners.families.cross_attention import CrossCaptioner, caching
+from regard.networks.captioners.tokenized import USUAL, failures_of, read_processor, seen_box
+from regard.networks.sources.huggingface import quiet
+from regard.records import PatchGrid
+
+
+class ReadingCaptioner(CrossCaptioner):
+    """What all kinds share. `begun` are the tokens before every caption, `image_token` those of the picture."""
+
+    begun: tuple[int, ...]
+    prompt = ""
+    """What is asked for where nothing is."""
+
+    def __init__(self, kind: Any, folder: Path, model: str, config: Any) -> None:
+        super().__init__(kind, folder, model)
+        self.reader = read_processor(folder, model, config.model_type)
+        self.image_token = -1 if config.image_token_id is None else int(config.image_token_id)
+
+    def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
+        prompt = self.prompt if prompt is None else prompt
+        with quiet(), failures_of(self.name, "picture preparation"):
+            inputs = dict(self.reader(images=[image], text=[prompt], return_tensors="pt"))
+        tokens = inputs["input_ids"][0]
+        places = (tokens == self.image_token).nonzero()[:, 0]
+        if len(tokens) > self.limit:
+            raise UsageError(
+                f"picture and prompt are {len(tokens)} tokens for {self.name}, which takes {self.limit}; shorten the "
+                "prompt"
+            )
+        high, wide = inputs["pixel_values"].shape[-2:]
+        rows, columns, before = self.layout(high, wide, len(places))
+        grid = PatchGrid(rows, columns, 0, (image.height, image.width), seen_box(self.processor, image))
+        return Prepared(inputs, grid, self.begun, places[before:])
+
+    @abstractmethod
+    def layout(self, high: int, wide: int, places: int) -> tuple[int, int, int]:
+        """(rows, columns) of the picture's patches, and how many of its tokens before them lie nowhere."""
+
+    def look(self, picture: Prepared) -> tuple[Prepared, Tensor]:
+        looked, seen = super().look(picture)
+        tokens = picture.inputs["input_ids"].to(self.device)
+        embedded = self.module.get_input_embeddings()(tokens)
+        embedded = embedded.masked_scatter((tokens == self.image_token)[..., None], seen)
+        read: Tensor = self.writer.get_encoder()(inputs_embeds=embedded).last_hidden_state
+        return looked, read
+
+    def see(self, pixels: Tensor) -> Tensor:
+        """(1, 3, height, width) → the picture's tokens among those that are read, (1, tokens, width)."""
+        tokens: Tensor = self.module.get_image_features(pixels).pooler_output
+        return tokens
+
+    @property
+    def encoder_config(self) -> Any:
+        return self.module.config.vision_config
+
+    @property
+    @abstractmethod
+    def writer(self) -> Any:
+        """The network that generates from what was read."""
+
+    def to_patches(self, rows: Tensor, picture: Prepared) -> Tensor:
+        rows = rows[..., picture.places]
+        return rows if picture.spread is None else rows @ picture.spread
+
+    def generate(self, seen: Tensor, start: Tensor, plan: Any) -> Any:
+        """transformers itself forces what follows the first of the start; a stop at the limit is not forced, as it
+        would hide that there was one."""
+        plan.max_new_tokens += start.shape[1] - 1
+        outputs = BaseModelOutput(last_hidden_state=seen)
+        return self.writer.generate(
+            encoder_outputs=outputs, decoder_input_ids=start[:, :1], generation_config=plan, forced_eos_token_id=None
+        )
+
+    def run(self, seen: Tensor, tokens: Tensor, attentions: bool, memory: Any = None) -> Any:
+        outputs = BaseModelOutput(last_hidden_state=seen)
+        return self.writer(
+            encoder_outputs=outputs, decoder_input_ids=tokens, output_attentions=attentions, **caching(memory)
+        )
+
+
+class Florence2(ReadingCaptioner):
+    """Florence-2, whose DaViT halves its grid at each stage. Its prompts are tasks, `<CAPTION>`, `<DETAILED_CAPTION>`,
+    or plain sentences. Before the patches stands their mean, which lies nowhere.
+
+    Its convolutions overlap, and what a patch sees has its middle at the patch's upper left corner, as in a ResNet's
+    grid; maps are laid over the whole picture all the same, so they are half a patch off.
+    """
+
+    prompt = "<CAPTION>"
+
+    def __init__(self, folder: Path, model: str, config: Any) -> None:
+        super().__init__(transformers.Florence2ForConditionalGeneration, folder, model, config)
+        text = config.text_config
+        self.decoder = self.module.model.language_model.decoder
+        self.layers, self.heads = text.decoder_layers, text.decoder_attention_heads
+        self.limit = int(text.max_position_embeddings) - 1
+        self.usual = min(USUAL, self.limit)
+        self.start = int(text.decoder_start_token_id)
+        forced = getattr(self.module.generation_config, "forced_bos_token_id", None)
+        self.begun = (self.start,) if forced is None else (self.start, int(forced))
+
+    def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
+        for task in self.reader.task_prompts_without_inputs:
+            if prompt is not None and task in prompt and prompt != task:
+                raise UsageError(
+                    f"the prompt {prompt!r} has {task} and more; give {self.name} {task} alone, or a plain sentence"
+                )
+        return super().prepare(image, prompt)
+
+    @property
+    def writer(self) -> Any:
+        return self.module
+
+    def layout(self, high: int, wide: int, places: int) -> tuple[int, int, int]:
+        vision = self.module.config.vision_config
+        for size, stride, padding in zip(vision.patch_size, vision.patch_stride, vision.patch_padding, strict=True):
+            high, wide = ((side + 2 * padding - size) // stride + 1 for side in (high, wide))
+        if high * wide + 1 != places:
+            raise NetworkError(
+                f"the {places} tokens of the picture are not the mean and {high} × {wide} patches; give a Florence-2 "
+                "whose processor and encoder have the same patches"
+            )
+        return high, wide, 1

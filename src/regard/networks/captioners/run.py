@@ -1,0 +1,82 @@
+"""The run folder of a captioner: what `run.py` is to classifiers. It can be rebuilt from the folder alone, offline.
+
+runs/NAME/model.safetensors   the weights to use
+          vocabulary.txt      its pieces, one a line
+          model.json          schema, task, architecture, preparation, hash; always written last
+"""
+
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+
+from regard.data.images.longest_side import LongestSide
+from regard.data.images.preparation import Preparation
+from regard.errors import DataError, NetworkError, OutputError, UsageError
+from regard.files import SCHEMA, write_file, write_json, writing
+from regard.networks.captioners import catr, describer
+from regard.networks.captioners.families.catr import CatrCaptioner
+from regard.networks.captioners.own import DescriberCaptioner, OwnCaptioner
+from regard.networks.captioners.wordpiece import WordPiece
+from regard.networks.run import CAPTIONING, DESCRIPTION, WEIGHTS, read_description
+from regard.networks.sources.checkpoint import read_checkpoint
+from regard.networks.sources.fit import fit
+
+VOCABULARY = "vocabulary.txt"
+
+
+def save_captioner(captioner: OwnCaptioner, folder: Path | str, overwrite: bool = False) -> Path:
+    """Write weights and vocabulary, then `model.json`, into a folder. Raises `OutputError` as `save_network` does."""
+    folder = Path(folder)
+    if not overwrite and any((folder / name).exists() for name in (WEIGHTS, DESCRIPTION)):
+        raise OutputError(f"{folder} holds a network already; choose another folder, or --overwrite to replace it")
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in captioner.module.state_dict().items()}
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_file(folder / WEIGHTS, safetensors.torch.save(tensors, metadata={"format": "pt"}))
+    write_file(folder / VOCABULARY, "\n".join(captioner.vocabulary.pieces) + "\n")
+    write_json(folder / DESCRIPTION, _description(captioner))
+    return folder
+
+
+def load_captioner_run(folder: Path | str, name: str | None = None) -> OwnCaptioner:
+    """The captioner of a run folder. Raises `NetworkError` when it is damaged, and `UsageError` for a classifier's."""
+    folder = Path(folder)
+    description = read_description(folder)
+    if description.get("task") != CAPTIONING:
+        raise UsageError(
+            f"{folder} is a run of {description.get('task')}, which cannot caption; give a captioner's run"
+        )
+    vocabulary = WordPiece.load(folder / VOCABULARY)
+    try:
+        captioner = _built(description, vocabulary, name or folder.name)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, DataError, UsageError) as error:
+        raise NetworkError(
+            f"{folder / DESCRIPTION} is damaged ({type(error).__name__}: {error}); restore it or train again"
+        ) from error
+    if not (folder / WEIGHTS).is_file():
+        raise NetworkError(f"{folder} is damaged: it has no {WEIGHTS}; restore it or train again")
+    fit(captioner.module, read_checkpoint(folder / WEIGHTS).tensors, folder / WEIGHTS)
+    return captioner
+
+
+def _built(description: dict[str, Any], vocabulary: WordPiece, name: str) -> OwnCaptioner:
+    architecture = dict(description["architecture"])
+    if architecture["kind"] == catr.KIND:
+        shape = catr.CatrShape(**{**architecture["arguments"], "blocks": tuple(architecture["arguments"]["blocks"])})
+        longest = LongestSide(**description["preparation"])
+        return CatrCaptioner(catr.Catr(shape).eval(), name=name, vocabulary=vocabulary, preparation=longest)
+    if architecture["kind"] != describer.KIND:
+        raise NetworkError(f"there is no captioner of kind {architecture['kind']!r}; it was written by a newer regard")
+    preparation = Preparation.from_json(description["preparation"])
+    return DescriberCaptioner(describer.build_describer(architecture), vocabulary, preparation, architecture, name=name)
+
+
+def _description(captioner: OwnCaptioner) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "task": CAPTIONING,
+        "architecture": captioner.description,
+        "preparation": captioner.preparation.as_json(),
+        "weights_sha256": captioner.weights_hash(),
+    }

@@ -1,0 +1,277 @@
+"""Captioners in Hugging Face's format: what their folders hold, and what they share once loaded.
+
+Everything comes from transformers' own `from_pretrained`, on a local folder; a hub is asked only for what was not
+fetched before. Keys that are missing are an error, those that are too many are said.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import torch
+import transformers
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from PIL import Image
+from torch import Tensor
+
+from regard.errors import NetworkError, UsageError
+from regard.networks.captioners.base import Captioner, Kept
+from regard.networks.captioners.decoding import Decoding
+from regard.networks.captioners.pieces import Pieces
+from regard.networks.sources import hub
+from regard.networks.sources.checkpoint import listed
+from regard.networks.sources.huggingface import quiet
+from regard.records import Box
+
+PREFIX = "hf:"
+USUAL = 64
+"""Tokens of a caption, at most, where nothing else is asked for."""
+_WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_PARTS = {
+    "vocabulary": ("tokenizer.json", "vocab.txt", "vocab.json", "*.model"),
+    "picture preparation": ("preprocessor_config.json", "processor_config.json"),
+}
+_FAILURES = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError)
+
+
+def is_huggingface(model: str) -> bool:
+    """Whether M is `hf:ID` or a folder with a Hugging Face configuration."""
+    return model.startswith(PREFIX) or (Path(model) / "config.json").is_file()
+
+
+def folder_of(model: str) -> Path:
+    """The local folder of M, fetched where it must be and the hub answers. Raises `NetworkError`."""
+    name = model.removeprefix(PREFIX)
+    if (Path(name) / "config.json").is_file():
+        return Path(name)
+    try:
+        folder = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
+        if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
+            return folder
+    except LocalEntryNotFoundError:
+        pass
+    except (HFValidationError, OSError, ValueError) as error:
+        raise NetworkError(
+            f"{name!r} is no ID of the Hugging Face hub; give hf:OWNER/NAME or a local folder"
+        ) from error
+    hub.require_hub(f"{model} from the Hugging Face hub")
+    try:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=_WANTED))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0][:160]
+        raise NetworkError(f"{model} could not be fetched: {reason}; check the ID, or your access to it") from error
+
+
+def read_config(folder: Path, model: str) -> Any:
+    with quiet(), failures_of(model, "configuration"):
+        return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def read_module(kind: Any, folder: Path, model: str) -> tuple[Any, tuple[str, ...]]:
+    """The network in float32 and evaluation mode, and what there is to say of its keys."""
+    with quiet(), failures_of(model, "weights"):
+        module, info = kind.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
+        )
+    missing = sorted(
+        key for key in info["missing_keys"] if "pooler." not in key
+    )  # no captioner looks at what is pooled
+    other = [str(key[0] if isinstance(key, tuple) else key) for key in info.get("mismatched_keys", ())]
+    problems = [
+        f"{len(keys)} {what}: {listed(keys)}"
+        for what, keys in (("missing", missing), ("of another shape", other))
+        if keys
+    ]
+    if problems:
+        raise NetworkError(f"the weights of {model} do not fit: {'; '.join(problems)}; fetch it again")
+    extra = sorted(key for key in info["unexpected_keys"] if not key.endswith("position_ids"))
+    return module.eval(), (f"dropped {listed(extra)}: {type(module).__name__} has no such part",) if extra else ()
+
+
+def read_part(kind: Any, folder: Path, model: str, what: str) -> Any:
+    """A tokenizer or processor of the folder."""
+    with quiet(), failures_of(model, what):
+        return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def read_processor(folder: Path, model: str, kind: str) -> Any:
+    """What makes a picture and a prompt into tensors, in a folder of that kind (`model_type`)."""
+    require_parts(folder, model)
+    # SmolVLM's own asks for a package that films alone need; pictures and prompts are Idefics3's
+    owner = transformers.Idefics3Processor if kind == "smolvlm" else transformers.AutoProcessor
+    return read_part(owner, folder, model, "processor")
+
+
+def require_parts(folder: Path, model: str) -> None:
+    """Raise `NetworkError` where a folder lacks a part, in whose place transformers would put an empty one."""
+    for what, names in _PARTS.items():
+        if not any(any(folder.glob(name)) for name in names):
+            raise NetworkError(
+                f"the {what} of {model} cannot be loaded: it has none of {', '.join(names)}; fetch it again"
+            )
+
+
+@contextmanager
+def failures_of(model: str, what: str) -> Iterator[None]:
+    """Whatever transformers raises, in one line that names the part that is damaged or missing."""
+    try:
+        yield
+    except _FAILURES as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise NetworkError(f"the {what} of {model} cannot be loaded: {reason}") from error
+
+
+class TokenizedCaptioner(Captioner):
+    """What all captioners of transformers share: a tokenizer, the tokens that stop, and how a caption is noted."""
+
+    def __init__(self, model: str, folder: Path, module: Any, tokenizer: Any, messages: tuple[str, ...]) -> None:
+        self.module: Any = module
+        self.name = model if model.startswith(PREFIX) else folder.name
+        self.architecture, self.messages = type(module).__name__, messages
+        self.tokenizer, self.marks = tokenizer, _marks(tokenizer)
+
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """The tokens that end a caption."""
+        found = getattr(self.module.generation_config, "eos_token_id", None)
+        found = self.tokenizer.eos_token_id if found is None else found
+        return tuple(found) if isinstance(found, list | tuple) else () if found is None else (int(found),)
+
+    def pieces(self, tokens: Sequence[int]) -> Pieces:
+        special = {*self.tokenizer.all_special_ids, *self.stops}
+        texts = self.tokenizer.convert_ids_to_tokens(list(tokens))
+        return Pieces(
+            tuple("" if text is None else text for text in texts), self.marks, tuple(each in special for each in tokens)
+        )
+
+    def text(self, tokens: Sequence[int]) -> str:
+        text = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return " ".join(text.split())
+
+    def encode(self, text: str) -> list[int]:
+        given = self.tokenizer.encode(text, add_special_tokens=False)
+        return [*map(int, given), *self.stops[:1]]
+
+    def until_stop(self, tokens: Iterable[int]) -> tuple[int, ...]:
+        """The tokens up to the first that stops, which is kept."""
+        kept: list[int] = []
+        for token in tokens:
+            kept.append(int(token))
+            if token in self.stops:
+                break
+        return tuple(kept)
+
+    def noted(self, tokens: Sequence[int], logits: Tensor, attention: Tensor | None, alternatives: int) -> Decoding:
+        """A caption with its logits (tokens, vocabulary) and attention (layers, heads, tokens + 1, rows, columns)."""
+        if not 0 <= alternatives <= logits.shape[-1]:
+            raise UsageError(f"{alternatives} alternatives are out of range; there may be 0 to {logits.shape[-1]}")
+        steps = logits.detach().float().cpu().log_softmax(-1)
+        if steps.isnan().any():
+            raise NetworkError(
+                "the network gave values that are no numbers (NaN); its weights or the picture are damaged"
+            )
+        chosen = steps.gather(1, torch.tensor(tokens)[:, None])[:, 0]
+        values, indices = steps.topk(alternatives)
+        return Decoding(tuple(tokens), chosen, indices, values, attention, tokens[-1] in self.stops)
+
+    def check_captions(self, pictures: int, captions: Sequence[Sequence[int]]) -> None:
+        """Raise `UsageError` for captions that cannot be given to so many pictures."""
+        if len(captions) != pictures:
+            raise UsageError(f"{len(captions)} captions came for {pictures} pictures; give one for each")
+        for index, caption in enumerate(captions):
+            if not 1 <= len(caption) <= self.limit:
+                raise UsageError(
+                    f"caption {index} has {len(caption)} tokens; there may be 1 to {self.limit}, the stop among them"
+                )
+
+    def plan(self, beams: int, limit: int, **more: Any) -> Any:
+        """How transformers generates: without sampling, so that the same picture has the same caption."""
+        return transformers.GenerationConfig(
+            **{
+                "do_sample": False,
+                "num_beams": beams,
+                "max_new_tokens": limit,
+                "eos_token_id": list(self.stops) or None,
+                "pad_token_id": self._padding(),
+                "return_dict_in_generate": True,
+                **more,
+            }
+        )
+
+    def _padding(self) -> int:
+        known = (self.tokenizer.pad_token_id, *self.stops[:1], 0)
+        return int(next(token for token in known if token is not None))
+
+
+def _marks(tokenizer: Any) -> str:
+    """Which kind of vocabulary it is, by the marks that its pieces bear."""
+    counts = dict.fromkeys(("##", "Ġ", "▁"), 0)
+    for piece in tokenizer.get_vocab():
+        for mark in counts:
+            counts[mark] += piece.startswith(mark)
+    names = {"##": "wordpiece", "Ġ": "bytes", "▁": "sentencepiece"}
+    return names[max(counts, key=lambda mark: counts[mark])]
+
+
+def seen_box(processor: Any, image: Image.Image) -> Box:
+    """The part of a user's picture that an image processor keeps, as (left, top, right, bottom) in its pixels.
+
+    More than the picture where the processor first pads it to a square, as LLaVA's may.
+    """
+    if not (getattr(processor, "do_pad", False) and hasattr(processor, "pad_to_square")):
+        return _cropped(processor, image.size)
+    side = max(image.size)
+    across, down = (side - image.width) // 2, (side - image.height) // 2
+    left, top, right, bottom = _cropped(processor, (side, side))
+    return left - across, top - down, right - across, bottom - down
+
+
+def _cropped(processor: Any, picture: tuple[int, int]) -> Box:
+    size, crop = getattr(processor, "size", None) or {}, getattr(processor, "crop_size", None) or {}
+    width, height = picture
+    if not getattr(processor, "do_center_crop", False) or not crop:
+        return 0.0, 0.0, float(width), float(height)
+    short = size.get("shortest_edge")
+    if short and getattr(processor, "do_resize", True):
+        across = down = min(picture) / short  # the user's pixels for one of the resized picture's
+    elif getattr(processor, "do_resize", True):
+        across, down = width / size["width"], height / size["height"]
+    else:
+        across = down = 1.0
+    wide, high = crop["width"] * across, crop["height"] * down
+    left, top = (width - wide) / 2, (height - high) / 2
+    return left, top, left + wide, top + high
+
+
+def kept_layers(attention: Sequence[Tensor], kept: Kept) -> Tensor:
+    """Layers of (1, heads, rows, keys) → those kept, (layers, heads, rows, keys)."""
+    return torch.cat([kept.heads(layer, 1) for index, layer in enumerate(attention) if kept.has(index)])
+
+
+def patch_side(config: Any) -> int:
+    """Pixels of a patch's side, by an encoder's configuration. Raises `NetworkError` where patches are not square."""
+    size = getattr(config, "patch_size", None)
+    if not isinstance(size, int):
+        raise NetworkError(
+            f"the encoder, of the kind {config.model_type!r}, has no square patches (its patch size is {size}); give a "
+            "network whose encoder has, like a CLIP or a SigLIP"
+        )
+    return size
+
+
+def whole_factor(patches: int, rows: int, columns: int) -> tuple[int, int, int]:
+    """How the tokens of an encoder lie: (rows, columns, tokens before them), halved as often as its stages do.
+
+    Raises `NetworkError` where no grid of patches fits.
+    """
+    for halved in range(int(math.log2(max(1, min(rows, columns)))) + 1):
+        high, wide = rows >> halved, columns >> halved
+        if 0 <= patches - high * wide <= 8:
+            return high, wide, patches - high * wide
+    raise NetworkError(
+        f"the encoder gives {patches} tokens, which are no grid of {rows} × {columns} patches (nor a half of it); give "
+        "a network whose encoder has a patch grid, like a ViT, DeiT, BEiT or Swin"
+    )

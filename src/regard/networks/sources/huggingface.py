@@ -1,0 +1,285 @@
+"""Image classifiers and encoders in Hugging Face's format: a local folder, or `hf:ID` from the hub (or its cache).
+
+transformers fills what a checkpoint lacks with random values and goes on; here every key is accounted for.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import torch
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from torch import nn
+
+from regard.data.images.preparation import Preparation
+from regard.errors import NetworkError
+from regard.networks.anatomy.anatomy import describe
+from regard.networks.network import Network
+from regard.networks.sources import hub
+from regard.networks.sources.build import Architecture
+from regard.networks.sources.checkpoint import listed
+from regard.networks.sources.preparations import HALF
+
+PREFIX = "hf:"
+_WANTED = ["*.json", "*.safetensors"]
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+_RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+_TOWERS = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel", "siglip2": "Siglip2VisionModel"}
+"""Networks of pictures and texts, and the class of their part that sees."""
+_FAILURES = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError)
+
+
+def is_huggingface(model: str) -> bool:
+    """Whether M is `hf:ID` or a folder with a Hugging Face configuration."""
+    return model.startswith(PREFIX) or (Path(model) / "config.json").is_file()
+
+
+def load(model: str, outputs: int | None = None) -> Network:
+    """The network of a folder or hub ID; `outputs` allows a checkpoint without a head, which then gets a new one.
+
+    Without `outputs`, an encoder that has no head (CLIP, DINOv3, MAE, a bare ViT) is loaded as it is: what it gives as
+    logits are its pooled features, and that is said. Raises `NetworkError` for a folder that is damaged or no network
+    of pictures, keys that are missing or extra, and a hub that cannot be reached.
+    """
+    folder = _folder(model)
+    config, maker = _recognise(folder, model, outputs)
+    module, info = _from_pretrained(folder, model, config, maker)
+    messages = _account(info, module, model, outputs, maker.saved_by)
+    preparation, said = _preparation(folder, module)
+    name = model if model.startswith(PREFIX) else folder.name
+    found = {**architecture(module), "name": name}
+    if not is_classifier(module):
+        messages = (*messages, without_head(name))
+    names = class_names(module.config) if is_classifier(module) else None
+    return Network(module.eval(), name, found, preparation, names, (*messages, *said), describe(module))
+
+
+def is_classifier(module: Any) -> bool:
+    """Whether a module is one of transformers' image classifiers."""
+    kind = type(module)
+    return kind.__module__.startswith("transformers.") and "ForImageClassification" in kind.__name__
+
+
+def is_transformers(module: Any) -> bool:
+    """Whether a module is one of transformers' classifiers or encoders, so that a configuration rebuilds it."""
+    return is_classifier(module) or str(describe(module).family).startswith("huggingface")
+
+
+def without_head(name: str) -> str:
+    """What there is to say of an encoder."""
+    return f"{name} has no head: its outputs are the pooled features"
+
+
+def architecture(module: Any) -> Architecture:
+    """The whole configuration as JSON: a run folder needs no other file to build the network again."""
+    arguments = json.loads(json.dumps(module.config.to_dict(), default=str))
+    arguments.pop("_name_or_path", None)
+    arguments.pop("label2id", None)
+    if not is_classifier(module):
+        arguments["encoder"] = True
+    return {"kind": "huggingface", "name": type(module).__name__, "arguments": arguments}
+
+
+def class_names(config: Any) -> tuple[str, ...] | None:
+    """The names of the outputs, or None where they are the LABEL_0, LABEL_1, ... that transformers makes up."""
+    names = tuple(str(config.id2label[index]) for index in sorted(config.id2label))
+    made_up = all(name == f"LABEL_{index}" for index, name in enumerate(names))
+    return None if made_up else names
+
+
+def _folder(model: str) -> Path:
+    """The local folder of M, fetched where it must be and the hub answers."""
+    name = model.removeprefix(PREFIX)
+    if (Path(name) / "config.json").is_file():
+        return Path(name)
+    if not model.startswith(PREFIX) or Path(name).is_dir():
+        raise NetworkError(f"{name} is no Hugging Face network: it has no config.json; give the folder that has it")
+    fetched = _cached(name)
+    if fetched is None:
+        hub.require_hub(f"{model} from the Hugging Face hub")
+        fetched = _fetch(name)
+    return fetched
+
+
+def _cached(name: str) -> Path | None:
+    try:
+        folder = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    except (HFValidationError, OSError, ValueError) as error:
+        raise NetworkError(
+            f"{name!r} is no ID of the Hugging Face hub; give hf:OWNER/NAME, or a local folder"
+        ) from error
+    whole = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+    return folder if whole else None
+
+
+def _fetch(name: str) -> Path:
+    try:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=_WANTED))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0][:160]
+        raise NetworkError(f"hf:{name} could not be fetched: {reason}; check the ID, or your access to it") from error
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """The class that loads a checkpoint, what it is given, and the class that saved it ("" where that is not said)."""
+
+    kind: Any
+    saved_by: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _recognise(folder: Path, model: str, outputs: int | None) -> tuple[Any, _Maker]:
+    """The configuration and the class to load it with: a classifier where there is a head or `outputs` ask for one."""
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as CLASSIFIERS
+
+    with quiet(), _failures_of(model):
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    saved_by = str((getattr(config, "architectures", None) or [""])[0])
+    classifies = "ForImageClassification" in saved_by or (not saved_by and config.model_type in CLASSIFIERS)
+    if not classifies and outputs is None:
+        tower = _TOWERS.get(config.model_type)
+        if tower is not None:
+            config = config.vision_config
+        return config, _Maker(getattr(transformers, tower or "AutoModel"), saved_by)
+    if not classifies and config.model_type not in CLASSIFIERS:
+        raise NetworkError(
+            f"{model} ({saved_by}) has no head, and transformers has no classifier of its kind to put one on; leave "
+            "--classes out to explain its pooled features"
+        )
+    if not classifies:  # else it has its own number
+        config.num_labels = outputs
+    return config, _Maker(transformers.AutoModelForImageClassification, saved_by)
+
+
+def _from_pretrained(folder: Path, model: str, config: Any, maker: _Maker) -> tuple[nn.Module, Mapping[str, Any]]:
+    """The network with its weights, and what transformers reports of their keys."""
+    with quiet(), _failures_of(model):
+        module, info = maker.kind.from_pretrained(
+            folder,
+            config=config,
+            local_files_only=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **maker.arguments,
+        )
+    unpooled = not is_classifier(module) and any(key.startswith("pooler.") for key in info["missing_keys"])
+    if unpooled and not maker.arguments:  # a random pooling layer would make random features
+        return _from_pretrained(folder, model, config, replace(maker, arguments={"add_pooling_layer": False}))
+    if getattr(module, "main_input_name", "") != "pixel_values":
+        raise NetworkError(f"{model} is a {type(module).__name__}, which takes no pictures; give a network that does")
+    return module, info
+
+
+@contextmanager
+def _failures_of(model: str) -> Iterator[None]:
+    try:
+        yield
+    except _FAILURES as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise NetworkError(f"{model} cannot be loaded as an image classifier or encoder: {reason}") from error
+
+
+def _account(
+    info: Mapping[str, Any], module: nn.Module, model: str, outputs: int | None, saved_by: str
+) -> tuple[str, ...]:
+    """Every key that the checkpoint lacks or has too many: an error, a known case that is said, or nothing."""
+    head = describe(module).head or "classifier"
+    missing, extra = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
+    other = [str(key[0] if isinstance(key, tuple) else key) for key in info.get("mismatched_keys", ())]
+    new_head = [key for key in missing if key.startswith(f"{head}.")]
+    dropped = _parts_of_others(extra, module, saved_by)
+    messages = []
+    if new_head and outputs is not None:
+        missing = [key for key in missing if key not in new_head]
+        messages.append(f"{model} has no head; the new one of {outputs} outputs is untrained")
+    if dropped:
+        extra = [key for key in extra if key not in dropped]
+        messages.append(f"dropped {listed(dropped)}: {type(module).__name__} has no such part")
+    found = (("missing", missing), ("extra", extra), ("of another shape", other))
+    problems = [f"{len(keys)} {what}: {listed(keys)}" for what, keys in found if keys]
+    if problems:
+        advice = "; give the classes (--classes N) for a new head" if new_head and outputs is None else ""
+        raise NetworkError(f"the weights of {model} do not fit: {'; '.join(problems)}{advice}")
+    return tuple(messages)
+
+
+def _parts_of_others(extra: list[str], module: Any, saved_by: str) -> list[str]:
+    """Keys of what only the class that saved the checkpoint has: a pooling layer, a decoder, the part that reads."""
+    known = [key for key in extra if "pooler." in key or key.endswith("mask_token")]
+    if saved_by == type(module).__name__:
+        return known
+    base = getattr(module, module.base_model_prefix, None)
+    children = [child for part in (module, base) if isinstance(part, nn.Module) for child in part.named_children()]
+    own = {name for name, child in children if child.state_dict()}
+    bare = {key: key.removeprefix(f"{module.base_model_prefix}.").partition(".")[0] for key in extra}
+    return [key for key in extra if key in known or bare[key] not in own]
+
+
+def _preparation(folder: Path, module: nn.Module) -> tuple[Preparation, tuple[str, ...]]:
+    """What the folder says of its processor; where it says nothing, the picture squashed, and said so."""
+    anatomy = describe(module)
+    height, width = anatomy.size or (224, 224)
+    path = next((folder / name for name in _PROCESSORS if (folder / name).is_file()), None)
+    if path is None:
+        message = f"{folder.name} has no preprocessor_config.json: assumed squashed pictures with values from -1 to 1"
+        return Preparation(height, width, mode="squash", mean=HALF, std=HALF, interpolation="bilinear"), (message,)
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = stored.get("image_processor", stored)
+        if anatomy.flexible:
+            height, width = _size_of(stored) or (height, width)
+        return _from_processor(stored, height, width), ()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NetworkError(f"{path} is damaged ({type(error).__name__}: {error}); fetch it again") from error
+
+
+def _size_of(stored: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(height, width) of what a processor gives, where it is fixed: networks that take any have no other."""
+    cropped = stored.get("crop_size") if stored.get("do_center_crop") else None
+    for size in (cropped, stored.get("size")):
+        if isinstance(size, int):
+            return size, size
+        if isinstance(size, Mapping) and "height" in size and "width" in size:
+            return int(size["height"]), int(size["width"])
+    return None
+
+
+def _from_processor(stored: Mapping[str, Any], height: int, width: int) -> Preparation:
+    """A crop where the processor crops (short side first), else the whole picture squashed."""
+    size = stored.get("size") or {}
+    short = size if isinstance(size, int) else size.get("shortest_edge")
+    cropped = bool(stored.get("do_center_crop")) and short is not None
+    return Preparation(
+        height,
+        width,
+        mode="crop" if cropped else "squash",
+        crop=min(1.0, min(height, width) / short) if cropped and short else 1.0,
+        mean=tuple(stored.get("image_mean") or (0.5, 0.5, 0.5)),
+        std=tuple(stored.get("image_std") or (0.5, 0.5, 0.5)),
+        interpolation=_RESAMPLING.get(stored.get("resample", 2), "bilinear"),
+    )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """transformers' reports and bars off, as what they say is checked here; put back afterwards."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,179 @@
+"""Scenes as a folder of pictures that can be trained on, with masks and every fact."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from regard.data.layouts.coco import read_coco
+from regard.errors import DataError, UsageError
+from regard.files import new_folder, write_file
+from regard.records import read_manifest, write_manifest
+from regard.scenes.animals import ANIMALS
+from regard.scenes.captions import SaidWord, SceneCaption, captions
+from regard.scenes.facts import Scene
+from regard.scenes.render import Rendering, frame_of, render
+from regard.scenes.sampling import Chance, sample
+
+COLUMNS = ("filename", "label", "split", "ground", "sky", "colour", "pattern", "size", "pose", "facing", "things")
+WORDINGS = 5
+"""How many captions each picture has, at the most."""
+
+
+def write_scenes(
+    n: int,
+    out: Path | str,
+    *,
+    seed: int = 0,
+    size: int | tuple[int, int] = 224,
+    val: float = 0.2,
+    overwrite: bool = False,
+) -> Path:
+    """Draw `n` scenes into the folder `out`, as many of each class as can be, `val` of each class to validate with.
+
+    - `index.csv`: filename, label, split and, for `--slice`, what the main animal is like and stands on;
+    - `images/NAME.png`: the pictures;
+    - `masks/NAME.png`: 255 where the main animal is visible, else 0;
+    - `objects/NAME.png`: item index + 1 at each pixel, 0 for the background (a palette makes them visible);
+    - `parts/NAME.png`: the same for parts; their names, in order, are in `scenes.jsonl`;
+    - `scenes.jsonl`: a line for each picture: filename, label, split, names of the parts, scene and facts;
+    - `captions.json`: COCO-style, five wordings for each picture, each word with its part of speech and regions;
+    - `manifest.json`, last. The folder appears whole or not at all.
+
+    Raises `UsageError` for an `n` under 1 or a `val` not in [0, 1), `OutputError` where `out` exists or cannot be
+    written.
+    """
+    if n < 1:
+        raise UsageError(f"the number of scenes must be at least 1; got {n}")
+    if not 0 <= val < 1:
+        raise UsageError(f"val, the share of pictures to validate with, must lie in [0, 1); got {val}")
+    frame_of(size)  # a wrong size is found before any work
+    labels = _labels(n)
+    splits = _splits(labels, seed, val)
+    with new_folder(out, overwrite) as folder:
+        for name in ("images", "masks", "objects", "parts"):
+            (folder / name).mkdir()
+        lines = [_write_one(folder, k, labels[k], splits[k], seed, size) for k in range(n)]
+        write_file(folder / "scenes.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        write_file(folder / "captions.json", json.dumps(_captions(lines)) + "\n")
+        write_file(folder / "index.csv", _index(lines))
+        write_manifest(folder, "scenes", n=n, seed=seed, size=size, val=val, classes=sorted(set(labels)))
+    return Path(out)
+
+
+def read_scenes(folder: Path | str) -> Iterator[tuple[str, Scene]]:
+    """(filename, scene) for each picture that `write_scenes` wrote. Raises `DataError` for another folder."""
+    read_manifest(folder, "scenes")
+    with (Path(folder) / "scenes.jsonl").open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                stored = json.loads(line)
+                yield stored["filename"], Scene.from_json(stored["scene"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(
+                    f"line {number} of {folder}/scenes.jsonl is not a scene; write the folder again"
+                ) from error
+
+
+def read_scene_captions(folder: Path | str) -> Iterator[tuple[str, tuple[SceneCaption, ...]]]:
+    """(filename, captions) for each picture that `write_scenes` wrote. Raises `DataError` for another folder."""
+    read_manifest(folder, "scenes")
+    file = Path(folder) / "captions.json"
+    if not file.is_file():
+        raise DataError(f"{folder} holds scenes without captions.json; write the folder again")
+    for picture in read_coco(file, labels=False):
+        try:
+            yield picture.name, tuple(_caption(annotation) for annotation in picture.annotations)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{file}: a caption of {picture.name!r} is amiss ({error}); write the folder again"
+            ) from error
+
+
+def _labels(n: int) -> list[str]:
+    """The classes in turn."""
+    kinds = sorted(ANIMALS)
+    return [kinds[k % len(kinds)] for k in range(n)]
+
+
+def _splits(labels: list[str], seed: int, val: float) -> list[str]:
+    """ "train" or "val" for each, the same share of every class, by chance."""
+    chance = Chance(f"{seed} split")
+    splits = ["train"] * len(labels)
+    for label in sorted(set(labels)):
+        members = sorted((chance.random(), k) for k, one in enumerate(labels) if one == label)
+        for _, k in members[: round(val * len(members))]:
+            splits[k] = "val"
+    return splits
+
+
+def _write_one(
+    folder: Path, number: int, label: str, split: str, seed: int, size: int | tuple[int, int]
+) -> dict[str, Any]:
+    """Draw and save one scene; what `scenes.jsonl` says of it comes back."""
+    scene = sample(f"{seed}/{number}", kind=label)
+    drawn = render(scene, size=size)
+    name = f"{label}_{number:05d}.png"
+    Image.fromarray(drawn.picture).save(folder / "images" / name)
+    Image.fromarray(drawn.masks["0"].astype(np.uint8) * 255).save(folder / "masks" / name)
+    _indexed(_objects(drawn)).save(folder / "objects" / name)
+    _indexed(drawn.parts.astype(np.uint8)).save(folder / "parts" / name)
+    said = {"filename": f"images/{name}", "label": label, "split": split}
+    return {**said, "parts": list(drawn.names), "scene": scene.as_json(), "facts": scene.facts()}
+
+
+def _objects(drawn: Rendering) -> NDArray[np.uint8]:
+    """(H, W): item index + 1 at each pixel."""
+    owner = np.array([0, *(int(name.split(".")[0]) + 1 for name in drawn.names)], np.uint8)
+    return owner[drawn.parts]
+
+
+def _indexed(numbers: NDArray[np.uint8]) -> Image.Image:
+    """An indexed picture whose values are the numbers and whose palette tells neighbours apart."""
+    image = Image.fromarray(numbers).convert("P")
+    image.putpalette([0, 0, 0] + [(k * step + 60) % 196 + 60 for k in range(1, 256) for step in (67, 113, 151)])
+    return image
+
+
+def _captions(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """The captions of all scenes, COCO-style: images, and annotations with their words as [text, part, regions]."""
+    images = [{"id": k, "file_name": line["filename"], "split": line["split"]} for k, line in enumerate(lines)]
+    told = [
+        (k, caption) for k, line in enumerate(lines) for caption in captions(Scene.from_json(line["scene"]), WORDINGS)
+    ]
+    annotations = [
+        {
+            "id": number,
+            "image_id": k,
+            "caption": caption.text,
+            "words": [[word.text, word.part, list(word.regions)] for word in caption.words],
+        }
+        for number, (k, caption) in enumerate(told)
+    ]
+    return {"images": images, "annotations": annotations}
+
+
+def _caption(annotation: Mapping[str, Any]) -> SceneCaption:
+    words = tuple(SaidWord(text, tuple(regions), part) for text, part, regions in annotation["words"])
+    return SceneCaption(annotation["caption"], words)
+
+
+def _index(lines: list[dict[str, Any]]) -> str:
+    """The table of pictures as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for line in lines:
+        facts, animal = line["facts"], line["facts"]["items"][0]
+        row = {name: line[name] for name in ("filename", "label", "split")}
+        row |= {name: animal[name] for name in ("colour", "pattern", "size", "pose", "facing")}
+        writer.writerow(
+            {**row, "ground": facts["ground"], "sky": facts["sky"] or "none", "things": len(facts["items"]) - 1}
+        )
+    return text.getvalue()

@@ -1,0 +1,245 @@
+"""Whether a sentence is true of a drawn scene, word by word: also one that a network made up.
+
+words → parts of speech → phrases (a noun and what is said of it) → the items they mean → what each word refers to
+
+A word is true where it refers to something: then its regions say to what.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice, product
+from string import punctuation
+
+from regard.scenes.animals import ANIMALS
+from regard.scenes.facts import Scene, relation
+from regard.scenes.kinds import acting_part
+from regard.scenes.lexicon import (
+    ACTIONS,
+    COUNTS,
+    ITEM_NOUNS,
+    LIMBS,
+    RELATION_WORDS,
+    part_of_speech,
+    prepositions,
+)
+
+_READINGS = 1024
+"""How many ways to understand a sentence are tried: all of them, but for babble of many nouns and many items."""
+
+
+@dataclass(frozen=True)
+class JudgedWord:
+    """A word as it came; `true` by the scene's facts, None for a function word, which claims nothing.
+
+    `part` is noun, adjective, verb, relation, count or other. `regions` are names of `Rendering.masks` for what a
+    true word refers to, and empty for all else.
+    """
+
+    text: str
+    part: str
+    true: bool | None
+    regions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Phrase:
+    """A noun at `place` in the sentence, and the places of the adjectives and counts that are said of it.
+
+    One that is `new` ("a cat") is of another item than those before it; "the cat" may be one of them again.
+    """
+
+    noun: str
+    place: int
+    said: tuple[int, ...]
+    several: bool = False
+    new: bool = True
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of its items; None for a limb or the ground."""
+        return ITEM_NOUNS[self.noun][0] if self.noun in ITEM_NOUNS else None
+
+
+def judge(text: str, scene: Scene) -> tuple[JudgedWord, ...]:
+    """Each word of any text, in order, with whether it is true.
+
+    - A noun is true where there is such an item, ground or raised limb; of several items a phrase means the one for
+      which most of the sentence is true. "a cat and a cat" are two: where there is one, the other is nothing.
+    - Adjectives are judged on the item of their noun, verbs and "its left paw" on the nearest animal before them,
+      relations between what comes after and the item (or the verb's subject) before, counts by the number of items of
+      that kind.
+    - What is said of nothing is false, and so are words that are not in the `LEXICON`.
+    """
+    words = text.split()
+    sentence = _Sentence(tuple(word.strip(punctuation).lower() for word in words), scene)
+    regions = sentence.best()
+    return tuple(
+        JudgedWord(word, part or "other", None if part == "other" else bool(own), own)
+        for word, part, own in zip(words, sentence.parts, regions, strict=True)
+    )
+
+
+_Held = dict[int, tuple[int, ...]]
+"""The items that a phrase, named by its noun's place, is taken to mean."""
+
+
+@dataclass(frozen=True)
+class _Sentence:
+    """Words, lower case and without punctuation, and the scene that they are to be true of."""
+
+    words: tuple[str, ...]
+    scene: Scene
+
+    @cached_property
+    def parts(self) -> tuple[str | None, ...]:
+        """The part of speech of each word; None where it is not known; punctuation alone claims nothing."""
+        pairs = zip(self.words, (*self.words, "")[1:], strict=True)
+        return tuple(part_of_speech(word, following) if word else "other" for word, following in pairs)
+
+    @cached_property
+    def phrases(self) -> tuple[_Phrase, ...]:
+        """The noun phrases in order; an adjective that no noun follows ("is brown") is said of the last item."""
+        found: list[_Phrase] = []
+        waiting: list[int] = []
+        for place, part in enumerate((*self.parts, None)):
+            if part in ("adjective", "count"):
+                waiting.append(place)
+                continue
+            if part == "noun":
+                found.append(self._phrase(place, tuple(waiting)))
+            else:
+                _say_of_the_last_item(found, waiting)
+            waiting = []
+        return tuple(found)
+
+    def _phrase(self, place: int, said: tuple[int, ...]) -> _Phrase:
+        noun = self.words[place]
+        counted = any(COUNTS.get(self.words[each], 1) > 1 for each in said)
+        first = min((place, *said))
+        known = first > 0 and self.words[first - 1] == "the"
+        return _Phrase(noun, place, said, counted or ITEM_NOUNS.get(noun, ("", False))[1], not known)
+
+    @cached_property
+    def items(self) -> tuple[_Phrase, ...]:
+        """The phrases that are of animals or things."""
+        return tuple(phrase for phrase in self.phrases if phrase.kind)
+
+    @cached_property
+    def said_of(self) -> dict[int, _Phrase]:
+        """The phrase of each noun, adjective and count that has one, by place."""
+        return {place: phrase for phrase in self.phrases for place in (phrase.place, *phrase.said)}
+
+    def best(self) -> list[tuple[str, ...]]:
+        """What each word refers to, in the reading that makes most words, and of those adjectives, true."""
+        readings = ([self._refer(place, held) for place in range(len(self.words))] for held in self._readings())
+        return max(readings, key=self._truth)
+
+    def _truth(self, regions: list[tuple[str, ...]]) -> tuple[int, int]:
+        """How many words are true, and how many adjectives."""
+        adjectives = [own for own, part in zip(regions, self.parts, strict=True) if part == "adjective"]
+        return sum(map(bool, regions)), sum(map(bool, adjectives))
+
+    def _readings(self) -> Iterator[_Held]:
+        """The ways to understand the phrases: a noun of several as all items of its kind, any other as one."""
+        return islice(self._held(self.items, {}, frozenset()), _READINGS)
+
+    def _held(self, phrases: tuple[_Phrase, ...], held: _Held, taken: frozenset[int]) -> Iterator[_Held]:
+        """The ways to understand these phrases too; `taken` are the items that phrases before have brought up."""
+        if not phrases:
+            yield held
+            return
+        phrase, *rest = phrases
+        alone = phrase.new and not phrase.several
+        for choice in self._candidates(phrase):
+            if not (alone and taken.intersection(choice)):
+                brought = taken.union(choice) if alone else taken
+                yield from self._held(tuple(rest), {**held, phrase.place: choice}, brought)
+
+    def _candidates(self, phrase: _Phrase) -> list[tuple[int, ...]]:
+        """The items that a phrase may mean: nothing, too, where more of them are brought up than there are."""
+        members = self._members(phrase)
+        if phrase.several or not members:
+            return [members]
+        alone = [each for each in self.items if each.kind == phrase.kind and each.new and not each.several]
+        nothing: list[tuple[int, ...]] = [()] if phrase.new and len(alone) > len(members) else []
+        return [*((index,) for index in members), *nothing]
+
+    def _members(self, phrase: _Phrase) -> tuple[int, ...]:
+        return tuple(index for index, item in enumerate(self.scene.items) if item.kind == phrase.kind)
+
+    def _refer(self, place: int, held: _Held) -> tuple[str, ...]:
+        """The regions that a word refers to; none where it is false, or claims nothing."""
+        part, phrase = self.parts[place], self.said_of.get(place)
+        if part == "verb":
+            return self._acting(ACTIONS[self.words[place]], self._subject(place), held)
+        if part == "relation":
+            return self._relation(place, held)
+        if phrase is None:
+            return ()
+        if phrase.noun in LIMBS:
+            return self._acting(self.words[place], self._subject(phrase.place), held)
+        return self._quality(place, phrase, held) if place in phrase.said else self._noun(phrase, held)
+
+    def _noun(self, phrase: _Phrase, held: _Held) -> tuple[str, ...]:
+        if phrase.kind is None:
+            return ("background",) if phrase.noun == self.scene.ground else ()
+        return _names(held[phrase.place])
+
+    def _quality(self, place: int, phrase: _Phrase, held: _Held) -> tuple[str, ...]:
+        """Of an adjective or a count."""
+        word = self.words[place]
+        if word in COUNTS:
+            members = self._members(phrase)
+            return _names(members) if len(members) == COUNTS[word] else ()
+        meant = held.get(phrase.place, ())
+        items = [self.scene.items[index] for index in meant]
+        return _names(meant) if all(word in (item.colour, item.pattern, item.size) for item in items) else ()
+
+    def _acting(self, word: str, subject: _Phrase | None, held: _Held) -> tuple[str, ...]:
+        """Of a word of a pose, "raising" or "paw": what acts, of all that do so, or nothing."""
+        meant = held[subject.place] if subject else ()
+        items = {index: self.scene.items[index] for index in meant}
+        if not all(word in item.pose.split() for item in items.values()):
+            return ()
+        acting = {index: acting_part(item.pose, item.kind) for index, item in items.items()}
+        return tuple(f"{index}.{part}" if part else str(index) for index, part in acting.items())
+
+    def _subject(self, place: int) -> _Phrase | None:
+        """The nearest animal before, for things do nothing; else the nearest item before, else the first after."""
+        before = [phrase for phrase in self.items if phrase.place < place]
+        animals = [phrase for phrase in before if phrase.kind in ANIMALS]
+        return next(iter([*animals[::-1], *before[::-1], *self.items]), None)
+
+    def _relation(self, place: int, held: _Held) -> tuple[str, ...]:
+        """Of a relation: both sides of it; to the ground, the item and the background."""
+        after = [phrase for phrase in self.phrases if phrase.place > place]
+        rest = [phrase for phrase in after[1:] if phrase.kind]  # "on the grass a cat is sitting"
+        one = self._before(place) or next(iter(rest), None)
+        return self._both(self.words[place], held[one.place], after[0], held) if after and one else ()
+
+    def _before(self, place: int) -> _Phrase | None:
+        """The item before a relation; where a verb stands between them, the verb's subject."""
+        items = {phrase.place: phrase for phrase in self.items}
+        near = next((at for at in range(place - 1, -1, -1) if at in items or self.parts[at] == "verb"), None)
+        return None if near is None else items.get(near) or self._subject(near)
+
+    def _both(self, word: str, one: tuple[int, ...], phrase: _Phrase, held: _Held) -> tuple[str, ...]:
+        items, ground = self.scene.items, self.scene.ground
+        if phrase.kind is None:
+            fits = phrase.noun == ground and all(word in prepositions(items[index], ground) for index in one)
+            return (*_names(one), "background") if one and fits else ()
+        other, name = held[phrase.place], RELATION_WORDS.get(word)
+        fits = all(relation(items[a], items[b]) == name for a, b in product(one, other))
+        return _names(dict.fromkeys((*one, *other))) if one and other and name and fits else ()
+
+
+def _names(indices: Iterable[int]) -> tuple[str, ...]:
+    return tuple(map(str, indices))
+
+
+def _say_of_the_last_item(found: list[_Phrase], places: list[int]) -> None:
+    """Join adjectives to the last phrase that is of items, in place; without one they are said of nothing."""
+    last = next((number for number in reversed(range(len(found))) if found[number].kind), None)
+    if places and last is not None:
+        found[last] = replace(found[last], said=(*found[last].said, *places))

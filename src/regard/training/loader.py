@@ -1,0 +1,173 @@
+"""Training pictures in their order, changed at random, read ahead by threads: all a function of seed, epoch and index.
+
+Threads rather than processes: decoding, resizing and Pillow's changes release Python's lock, nothing is copied between
+processes, and there is nothing to start, so it works alike on Linux, macOS and Windows.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.random import default_rng
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regard.data.images.augment import Augmentation, Pixels, draw, generator, read_augmented
+from regard.data.images.longest_side import LongestSide
+from regard.data.images.preparation import Preparation, _in_order
+from regard.errors import DataError, RegardError, UsageError
+from regard.training.objectives import Lessons
+from regard.training.processes import ALONE, World
+
+Lesson = tuple[Pixels, NDArray[np.int64]]
+"""A picture as it is seen, and what it teaches."""
+
+ORDER = 0x0DE5  # keeps the numbers that order pictures apart from those that change them
+
+
+@dataclass(frozen=True)
+class Batch:
+    """This process's part of a batch: `pixels` (n, height, width, 3) uint8, with zeros beyond a picture's own of
+    `sizes` (n, 2); `targets`, what they teach; and `counts` (n,), 1 or, for a picture that only keeps this process in
+    step with the others, 0. `last` in its step: now the weights move."""
+
+    pixels: Tensor
+    sizes: Tensor
+    targets: Tensor
+    counts: Tensor
+    last: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """The batches of one step of the optimiser, and the indices of all its pictures over all processes."""
+
+    epoch: int
+    number: int
+    indices: NDArray[np.int64]
+    batches: list[Batch]
+
+
+def check_processes(world: World, batch_size: int, pictures: int) -> None:
+    """Raise `UsageError` for more processes than pictures in a batch, or at all."""
+    most = min(batch_size, pictures)
+    if world.size > most:
+        raise UsageError(
+            f"{world.size} processes for batches of {batch_size} out of {pictures} pictures: some would have nothing "
+            f"to do; start at most {most}"
+        )
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Pictures to train on, `batch_size` at a time over all processes, `accumulate` such batches a step."""
+
+    paths: Sequence[Path]
+    lessons: Lessons
+    preparation: Preparation | LongestSide
+    augmentation: Augmentation
+    batch_size: int
+    accumulate: int = 1
+    seed: int = 0
+    workers: int = 2
+    world: World = ALONE
+
+    def __post_init__(self) -> None:
+        check_processes(self.world, self.batch_size, len(self.paths))
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps in an epoch."""
+        return -(-len(self.paths) // (self.batch_size * self.accumulate))
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The pictures' order in an epoch: a function of the seed and the epoch."""
+        return default_rng((self.seed, epoch, ORDER)).permutation(len(self.paths))
+
+    def steps(self, epochs: int, epoch: int = 0, number: int = 0) -> Generator[Step, None, None]:
+        """All steps from this epoch and step on, read ahead across the ends of epochs. Closing it stops the threads.
+
+        Raises `DataError` naming a picture that cannot be read, whatever went wrong in its thread.
+        """
+        plan = self._plan(epochs, epoch, number)
+        jobs = ((place, index) for place, _, share in self._plan(epochs, epoch, number) for index, _ in _flat(share))
+        ahead = 2 * -(-self.batch_size // self.world.size)
+        with closing(_in_order(self._read, jobs, self.workers, ahead)) as read:
+            for (at, number), indices, share in plan:
+                batches = []
+                for rows in share:
+                    lessons = [_good(next(read)) for _ in rows]
+                    batches.append(self._batch(lessons, rows, last=rows is share[-1]))
+                yield Step(at, number, indices, batches)
+
+    def _plan(
+        self, epochs: int, epoch: int, number: int
+    ) -> Iterator[tuple[tuple[int, int], NDArray[np.int64], list[list[tuple[int, int]]]]]:
+        """For each step: (epoch, number), all its pictures, and this process's (index, count) for each batch."""
+        span = self.batch_size * self.accumulate
+        for at in range(epoch, epochs):
+            order = self.order(at)
+            for start in range(number * span, len(order), span):
+                indices = order[start : start + span]
+                parts = [indices[first : first + self.batch_size] for first in range(0, len(indices), self.batch_size)]
+                yield (at, start // span), indices, [self._share(part) for part in parts]
+            number = 0
+
+    def _share(self, part: NDArray[np.int64]) -> list[tuple[int, int]]:
+        """This process's pictures of a batch; where none is left for it, the first once more, counting nothing."""
+        own = part[self.world.rank :: self.world.size]
+        return [(int(index), 1) for index in own] or [(int(part[0]), 0)]
+
+    def inputs(self, batch: Batch, device: torch.device) -> tuple[Tensor, ...]:
+        """What the network takes: normalised pictures (n, 3, height, width), and, where their sizes may differ, the
+        mask of what is beyond them (n, height, width) bool."""
+        pixels = batch.pixels.to(device, non_blocking=True)
+        if isinstance(self.preparation, Preparation):
+            return (self.preparation.normalise(pixels),)
+        return self.preparation.padded(pixels, batch.sizes.to(device))
+
+    def _read(self, job: tuple[tuple[int, int], int]) -> Lesson | RegardError:
+        """One picture as its epoch has it, and what it teaches. An error comes back as a value, to be raised where the
+        loop is."""
+        (epoch, _), index = job
+        try:
+            drawn = draw(self.augmentation, generator(self.seed, epoch, index))
+            pixels = read_augmented(self.paths[index], self.preparation, self.augmentation, drawn)
+            return pixels, self.lessons.of(index, epoch, drawn)
+        except RegardError as error:
+            return error
+        except Exception as error:
+            return DataError(
+                f"the thread that read {self.paths[index]} died ({type(error).__name__}: {error}); the last checkpoint "
+                "is kept: see to the file and go on with --resume"
+            )
+
+    def _batch(self, lessons: Sequence[Lesson], rows: Sequence[tuple[int, int]], last: bool) -> Batch:
+        pixels, targets = zip(*lessons, strict=True)
+        counts = torch.tensor([count for _, count in rows], dtype=torch.float32)
+        sizes = torch.tensor([each.shape[:2] for each in pixels])
+        return Batch(torch.from_numpy(_stacked(pixels)), sizes, self.lessons.stacked(targets), counts, last)
+
+
+def _stacked(pictures: Sequence[Pixels]) -> Pixels:
+    """(n, height, width, 3): smaller ones are filled up with zeros at the right and bottom."""
+    shapes = {picture.shape for picture in pictures}
+    if len(shapes) == 1:
+        return np.stack(pictures)
+    whole = np.zeros((len(pictures), *np.max([picture.shape for picture in pictures], axis=0)), np.uint8)
+    for place, picture in enumerate(pictures):
+        whole[place, : picture.shape[0], : picture.shape[1]] = picture
+    return whole
+
+
+def _flat(share: list[list[tuple[int, int]]]) -> Iterator[tuple[int, int]]:
+    return (row for rows in share for row in rows)
+
+
+def _good(result: Lesson | RegardError) -> Lesson:
+    if isinstance(result, RegardError):
+        raise result
+    return result

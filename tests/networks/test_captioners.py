@@ -1,0 +1,306 @@
+"""All captioners through their one face: the tokens of transformers' own `generate`, and for every token, greedy or by
+beams, the map that a teacher-forced pass with attention written out gives."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import catr_twin
+import pytest
+import torch
+import transformers
+from captioner_cases import (
+    Case,
+    apart,
+    as_it_was,
+    case_maker,
+    given,
+    near,
+    near_forced,
+    of_picture,
+    on_grids,
+    on_tiles,
+    refusals,
+    softmax_rows,
+    without,
+)
+from captioners import picture
+from torch import Tensor
+
+from regard.data.images.longest_side import LongestSide
+from regard.errors import NetworkError, UsageError
+from regard.networks.captioners.base import FAMILIES, Kept, load_captioner
+from regard.networks.captioners.decoding import Decoding, greedy
+from regard.networks.captioners.families.catr import CatrCaptioner
+from regard.networks.captioners.families.chat import _spread
+from regard.networks.captioners.tokenized import seen_box, whole_factor
+from regard.networks.captioners.wordpiece import WordPiece
+
+CROSS, CHAT = ("encoder_decoder", "blip"), ("tiled", "merged")
+KINDS = (*CROSS, *CHAT)
+LIMIT = 10
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
+    return case_maker(tmp_path_factory, LIMIT)
+
+
+def forced(case: Case, tokens: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Logits (tokens, vocabulary) and all rows to the picture (layers, heads, tokens + 1, keys), written out."""
+    start, inputs = case.prepared.start, dict(case.prepared.inputs)
+    whole, first = torch.tensor([[*start, *tokens]]), len(start) - 1
+    with torch.no_grad():
+        if case.kind == "encoder_decoder":
+            output = case.eager(**inputs, decoder_input_ids=whole, output_attentions=True)
+        elif case.kind == "blip":
+            seen = case.eager.vision_model(**inputs).last_hidden_state
+            output = case.eager.text_decoder(input_ids=whole, encoder_hidden_states=seen, output_attentions=True)
+        else:
+            inputs.pop("attention_mask")
+            if "mm_token_type_ids" in inputs:
+                kinds = inputs["mm_token_type_ids"]
+                inputs["mm_token_type_ids"] = torch.cat([kinds, kinds.new_zeros(1, len(tokens))], dim=1)
+            output = case.eager(**{**inputs, "input_ids": whole}, output_attentions=True)
+    layers = output.attentions if case.kind in CHAT else output.cross_attentions
+    return output.logits[0, first:-1], torch.cat(list(layers))[:, :, first:]
+
+
+def on_grid(case: Case, rows: Tensor) -> Tensor:
+    """(..., keys) → (..., rows, columns), by hand: CLS away; the picture's tokens out of the prompt's."""
+    if case.kind in CROSS:
+        return rows[..., 1:].unflatten(-1, (4, 6 if case.kind == "encoder_decoder" else 4))
+    rows = of_picture(case, rows)
+    return rows.unflatten(-1, (2, 4)) if case.kind == "merged" else on_tiles(rows)
+
+
+def as_forced(case: Case, decoding: Decoding) -> None:
+    logits, rows = forced(case, decoding.tokens)
+    right = on_grid(case, rows)
+    near_forced(decoding, logits, right)
+    assert float(right.max()) > 0.1  # awake: else any map would do
+
+
+def by_transformers(case: Case, beams: int, **more: Any) -> Any:
+    """transformers' own `generate`, by the network that was loaded apart."""
+    start, inputs = torch.tensor([case.prepared.start]), dict(case.prepared.inputs)
+    plan = {"num_beams": beams, "do_sample": False, "max_new_tokens": LIMIT, "return_dict_in_generate": True, **more}
+    if case.kind == "encoder_decoder":
+        return case.eager.generate(**inputs, decoder_input_ids=start, **plan)
+    if case.kind == "blip":
+        fed = torch.cat([start, start.new_tensor([[3]])], dim=1)  # it drops the last, which is a tokenizer's separator
+        return case.eager.generate(**inputs, input_ids=fed, **plan)
+    return case.eager.generate(**inputs, **plan)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("beams", [1, 3])
+def test_tokens_are_those_of_generate_and_maps_those_of_teacher_forcing(cases: Any, kind: str, beams: int) -> None:
+    case = cases(kind)
+    decoding = case.say(beams, alternatives=2)
+    right = by_transformers(case, beams).sequences[0, len(case.prepared.start) :].tolist()
+    assert list(decoding.tokens) == right[: len(decoding.tokens)]
+    assert len(decoding.tokens) == LIMIT or decoding.finished
+    as_forced(case, decoding)
+    if beams == 1:
+        assert decoding.alternatives[:, 0].tolist() == list(decoding.tokens)
+
+
+@pytest.mark.parametrize("kind", ["encoder_decoder", *CHAT])
+def test_beam_maps_follow_the_beams(cases: Any, kind: str) -> None:
+    """transformers' own maps, re-ordered by `beam_indices`; as they come, of beam 0, they are others."""
+    case = cases(kind)
+    decoding = case.say(3)
+    output = by_transformers(case, 3, output_attentions=True)
+    steps = output.attentions if kind in CHAT else output.cross_attentions
+    indices = output.beam_indices[0].tolist()
+    found, naive = [], []
+    for step, layers in enumerate(steps[: len(decoding.tokens)]):
+        # a prompt is still one for all beams where it is read
+        beam = indices[step] if len(layers[0]) > 1 else 0
+        found.append(torch.stack([layer[beam, :, -1] for layer in layers]))
+        naive.append(torch.stack([layer[0, :, -1] for layer in layers]))
+    right = torch.stack([on_grid(case, each) for each in found], dim=2)
+    wrong = torch.stack([on_grid(case, each) for each in naive], dim=2)
+    near(decoding.predicting, right)
+    assert float((right - wrong).abs().max()) > 0.05
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_given_caption_is_judged_with_its_stop(cases: Any, kind: str) -> None:
+    case = cases(kind)
+    decoding = given(case)
+    as_forced(case, decoding)
+    for wrong in ([], [decoding.tokens] * 2, [()]):
+        with pytest.raises(UsageError, match=r"give one for each|has 0 tokens"):
+            case.captioner.force([case.prepared], wrong)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_stops_is_kept_and_read(cases: Any, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The third token made one that stops: the caption ends with it, and the row that reads it is there too."""
+    case = cases(kind)
+    before = case.say()
+    stop = before.tokens[2]
+    first = before.tokens.index(stop)
+    monkeypatch.setattr(type(case.captioner), "stops", (stop,))
+    decoding = case.say(alternatives=2)
+    assert decoding.tokens == before.tokens[: first + 1] and decoding.finished
+    as_forced(case, decoding)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_and_heads_on_request(cases: Any, kind: str) -> None:
+    case = cases(kind)
+    whole = case.say().attention
+    for kept in (Kept(1, 2), Kept(None, "mean"), Kept(2, None), Kept(0, "mean")):
+        came = case.say(kept=kept)
+        layers = slice(None) if kept.layer is None else slice(kept.layer, kept.layer + 1)
+        right = whole[layers].mean(1, keepdim=True) if kept.head == "mean" else whole[layers]
+        near(came.attention, right[:, 2:3] if kept.head == 2 else right, 1e-6)
+    assert case.say(kept=None).attention is None
+    for how, words in (
+        ({"kept": Kept(3)}, "no layer 3; they go from 0 to 2"),
+        ({"kept": Kept(0, 4)}, "no head 4; they go from 0 to 3"),
+        ({"beams": 0}, "0 beams are none"),
+        ({"limit": 0}, "length limit of 0 tokens"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            case.captioner.say([case.prepared], **how)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_picture_has_other_maps_and_the_network_stays_as_it_was(cases: Any, kind: str) -> None:
+    case = cases(kind)
+    with as_it_was(case):
+        tokens = case.say().tokens
+        assert apart(case, tokens) > 0.02
+        assert case.say().tokens == tokens
+
+
+@pytest.mark.parametrize("kind", CHAT)
+def test_no_map_of_all_tokens_to_all_is_ever_made(cases: Any, kind: str) -> None:
+    case = cases(kind)
+    assert len(case.prepared.start) > 20
+    assert softmax_rows(case) == [1] * 3 * (LIMIT + 1)
+    assert softmax_rows(case, kept=None) == []
+
+
+# geometry
+
+
+def test_grids_of_pictures_that_are_not_square(cases: Any) -> None:
+    for kind, tall, wide in (
+        ("tiled", (6, 4), (4, 6)),
+        ("merged", (4, 2), (2, 4)),
+        ("encoder_decoder", (4, 6), (4, 6)),
+    ):
+        for prepared in on_grids(cases(kind).captioner, tall, wide):
+            height, width = prepared.grid.picture
+            assert prepared.grid.box == (0, 0, width, height)
+    assert cases("tiled").captioner.prepare(picture(2, 90)).grid.columns > 0
+
+
+def test_tokens_of_tiles_and_of_the_whole_picture_by_hand() -> None:
+    spread = _spread(1, 2, 3)  # six tiles of one token, row by row, and the whole
+    assert torch.equal(spread[:6], torch.eye(6)) and torch.allclose(spread[6], torch.full((6,), 1 / 6))
+    spread = _spread(2, 1, 2).unflatten(1, (2, 4))
+    assert spread.sum((1, 2)).tolist() == [1] * 12
+    assert spread[4 + 3].nonzero().tolist() == [[1, 3]]  # second tile, its lower right
+    assert spread[8 + 1].nonzero().tolist() == [[0, 2], [0, 3]]  # the whole's upper right
+
+
+def test_an_encoder_without_a_patch_grid_is_refused() -> None:
+    assert whole_factor(197, 14, 14) == (14, 14, 1) and whole_factor(49, 56, 56) == (7, 7, 0)
+    assert whole_factor(26, 4, 6) == (4, 6, 2)
+    with pytest.raises(NetworkError, match="32 tokens, which are no grid of 14 × 14"):
+        whole_factor(32, 14, 14)
+
+
+def test_what_a_cropping_processor_sees() -> None:
+    kinds = transformers.ViTImageProcessor, transformers.CLIPImageProcessor
+    squash, crop = kinds[0](size={"height": 32, "width": 32}), kinds[1](size={"shortest_edge": 20}, crop_size=16)
+    assert seen_box(squash, picture(60, 100)) == (0, 0, 100, 60)
+    assert seen_box(crop, picture(60, 100)) == (26, 6, 74, 54)
+    assert seen_box(crop, picture(100, 60)) == (6, 26, 54, 74)
+
+
+# prompts
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_prompts_change_what_is_said(cases: Any, kind: str) -> None:
+    case = cases(kind)
+    other = case.captioner.prepare(picture(60, 100), "two dogs near the red ball")
+    assert len(other.start) > len(case.prepared.start)
+    said = [each.tokens for each in case.captioner.say([case.prepared, other], limit=LIMIT)]
+    assert said[0] != said[1]
+    assert len(case.captioner.prepare(picture(60, 100)).start) > 0
+    with pytest.raises(UsageError, match="shorten the prompt"):
+        case.captioner.prepare(picture(60, 100), "a cat " * 300)
+
+
+# CATR
+
+
+@pytest.fixture(scope="module")
+def catr() -> CatrCaptioner:
+    module = catr_twin.small_catr(torch.stack(catr_twin.pictures(*[(70, 101)] * 2)))
+    pieces = [f"w{token}" for token in range(module.vocabulary)]
+    for token, piece in {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 5: "##s"}.items():
+        pieces[token] = piece
+    vocabulary = WordPiece(tuple(pieces), {piece: token for token, piece in enumerate(pieces)})
+    return CatrCaptioner(module, vocabulary=vocabulary, preparation=LongestSide(101))
+
+
+def test_catr_speaks_as_its_network_does_whatever_the_shapes(catr: CatrCaptioner) -> None:
+    given = [catr.prepare(picture(*size)) for size in ((140, 202), (202, 140), (140, 202))]
+    assert [(each.grid.rows, each.grid.columns) for each in given] == [(5, 7), (7, 5), (5, 7)]
+    found = catr.say(given, limit=6, kept=Kept(None, None), alternatives=1)
+    for prepared, decoding in zip(given, found, strict=True):
+        with torch.no_grad():
+            memory = catr.module.encode(prepared.inputs["pixels"][None])
+        right = greedy(catr.module, memory, limit=6, capture=True, alternatives=1)[0]
+        assert decoding.tokens == right.tokens
+        near(decoding.attention, right.attention)  # type: ignore[arg-type]
+        mean = catr.force([prepared], [right.tokens], kept=Kept(2))[0].attention
+        near(mean[0, 0], right.attention[2].mean(0))  # type: ignore[index]
+    assert catr.say(given[:1], beams=3, limit=6)[0].attention is None
+    with pytest.raises(UsageError, match="takes no prompt"):
+        catr.prepare(picture(9, 9), "a cat")
+
+
+def test_catr_needs_its_own_vocabulary(catr: CatrCaptioner) -> None:
+    with pytest.raises(NetworkError, match="speaks 200 tokens, but the vocabulary has 30522"):
+        CatrCaptioner(catr.module)
+
+
+# what cannot be loaded
+
+
+def test_what_cannot_caption_is_told_what_can(tmp_path: Path) -> None:
+    transformers.ViTConfig().save_pretrained(tmp_path)
+    for model, words in (("pets-tiny", "no network that can caption"), (str(tmp_path), "of the kind 'vit'")):
+        with pytest.raises(UsageError, match=rf"{words}.*catr-v1.*blip.*smolvlm"):
+            load_captioner(model)
+    with pytest.raises(NetworkError, match="no such file"):
+        load_captioner("nowhere.pth")
+    with pytest.raises(NetworkError, match="cannot fetch hf:nobody/nothing"):
+        load_captioner("hf:nobody/nothing")
+    assert set(FAMILIES) >= {"vision-encoder-decoder", "blip", "smolvlm", "qwen2_5_vl"}
+
+
+def test_folders_that_lack_a_part_are_named(cases: Any, tmp_path: Path) -> None:
+    refusals(cases("blip").folder, tmp_path, "preprocessor_config.json")
+
+
+def test_weights_that_lack_keys_are_refused(cases: Any, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = without(cases("blip").folder, tmp_path / "less")
+    tensors = load_file(folder / "model.safetensors")
+    gone = next(name for name in tensors if "crossattention" in name)
+    tensors["strange.weight"] = tensors.pop(gone)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(NetworkError, match=r"1 missing: .*crossattention"):
+        load_captioner(str(folder))

@@ -65,7 +65,7 @@ def facts(row: Method) -> str:
             f"| settings | {', '.join(f'`--{each}`' for each in row.settings) or 'none'} |",
             f"| values | {sign}; {of} |",
             f"| needs | {', '.join(row.requires) or 'nothing of the network but its answer'} |",
-            f"| cost, in forwards | {row.cost} |",
+            f"| cost, in forwards | {row.price} |",
             f"| source | {row.source} |",
         ]
     )

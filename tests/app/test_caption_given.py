@@ -231,7 +231,7 @@ def below(captioner: Captioner, picture: Prepared, tokens: Sequence[int]) -> np.
 @pytest.fixture
 def methods(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, settings, signed in (("numbered", ("layer", "row"), False), ("below", (), True)):
-        row = Method(name, "word", f"{__name__}:{name}", "for tests", (), settings, signed, False, "0", "no paper")
+        row = Method(name, "word", f"{__name__}:{name}", "for tests", (), settings, signed, False, 0, "no paper")
         monkeypatch.setitem(METHODS._rows, name, row)
 
 

@@ -86,7 +86,7 @@ FAKES = {
 def methods(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, (settings, signed) in FAKES.items():
         target = f"{__name__}:{name}"
-        row = Method(name, "picture", target, "for tests", (), settings, signed, name == "told", "0", "no paper")
+        row = Method(name, "picture", target, "for tests", (), settings, signed, name == "told", 0, "no paper")
         monkeypatch.setitem(METHODS._rows, name, row)
 
 
@@ -565,8 +565,8 @@ def test_sheets_compare_side_by_side(
 def test_all_methods_side_by_side_but_for_those_that_take_long(
     pictures: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    costs = {"told": "2.2", "numbered": "1.0 forward", "constant": "a forward a patch", "empty": "101"}
-    rows = {name: replace(METHODS[name], cost=cost) for name, cost in costs.items()}
+    costs = {"told": (2.2, ""), "numbered": (1.0, ""), "constant": (1.0, "patch"), "empty": (101, "")}
+    rows = {name: replace(METHODS[name], cost=cost, cost_per=per) for name, (cost, per) in costs.items()}
     monkeypatch.setitem(METHODS.__dict__, "_rows", rows)
     words = ("explain", pictures / "00.png", *TINY, "--method", "told", "--out", tmp_path / "maps", "--sheet")
     code, _, err = run(*words, "methods")

@@ -18,7 +18,7 @@ from regard.rendering.sheet import Column, common_caption, comparison
 ROWS = 12  # pictures on a comparison, at most
 MOST = 512  # layers or heads that are looked for
 DEAR = 100.0
-"""A method that takes more plain forwards than this for a picture is compared only when it is named."""
+"""A method that takes more plain forwards than this, or some for each patch, is compared only when it is named."""
 
 
 @dataclass(frozen=True)
@@ -103,21 +103,14 @@ def _methods(sheet: Sheet, work: Work, wanted: Sequence[str]) -> Iterator[Column
     """A column for each method that fits the network and does not take too long; the others are named."""
     rows = [METHODS[name] for name in sheet.methods] or [row for row in METHODS if row.kind == "picture"]
     for row in rows:
-        if _dear(row) and not sheet.methods:
-            log.info(f"left out of the sheet: {row.name}, which takes {row.cost}; name it in --sheet to have it")
+        if (row.cost_per or row.cost > DEAR) and not sheet.methods:
+            price = f"{row.price} (in forwards)"
+            log.info(f"left out of the sheet: {row.name}, which takes {price}; name it in --sheet to have it")
             continue
         try:
             yield Column(row.name, row.signed, _maps(work, row, work.asked.settings(row, work.network), wanted))
         except NetworkError as error:
             log.info(f"left out of the sheet: {row.name}: {error}")
-
-
-def _dear(row: Method) -> bool:
-    """Whether a picture takes many forwards, or as many as there are patches."""
-    try:
-        return float(row.cost.split()[0]) > DEAR
-    except (ValueError, IndexError):
-        return True
 
 
 def _maps(work: Work, row: Method, settings: Mapping[str, Any], wanted: Sequence[str]) -> list[Heatmap]:

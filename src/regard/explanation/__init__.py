@@ -45,8 +45,14 @@ class Method:
     settings: tuple[str, ...]  # of "layer", "head", "query", "row", "target", "start", "steps", "samples", "seed"
     signed: bool
     class_specific: bool
-    cost: str  # in plain forward passes
+    cost: float  # in plain forward passes, a picture or what `cost_per` says
     source: str  # paper and equation
+    cost_per: str = ""  # "patch" or "patch and sample" where the cost grows with them
+
+    @property
+    def price(self) -> str:
+        """The cost in words: "2.2", "0.5 a patch and sample"."""
+        return f"{self.cost:g} a {self.cost_per}" if self.cost_per else str(self.cost)
 
 
 METHODS = Table(
@@ -61,7 +67,7 @@ METHODS = Table(
             settings=("layer", "head", "query"),
             signed=False,
             class_specific=False,
-            cost="1.0",
+            cost=1.0,
             source="Dosovitskiy et al. 2021 (arXiv 2010.11929), appendix A, eq. 6",
         ),
         Method(
@@ -73,7 +79,7 @@ METHODS = Table(
             settings=("query", "start"),
             signed=False,
             class_specific=False,
-            cost="1.1",
+            cost=1.1,
             source="Abnar and Zuidema 2020 (arXiv 2005.00928), section 3",
         ),
         Method(
@@ -85,7 +91,7 @@ METHODS = Table(
             settings=("target", "start"),
             signed=False,
             class_specific=True,
-            cost="2.2",
+            cost=2.2,
             source="Chefer, Gur and Wolf 2021 (arXiv 2103.15679), eq. 5 and 6",
         ),
         Method(
@@ -97,7 +103,7 @@ METHODS = Table(
             settings=("target", "start", "steps"),
             signed=False,
             class_specific=True,
-            cost="23",
+            cost=23,
             source="Chen et al. 2023 (Beyond Intuition, TMLR, OpenReview rm0zIzlhcX), token-wise",
         ),
         Method(
@@ -109,7 +115,7 @@ METHODS = Table(
             settings=("target", "start"),
             signed=False,
             class_specific=True,
-            cost="1.9",
+            cost=1.9,
             source="Bousselham et al. 2024 (LeGrad, arXiv 2404.03214), section 3",
         ),
         Method(
@@ -121,7 +127,7 @@ METHODS = Table(
             settings=("target",),
             signed=True,
             class_specific=True,
-            cost="2.2",
+            cost=2.2,
             source="Mehri et al. 2024 (LibraGrad, arXiv 2411.16760), definition 1 and section 3.5",
         ),
         Method(
@@ -133,7 +139,7 @@ METHODS = Table(
             settings=("target",),
             signed=True,
             class_specific=True,
-            cost="2.2",
+            cost=2.2,
             source="Mehri et al. 2024 (LibraGrad, arXiv 2411.16760), FullGrad+",
         ),
         Method(
@@ -145,7 +151,7 @@ METHODS = Table(
             settings=("layer", "target"),
             signed=False,
             class_specific=True,
-            cost="1.1",
+            cost=1.1,
             source="Selvaraju et al. 2017 (Grad-CAM, arXiv 1610.02391), eq. 1 and 2",
         ),
         Method(
@@ -157,7 +163,7 @@ METHODS = Table(
             settings=("target",),
             signed=True,
             class_specific=True,
-            cost="2.1",
+            cost=2.1,
             source="Shrikumar et al. 2016 (arXiv 1605.01713), section 3",
         ),
         Method(
@@ -169,7 +175,7 @@ METHODS = Table(
             settings=("target", "steps"),
             signed=True,
             class_specific=True,
-            cost="64",
+            cost=64,
             source="Sundararajan, Taly and Yan 2017 (arXiv 1703.01365), eq. 1; captum",
         ),
         Method(
@@ -181,7 +187,8 @@ METHODS = Table(
             settings=("target",),
             signed=True,
             class_specific=True,
-            cost="a forward a patch",
+            cost=1.0,
+            cost_per="patch",
             source="Zeiler and Fergus 2014 (arXiv 1311.2901), section 4.2; captum",
         ),
         Method(
@@ -193,7 +200,8 @@ METHODS = Table(
             settings=("target", "start"),
             signed=True,
             class_specific=True,
-            cost="two thirds of a forward a patch",
+            cost=0.67,
+            cost_per="patch",
             source="CAAP 2026 (arXiv 2603.13652), abstract; the layers and the grey picture are our reading",
         ),
         Method(
@@ -205,7 +213,8 @@ METHODS = Table(
             settings=("target", "samples", "seed"),
             signed=True,
             class_specific=True,
-            cost="half a forward a patch and sample",
+            cost=0.5,
+            cost_per="patch and sample",
             source="Shapley 1953; Castro, Gómez and Tejada 2009 (permutation sampling), eq. 4",
         ),
         Method(
@@ -217,7 +226,7 @@ METHODS = Table(
             settings=("seed",),
             signed=False,
             class_specific=False,
-            cost="0",
+            cost=0,
             source="a baseline; looks at nothing",
         ),
         Method(
@@ -229,7 +238,7 @@ METHODS = Table(
             settings=(),
             signed=False,
             class_specific=False,
-            cost="0",
+            cost=0,
             source="a baseline; looks at nothing",
         ),
         Method(
@@ -241,7 +250,7 @@ METHODS = Table(
             settings=(),
             signed=False,
             class_specific=False,
-            cost="0",
+            cost=0,
             source="a baseline; Adebayo et al. 2018 (arXiv 1810.03292), section 5, an edge detector",
         ),
         Method(
@@ -253,7 +262,7 @@ METHODS = Table(
             settings=("layer", "head", "row"),
             signed=False,
             class_specific=False,
-            cost="1.0",
+            cost=1.0,
             source="Xu et al. 2015 (Show, Attend and Tell, arXiv 1502.03044), section 5.4; Vaswani et al. 2017, eq. 1",
         ),
         Method(
@@ -265,7 +274,7 @@ METHODS = Table(
             settings=("layer", "head", "start"),
             signed=False,
             class_specific=True,
-            cost="1.2",
+            cost=1.2,
             source="Chefer, Gur and Wolf 2021 (arXiv 2103.15679), eq. 5; eq. 6 to 10 from `start` on",
         ),
         Method(
@@ -277,7 +286,7 @@ METHODS = Table(
             settings=(),
             signed=False,
             class_specific=True,
-            cost="1.0",
+            cost=1.0,
             source="Li et al. 2025 (Token Activation Map, arXiv 2506.23270), eq. 1 to 7",
         ),
     ),

@@ -19,9 +19,9 @@ from PIL import Image
 
 from regard.app.commands.train import train
 from regard.data.layouts.folder import read_pictures
-from regard.data.scenes import sample
 from regard.networks.load import load
 from regard.scenes import render
+from regard.scenes.sampling import sample
 
 SLICE = 8  # batches in each slice of the bare network's measurement
 BATCH = 16

@@ -8,8 +8,8 @@ import time
 
 import numpy as np
 
-from regard.data.scenes import sample
 from regard.scenes import render
+from regard.scenes.sampling import sample
 
 
 def main(n: int) -> None:

@@ -15,11 +15,11 @@ from PIL import Image
 
 from regard.data.images.decode import open_picture
 from regard.data.layouts.folder import read_pictures
-from regard.data.scenes import sample
 from regard.explanation.pictures.explain import heatmaps
 from regard.networks.load import load
 from regard.rendering.sheet import Column, comparison
 from regard.scenes import render
+from regard.scenes.sampling import sample
 
 SCENES = (3, 12, 20)
 BLOCKS = (8, 9, 11)

@@ -12,7 +12,7 @@ from torch import nn
 from woken import error, wake_timm, written_out
 
 from regard.errors import NetworkError, UsageError
-from regard.networks.attention.recorder import Call
+from regard.networks.attention.recorder import AttentionCall
 from regard.networks.attention.trace import trace
 from regard.networks.load import Network, load
 
@@ -201,14 +201,14 @@ def test_a_layer_that_does_not_run_is_an_error_not_an_empty_map() -> None:
 
 def test_only_the_rows_that_are_asked_for_are_ever_made(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
-    weights = Call.weights
+    weights = AttentionCall.weights
 
-    def count(call: Call, rows: torch.Tensor | None = None, heads: torch.Tensor | None = None) -> torch.Tensor:
+    def count(call: AttentionCall, rows: torch.Tensor | None = None, heads: torch.Tensor | None = None) -> torch.Tensor:
         found = weights(call, rows, heads)
         made.append(found.numel())
         return found
 
-    monkeypatch.setattr(Call, "weights", count)
+    monkeypatch.setattr(AttentionCall, "weights", count)
     monkeypatch.setattr("regard.networks.attention.trace._AT_ONCE", 4)
     trace(network, pictures(), layers="all")
     assert made == [2 * 3 * 1 * 16] * 2

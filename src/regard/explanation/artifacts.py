@@ -16,7 +16,7 @@ from torch import Tensor
 
 from regard.errors import NetworkError
 from regard.networks.attention.replay import token_blocks
-from regard.networks.attention.trace import check_known, trace
+from regard.networks.attention.trace import layer_count, trace
 from regard.networks.edits import applied, mlp_output
 from regard.networks.network import Network
 from regard.networks.sources import user_module as own
@@ -146,7 +146,7 @@ class _Observed:
 
 
 def _observe(network: Network, batches: Batches) -> _Observed:
-    check_known(network)
+    layer_count(network)
     if not batches:
         raise NetworkError("artifacts are looked for in pictures; give at least one")
     parts = [_observed(network, pixels) for pixels in batches]

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regard.errors import UsageError
-from regard.networks.attention.recorder import Heard
-from regard.networks.attention.trace import check_known, indices, listening
+from regard.networks.attention.recorder import LayerAttention
+from regard.networks.attention.trace import indices, layer_count, recording
 from regard.networks.attention.windows import Windows
 from regard.networks.network import Network
 
@@ -27,20 +27,23 @@ def collect(
     start: int = 0,
     stop: int | None = None,
     *,
-    begin: bool = False,
+    gradients: bool = False,
     also: Callable[[list[Any]], None] | None = None,
-) -> tuple[list[Heard], Tensor]:
+) -> tuple[list[LayerAttention], Tensor]:
     """The attention of the layers from `start` up to `stop` in one forward, and the logits (batch, classes).
 
     `begin`: with gradients, which begin at the first of these layers; else without any. `also` may hook more. Raises
     `UsageError` for a layer that does not exist.
     """
     network.check(pixels)
-    count = check_known(network)
+    count = layer_count(network)
     indices("layer to start from", start, count)
-    heard: list[Heard] = []
+    heard: list[LayerAttention] = []
     layers = range(start, count if stop is None else stop)
-    with listening(network, layers, heard.append, begin=begin, frozen=True) as hooks, torch.set_grad_enabled(begin):
+    with (
+        recording(network, layers, heard.append, gradients=gradients, frozen=True) as hooks,
+        torch.set_grad_enabled(gradients),
+    ):
         if also is not None:
             also(hooks)
         return heard, network.forward(pixels.detach())
@@ -64,7 +67,7 @@ class Flow:
                 f"there is no patch {query}; (row, column) goes from (0, 0) to ({self.grid[0] - 1}, {self.grid[1] - 1})"
             )
 
-    def down(self, heard: list[Heard]) -> Iterator[Heard]:
+    def down(self, heard: list[LayerAttention]) -> Iterator[LayerAttention]:
         """The layers from the last down, those that what is asked for does not pass left out."""
         last = self.last_layer()
         yield from (layer for layer in reversed(heard) if layer.layer <= last)
@@ -72,16 +75,18 @@ class Flow:
     def last_layer(self) -> int:
         """The last layer that relevance passes: the pooling's only where the head reads through it."""
         own_query = self.query is None and self.network.anatomy.reads != "patches"
-        return check_known(self.network) - 1 - (0 if own_query else self.network.anatomy.readers)
+        return layer_count(self.network) - 1 - (0 if own_query else self.network.anatomy.readers)
 
-    def source_tokens(self, layer: Heard) -> Tensor | None:
+    def source_tokens(self, layer: LayerAttention) -> Tensor | None:
         """Which rows of a layer's attention relevance begins in; None for all, as in a layer with its own query."""
         _, queries, keys = layer.shape
         if queries != keys or layer.shape[0] != self.batch:
             return None
         return self._begun(keys, layer).sum(dim=(0, 1)).nonzero()[:, 0]
 
-    def mix(self, layer: Heard, weights: Weights, keep: float, add: float, columns: Tensor | None = None) -> None:
+    def mix(
+        self, layer: LayerAttention, weights: Weights, keep: float, add: float, columns: Tensor | None = None
+    ) -> None:
         """rows ← `keep` · rows + `add` · rows · M, M the mean over heads of what `weights` gives for some rows.
 
         `columns` (batch, tokens) multiplies M's columns. A pooling's row has no residual: rows become M's.
@@ -102,7 +107,7 @@ class Flow:
             carried = carried * columns[:, None, -carried.shape[-1] :]
         self.rows = keep * rows + add * carried
 
-    def _read(self, layer: Heard, matrix: Tensor, keep: float, add: float, columns: Tensor | None) -> None:
+    def _read(self, layer: LayerAttention, matrix: Tensor, keep: float, add: float, columns: Tensor | None) -> None:
         """A layer that has its own query: a class token's, whose own share stays, or the pooling's."""
         row = matrix.mean(dim=1, keepdim=True)  # (batch, 1, keys); several latents count alike
         row = row if columns is None else row * columns[:, None, -row.shape[-1] :]
@@ -112,7 +117,7 @@ class Flow:
         rows = self.rows if self.rows is not None else _one_hot(self.batch, row.shape[-1], 0, row)
         self.rows = keep * rows + add * rows[:, :, :1] * row
 
-    def _begun(self, tokens: int, like: Heard) -> Tensor:
+    def _begun(self, tokens: int, like: LayerAttention) -> Tensor:
         """The rows over this many tokens: begun here, or those of the layer above less what is no token here."""
         if self.rows is not None:
             missing = tokens - self.rows.shape[-1]  # a pooling may leave prefix tokens out, class attention adds one

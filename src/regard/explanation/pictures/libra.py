@@ -20,9 +20,9 @@ from regard.explanation import Maps, Target
 from regard.explanation.pictures.cells import as_maps, cells
 from regard.explanation.pictures.gradients import gradients_on
 from regard.explanation.pictures.targets import resolve, scores
-from regard.networks.attention.recorder import Call
+from regard.networks.attention.recorder import AttentionCall
 from regard.networks.attention.replay import token_blocks
-from regard.networks.attention.trace import check_known, listening
+from regard.networks.attention.trace import layer_count, recording
 from regard.networks.attention.windows import Windows
 from regard.networks.network import Network
 
@@ -101,7 +101,7 @@ def fullgrad(network: Network, pixels: Tensor, target: Target = None) -> tuple[P
     with (
         gradients_on(),
         Libra() as libra,
-        listening(network, range(check_known(network)), _nothing, frozen=True) as hooks,
+        recording(network, range(layer_count(network)), _nothing, frozen=True) as hooks,
     ):
         for path in blocks:
             hooks.append(
@@ -371,7 +371,7 @@ class _LibraAttention(torch.autograd.Function):
         bias = mask
         if mask is not None and mask.dtype == torch.bool:
             bias = torch.zeros(mask.shape, device=q.device, dtype=q.dtype).masked_fill_(~mask, float("-inf"))
-        weights = Call(q, k, q, bias, context.scale, q).weights()
+        weights = AttentionCall(q, k, q, bias, context.scale, q).weights()
         return None, None, weights.to(gradient.dtype).transpose(-2, -1) @ gradient, None, None
 
 

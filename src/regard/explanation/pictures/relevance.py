@@ -12,9 +12,9 @@ from regard.explanation.pictures.cells import as_maps
 from regard.explanation.pictures.flow import Flow, collect
 from regard.explanation.pictures.gradients import gradients_on
 from regard.explanation.pictures.targets import resolve, scores
-from regard.networks.attention.recorder import Heard
+from regard.networks.attention.recorder import LayerAttention
 from regard.networks.attention.replay import resume, token_blocks, watch
-from regard.networks.attention.trace import check_known, indices, listening, stream
+from regard.networks.attention.trace import indices, layer_count, recording, stream
 from regard.networks.attention.windows import Windows
 from regard.networks.network import Network
 
@@ -34,17 +34,17 @@ def grad_attention(network: Network, pixels: Tensor, *, target: Target = None, s
     return as_maps(flow.map(), targets)
 
 
-def _helping(layer: Heard, gradient: Tensor, rows: Tensor | None) -> Tensor:
+def _helping(layer: LayerAttention, gradient: Tensor, rows: Tensor | None) -> Tensor:
     """(batch, heads, rows, tokens): attention times its gradient, where that is positive."""
     return layer.weights_gradient(gradient, rows).mul(layer.weights(rows)).clamp_(min=0)
 
 
 def _attention_gradients(
     network: Network, pixels: Tensor, target: Target, start: int
-) -> tuple[list[Heard], dict[int, Tensor], tuple[Target, ...]]:
+) -> tuple[list[LayerAttention], dict[int, Tensor], tuple[Target, ...]]:
     """The attention of the layers from `start` on, and the gradient at each layer's handle."""
     with gradients_on():
-        heard, logits = collect(network, pixels, start, begin=True)
+        heard, logits = collect(network, pixels, start, gradients=True)
         targets = resolve(logits, target)
         handles = [layer.handle for layer in heard]
         found = torch.autograd.grad(scores(logits, targets).sum(), handles, allow_unused=True)
@@ -61,7 +61,7 @@ def transition(
     ∂y/∂A_last)⁺] on the way from a grey picture. The map is W ⊙ R in the row of what the head reads; where it averages
     patches, the mean over them.
     """
-    count = check_known(network) - network.anatomy.readers
+    count = layer_count(network) - network.anatomy.readers
     start = count // 2 if start is None else start
     kept: list[dict[str, Tensor]] = []
 
@@ -78,7 +78,7 @@ def transition(
     return as_maps(flow.folded((feedback * flow.patch_rows()).mean(dim=1)), targets)
 
 
-def _ratio(flow: Flow, layer: Heard, inputs: dict[str, Tensor]) -> Tensor | None:
+def _ratio(flow: Flow, layer: LayerAttention, inputs: dict[str, Tensor]) -> Tensor | None:
     """(batch, tokens): the length of what a token gives away, W_O v, as a share of the length that it has.
 
     None for a layer with a query of its own, whose row is taken as it is: there is no residual to compare with.
@@ -103,7 +103,7 @@ def _feedback(network: Network, pixels: Tensor, targets: Sequence[Target], steps
     total = torch.zeros(())
     for share in torch.linspace(0, 1, steps).tolist():
         with gradients_on():
-            (layer,), logits = collect(network, pixels * share, last, last + 1, begin=True)
+            (layer,), logits = collect(network, pixels * share, last, last + 1, gradients=True)
             (gradient,) = torch.autograd.grad(scores(logits, targets).sum(), [layer.handle])
         if Windows.of(*flow.grid, layer.shape[0] // flow.batch, layer.shape[2], network.anatomy.prefix) is not None:
             raise NetworkError(f"the last layer of {network.name} attends in windows; use grad_attention or legrad")
@@ -119,7 +119,7 @@ def legrad(network: Network, pixels: Tensor, *, target: Target = None, start: in
     through attention of its own (a pooling, class attention), s_l is what it makes of the tokens behind block l, and
     the gradient is that of its attention, as in the authors' code for SigLIP.
     """
-    check_known(network)
+    layer_count(network)
     blocks = token_blocks(network)
     indices("block to start from", start, len(blocks))
     read = _by_reader if network.anatomy.readers and network.anatomy.reads != "patches" else _by_mean_token
@@ -141,7 +141,7 @@ def _by_mean_token(network: Network, pixels: Tensor, target: Target, blocks: tup
             hooks.append(network.module.get_submodule(path).register_forward_pre_hook(_cut, with_kwargs=True))
         kept.append(watch(network, hooks, blocks))
 
-    heard, logits = collect(network, pixels, begin=True, also=apart)
+    heard, logits = collect(network, pixels, gradients=True, also=apart)
     targets = resolve(logits, target)
     tokens = torch.cat([_mean_token(network, kept[0][path]) for path in blocks])
     picked = _read_again(network, pixels, tokens, targets * len(blocks))
@@ -161,7 +161,7 @@ def _detached(value: Any) -> Any:
     return value.detach() if isinstance(value, Tensor) else value
 
 
-def _inside(network: Network, layer: Heard, blocks: tuple[str, ...]) -> bool:
+def _inside(network: Network, layer: LayerAttention, blocks: tuple[str, ...]) -> bool:
     return network.anatomy.block_of(layer.layer) in blocks
 
 
@@ -178,7 +178,7 @@ def _read_again(network: Network, pixels: Tensor, tokens: Tensor, targets: Seque
         return scores(resume(network, pixels, tokens, len(token_blocks(network))), targets).sum()
 
 
-def _more_attention(flow: Flow, layer: Heard, gradient: Tensor) -> Tensor:
+def _more_attention(flow: Flow, layer: LayerAttention, gradient: Tensor) -> Tensor:
     """(batch, tokens): what more attention to each token would add, the mean over heads and queries."""
     with torch.no_grad():
         mean = layer.weights_gradient(gradient).clamp_(min=0).mean(dim=(1, 2))
@@ -191,9 +191,9 @@ def _by_reader(network: Network, pixels: Tensor, target: Target, blocks: tuple[s
     with network.lent() as hooks, torch.no_grad():
         kept = watch(network, hooks, blocks)
         targets = resolve(network.forward(pixels), target)
-    heard: list[Heard] = []
-    count = check_known(network)
-    with listening(network, range(count - network.anatomy.readers, count), heard.append, begin=True, frozen=True):
+    heard: list[LayerAttention] = []
+    count = layer_count(network)
+    with recording(network, range(count - network.anatomy.readers, count), heard.append, gradients=True, frozen=True):
         picked = _read_again(network, pixels, torch.cat([kept[path] for path in blocks]), targets * len(blocks))
     found = torch.autograd.grad(picked, [layer.handle for layer in heard])
     patches = Flow(network, pixels).patches

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.errors import NetworkError, UsageError
-from regard.networks.attention.recorder import Heard, precise
-from regard.networks.attention.trace import listening, stream
+from regard.networks.attention.recorder import LayerAttention, precise
+from regard.networks.attention.trace import recording, stream
 from regard.networks.network import Network
 
 Array = NDArray[np.float64]
@@ -52,7 +52,7 @@ def seen(network: Network, pictures: Iterable[Tensor], layer: int | None = None,
     if not 0 <= layer < len(blocks):
         raise UsageError(f"there is no layer {layer}; it goes from 0 to {len(blocks) - 1}")
     sums = _Sums(rows * columns)
-    lent = listening(network, [layer], sums.hear) if logits else network.lent()
+    lent = recording(network, [layer], sums.hear) if logits else network.lent()
     with lent as hooks, torch.no_grad():
         block = network.module.get_submodule(blocks[layer])
         hooks.append(block.register_forward_pre_hook(sums.enter, with_kwargs=True))
@@ -78,7 +78,7 @@ class _Sums:
         self.tokens = self.tokens + _numpy(x[:, -self.patches :].sum(dim=0, dtype=torch.float64))
         self.n += len(x)
 
-    def hear(self, heard: Heard) -> None:
+    def hear(self, heard: LayerAttention) -> None:
         count, queries, keys = heard.shape
         if min(queries, keys) < self.patches:
             raise NetworkError(
@@ -89,10 +89,10 @@ class _Sums:
             total = self._logits(heard, picture)[:, -self.patches :, -self.patches :]
             self.logits = self.logits + _numpy(total - total.mean(dim=-1, keepdim=True))
 
-    def _logits(self, heard: Heard, picture: int) -> Tensor:
+    def _logits(self, heard: LayerAttention, picture: int) -> Tensor:
         """(heads, queries, keys), up to a constant for each query."""
-        if heard.written is not None:
-            return precise(heard.written[picture]).log()
+        if heard.eager is not None:
+            return precise(heard.eager[picture]).log()
         call = heard.calls[0]
         scores = precise(call.q[picture]) @ precise(call.k[picture]).transpose(-2, -1) * call.scale
         if call.bias is None:

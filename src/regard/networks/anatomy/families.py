@@ -1,7 +1,7 @@
 """The table of families: which vision transformers regard knows, and where their parts lie.
 
 To support a family, add a row and a case to tests/networks/test_anatomy.py. How attention is computed is no matter of
-this table: the queries and keys of any module are read as they pass by (see `listening`).
+this table: the queries and keys of any module are read as they pass by (see `AttentionRecorder`).
 """
 
 from collections.abc import Mapping

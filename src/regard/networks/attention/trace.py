@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from regard.errors import NetworkError, UsageError
-from regard.networks.attention.recorder import Ear, Heard
+from regard.networks.attention.recorder import AttentionRecorder, LayerAttention
 from regard.networks.attention.windows import Windows
 from regard.networks.guard import borrowed
 from regard.networks.network import Network
@@ -73,7 +73,7 @@ def trace(
     `NetworkError` for a network whose attention regard does not know.
     """
     network.check(x)
-    count = check_known(network)
+    count = layer_count(network)
     more = _more(also)
     rows, columns = network.anatomy.grid(int(x.shape[-2]), int(x.shape[-1]))
     asked = _queries(queries, network, rows, columns)
@@ -81,7 +81,7 @@ def trace(
     default = count - 1 if own else count - 1 - network.anatomy.readers
     wanted = _layers(layers, count, default)
     reader = _Rows(network, len(x), (rows, columns), heads, asked, more)
-    with listening(network, wanted, reader.take) as hooks, torch.no_grad():
+    with recording(network, wanted, reader.take) as hooks, torch.no_grad():
         streams = watch_blocks(network, hooks, more & {"norms", "inputs"}, wanted)
         logits = network.forward(x)
     reader.check(wanted)
@@ -91,29 +91,30 @@ def trace(
 
 
 @contextmanager
-def listening(
+def recording(
     network: Network,
     layers: Iterable[int],
-    on_heard: Callable[[Heard], None],
+    on_layer: Callable[[LayerAttention], None],
     *,
-    begin: bool = False,
+    gradients: bool = False,
     frozen: bool = False,
 ) -> Iterator[list[Any]]:
-    """The network lent out with its attention heard at these layers; yields the list for more hooks.
+    """The network lent out with its attention recorded at these layers; yields the list for more hooks.
 
-    `begin` and `frozen` are for gradients: see `Ear` and `borrowed`.
+    `gradients` and `frozen`: see `AttentionRecorder` and `borrowed`.
     """
     module = network.module
-    ear = Ear([(layer, module.get_submodule(network.anatomy.attentions[layer])) for layer in layers], on_heard, begin)
+    attentions = [(layer, module.get_submodule(network.anatomy.attentions[layer])) for layer in layers]
+    recorder = AttentionRecorder(attentions, on_layer, gradients)
     with borrowed(module, frozen=frozen, switches=network.anatomy.switches) as hooks:
-        ear.attach(hooks)
+        recorder.attach(hooks)
         try:
             yield hooks
         finally:
-            ear.close()
+            recorder.close()
 
 
-def check_known(network: Network) -> int:
+def layer_count(network: Network) -> int:
     """The number of layers; the clear error for a network that has no attention rows that regard could show."""
     if not network.anatomy.attentions:
         raise NetworkError(
@@ -172,7 +173,7 @@ class _Rows:
     parts: dict[str, dict[int, Tensor]] = field(default_factory=dict)
     chosen: tuple[int, ...] = ()
 
-    def take(self, heard: Heard) -> None:
+    def take(self, heard: LayerAttention) -> None:
         self.chosen = _heads(self.heads, heard.heads)
         heads = None if self.heads is None else torch.tensor(self.chosen, device=heard.handle.device)
         for name, letter in (("queries", "q"), ("keys", "k"), ("values", "v")):
@@ -181,7 +182,7 @@ class _Rows:
         prefix = self.network.anatomy.prefix
         self.found[heard.layer] = attention_rows(heard, self.batch, self.grid, self._asked(heard), heads, prefix)
 
-    def _asked(self, heard: Heard) -> tuple[int, ...] | str:
+    def _asked(self, heard: LayerAttention) -> tuple[int, ...] | str:
         """The wanted queries as this layer has them: its own tokens may be fewer than the network's."""
         patches = self.grid[0] * self.grid[1]
         _, queries, keys = heard.shape
@@ -217,7 +218,7 @@ class _Rows:
 
 
 def attention_rows(
-    heard: Heard,
+    heard: LayerAttention,
     batch: int,
     grid: tuple[int, int],
     queries: tuple[int, ...] | str,
@@ -251,7 +252,7 @@ def _window_rows(windows: Windows, weights: Tensor, batch: int, queries: tuple[i
     return windows.full(weights, batch) if isinstance(queries, str) else windows.some(weights, batch, queries)
 
 
-def _mean(heard: Heard, first: int, heads: Tensor | None) -> Tensor:
+def _mean(heard: LayerAttention, first: int, heads: Tensor | None) -> Tensor:
     """The mean over the rows from `first` on, a few at a time: all at once would be the full N × N."""
     own = heard.shape[1]
     some = torch.arange(first, own, device=heard.handle.device).split(_AT_ONCE)

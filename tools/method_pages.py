@@ -17,7 +17,7 @@ from regard.data.layouts.folder import read_pictures
 from regard.explanation import METHODS, Method
 from regard.explanation.pictures.explain import heatmaps
 from regard.networks.load import load
-from regard.rendering.figure import panel
+from regard.rendering.figures.panel import panel
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- from the table: tools/method_pages.py -->", "<!-- end -->"

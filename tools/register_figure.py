@@ -17,7 +17,7 @@ from regard.data.images.decode import open_picture
 from regard.data.layouts.folder import read_pictures
 from regard.explanation.pictures.explain import heatmaps
 from regard.networks.load import load
-from regard.rendering.sheet import Column, comparison
+from regard.rendering.figures.sheets import Column, comparison
 from regard.scenes import render
 from regard.scenes.sampling import sample
 

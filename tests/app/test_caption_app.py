@@ -36,8 +36,8 @@ from regard.networks.captioners.wordpiece import Span, WordPiece
 from regard.records import Heatmap, PatchGrid
 from regard.records.captions import read_captions
 from regard.rendering import colour
-from regard.rendering.caption import SOURCE, Cell, caption_panel, caption_sheet, columns_for, tile_for
-from regard.rendering.figure import GAP, MARGIN
+from regard.rendering.figures.canvas import GAP, MARGIN
+from regard.rendering.figures.caption_panels import SOURCE, Cell, caption_panel, caption_sheet, columns_for, tile_for
 
 Run = Callable[..., tuple[int, str, str]]
 

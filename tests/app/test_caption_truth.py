@@ -12,7 +12,7 @@ from regard.app.commands.evaluate import evaluate
 from regard.errors import DataError
 from regard.networks.captioners.base import load_captioner
 from regard.networks.sources.shipped import HOME
-from regard.rendering.caption import WRONG, Cell, caption_panel
+from regard.rendering.figures.caption_panels import WRONG, Cell, caption_panel
 from regard.scenes import write_scenes
 
 

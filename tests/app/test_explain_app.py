@@ -29,7 +29,9 @@ from regard.data.images.decode import open_picture
 from regard.errors import DataError, NetworkError, UsageError
 from regard.explanation import METHODS, Maps, Method
 from regard.records import Explanation
-from regard.rendering import colour, figure, sheet
+from regard.rendering import colour
+from regard.rendering.figures import canvas, sheets
+from regard.rendering.figures import panel as panels
 
 TINY = ("--model", "random:test_vit", "--size", "32", "--workers", "0")
 Run = Callable[..., tuple[int, str, str]]
@@ -435,15 +437,15 @@ def test_jet_gives_the_panel_of_problem_1(pictures: Path, tmp_path: Path, run: R
     assert run(*words, tmp_path / "jet", "--colours", "jet")[0] == 0
     assert run(*words, tmp_path / "usual")[0] == 0
     explanation, image = Explanation.load(tmp_path / "jet"), open_picture(pictures / "02.jpg")
-    expected = figure.panel(image, explanation[0], colours="jet", alpha=0.4, caption=figure.caption_of(explanation, 0))
-    assert (tmp_path / "jet" / "02.png").read_bytes() == figure.png(expected)
-    assert (tmp_path / "usual" / "02.png").read_bytes() != figure.png(expected)
+    expected = panels.panel(image, explanation[0], colours="jet", alpha=0.4, caption=panels.caption_of(explanation, 0))
+    assert (tmp_path / "jet" / "02.png").read_bytes() == canvas.png(expected)
+    assert (tmp_path / "usual" / "02.png").read_bytes() != canvas.png(expected)
 
 
 def test_a_class_that_was_predicted_is_said_to_be(pictures: Path) -> None:
     found = regard.explain(pictures / "00.png", method="told", model="random:test_vit", size=32, workers=0).explanation
-    assert "target 1 (predicted)" in figure.caption_of(found, 0) or re.search(
-        r"target \d \(predicted\)", figure.caption_of(found, 0)
+    assert "target 1 (predicted)" in panels.caption_of(found, 0) or re.search(
+        r"target \d \(predicted\)", panels.caption_of(found, 0)
     )
 
 
@@ -545,7 +547,7 @@ def test_sheets_compare_side_by_side(
 ) -> None:
     monkeypatch.setattr(comparing, "ROWS", 5)
     seen: list[Any] = []
-    original = sheet.comparison
+    original = sheets.comparison
     monkeypatch.setattr(
         comparing, "comparison", lambda *each, **more: seen.append((each, more)) or original(*each, **more)
     )
@@ -573,7 +575,7 @@ def test_all_methods_side_by_side_but_for_those_that_take_long(
     assert code == 0
     assert re.findall(r"left out of the sheet: (\w+), which takes", err) == ["constant", "empty"]
     tile = 240
-    assert _size(tmp_path / "maps" / "sheet_methods.png")[0] == 2 * figure.MARGIN + 3 * (tile + figure.GAP) - figure.GAP
+    assert _size(tmp_path / "maps" / "sheet_methods.png")[0] == 2 * canvas.MARGIN + 3 * (tile + canvas.GAP) - canvas.GAP
     assert "left out" not in run(*words, "constant,empty", "--overwrite")[2]
 
 
@@ -585,16 +587,16 @@ def test_layers_and_heads_of_a_real_network(pictures: Path, tmp_path: Path, run:
     assert seen.n == 1
     width, _ = _size(tmp_path / "a" / "sheet_layers.png")
     tile = min(240, (2000 - 40) // (depth + 1) - 14)
-    assert width == 2 * figure.MARGIN + (depth + 1) * (tile + figure.GAP) - figure.GAP
+    assert width == 2 * canvas.MARGIN + (depth + 1) * (tile + canvas.GAP) - canvas.GAP
 
 
 def test_a_comparison_has_a_place_for_what_is_missing() -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8))
-    drawn = np.asarray(sheet.comparison([(image, "a")], [sheet.Column("none", False, [None])], caption="what"))
-    cell = drawn[figure.MARGIN + 22 : figure.MARGIN + 22 + 160, figure.MARGIN + 240 + figure.GAP :][:, :240]
+    drawn = np.asarray(sheets.comparison([(image, "a")], [sheets.Column("none", False, [None])], caption="what"))
+    cell = drawn[canvas.MARGIN + 22 : canvas.MARGIN + 22 + 160, canvas.MARGIN + 240 + canvas.GAP :][:, :240]
     assert {tuple(each) for each in cell.reshape(-1, 3).tolist()} == {colour.UNSEEN, colour.STRIPE}
     with pytest.raises(UsageError, match="at least one"):
-        sheet.comparison([], [])
+        sheets.comparison([], [])
 
 
 # in a notebook

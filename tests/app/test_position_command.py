@@ -18,7 +18,7 @@ from regard.networks.load import load
 from regard.networks.run import save_network
 from regard.records import Positions, read_manifest
 from regard.rendering import colour
-from regard.rendering.positions import draw, kernel_figure
+from regard.rendering.figures.position_grids import draw, kernel_figure
 
 Run = Callable[..., tuple[int, str, str]]
 SMALL: dict[str, Any] = {"embed_dim": 48, "num_heads": 3, "depth": 2}

@@ -9,8 +9,10 @@ from PIL import Image
 
 from regard.errors import DataError, UsageError
 from regard.records import ClassScores, Explanation, Heatmap, PatchGrid, Positions, ReliabilityBin, Score
-from regard.rendering import chart, colour, figure, lettering, paper, sheet
-from regard.rendering import positions as grids
+from regard.rendering import colour, lettering
+from regard.rendering.figures import canvas, charts, sheets, vector
+from regard.rendering.figures import panel as panels
+from regard.rendering.figures import position_grids as grids
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -33,15 +35,15 @@ def picture(height=60, width=90):
     return Image.fromarray(np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8))
 
 
-def tiles(drawn, count=3, tile=figure.TILE):
+def tiles(drawn, count=3, tile=canvas.TILE):
     """The pixels of the three tiles of a panel of a picture wider than high."""
-    starts = [figure.MARGIN + place * (tile + figure.GAP) for place in range(count)]
-    return [np.asarray(drawn)[figure.MARGIN + 22 :, start : start + tile] for start in starts]
+    starts = [canvas.MARGIN + place * (tile + canvas.GAP) for place in range(count)]
+    return [np.asarray(drawn)[canvas.MARGIN + 22 :, start : start + tile] for start in starts]
 
 
 def test_panel_is_picture_map_and_jet_at_forty_percent_on_grey():
     image, one = picture(), heatmap()
-    first, second, third = (each[:280] for each in tiles(figure.panel(image, one, colours="jet")))
+    first, second, third = (each[:280] for each in tiles(panels.panel(image, one, colours="jet")))
     large = image.resize((420, 280), Image.Resampling.LANCZOS)
     painted = colour.paint(one.on_picture((280, 420)), "jet", scale=colour.limits(one.values))
     assert np.abs(first.astype(int) - np.asarray(large)).max() <= 1
@@ -51,16 +53,16 @@ def test_panel_is_picture_map_and_jet_at_forty_percent_on_grey():
 
 
 def test_panel_keeps_the_aspect_of_wide_and_high_pictures():
-    wide = figure.panel(picture(40, 120), heatmap(40, 120))
-    high = figure.panel(picture(120, 40), heatmap(120, 40))
+    wide = panels.panel(picture(40, 120), heatmap(40, 120))
+    high = panels.panel(picture(120, 40), heatmap(120, 40))
     assert wide.width > 2 * wide.height and high.height > high.width
-    figure.panel(picture(2, 900), heatmap(2, 900), caption="very wide")  # a strip is no reason to fail
-    figure.panel(picture(900, 2), heatmap(900, 2), caption="very high " * 50)
+    panels.panel(picture(2, 900), heatmap(2, 900), caption="very wide")  # a strip is no reason to fail
+    panels.panel(picture(900, 2), heatmap(900, 2), caption="very high " * 50)
 
 
 def test_panel_hatches_what_the_network_did_not_see():
     one = heatmap(60, 90, box=(15.0, 0.0, 75.0, 60.0))
-    _, second, third = tiles(figure.panel(picture(), one))
+    _, second, third = tiles(panels.panel(picture(), one))
     assert {tuple(each) for each in second[:280, :69].reshape(-1, 3).tolist()} == {colour.UNSEEN, colour.STRIPE}
     assert (third[:280, :69].std(axis=-1) == 0).all() and not (third[:280, 75:340].std(axis=-1) == 0).all()
 
@@ -68,7 +70,7 @@ def test_panel_hatches_what_the_network_did_not_see():
 def test_panel_hatches_patches_without_a_value_and_those_alone():
     one = heatmap(60, 90)
     one.values[1, 2] = np.nan  # of 4 × 6 patches of 70 × 70 pixels each
-    _, second, _ = tiles(figure.panel(picture(), one))
+    _, second, _ = tiles(panels.panel(picture(), one))
     greys = {colour.UNSEEN, colour.STRIPE}
     assert {tuple(each) for each in second[90:120, 160:190].reshape(-1, 3).tolist()} == greys
     assert not greys & {tuple(each) for each in second[:280, :100].reshape(-1, 3).tolist()}
@@ -77,7 +79,7 @@ def test_panel_hatches_patches_without_a_value_and_those_alone():
 
 def test_panel_of_a_map_with_a_sign_is_neutral_at_zero():
     grid = PatchGrid.whole(1, 3, picture=(30, 90))
-    drawn = figure.tiles_of(picture(30, 90), Heatmap(np.array([[-1.0, 0, 3]], np.float32), grid, "a"), signed=True)
+    drawn = panels.tiles_of(picture(30, 90), Heatmap(np.array([[-1.0, 0, 3]], np.float32), grid, "a"), signed=True)
     assert (drawn.colours, drawn.scale) == ("coolwarm", (-3.0, 3.0))
     middle = np.asarray(drawn.tiles[1])[70, 210]
     assert np.ptp(middle.astype(int)) <= 4  # grey
@@ -85,9 +87,9 @@ def test_panel_of_a_map_with_a_sign_is_neutral_at_zero():
 
 def test_panel_refuses_the_map_of_another_picture_but_takes_a_thumbnail():
     with pytest.raises(DataError, match="60 × 90"):
-        figure.panel(picture(90, 60), heatmap(60, 90))
-    figure.panel(picture(20, 30), heatmap(60, 90))
-    figure.panel(picture(33, 50), heatmap(1000, 1499))  # rounding of a thumbnail's size
+        panels.panel(picture(90, 60), heatmap(60, 90))
+    panels.panel(picture(20, 30), heatmap(60, 90))
+    panels.panel(picture(33, 50), heatmap(1000, 1499))  # rounding of a thumbnail's size
 
 
 @pytest.mark.parametrize(
@@ -97,29 +99,29 @@ def test_panel_of_constant_and_unseen_maps(value, words):
     grid = PatchGrid(2, 3, 0, (60, 90), (0.0, 0.0, 90.0, 60.0))
     one = Heatmap(np.full((2, 3), value, np.float32), grid, "a")
     for signed in (False, True):
-        drawn = figure.tiles_of(picture(), one, signed=signed)
-        ramp, (low, _) = figure.level_bar(10, drawn.colours, drawn.scale)
+        drawn = panels.tiles_of(picture(), one, signed=signed)
+        ramp, (low, _) = canvas.level_bar(10, drawn.colours, drawn.scale)
         extent = signed and value == 1.5  # from -1.5 to 1.5
         assert (ramp == ramp[0, 0]).all() != extent
         assert low == words or extent
         assert ("no value" in drawn.note) == (words == "no values")
-        figure.panel(picture(), one, signed=signed)
+        panels.panel(picture(), one, signed=signed)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_any_name_can_be_drawn(name):
-    figure.panel(picture(), heatmap(name=name), caption=name)
-    sheet.contact_sheet([(picture(), heatmap(), name)])
-    chart.chart_svg(chart.confusion_chart(np.eye(2, dtype=np.int64), (name, "other"))).decode()
+    panels.panel(picture(), heatmap(name=name), caption=name)
+    sheets.contact_sheet([(picture(), heatmap(), name)])
+    charts.chart_svg(charts.confusion_chart(np.eye(2, dtype=np.int64), (name, "other"))).decode()
 
 
 def test_panels_are_quick():
     image, one = picture(400, 600), heatmap(400, 600, 14, 14)
-    figure.panel(image, one)
+    panels.panel(image, one)
     spent = []
     for _ in range(5):
         start = time.perf_counter()
-        figure.panel(image, one, caption="network n · method attention · layer 11")
+        panels.panel(image, one, caption="network n · method attention · layer 11")
         spent.append(time.perf_counter() - start)
     assert min(spent) < 0.15  # about 0.02 on an idle core
 
@@ -131,7 +133,7 @@ def test_caption_says_what_made_the_map():
         settings={"layer": 11, "head": "mean", "target": None},
         provenance={"network": "vit"},
     )
-    assert figure.caption_of(explained, 0, ("cat", "dog")) == (
+    assert panels.caption_of(explained, 0, ("cat", "dog")) == (
         "network vit · method attention · layer 11 · head mean · target dog"
     )
 
@@ -149,40 +151,40 @@ def test_caption_says_what_made_the_map():
 def test_caption_names_the_target(target, settings, words):
     one = Heatmap(np.zeros((2, 2), np.float32), PatchGrid.whole(2, 2), "a", target)
     explained = Explanation((one,), "gradcam", settings=settings, classes=("cat", "dog"))
-    assert figure.caption_of(explained, 0) == f"method gradcam · {words}"
+    assert panels.caption_of(explained, 0) == f"method gradcam · {words}"
 
 
 @pytest.mark.parametrize(
     ("kind", "name"), [*(("svg", name) for name in HOSTILE), *(("pdf", name) for name in HOSTILE[1:6:2])]
 )
 def test_papers_take_any_name_and_are_the_same_twice(kind, name):
-    one, other = (paper.panel_bytes(kind, picture(), heatmap(name=name), caption=name) for _ in range(2))
+    one, other = (vector.panel_bytes(kind, picture(), heatmap(name=name), caption=name) for _ in range(2))
     assert one == other
     for secret in (b"CreationDate", b"dc:date", b"Producer", b"<script>"):
         assert secret not in one
 
 
 def test_papers_keep_texts_as_texts_and_the_aspect():
-    text = paper.panel_bytes("svg", picture(), heatmap(), caption="network n · layer 3").decode()
+    text = vector.panel_bytes("svg", picture(), heatmap(), caption="network n · layer 3").decode()
     assert ">network n · layer 3</text>" in text and ">a.jpg</text>" in text and ">overlay</text>" in text
-    wide, high = (paper.panel_bytes("svg", picture(*size), heatmap(*size)).decode() for size in ((20, 120), (120, 20)))
+    wide, high = (vector.panel_bytes("svg", picture(*size), heatmap(*size)).decode() for size in ((20, 120), (120, 20)))
     assert float(wide.split('height="')[1].split("pt")[0]) < 100 < float(high.split('height="')[1].split("pt")[0]) < 450
     with pytest.raises(UsageError, match="pdf, png, svg"):
-        paper.panel_bytes("gif", picture(), heatmap())
+        vector.panel_bytes("gif", picture(), heatmap())
 
 
 def test_contact_sheet_has_a_place_for_each():
-    drawn = sheet.contact_sheet([(picture(), heatmap(), str(place)) for place in range(7)], columns=3, tile=120)
-    assert drawn.width == 2 * figure.MARGIN + 3 * 120 + 2 * figure.GAP
+    drawn = sheets.contact_sheet([(picture(), heatmap(), str(place)) for place in range(7)], columns=3, tile=120)
+    assert drawn.width == 2 * canvas.MARGIN + 3 * 120 + 2 * canvas.GAP
     assert drawn.height > 3 * 80
     with pytest.raises(UsageError, match="at least one"):
-        sheet.contact_sheet([])
+        sheets.contact_sheet([])
 
 
 def test_notebook_display_of_an_explanation():
     explained = Explanation(tuple(heatmap(name=f"{place}.jpg") for place in range(15)), "attention")
     assert Image.open(io.BytesIO(explained._repr_png_())).width > 300
-    assert sheet.explanation_png(Explanation((), "attention"))
+    assert sheets.explanation_png(Explanation((), "attention"))
 
 
 def similar(rows, columns):
@@ -227,7 +229,7 @@ def test_positions_of_24_by_24_are_quick_and_crisp():
     assert time.perf_counter() - start < 2
     painted, _ = grids.positions_array(positions)
     pixels = np.asarray(drawn)
-    left, top = figure.MARGIN + 44, figure.MARGIN + 62
+    left, top = canvas.MARGIN + 44, canvas.MARGIN + 62
     assert np.array_equal(pixels[top : top + 48 : 2, left : left + 48 : 2], painted[0, 0])  # two pixels a value
     assert np.array_equal(pixels[top + 1 : top + 48 : 2, left + 1 : left + 48 : 2], painted[0, 0])
 
@@ -235,28 +237,28 @@ def test_positions_of_24_by_24_are_quick_and_crisp():
 def test_png_forgets_where_pixels_came_from():
     image = picture()
     image.info |= {"comment": b"at home", "icc_profile": b"profile", "exif": b"Exif\0\0secret"}
-    read = Image.open(io.BytesIO(figure.png(image)))
+    read = Image.open(io.BytesIO(canvas.png(image)))
     assert not read.info and np.array_equal(np.asarray(read), np.asarray(image))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 37])
 def test_confusion_chart_grows_with_its_classes(count):
     matrix = np.random.default_rng(0).poisson(1, (count, count))
-    drawn = chart.confusion_chart(matrix, [f"a rather long class name {place}" for place in range(count)])
+    drawn = charts.confusion_chart(matrix, [f"a rather long class name {place}" for place in range(count)])
     written = [text.get_text() for text in drawn.axes[0].texts]
     assert sorted(map(int, written)) == sorted(matrix[matrix > 0].tolist())
-    size = Image.open(io.BytesIO(chart.chart_png(drawn, dpi=50))).size
+    size = Image.open(io.BytesIO(charts.chart_png(drawn, dpi=50))).size
     assert min(size) > 50 * 0.25 * count
 
 
 def test_svg_of_equal_charts_is_equal_and_undated():
-    one, other = (chart.chart_svg(chart.confusion_chart(np.eye(3, dtype=np.int64), "abc")) for _ in range(2))
+    one, other = (charts.chart_svg(charts.confusion_chart(np.eye(3, dtype=np.int64), "abc")) for _ in range(2))
     assert one == other and b"<dc:date>" not in one and b"<svg" in one
 
 
 def test_confusion_chart_refuses_another_number_of_classes():
     with pytest.raises(DataError, match=r"\(2, 3\)"):
-        chart.confusion_chart(np.zeros((2, 3), np.int64), ("a", "b"))
+        charts.confusion_chart(np.zeros((2, 3), np.int64), ("a", "b"))
 
 
 def test_reliability_chart_shows_both_gaps_and_skips_empty_bins():
@@ -266,11 +268,11 @@ def test_reliability_chart_shows_both_gaps_and_skips_empty_bins():
         ReliabilityBin(0.5, 0.9, 0, nan, nan),
         ReliabilityBin(0.9, 1, 9, 0.95, 0.5),
     )
-    drawn = chart.reliability_chart(bins, Score(0.3, 0.2, 0.4, 13))
+    drawn = charts.reliability_chart(bins, Score(0.3, 0.2, 0.4, 13))
     heights = sorted(round(bar.get_height(), 2) for bar in drawn.axes[0].patches)
     assert heights == [0, 0, 0.2, 0.4, 0.45, 0.5]
     assert "0.300" in drawn.axes[0].get_title(loc="left")
-    chart.chart_png(chart.reliability_chart(()), dpi=40)
+    charts.chart_png(charts.reliability_chart(()), dpi=40)
 
 
 def test_classes_chart_puts_the_best_on_top_and_bears_undefined_ones():
@@ -280,12 +282,12 @@ def test_classes_chart_puts_the_best_on_top_and_bears_undefined_ones():
     def of(name, recall):
         return ClassScores(name, 2, whole, recall, 1.0, nan, 0.5, whole, whole)
 
-    drawn = chart.classes_chart(
+    drawn = charts.classes_chart(
         [of("none", Score(nan, nan, nan, 0)), of("best", whole), of("mid", Score(0.5, 0.1, 0.9, 2))]
     )
     names = [label.get_text().split()[0] for label in drawn.axes[0].get_yticklabels()]
     assert names == ["none", "mid", "best"]
-    chart.chart_png(drawn, dpi=40)
+    charts.chart_png(drawn, dpi=40)
 
 
 def test_text_is_cut_in_the_middle_and_wrapped_to_its_width():
@@ -318,20 +320,20 @@ def trained(count):
 
 def test_learning_chart_has_a_panel_for_each_thing_there_is():
     trials = [{"phase": "head", "strength": s, "log_loss": loss, "accuracy": 0.5} for s, loss in ((1, 0.5), (0.1, 0.4))]
-    loss, accuracy, head = chart.learning_chart([*trials, *trained(4)], kept=3).axes
+    loss, accuracy, head = charts.learning_chart([*trials, *trained(4)], kept=3).axes
     training, validation, kept = loss.lines
     assert training.get_ydata().tolist() == [2.0, 1.75, 1.5, 1.25] and kept.get_xdata()[0] == 3
     assert np.isnan(validation.get_ydata()).tolist() == [False, True, False, False]
     assert np.isnan(accuracy.lines[1].get_ydata()).tolist() == [False, False, True, False]
     assert head.get_xscale() == "log" and head.lines[1].get_xydata().tolist() == [[0.1, 0.4]]
-    assert len(chart.learning_chart(trials).axes) == 1 and len(chart.learning_chart(trained(3)).axes) == 2
+    assert len(charts.learning_chart(trials).axes) == 1 and len(charts.learning_chart(trained(3)).axes) == 2
 
 
 @pytest.mark.parametrize("count", [1, 300])
 def test_learning_chart_of_one_epoch_and_of_hundreds(count):
-    drawn = chart.learning_chart(trained(count))
-    assert Image.open(io.BytesIO(chart.chart_png(drawn, dpi=40))).size == (336, 128)
+    drawn = charts.learning_chart(trained(count))
+    assert Image.open(io.BytesIO(charts.chart_png(drawn, dpi=40))).size == (336, 128)
     low, high = drawn.axes[0].get_xlim()
     assert low < 0 and high > count - 1
     with pytest.raises(DataError, match=r"no epoch and no trial.*metrics\.jsonl"):
-        chart.learning_chart([{"phase": "result", "validation_top1": 0.5}])
+        charts.learning_chart([{"phase": "result", "validation_top1": 0.5}])

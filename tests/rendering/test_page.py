@@ -24,9 +24,11 @@ from regard.records import (
     Score,
     SliceScore,
 )
-from regard.rendering import curves, view
-from regard.rendering.page import POLICY, Report, report, shell
-from regard.rendering.privacy import LEFT_OUT, PATH, Anonymiser
+from regard.rendering import curves
+from regard.rendering.pages import training, views
+from regard.rendering.pages.anonymiser import LEFT_OUT, PATH, Anonymiser
+from regard.rendering.pages.report import Report, report
+from regard.rendering.pages.shell import POLICY, shell
 
 NAN = float("nan")
 HOSTILE = (
@@ -168,9 +170,9 @@ def hostile_content(**options):
 
 def test_summary_is_one_honest_sentence():
     evaluation = evaluated(("cat", "dog"), per_class=4)
-    assert view.summary(evaluation) == "Right on 6 of 8 pictures: 0.750, 95 % interval 0.41 to 0.59."
+    assert views.summary(evaluation) == "Right on 6 of 8 pictures: 0.750, 95 % interval 0.41 to 0.59."
     unlabelled = replace(evaluation.predictions, labels=np.array([-1, -1, 0, 0, 1, 1, 1, -1]))
-    assert "of 5 pictures" in view.summary(replace(evaluation, predictions=unlabelled))
+    assert "of 5 pictures" in views.summary(replace(evaluation, predictions=unlabelled))
 
 
 def test_page_shows_all_that_is_there_and_nothing_of_what_is_not():
@@ -318,15 +320,15 @@ def test_size_of_a_usual_page():
 
 def test_matrix_of_very_many_classes_shows_those_with_errors():
     evaluation = evaluated(tuple(map(str, range(100))), per_class=1)
-    shown = view.confusion(evaluation)
-    assert len(shown["rows"]) == len(shown["columns"]) == view.CLASSES and shown["of"] == 100
+    shown = views.confusion(evaluation)
+    assert len(shown["rows"]) == len(shown["columns"]) == views.CLASSES and shown["of"] == 100
     assert "60 classes with the most errors of 100" in Reader(report(Report("t", evaluation))).text
 
 
 def test_map_lies_where_the_network_looked():
-    framed = view.frame(photograph(0), mapped("a", box=(15.0, 6.0, 75.0, 54.0)), "jet")
+    framed = views.frame(photograph(0), mapped("a", box=(15.0, 6.0, 75.0, 54.0)), "jet")
     assert framed["box"] == pytest.approx((1 / 6, 0.1, 2 / 3, 0.8)) and framed["partial"]
-    assert not view.frame(photograph(0), mapped("a"), "jet")["partial"]
+    assert not views.frame(photograph(0), mapped("a"), "jet")["partial"]
     drawn = Image.open(io.BytesIO(decoded(framed["map"]))).convert("RGB")
     assert drawn.size == (48, 32)
 
@@ -342,7 +344,7 @@ def test_what_people_want_to_see_comes_first():
 
 def drawn(rows, recipe=()):
     """The section's content, and the places of each line's points by panel and kind."""
-    shown = curves.training(rows, dict(recipe))
+    shown = training.section(rows, dict(recipe))
     panels = [*shown["panels"], *([shown["trials"]] if shown["trials"] else [])]
     return shown, [{line["kind"]: line["path"] for line in panel["lines"]} for panel in panels]
 
@@ -411,9 +413,9 @@ def test_hundreds_of_epochs_stay_legible_and_small():
     shown, (loss, _) = drawn(epochs(1000))
     panel = shown["panels"][0]
     assert loss["training"].count("L") == 999 and not panel["lines"][0]["dots"]
-    assert len(panel["columns"]) <= 9 and len(panel["hits"]) <= curves.HITS
+    assert len(panel["columns"]) <= 9 and len(panel["hits"]) <= training.HITS
     assert panel["hits"][-1]["text"].startswith("epoch 999:")
-    assert sum(hit["width"] for hit in panel["hits"]) == pytest.approx(curves.WIDE)
+    assert sum(hit["width"] for hit in panel["hits"]) == pytest.approx(training.WIDE)
     assert len(report(Report("t", history=epochs(1000)))) < 500_000
 
 
@@ -442,12 +444,12 @@ def test_trials_stand_on_a_logarithmic_axis_with_the_best_marked():
     assert trials["said"] == "strength 1: log-loss 0.5000, accuracy 0.800"
     ties = [{"phase": "cross-validation", "strength": each, "log_loss": 0.5, "accuracy": None} for each in (3.0, 2.0)]
     assert curves.trials([*ties, {"phase": "head", "strength": 0.0, "log_loss": 0.1}]).chosen == 0
-    assert curves.training(ties, {})["trials"]["mark"]["text"] == "chosen: 2"
+    assert training.section(ties, {})["trials"]["mark"]["text"] == "chosen: 2"
 
 
 def test_candidates_are_listed_best_first_by_what_differs():
     rows = [searched({"epochs": 12, "open_layers": each, "mix": 0.5}, loss) for each, loss in ((2, NAN), (None, 0.4))]
-    listed = curves.candidates(rows)
+    listed = training.candidates(rows)
     assert listed["names"] == ["Open layers"] and listed["common"] == [("epochs", "12"), ("mix", "0.5")]
     assert [row["cells"] for row in listed["rows"]] == [["all"], ["2"]]
     assert [row["chosen"] for row in listed["rows"]] == [True, False]
@@ -472,13 +474,13 @@ def test_training_is_on_pages_without_pictures_and_private_ones():
 
 def test_a_long_recipe_shows_what_matters_and_folds_the_rest():
     many = {"hue": 0.1, **{f"setting_{place}": place for place in range(42)}, "learning_rate": 5e-4, "epochs": 30}
-    shown = view.recipe(many)
+    shown = views.recipe(many)
     assert shown["first"] == [("epochs", "30"), ("learning rate", "0.0005")]
     assert shown["rest"][0] == ("hue", "0.1") and len(shown["rest"]) == 43
     assert "43 more settings" in check_safe(report(content(recipe=many))).text
-    assert view.recipe({"a_b": 1, "epochs": None}) == {"first": [("a b", "1")], "rest": []}
+    assert views.recipe({"a_b": 1, "epochs": None}) == {"first": [("a b", "1")], "rest": []}
     strange = {"epochs": None, **{f"x{place}": place for place in range(20)}}
-    assert len(view.recipe(strange)["first"]) == 20
+    assert len(views.recipe(strange)["first"]) == 20
     reader = check_safe(report(Report("t", recipe={"epochs": 3})))
     assert [attrs["id"] for tag, attrs in reader.elements if tag == "section"] == ["provenance"]
 

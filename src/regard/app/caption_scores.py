@@ -20,7 +20,7 @@ from regard.measurement.captions.scores import Captioned, caption_scores, exact
 from regard.measurement.captions.true_words import PARTS, true_words
 from regard.networks.captioners.base import Captioner
 from regard.records import Score, read_manifest, write_manifest
-from regard.rendering.page import Report, report
+from regard.rendering.pages.report import Report, report
 from regard.scenes import read_scenes
 
 KIND = "caption scores"

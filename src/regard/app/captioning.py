@@ -25,8 +25,8 @@ from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.wordpiece import Span
 from regard.records import Caption, Float, PatchGrid
-from regard.rendering.caption import LONGEST
-from regard.rendering.figure import fitted
+from regard.rendering.figures.canvas import fitted
+from regard.rendering.figures.caption_panels import LONGEST
 
 ALTERNATIVES = 5
 """What else might have been said is noted at each step, that many, the likeliest first."""

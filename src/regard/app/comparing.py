@@ -12,8 +12,8 @@ from regard.errors import NetworkError, UsageError, unknown
 from regard.explanation import METHODS, Method
 from regard.explanation.pictures.explain import heatmaps
 from regard.records import Heatmap
-from regard.rendering.figure import target_words
-from regard.rendering.sheet import Column, common_caption, comparison
+from regard.rendering.figures.panel import target_words
+from regard.rendering.figures.sheets import Column, common_caption, comparison
 
 ROWS = 12  # pictures on a comparison, at most
 MOST = 512  # layers or heads that are looked for

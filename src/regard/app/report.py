@@ -12,7 +12,7 @@ from regard.errors import NetworkError
 from regard.explanation.positions.analysis import positions as similarity_of
 from regard.networks.network import Network
 from regard.records import Evaluation, Heatmap, Positions
-from regard.rendering.page import GALLERIES, Report, report
+from regard.rendering.pages.report import GALLERIES, Report, report
 
 Example = tuple[str, Image.Image, Heatmap | None, str]
 

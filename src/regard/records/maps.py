@@ -85,7 +85,9 @@ class Explanation:
         return _stacked(errors) if errors and len(errors) == len(self) else None
 
     def _repr_png_(self) -> bytes:
-        from regard.rendering.sheet import explanation_png  # late: a record is numpy alone, only its display draws
+        from regard.rendering.figures.sheets import (
+            explanation_png,  # late: a record is numpy alone, only its display draws
+        )
 
         return explanation_png(self)
 

@@ -1,29 +1,19 @@
-"""The lines of a training (`metrics.jsonl`) as what is drawn of them: curves, the head's trials, candidates.
+"""The lines of a training (`metrics.jsonl`) as numbers to draw: curves over epochs, the head's trials, axes.
 
 A line is whatever a file held: what is no number, or not finite, is a gap in its curve, and lines of kinds that are
-not known are passed over. `panels` and `trial_panel` give places in a drawing of `WIDE` × `HIGH`, for `curve.svg`;
-`chart.learning_chart` draws the same numbers for papers.
+not known are passed over. The page draws them in `pages/training.py`, for papers `figures/charts.py` does.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.rendering import view
-
 Values = NDArray[np.float64]
 Rows = Sequence[Mapping[str, Any]]
-
-WIDE, HIGH, INSET = 340, 190, 8
-"""The plot's size in the drawing's units, and how far from its left and right ends the outermost points are."""
-DOTS, HITS, CANDIDATES = 40, 240, 60
-"""Up to how many points each has a dot; how many places answer a pointer; how many candidates are listed."""
-
 TRIALS = ("head", "cross-validation")
 """Phases whose lines are the head's trials."""
 LOSS = "loss"
@@ -66,12 +56,12 @@ def curves(history: Rows) -> Curves | None:
     """The epochs of the phase "train", of one written twice the later; None where there is nothing to draw."""
     rows = {}
     for row in history:
-        epoch = _finite(row.get("epoch"))
+        epoch = finite(row.get("epoch"))
         if row.get("phase") == "train" and epoch == epoch:
             rows[epoch] = row
     epochs = sorted(rows)
     names = ("learning_rate", "training_loss", "validation_loss", "training_top1", "validation_top1")
-    columns = {name: np.array([_finite(rows[epoch].get(name)) for epoch in epochs]) for name in names}
+    columns = {name: np.array([finite(rows[epoch].get(name)) for epoch in epochs]) for name in names}
     found = Curves(np.array(epochs), **columns)
     return found if found.pair(LOSS) or found.pair(ACCURACY) else None
 
@@ -79,7 +69,7 @@ def curves(history: Rows) -> Curves | None:
 def trials(history: Rows) -> Trials | None:
     """The head's cross-validation; None where no trial has both a strength and a log-loss."""
     rows = [row for row in history if row.get("phase") in TRIALS]
-    table = [[_finite(row.get(name)) for name in ("strength", "log_loss", "accuracy")] for row in rows]
+    table = [[finite(row.get(name)) for name in ("strength", "log_loss", "accuracy")] for row in rows]
     drawn = sorted((each for each in table if each[0] > 0 and each[1] == each[1]), key=lambda each: each[0])
     return Trials(*np.array(drawn).T) if drawn else None
 
@@ -90,79 +80,6 @@ def kept_epoch(found: Curves, recipe: Mapping[str, Any]) -> float | None:
     if recipe.get("keep") != "best" or not np.isfinite(scores).any():
         return None
     return float(found.epochs[np.flatnonzero(scores == np.nanmax(scores))[-1]])
-
-
-def training(history: Rows, recipe: Mapping[str, Any]) -> view.View | None:
-    """All that the page's section shows; None where there is nothing to show."""
-    found, tried, searched = curves(history), trials(history), candidates(history)
-    if not (found or tried or searched):
-        return None
-    kept = kept_epoch(found, recipe) if found else None
-    shown = panels(found, kept) if found else []
-    return {
-        "panels": shown,
-        "kinds": [kind for kind in ("training", "validation") if any(kind in panel["kinds"] for panel in shown)],
-        "kept": None if kept is None else f"{kept:g}",
-        "averaged": recipe.get("average") in ("ema", "swa"),
-        "epochs": _table(found) if found else [],
-        "trials": trial_panel(tried) if tried else None,
-        "candidates": searched,
-    }
-
-
-def panels(found: Curves, kept: float | None = None) -> list[view.View]:
-    """The drawings of loss and of accuracy over epochs, each where there is a number to draw."""
-    across = _Across(found.epochs, whole=True)
-    shown = []
-    for quantity, heading in ((LOSS, "Loss"), (ACCURACY, "Accuracy")):
-        if lines := found.pair(quantity):
-            texts = [_told(epoch, quantity, lines, place) for place, epoch in enumerate(found.epochs)]
-            axis = "loss (nats)" if quantity == LOSS else "share right"
-            panel = _panel(heading, axis, "epoch, counted from 0", across, lines, texts, quantity == ACCURACY)
-            panel["mark"] = None if kept is None else _mark(panel, across, kept, f"kept: {kept:g}", lines)
-            shown.append(panel)
-    return shown
-
-
-def trial_panel(tried: Trials) -> view.View:
-    """The drawing of log-loss over the head's strength, on a logarithmic axis, the chosen one marked."""
-    across = _Across(np.log10(tried.strength), power=True)
-    rows = list(zip(tried.strength, tried.log_loss, tried.accuracy, strict=True))
-    texts = [f"strength {a:.3g}: log-loss {precise(b)}, accuracy {view.number(c)}" for a, b, c in rows]
-    lines = {"validation": tried.log_loss}
-    panel = _panel("Cross-validation of the head", "log-loss (nats)", "strength (C)", across, lines, texts)
-    chosen = tried.chosen
-    text = f"chosen: {tried.strength[chosen]:.3g}"
-    panel["mark"] = _mark(panel, across, across.values[chosen], text, lines)
-    return {**panel, "said": texts[chosen]}
-
-
-def candidates(history: Rows) -> view.View | None:
-    """The search's candidates, the best first: what differs between them in columns, what does not in a line."""
-    rows = [row for row in history if row.get("phase") == "search" and isinstance(row.get("settings"), Mapping)]
-    if not rows:
-        return None
-    names = list(dict.fromkeys(name for row in rows for name in row["settings"]))
-    said = {name: [_setting(row["settings"], name) for row in rows] for name in names}
-    differ = [name for name in names if len(set(said[name])) > 1] or names[:3]
-    scores = [(_finite(row.get("log_loss")), _finite(row.get("accuracy"))) for row in rows]
-    order = sorted(range(len(rows)), key=lambda place: (math.isnan(scores[place][0]), scores[place][0], place))
-    listed = [
-        {
-            "cells": [said[name][place] for name in differ],
-            "log_loss": _cell(scores[place][0], precise),
-            "accuracy": _cell(scores[place][1], view.number),
-            "chosen": place == order[0] and scores[place][0] == scores[place][0],
-        }
-        for place in order[:CANDIDATES]
-    ]
-    common = [(_words(name), said[name][0]) for name in names if name not in differ]
-    return {
-        "names": [_words(name)[:1].upper() + _words(name)[1:] for name in differ],
-        "rows": listed,
-        "common": common,
-        "of": len(rows),
-    }
 
 
 def limits(values: Iterable[Values], share: bool = False) -> tuple[float, float]:
@@ -194,7 +111,7 @@ def precise(value: float) -> str:
     return f"{value:#.4g}" if math.isfinite(value) else "–"
 
 
-def _finite(value: Any) -> float:
+def finite(value: Any) -> float:
     """A number as it was given; NaN for anything else, and for what no axis could bear."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return math.nan
@@ -205,118 +122,3 @@ def _step(span: float, most: int) -> float:
     """The smallest of 1, 2, 5 times a power of ten that goes into `span` at most so often."""
     power = 10.0 ** math.floor(math.log10(span / most))
     return power * next((factor for factor in (1, 2, 5) if power * factor * most >= span * (1 - 1e-9)), 10)
-
-
-class _Across:
-    """The horizontal axis of a panel: places of its values, ticks, and the parts that answer a pointer."""
-
-    def __init__(self, values: Values, whole: bool = False, power: bool = False) -> None:
-        self.values = values
-        low, high = float(values.min()), float(values.max())
-        room = max(0.0, (1.0 - (high - low)) / 2)  # a single one lies in the middle
-        self.low, self.high = low - room, high + room
-        at = ticks(self.low, self.high, 6 if power else 8, whole=whole or power)
-        self.ticks = [(round(self.at(each), 1), f"{10**each if power else each:g}") for each in at]
-
-    def at(self, value: float) -> float:
-        return INSET + (WIDE - 2 * INSET) * (value - self.low) / (self.high - self.low)
-
-    def hits(self) -> list[tuple[int, float, float, float]]:
-        """(index, place, left end, width) of the values that answer; of very many, evenly chosen ones."""
-        every = -(-len(self.values) // HITS)
-        chosen = range(len(self.values) - 1, -1, -every)[::-1]  # the last is always among them
-        places = [self.at(self.values[index]) for index in chosen]
-        ends = [0.0, *((a + b) / 2 for a, b in pairwise(places)), float(WIDE)]
-        return [(index, places[n], ends[n], ends[n + 1] - ends[n]) for n, index in enumerate(chosen)]
-
-
-def _panel(
-    heading: str,
-    axis: str,
-    below: str,
-    across: _Across,
-    lines: Mapping[str, Values],
-    texts: Sequence[str],
-    share: bool = False,
-) -> view.View:
-    ends = limits(lines.values(), share)
-    places = {kind: [(across.at(x), _height(y, ends)) for x, y in zip(across.values, values, strict=True)]
-              for kind, values in lines.items()}  # fmt: skip
-    few = len(across.values) <= DOTS
-    return {
-        "name": heading,
-        "axis": axis,
-        "below": below,
-        "kinds": list(lines),
-        "ends": ends,
-        "lines": [{"kind": kind, "path": _path(points), "dots": _known(points) if few else []}
-                  for kind, points in places.items()],
-        "columns": across.ticks,
-        "rows": [(_height(tick, ends), f"{tick:g}") for tick in ticks(*ends, most=5)],
-        "hits": [{"at": at, "left": left, "width": width, "text": texts[n]} for n, at, left, width in across.hits()],
-        "mark": None,
-    }  # fmt: skip
-
-
-def _height(value: float, ends: tuple[float, float]) -> float:
-    return HIGH * (ends[1] - value) / (ends[1] - ends[0])
-
-
-def _known(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    return [point for point in points if point[1] == point[1]]
-
-
-def _path(points: Sequence[tuple[float, float]]) -> str:
-    """An SVG path with a gap at each point that is not known; a point alone is a dot, by its round ends."""
-    parts, before = [], False
-    for place, (x, y) in enumerate(points):
-        known = y == y
-        if known:
-            alone = not before and (place + 1 == len(points) or points[place + 1][1] != points[place + 1][1])
-            parts.append(f"{'L' if before else 'M'}{x:.1f} {y:.1f}{'h0' if alone else ''}")
-        before = known
-    return "".join(parts)
-
-
-def _mark(panel: view.View, across: _Across, value: float, text: str, lines: Mapping[str, Values]) -> view.View:
-    """An upright line with its text and, on the validation's curve, a ring."""
-    x = across.at(value)
-    side = "start" if x < WIDE * 0.2 else "end" if x > WIDE * 0.8 else "middle"
-    found = lines.get("validation", np.full(len(across.values), np.nan))[np.flatnonzero(across.values == value)[0]]
-    return {"x": x, "y": _height(found, panel["ends"]) if found == found else None, "text": text, "side": side}
-
-
-def _told(epoch: float, quantity: str, lines: Mapping[str, Values], place: int) -> str:
-    write = precise if quantity == LOSS else view.number
-    return f"epoch {epoch:g}: " + ", ".join(
-        f"{kind} {quantity} {write(values[place])}" for kind, values in lines.items()
-    )
-
-
-def _table(found: Curves) -> list[list[str]]:
-    """Every epoch's numbers as text."""
-    columns = (
-        [f"{epoch:g}" for epoch in found.epochs],
-        [f"{each:.3g}" if math.isfinite(each) else "–" for each in found.learning_rate],
-        [precise(each) for each in found.training_loss],
-        [precise(each) for each in found.validation_loss],
-        [view.number(each) for each in found.training_top1],
-        [view.number(each) for each in found.validation_top1],
-    )
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
-def _cell(value: float, write: Any) -> view.View:
-    return {"value": value if math.isfinite(value) else None, "text": write(value), "interval": ""}
-
-
-def _words(name: Any) -> str:
-    return str(name).replace("_", " ")
-
-
-def _setting(settings: Mapping[str, Any], name: str) -> str:
-    """A setting's value as text; of layers, None stands for all."""
-    if name not in settings:
-        return "–"
-    value = settings[name]
-    return ("all" if name == "open_layers" else "–") if value is None else view.text(value)

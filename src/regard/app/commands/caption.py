@@ -34,8 +34,17 @@ from regard.measurement.localisation.words import TrueWord
 from regard.networks.captioners.base import Captioner, load_captioner
 from regard.records import Caption, write_manifest
 from regard.records.captions import KIND, read_captions
-from regard.rendering.caption import NARROW, SOURCE, Cell, Style, caption_panel, caption_sheet, cells_of, tile_for
-from regard.rendering.figure import png
+from regard.rendering.figures.canvas import png
+from regard.rendering.figures.caption_panels import (
+    NARROW,
+    SOURCE,
+    Cell,
+    Style,
+    caption_panel,
+    caption_sheet,
+    cells_of,
+    tile_for,
+)
 from regard.rendering.lettering import font, visible
 
 STYLES = ("regard", "source")

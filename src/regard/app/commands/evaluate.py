@@ -28,7 +28,7 @@ from regard.networks.predict import probabilities
 from regard.networks.run import CAPTIONING, is_run, read_description, task_of
 from regard.networks.sources.shipped import folder_of
 from regard.records import Evaluation, Predictions, read_manifest, write_manifest
-from regard.rendering.chart import chart_png, classes_chart, confusion_chart, reliability_chart
+from regard.rendering.figures.charts import chart_png, classes_chart, confusion_chart, reliability_chart
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,10 @@ from regard.explanation import METHODS
 from regard.files import check_free, exchange, put_file, write_file, writing
 from regard.records import Explanation, Heatmap
 from regard.rendering import colour
-from regard.rendering.figure import caption_of, png
-from regard.rendering.paper import FIGURES, TILE, panel_bytes
-from regard.rendering.sheet import common_caption, contact_sheet
+from regard.rendering.figures.canvas import png
+from regard.rendering.figures.panel import caption_of
+from regard.rendering.figures.sheets import common_caption, contact_sheet
+from regard.rendering.figures.vector import FIGURES, TILE, panel_bytes
 
 SHEET, CELL = 48, 320  # pictures on the contact sheet, at most, and their longer sides in pixels
 FORMATS = ("panels", "parquet")

@@ -23,8 +23,8 @@ from regard.networks.predict import prepared
 from regard.networks.run import is_run
 from regard.records import Positions, write_manifest
 from regard.rendering.colour import table
-from regard.rendering.figure import png
-from regard.rendering.positions import draw
+from regard.rendering.figures.canvas import png
+from regard.rendering.figures.position_grids import draw
 
 SCALES = ("shared", "each")
 

@@ -28,8 +28,8 @@ from regard.networks.network import Network
 from regard.networks.predict import prepared, probabilities
 from regard.networks.run import save_network
 from regard.records import Heatmap, Score
-from regard.rendering.figure import png
-from regard.rendering.sheet import Column, comparison
+from regard.rendering.figures.canvas import png
+from regard.rendering.figures.sheets import Column, comparison
 
 SHOWN = 6
 """Pictures in the figure of before and after."""

@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw
 from regard.errors import UsageError
 from regard.records import Caption, Heatmap
 from regard.rendering import colour
-from regard.rendering.figure import FAINT, GAP, INK, MARGIN, PAPER, fitted, values_on
+from regard.rendering.figures.canvas import FAINT, GAP, INK, MARGIN, PAPER, fitted, values_on
+from regard.rendering.figures.sheets import SCALES, captioned
 from regard.rendering.lettering import font, number, shorten, wrap
-from regard.rendering.sheet import SCALES, captioned
 
 NOTHING = "(no words)"
 WRONG = (190, 40, 40)

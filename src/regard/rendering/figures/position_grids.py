@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from regard.errors import DataError, unknown
 from regard.records import Positions
 from regard.rendering import colour
-from regard.rendering.figure import FAINT, INK, MARGIN, PAPER
+from regard.rendering.figures.canvas import FAINT, INK, MARGIN, PAPER
 from regard.rendering.lettering import font, number, shorten
 
 Scale = Literal["shared", "each"]

@@ -14,8 +14,8 @@ from PIL import Image
 
 from regard.records import ClassScores, Evaluation, Heatmap, PatchGrid, Positions, Score
 from regard.rendering import colour
-from regard.rendering.figure import bare, check_shape
-from regard.rendering.positions import mosaic
+from regard.rendering.figures.canvas import bare, check_shape
+from regard.rendering.figures.position_grids import mosaic
 
 View = dict[str, Any]
 

@@ -15,7 +15,8 @@ from PIL import Image
 
 from regard.errors import unknown
 from regard.records import Heatmap
-from regard.rendering.figure import Tiles, level_bar, panel, png, tiles_of
+from regard.rendering.figures.canvas import level_bar, png
+from regard.rendering.figures.panel import Tiles, panel, tiles_of
 from regard.rendering.lettering import font, shorten, wrap
 
 FIGURES = ("png", "svg", "pdf")

@@ -1,26 +1,15 @@
-"""The HTML pages: one self-contained file each, opening from `file://`, fetching nothing, with everything escaped.
-
-`shell` is the page every content sits in; `report` is the page of a run. Templates, style and script lie in `viewer/`
-and are written into the page. The content security policy allows inline images, style and script and no request.
-"""
+"""The page of a run or an evaluation: scores, mistakes, curves, positions, examples and where they come from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib import resources
-from types import MappingProxyType
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
 from PIL import Image
 
 from regard.records import Evaluation, Heatmap, Positions
-from regard.rendering import curves, view
-from regard.rendering.lettering import visible
-from regard.rendering.privacy import Anonymiser
-
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+from regard.rendering.pages import training, views
+from regard.rendering.pages.anonymiser import Anonymiser
+from regard.rendering.pages.shell import render, shell
 
 GALLERIES = (
     ("mistakes", "Mistakes", "Worst mistakes", "Wrong answers, the surest first.", 24),
@@ -34,8 +23,6 @@ GALLERIES = (
     ),
 )
 """Field of the evaluation, name in the navigation, heading, what it shows, and how many are shown."""
-
-_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -67,35 +54,6 @@ class Report:
     signed: bool = False
 
 
-def shell(
-    title: str,
-    body: Markup | str,
-    *,
-    sections: Sequence[tuple[str, str]] = (),
-    controls: Markup | str = "",
-    data: Mapping[str, Any] = _NONE,
-    styles: Sequence[str] = (),
-    scripts: Sequence[str] = (),
-) -> str:
-    """A whole page around a body: head, policy, style, navigation and script, in one file.
-
-    `body` and `controls` are escaped unless they are `Markup` that a template made. `sections` are (id, name) for the
-    navigation; `data` is embedded as JSON in the element `#data`; `styles` and `scripts` name further files of
-    `viewer/`. The text is UTF-8 and can always be encoded.
-    """
-    context = {
-        "title": title,
-        "body": body,
-        "sections": sections,
-        "controls": controls,
-        "data": _cleaned(data),
-        "policy": Markup(POLICY),  # its quotes are wanted, and it is ours
-        "style": _raw("page.css", *styles),
-        "script": _raw("page.js", *scripts),
-    }
-    return _rendered("shell.html", context)
-
-
 def report(content: Report) -> str:
     """The page of a run, as HTML text: see `Report`."""
     content = _without_pictures(content) if not content.show_pictures else content
@@ -103,9 +61,9 @@ def report(content: Report) -> str:
     context = _context(content)
     return shell(
         content.title,
-        _rendered("report.html", context),
+        render("report.html", context),
         sections=_sections(context),
-        controls=_rendered("controls.html", context) if context["has_maps"] else "",
+        controls=render("controls.html", context) if context["has_maps"] else "",
         data=_numbers(content.evaluation),
     )
 
@@ -113,22 +71,26 @@ def report(content: Report) -> str:
 def _context(content: Report) -> dict[str, Any]:
     """All that the report's template writes."""
     examples = [
-        {"name": name, "caption": caption, **view.frame(image, heatmap, content.colours, view.EXAMPLE, content.signed)}
+        {
+            "name": name,
+            "caption": caption,
+            **views.frame(image, heatmap, content.colours, views.EXAMPLE, content.signed),
+        }
         for name, image, heatmap, caption in content.examples
     ]
     context: dict[str, Any] = {
         "title": content.title,
         "messages": list(content.messages),
-        "facts": view.facts(content.facts),
-        "recipe": view.recipe(content.recipe),
-        "training": curves.training(content.history, content.recipe),
-        "provenance": view.facts(content.provenance),
+        "facts": views.facts(content.facts),
+        "recipe": views.recipe(content.recipe),
+        "training": training.section(content.history, content.recipe),
+        "provenance": views.facts(content.provenance),
         "examples": examples,
-        "words": [view.panel(name, image) for name, image in content.panels],
-        "positions": view.positions(content.positions) if content.positions else None,
+        "words": [views.panel(name, image) for name, image in content.panels],
+        "positions": views.positions(content.positions) if content.positions else None,
         "score": None,
         "galleries": [],
-        "ramp": view.ramp(content.colours),
+        "ramp": views.ramp(content.colours),
     }
     if content.evaluation is not None:
         context |= _scored(content, content.evaluation)
@@ -142,21 +104,21 @@ def _scored(content: Report, evaluation: Evaluation) -> dict[str, Any]:
     galleries = []
     for name, short, heading, meaning, limit in GALLERIES:
         chosen = getattr(evaluation, name)
-        shown = view.gallery(
+        shown = views.gallery(
             evaluation, chosen, content.pictures, content.heatmaps, content.colours, limit, content.signed
         )
         galleries.append({"id": name, "short": short, "name": heading, "meaning": meaning, **shown})
     top1 = evaluation.scores.get("top1")
     return {
-        "summary": view.summary(evaluation),
-        "score": view.score(top1) if top1 else None,
-        "messages": [*view.remarks(evaluation), *content.messages],
-        "scores": view.scores(evaluation),
-        "confusion": view.confusion(evaluation),
-        "confusions": view.confusions(evaluation),
-        "classes": view.per_class(evaluation),
-        "reliability": view.reliability(evaluation),
-        "slices": view.slices(evaluation),
+        "summary": views.summary(evaluation),
+        "score": views.score(top1) if top1 else None,
+        "messages": [*views.remarks(evaluation), *content.messages],
+        "scores": views.scores(evaluation),
+        "confusion": views.confusion(evaluation),
+        "confusions": views.confusions(evaluation),
+        "classes": views.per_class(evaluation),
+        "reliability": views.reliability(evaluation),
+        "slices": views.slices(evaluation),
         "galleries": [each for each in galleries if each["shown"]],
     }
 
@@ -198,7 +160,7 @@ def _without_pictures(content: Report) -> Report:
 def _anonymised(content: Report) -> Report:
     """The report with pictures numbered, and without names and paths in any text; class names stay."""
     evaluation, maps = content.evaluation, content.heatmaps.values()
-    names = view.names(
+    names = views.names(
         evaluation,
         content.pictures,
         content.heatmaps,
@@ -236,43 +198,3 @@ def _hidden(evaluation: Evaluation, hide: Anonymiser) -> Evaluation:
 def _hidden_row(row: Mapping[str, Any], hide: Anonymiser) -> dict[str, Any]:
     """A line of the training; its own words stay (a picture may be called "epoch"), as they say what is drawn."""
     return {key: value if key == "phase" else hide.anything(value) for key, value in row.items()}
-
-
-def _rendered(template: str, context: Mapping[str, Any]) -> Markup:
-    """A template's text, in which everything was escaped as it was written."""
-    return Markup(_environment().get_template(template).render(context))
-
-
-def _raw(*names: str) -> Markup:
-    """Our own style or script, which is written into the page as it is."""
-    return Markup("\n".join(_resource(name) for name in names))
-
-
-def _resource(name: str) -> str:
-    return (resources.files("regard.rendering") / "viewer" / name).read_text(encoding="utf-8")
-
-
-def _cleaned(value: Any) -> Any:
-    """JSON content in which no text holds characters that act unseen."""
-    if isinstance(value, Mapping):
-        return {visible(str(key)): _cleaned(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_cleaned(each) for each in value]
-    return visible(value) if isinstance(value, str) else value
-
-
-def _shown(value: Any) -> Any:
-    """What every expression of a template passes before it is escaped."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FunctionLoader(_resource),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from regard.errors import UsageError
 from regard.records import Explanation, Heatmap
 from regard.rendering import colour
-from regard.rendering.figure import FAINT, GAP, INK, MARGIN, PAPER, caption_of, fitted, level_bar, png, values_on
+from regard.rendering.figures.canvas import FAINT, GAP, INK, MARGIN, PAPER, fitted, level_bar, png, values_on
+from regard.rendering.figures.panel import caption_of
 from regard.rendering.lettering import font, number, shorten, wrap
 
 SCALES = "each map on its own colour scale, from its lowest to its highest patch"

@@ -1,0 +1,1 @@
+"""Figures of records, as pictures or as files for papers: panels, sheets, charts."""

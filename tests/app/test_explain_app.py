@@ -23,8 +23,8 @@ import regard
 from regard.app import comparing, unfinished, work
 from regard.app.asking import Asked, class_index
 from regard.app.cli import main
-from regard.app.commands.explain import panel_names
 from regard.app.map_table import read_table
+from regard.app.output import panel_names
 from regard.data.images.decode import open_picture
 from regard.errors import DataError, NetworkError, UsageError
 from regard.explanation import METHODS, Maps, Method

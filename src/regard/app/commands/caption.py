@@ -17,10 +17,10 @@ from regard.app.caption_entry import entry_of
 from regard.app.caption_files import Names, Tally, UnfinishedCaptions
 from regard.app.caption_table import read_caption_table, write_caption_table
 from regard.app.captioning import Captioning
-from regard.app.commands.explain import Plan, panel_names
 from regard.app.console import log, progress
 from regard.app.given import Item, given_items, parse_which, plain_items, tokens_of
 from regard.app.looking import CAPTURED, Look
+from regard.app.output import OutputPlan, panel_names
 from regard.app.word_truth import Result as Measured
 from regard.app.word_truth import Truths
 from regard.app.word_truth import as_json as measured_json
@@ -122,7 +122,7 @@ def caption(
     pointing, IoU and the share inside, beside three baselines: see `measurement.words`.
     """
     out = Path(out)
-    look, plan = Look.of(method, row, layer, head, start), Plan.of(out, format, None, None, colours)
+    look, plan = Look.of(method, row, layer, head, start), OutputPlan.of(out, format, None, None, colours)
     drawing, drawn = _style(style, row, colours), plan.format == "panels"
     _check_together(style, drawn, captions, which, beams, limit)
     check_free(out, overwrite)

@@ -5,36 +5,34 @@ same command after an interruption goes on where it was.
 """
 
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from regard.app.asking import Asked
 from regard.app.common import open_network
-from regard.app.comparing import Sheet, compare, parse_sheet
+from regard.app.comparing import compare
 from regard.app.console import progress
 from regard.app.map_table import read_table, write_table
+from regard.app.output import OutputPlan, panel_names
 from regard.app.unfinished import Unfinished
 from regard.app.work import Work, drawable, thumbnail
 from regard.data.layouts.folder import read_pictures
-from regard.errors import DataError, UsageError, unknown
+from regard.errors import DataError
 from regard.explanation import METHODS
 from regard.files import check_free, exchange, put_file, write_file, writing
 from regard.records import Explanation, Heatmap
-from regard.rendering import colour
 from regard.rendering.figures.canvas import png
 from regard.rendering.figures.panel import caption_of
 from regard.rendering.figures.sheets import common_caption, contact_sheet
-from regard.rendering.figures.vector import FIGURES, TILE, panel_bytes
+from regard.rendering.figures.vector import TILE, panel_bytes
 
 SHEET, CELL = 48, 320  # pictures on the contact sheet, at most, and their longer sides in pixels
-FORMATS = ("panels", "parquet")
 
 
 @dataclass(frozen=True)
@@ -55,39 +53,6 @@ class Result:
         if self.out is None:
             return self.about
         return Explanation.load(self.out) if self.out.is_dir() else read_table(self.out)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to come out: see `explain`."""
-
-    format: str
-    figure: str
-    sheet: Sheet | None
-    colours: str | None
-
-    @classmethod
-    def of(
-        cls, out: Path | None, format: str | None, figure: str | None, sheet: str | None, colours: str | None
-    ) -> "Plan":
-        """Check the options against each other. Raises `UsageError` for what does not go together."""
-        table = out is not None and out.suffix.lower() in (".parquet", ".pq")
-        if format is not None and format not in FORMATS:
-            raise unknown("format", format, FORMATS)
-        if format == "panels" and table:
-            raise UsageError(
-                f"--out {out} is the name of a Parquet file, but --format is panels; leave one of them out"
-            )
-        format = format or ("parquet" if table else "panels")
-        if figure is not None and figure not in FIGURES:
-            raise unknown("kind of figure", figure, FIGURES)
-        drawn = {"figure": figure, "sheet": sheet, "colours": colours}
-        strange = [name for name, value in drawn.items() if value is not None]
-        if strange and (format == "parquet" or out is None):
-            raise UsageError(f"--{strange[0]} is of pictures that are drawn, into a folder; give --out FOLDER for them")
-        if colours is not None:
-            colour.table(colours)  # an unknown one is named before any work
-        return cls(format, figure or "png", parse_sheet(sheet), colours)
 
 
 def explain(
@@ -133,7 +98,7 @@ def explain(
     row, out = METHODS[method], None if out is None else Path(out)
     asked = Asked(layer, head, query, start, target, against, steps, samples, seed)
     asked.check(row)
-    plan = Plan.of(out, format, figure, sheet, colours)
+    plan = OutputPlan.of(out, format, figure, sheet, colours)
     if plan.sheet is not None:
         plan.sheet.check(row)
     if out is not None:
@@ -155,7 +120,7 @@ def _in_memory(work: Work) -> Result:
     return Result(work.with_maps(*maps), len(maps), rows, columns)
 
 
-def _on_disk(work: Work, out: Path, plan: Plan) -> Result:
+def _on_disk(work: Work, out: Path, plan: OutputPlan) -> Result:
     with writing(out), Unfinished.open(out, work.fingerprint(plan), len(work.pictures)) as unfinished:
         _make_maps(work, unfinished, _panels(work, unfinished, plan) if plan.format == "panels" else None)
         _some(unfinished.n)
@@ -188,7 +153,7 @@ def _some(n: int) -> None:
         raise DataError("none of the pictures could be read")
 
 
-def _panels(work: Work, unfinished: Unfinished, plan: Plan) -> Callable[[int, Heatmap], None]:
+def _panels(work: Work, unfinished: Unfinished, plan: OutputPlan) -> Callable[[int, Heatmap], None]:
     """What draws a picture's panel into the result. It refuses a map of another shape than the first."""
     files = panel_names(work.pictures.names, plan.figure)
     settings = {"colours": plan.colours, "signed": work.row.signed}
@@ -213,7 +178,7 @@ def _of_two_shapes(shapes: Mapping[tuple[int, ...], str]) -> str:
     )
 
 
-def _finish_folder(work: Work, unfinished: Unfinished, plan: Plan) -> None:
+def _finish_folder(work: Work, unfinished: Unfinished, plan: OutputPlan) -> None:
     """The contact sheet and comparisons of the first pictures, the arrays, and last the manifest."""
     paths = {picture.name: picture.path for picture in work.pictures.pictures}
     first = list(islice(unfinished.heatmaps(), SHEET))
@@ -235,16 +200,6 @@ def _finish_table(work: Work, unfinished: Unfinished, out: Path) -> None:
     with file.open("rb+") as written:
         os.fsync(written.fileno())
     put_file(file, out)
-
-
-def panel_names(names: Sequence[str], figure: str = "png") -> dict[str, str]:
-    """Each picture's panel, under its own name and folders; the whole name is kept where two would meet."""
-    plain = {name: str(PurePosixPath(name).with_suffix(f".{figure}")) for name in names}
-    taken = {"contact_sheet.png", *(f"sheet_{kind}.png" for kind in Sheet.KINDS)}
-    taken |= {target for target, count in Counter(plain.values()).items() if count > 1}
-    files = {name: f"{name}.{figure}" if target in taken else target for name, target in plain.items()}
-    unique = len(set(files.values())) == len(files)
-    return files if unique else {name: f"{name}.{figure}" for name in names}
 
 
 def as_json(result: Result) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from regard.data.layouts.folder import read_pictures
 
 def main() -> None:
     options = _options()
-    paths = read_pictures(options.folder).paths[: options.pictures]
+    paths = [picture.path for picture in read_pictures(options.folder).pictures[: options.pictures]]
     with tempfile.TemporaryDirectory() as scratch:
         chosen = _chosen(paths, Path(scratch) / "pictures")
         how = {"model": options.model, "batch_size": options.batch_size, "overwrite": True}

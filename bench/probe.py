@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from regard.scenes import sample
 
 from regard.app.commands.train import train
 from regard.data.layouts.folder import read_pictures
@@ -92,7 +93,7 @@ def _train(data: Path, out: Path, options: argparse.Namespace) -> float:
 def _chosen(data: Path, out: Path, pictures: int) -> Path:
     """Class folders of links to the first so many pictures of each class in turn, so that all classes are there."""
     queues = {}
-    for path in read_pictures(data).paths:
+    for path in (picture.path for picture in read_pictures(data).pictures):
         queues.setdefault(path.parent.name, []).append(path)
     taken = 0
     while taken < pictures and any(queues.values()):

@@ -41,8 +41,9 @@ def logarithm(maps: np.ndarray) -> np.ndarray:
 def attention(folder: str) -> dict[str, np.ndarray]:
     """Of `pets-tiny`: (pictures, layers, heads, rows, columns), and (pictures, patches, rows, columns) of patches."""
     network = load("pets-tiny")
-    paths = read_pictures(folder).paths
-    pixels = [read_pixels(path, network.preparation)[0] for path in paths[:: max(1, len(paths) // PICTURES)][:PICTURES]]
+    pictures = read_pictures(folder).pictures
+    some = pictures[:: max(1, len(pictures) // PICTURES)][:PICTURES]
+    pixels = [read_pixels(each.opener, network.preparation)[0] for each in some]
     x = network.preparation.normalise(torch.from_numpy(np.stack(pixels)))
     _, cls = trace(network, x, layers="all")
     _, last = trace(network, x, queries="all")

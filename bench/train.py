@@ -22,7 +22,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
 from regard.data.dataset import Dataset
-from regard.data.hashes import file_hashes
+from regard.data.hashes import picture_hashes
 from regard.data.images.decode import open_picture
 from regard.data.layouts.folder import read
 from regard.networks.load import load
@@ -53,7 +53,8 @@ class Pictures(TorchDataset):
         return len(self.data)
 
     def __getitem__(self, index: int) -> dict[str, object]:
-        return {"pixel_values": self.change(open_picture(self.data.paths[index])), "labels": int(self.labels[index])}
+        image = open_picture(self.data.pictures[index].opener)
+        return {"pixel_values": self.change(image), "labels": int(self.labels[index])}
 
 
 def network(data: Dataset, weights: Path | None):
@@ -66,7 +67,7 @@ def ours(data: Dataset, weights: Path | None, given: argparse.Namespace, precisi
     changes = {"epochs": 1, "batch_size": given.batch_size, "precision": precision, "head": "new", "search": "never"}
     recipe: Recipe = read_recipe("finetune").changed({**changes, "average": "none"})
     with tempfile.TemporaryDirectory() as folder:
-        out, few, hashes = Path(folder) / "run", data.select(range(1)), file_hashes(data.paths)
+        out, few, hashes = Path(folder) / "run", data.select(range(1)), picture_hashes(data.pictures)
         finetune.run(network(data, weights), data, few, hashes, recipe, out, workers=given.workers)
         rows = [json.loads(line) for line in (out / "timing.jsonl").read_text().splitlines()]
     spent[0] += next(row["seconds"] for row in rows if row["phase"] == "checkpoints")

@@ -14,6 +14,7 @@ from regard.data.dataset import Dataset, Picture, class_order, safe_name
 from regard.data.layouts import folder as subject
 from regard.data.layouts.folder import read, read_pictures
 from regard.data.layouts.oxford_pets import oxford_pets
+from regard.data.openers import FileOpener
 from regard.errors import DataError, RegardError, UsageError
 
 
@@ -56,7 +57,7 @@ def test_class_folders(tmp_path: Path) -> None:
         ("eel/g.GIF", "eel", None),
     ]
     assert dataset.labels.tolist() == [0, 0, 1, 1, 2, 2, 2] and dataset.labels.dtype == np.int64
-    assert dataset.paths[3] == tmp_path / "dog/b.JPG" and len(dataset) == 7
+    assert dataset.pictures[3].path == tmp_path / "dog/b.JPG" and len(dataset) == 7
     assert dataset.column("folder").tolist() == ["", "x", "", "", "", "", ""]
     assert dataset.splits == ()
 
@@ -386,7 +387,7 @@ def test_bare_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_picture_is_simple() -> None:
-    assert Picture(Path("a.jpg"), "a.jpg") == Picture(Path("a.jpg"), "a.jpg", None, None, {})
+    assert Picture("a.jpg", FileOpener(Path("a.jpg"))) == Picture("a.jpg", FileOpener(Path("a.jpg")), None, None, {})
 
 
 def test_reading_data_needs_no_torch() -> None:

@@ -14,11 +14,12 @@ from regard.data.hashes import (
     across_splits,
     difference_hash,
     duplicates,
-    file_hashes,
     fingerprints,
+    picture_hashes,
     with_two_labels,
 )
 from regard.data.layouts.folder import read
+from regard.data.openers import FileOpener
 from regard.errors import DataError
 
 
@@ -35,12 +36,12 @@ def dataset(folder: Path, **rows: str) -> Dataset:
     for key, text in rows.items():
         split, label = text.split()
         name = key.replace("__", ".")
-        pictures.append(Picture(folder / name, name, label, split))
+        pictures.append(Picture(name, FileOpener(folder / name), label, split))
     return gathered(folder, "csv", pictures)
 
 
 def found(data: Dataset) -> list[tuple[int, int, str]]:
-    pairs = duplicates(data, file_hashes(data.paths), fingerprints(data.paths))
+    pairs = duplicates(data, picture_hashes(data.pictures), fingerprints(data.pictures))
     return [(pair.first, pair.second, pair.kind) for pair in pairs]
 
 
@@ -52,11 +53,11 @@ def test_difference_hash_by_hand() -> None:
 
 
 def test_exact_hash_is_of_the_files_bytes(tmp_path: Path) -> None:
-    path = tmp_path / "a.png"
-    path.write_bytes(b"some bytes")
-    assert file_hashes([path]) == {path: hashlib.sha256(b"some bytes").hexdigest()}
+    (tmp_path / "a.png").write_bytes(b"some bytes")
+    pictures = [Picture(name, FileOpener(tmp_path / name)) for name in ("a.png", "none.png")]
+    assert picture_hashes(pictures[:1]) == {"a.png": hashlib.sha256(b"some bytes").hexdigest()}
     with pytest.raises(DataError, match=r"none\.png cannot be read"):
-        file_hashes([tmp_path / "none.png"])
+        picture_hashes(pictures)
 
 
 def test_what_people_do_to_pictures_is_seen_through(tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ def test_across_splits_and_with_two_labels(tmp_path: Path) -> None:
         photo(seed).save(tmp_path / f"{name}.png")
     photo(1).save(tmp_path / "e.jpg", quality=80)
     data = dataset(tmp_path, a__png="train x", b__png="val x", c__png="train x", d__png="train y", e__jpg="val z")
-    pairs = duplicates(data, file_hashes(data.paths), fingerprints(data.paths))
+    pairs = duplicates(data, picture_hashes(data.pictures), fingerprints(data.pictures))
     assert [(pair.first, pair.second, pair.kind) for pair in pairs] == [
         (0, 1, "exact"),
         (0, 4, "near"),
@@ -118,7 +119,7 @@ def test_across_splits_and_with_two_labels(tmp_path: Path) -> None:
     ]
     assert [(pair.first, pair.second) for pair in across_splits(data, pairs)] == [(0, 1), (0, 4)]
     assert [(pair.first, pair.second) for pair in with_two_labels(data, pairs)] == [(0, 4), (2, 3)]
-    assert duplicates(data, file_hashes(data.paths)) == [Duplicate(0, 1, "exact"), Duplicate(2, 3, "exact")]
+    assert duplicates(data, picture_hashes(data.pictures)) == [Duplicate(0, 1, "exact"), Duplicate(2, 3, "exact")]
 
 
 def looks(bits: list[int], thumbnails: list[np.ndarray]) -> Fingerprints:
@@ -127,8 +128,8 @@ def looks(bits: list[int], thumbnails: list[np.ndarray]) -> Fingerprints:
 
 def test_the_limits_of_near(tmp_path: Path) -> None:
     slope = np.add.outer(np.arange(16) * 6, np.arange(16) * 6)[..., None].repeat(3, axis=-1) + 20
-    data = gathered(tmp_path, "csv", [Picture(tmp_path / name, name) for name in "ab"])
-    different = {path: path.name for path in data.paths}
+    data = gathered(tmp_path, "csv", [Picture(name, FileOpener(tmp_path / name)) for name in "ab"])
+    different = {name: name for name in data.names}
 
     def near(bits: int, other: np.ndarray) -> bool:
         return bool(duplicates(data, different, looks([0, (1 << bits) - 1], [slope, other])))
@@ -149,7 +150,7 @@ def test_real_pictures(shared: Path) -> None:
     part = clothing.select(
         [at for at, picture in enumerate(clothing.pictures) if picture.label in ("shorts", "skirt", "dress")]
     )
-    pairs = duplicates(part, file_hashes(part.paths), fingerprints(part.paths))
+    pairs = duplicates(part, picture_hashes(part.pictures), fingerprints(part.pictures))
     assert [sorted(part.names[at] for at in (pair.first, pair.second)) for pair in pairs] == [
         [
             "train/shorts/6075b4a5-5b1a-4ce0-aea0-9dbfbca7c35c.jpg",

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
 
+from regard.data.dataset import Picture
 from regard.data.images import preparation as subject
 from regard.data.images.decode import open_reduced
 from regard.data.images.preparation import Preparation, batches, open_picture, read_pixels
+from regard.data.openers import FileOpener, Opener
 from regard.errors import DataError, UsageError
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
@@ -369,10 +371,14 @@ def folder_of(tmp_path: Path, count: int) -> list[Path]:
     return [saved(tmp_path / f"{at:03}.png", Image.new("RGB", (9 + at, 8), (at, 0, 0))) for at in range(count)]
 
 
+def pictures_of(paths: list[Path]) -> list[Picture]:
+    return [Picture(path.name, FileOpener(path)) for path in paths]
+
+
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_batches_keep_order(tmp_path: Path, workers: int) -> None:
     paths = folder_of(tmp_path, 11)
-    found = list(batches(paths, Preparation(4, 6, "squash"), batch_size=4, workers=workers))
+    found = list(batches(pictures_of(paths), Preparation(4, 6, "squash"), batch_size=4, workers=workers))
     assert [batch.indices for batch in found] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
     assert [tuple(batch.pixels.shape) for batch in found] == [(4, 4, 6, 3), (4, 4, 6, 3), (3, 4, 6, 3)]
     assert [int(red) for batch in found for red in batch.pixels[:, 0, 0, 0]] == list(range(11))
@@ -386,22 +392,24 @@ def test_bad_pictures_stop_or_are_left_out(tmp_path: Path, workers: int) -> None
     paths[2].write_bytes(b"not at all")
     paths[4].unlink()
     with pytest.raises(DataError, match=r"002\.png is not a picture"):
-        list(batches(paths, Preparation(4, 4), workers=workers))
-    told: list[tuple[str, str]] = []
-    found = list(
-        batches(paths, Preparation(4, 4), 2, workers, on_bad=lambda path, error: told.append((path.name, str(error))))
-    )
+        list(batches(pictures_of(paths), Preparation(4, 4), workers=workers))
+    bad: list[tuple[str, str]] = []
+
+    def note(picture: Picture, error: DataError) -> None:
+        bad.append((picture.name, str(error)))
+
+    found = list(batches(pictures_of(paths), Preparation(4, 4), 2, workers, on_bad=note))
     assert [batch.indices for batch in found] == [[0, 1], [3]]
-    assert [name for name, _ in told] == ["002.png", "004.png"] and "004.png" in told[1][1]
+    assert [name for name, _ in bad] == ["002.png", "004.png"] and "004.png" in bad[1][1]
     assert list(batches([], Preparation(4, 4), workers=workers)) == []
 
 
 def test_reading_ahead_is_bounded_and_stops_with_the_iterator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = folder_of(tmp_path, 1) * 400
-    started: list[Path] = []
+    started: list[Opener] = []
     real = subject.read_pixels
-    monkeypatch.setattr(subject, "read_pixels", lambda path, *rest: (started.append(path), real(path, *rest))[1])
-    reading = batches(paths, Preparation(4, 4), batch_size=5, workers=2)
+    monkeypatch.setattr(subject, "read_pixels", lambda opener, *rest: (started.append(opener), real(opener, *rest))[1])
+    reading = batches(pictures_of(paths), Preparation(4, 4), batch_size=5, workers=2)
     next(reading)
     time.sleep(0.1)
     assert len(started) <= 5 + 2 * 5 + 1
@@ -419,12 +427,12 @@ def test_what_waits_is_not_read_after_closing() -> None:
 
 
 def test_an_interrupt_stops_the_threads(tmp_path: Path) -> None:
-    def interrupt(path: Path, error: DataError) -> None:
+    def interrupt(picture: Picture, error: DataError) -> None:
         raise KeyboardInterrupt
 
     paths = [*folder_of(tmp_path, 3), tmp_path / "none.png"] * 20
     with pytest.raises(KeyboardInterrupt):
-        list(batches(paths, Preparation(4, 4), 2, on_bad=interrupt))
+        list(batches(pictures_of(paths), Preparation(4, 4), 2, on_bad=interrupt))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("regard-pictures")]
 
 

@@ -279,7 +279,7 @@ def test_pets_tiny_is_repaired_from_pictures_without_labels(shared: Path) -> Non
 
     part = read(shared / "data" / "pets").part("train")
     network = load("pets-tiny")
-    batches = [pixels for _, pixels in prepared(network, part.paths[::12], batch_size=16)]
+    batches = [pixels for _, pixels in prepared(network, part.pictures[::12], batch_size=16)]
     repair = find_repair(network, batches)
     assert repair.before.first == 7
     assert repair.before.blocks[8].attention > 0.1

@@ -29,6 +29,7 @@ from regard.app.word_truth import (
 )
 from regard.data.dataset import Picture
 from regard.data.layouts.coco import read_coco
+from regard.data.openers import FileOpener
 from regard.data.regions.coco import mask_of, unpacked
 from regard.data.regions.coco_nouns import NOUNS, nouns_for
 from regard.errors import DataError
@@ -614,14 +615,14 @@ def test_run_lengths_are_read_as_coco_packs_them(seed: int) -> None:
     packed = official.encode(where)["counts"].decode()
     assert unpacked(packed) == runs(where)
     annotation = {"category": "cat", "segmentation": {"size": [int(height), int(width)], "counts": packed}}
-    found = mask_of(annotation, Picture(Path("a.png"), "a.png"), (int(height), int(width)))
+    found = mask_of(annotation, Picture("a.png", FileOpener(Path("a.png"))), (int(height), int(width)))
     np.testing.assert_array_equal(found, where.astype(bool))
 
 
 def test_polygons_by_hand() -> None:
     """A triangle, a square, and what reaches out of the picture on all sides."""
     shapes = [[0, 0, 3.8, 0, 0, 3.8], [5, 1, 7, 1, 7, 3, 5, 3]]
-    found = mask_of({"category": "cat", "segmentation": shapes}, Picture(Path("a.png"), "a.png"), (4, 8))
+    found = mask_of({"category": "cat", "segmentation": shapes}, Picture("a.png", FileOpener(Path("a.png"))), (4, 8))
     assert found.astype(int).tolist() == [
         [1, 1, 1, 0, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 1, 1, 0],
@@ -629,10 +630,10 @@ def test_polygons_by_hand() -> None:
         [0, 0, 0, 0, 0, 0, 0, 0],
     ]
     beyond = {"category": "cat", "segmentation": [[-9, -9, 20, -9, 20, 2, -9, 2]]}
-    assert mask_of(beyond, Picture(Path("a.png"), "a.png"), (4, 8)).sum(axis=1).tolist() == [8, 8, 0, 0]
+    assert mask_of(beyond, Picture("a.png", FileOpener(Path("a.png"))), (4, 8)).sum(axis=1).tolist() == [8, 8, 0, 0]
     for x, y in ((-9, 1), (30, 1), (1, -9), (1, 30)):  # and what is not in it at all
         outside = {"category": "cat", "segmentation": [[x, y, x + 2, y, x, y + 2]]}
-        assert not mask_of(outside, Picture(Path("a.png"), "a.png"), (4, 8)).any()
+        assert not mask_of(outside, Picture("a.png", FileOpener(Path("a.png"))), (4, 8)).any()
 
 
 @settings(max_examples=30, deadline=None)
@@ -643,7 +644,7 @@ def test_polygons_hold_the_pixels_whose_centre_is_inside(seed: int) -> None:
     annotation = {"category": "cat", "segmentation": [corners.ravel().tolist()]}
     centres = np.stack(np.mgrid[:15, :20][::-1], -1).reshape(-1, 2) + 0.5
     known = points_in_poly(centres, corners).reshape(15, 20)
-    np.testing.assert_array_equal(mask_of(annotation, Picture(Path("a.png"), "a.png"), (15, 20)), known)
+    np.testing.assert_array_equal(mask_of(annotation, Picture("a.png", FileOpener(Path("a.png"))), (15, 20)), known)
 
 
 @pytest.mark.shared
@@ -702,7 +703,7 @@ def test_human_captions_name_what_is_there(shared: Path) -> None:
     ],
 )
 def test_masks_that_cannot_be_read_are_named(annotation: dict, size: tuple[int, int], message: str) -> None:
-    picture = Picture(Path("a.png"), "a.png", columns={"height": "6", "width": "8"})
+    picture = Picture("a.png", FileOpener(Path("a.png")), columns={"height": "6", "width": "8"})
     with pytest.raises(DataError, match=message) as error:
         mask_of({"category": "cat", **annotation}, picture, size)
     assert "\n" not in str(error.value)

@@ -8,7 +8,7 @@ from PIL import Image
 from tiny_training import SMALL
 
 from regard.data.dataset import Dataset
-from regard.data.hashes import file_hashes
+from regard.data.hashes import picture_hashes
 from regard.data.layouts.captions import caption_parts, read_captioned
 from regard.networks.captioners.describer import DecoderShape, new_describer
 from regard.networks.captioners.own import DescriberCaptioner
@@ -74,7 +74,7 @@ def run_captions(
     """A whole run, as the command does it: train, save the captioner, remove the checkpoints."""
     training, validation = caption_sides(data)
     captioner = tiny_captioner(training, recipe)
-    hashes = file_hashes([*training.paths, *validation.paths])
+    hashes = picture_hashes([*training.pictures, *validation.pictures])
     outcome = captioning.run(captioner, training, validation, hashes, recipe, folder, **options)
     if save and outcome.main:
         save_captioner(captioner, folder)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from regard.data.dataset import Dataset
-from regard.data.hashes import file_hashes
+from regard.data.hashes import picture_hashes
 from regard.data.layouts.folder import read
 from regard.data.splits import training_parts
 from regard.networks.load import load
@@ -43,10 +43,10 @@ def tiny_recipe(name: str = "finetune", **overrides: object) -> Recipe:
     return read_recipe(name).changed({**small, **overrides})
 
 
-def parts_of(data: Path) -> tuple[Dataset, Dataset, dict[Path, str]]:
+def parts_of(data: Path) -> tuple[Dataset, Dataset, dict[str, str]]:
     dataset = read(data).labelled()
     training, validation = training_parts(dataset, seed=0)
-    return training, validation, file_hashes(dataset.paths)
+    return training, validation, picture_hashes(dataset.pictures)
 
 
 def run(data: Path, folder: Path, recipe: Recipe, save: bool = True, **options: object) -> finetune.Outcome:

@@ -16,11 +16,12 @@ from torch.nn import functional as F
 from regard.app.caption_scores import read_scores
 from regard.app.commands.evaluate import evaluate
 from regard.app.commands.train import train
-from regard.data.hashes import file_hashes
+from regard.data.hashes import picture_hashes
 from regard.data.images.augment import Augmentation, draw, generator
 from regard.data.images.decode import open_picture
 from regard.data.images.longest_side import LongestSide, stack
 from regard.data.layouts.captions import caption_parts, captions_of, mirrored, read_captioned
+from regard.data.layouts.folder import read_pictures
 from regard.errors import DataError, NetworkError, OutputError, UsageError
 from regard.networks.captioners.base import Kept, load_captioner
 from regard.networks.captioners.catr import Catr, CatrShape
@@ -210,7 +211,7 @@ def test_a_feed_of_pictures_of_several_shapes_is_padded_and_masked(tmp_path: Pat
     for path, (height, width) in zip(paths, shapes, strict=True):
         Image.fromarray(random.integers(0, 255, (height, width, 3), np.uint8)).save(path)
     lessons = Captions([[((place, 3), (place, 3))] for place in range(3)], start=2, vocabulary=9)
-    feed = Feed(paths, lessons, preparation, Augmentation(), 3, workers=0)
+    feed = Feed(read_pictures(paths).pictures, lessons, preparation, Augmentation(), 3, workers=0)
     (batch,) = next(iter(feed.steps(1))).batches
     planes, mask = feed.inputs(batch, torch.device("cpu"))
     order = [int(target[0]) for target in batch.targets]
@@ -234,7 +235,7 @@ def test_a_captioner_learns_colours_and_sides(learned, data: Path) -> None:
     """Pictures that it was not trained on are described rightly; half of all training pictures came mirrored."""
     captioner, outcome, _ = learned
     _, validation = caption_sides(data)
-    said = captioner.say([captioner.prepare(open_picture(path)) for path in validation.paths])
+    said = captioner.say([captioner.prepare(open_picture(each.opener)) for each in validation.pictures])
     right = [
         captioner.text(each.tokens) in captions_of(picture)
         or captioner.text(each.tokens).replace(" ,", ",") in captions_of(picture)
@@ -250,7 +251,7 @@ def test_a_run_is_loaded_and_says_the_same(learned, data: Path) -> None:
     again = load_captioner(folder)
     assert again.vocabulary.pieces == captioner.vocabulary.pieces
     assert again.weights_hash() == captioner.weights_hash()
-    picture = captioner.prepare(open_picture(caption_sides(data)[1].paths[0]))
+    picture = captioner.prepare(open_picture(caption_sides(data)[1].pictures[0].opener))
     one, two = (each.say([picture], kept=Kept(None, None))[0] for each in (captioner, again))
     assert one.tokens == two.tokens
     assert torch.equal(one.attention, two.attention)
@@ -379,7 +380,7 @@ def test_catr_is_trained_by_the_same_loop(data: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     captioner = CatrCaptioner(Catr(shape), vocabulary=vocabulary, preparation=LongestSide(64))
     before = captioner.weights_hash()
-    hashes = file_hashes([*training.paths, *validation.paths])
+    hashes = picture_hashes([*training.pictures, *validation.pictures])
     outcome = captioning.run(captioner, training, validation, hashes, recipe, tmp_path / "run", workers=0)
     losses = [row["training_loss"] for row in outcome.metrics if row["phase"] == "train"]
     assert losses[1] < losses[0]

@@ -73,7 +73,7 @@ def plain_script(network: nn.Module, pictures, preparation, augmentation) -> lis
         for start in range(0, len(order), 4):
             chosen = order[start : start + 4]
             random = [draw(augmentation, generator(0, epoch, int(index))) for index in chosen]
-            paths = [pictures.paths[index] for index in chosen]
+            paths = [pictures.pictures[index].path for index in chosen]
             x = torch.stack(
                 [changed(path, preparation, augmentation, drawn) for path, drawn in zip(paths, random, strict=True)]
             )

@@ -71,7 +71,7 @@ def test_one_step_by_plain_torch(data: Path, tmp_path: Path) -> None:
     twin = tiny_network(training.classes)
     counts = np.bincount(training.labels)
     weight = torch.tensor(12 / (4 * counts), dtype=torch.float32)
-    x = torch.stack([twin.preparation.tensor(Image.open(path)) for path in training.paths])
+    x = torch.stack([twin.preparation.tensor(Image.open(picture.path)) for picture in training.pictures])
     loss = F.cross_entropy(twin.module.train()(x), torch.from_numpy(training.labels), weight, label_smoothing=0.1)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(twin.module.parameters(), 0.5)
@@ -365,7 +365,7 @@ def a_feed(data: Path, batch_size: int, world: World, accumulate: int = 1) -> Fe
     training = parts_of(data)[0].select(range(29))
     preparation = Preparation(8, 8, mode="squash")
     lessons = Labels(training.labels, len(training.classes))
-    return Feed(training.paths, lessons, preparation, Augmentation(flip=0.5), batch_size, accumulate, 3, 0, world)
+    return Feed(training.pictures, lessons, preparation, Augmentation(flip=0.5), batch_size, accumulate, 3, 0, world)
 
 
 def counted(feed: Feed) -> Iterator[list[tuple[bytes, int]]]:

@@ -102,12 +102,12 @@ def _said(captioner: Captioner, pictures: Dataset, beams: int, batch_size: int, 
             names, prepared = [], []
             for picture in batch:
                 try:
-                    prepared.append(captioner.prepare(open_picture(picture.path)))
+                    prepared.append(captioner.prepare(open_picture(picture.opener)))
                     names.append(picture.name)
                 except DataError as error:
                     if skip is None:
                         raise
-                    skip(picture.path, error)
+                    skip(picture, error)
             for name, decoding in zip(names, captioner.say(prepared, beams=beams) if prepared else [], strict=True):
                 said[name] = captioner.text(decoding.tokens)
             advance(len(batch))

@@ -133,12 +133,12 @@ class Captioning:
         skip = skipper(self.skip_bad)
         for index, item in islice(enumerate(self.items), start, None):
             try:
-                image = open_picture(item.path)
+                image = open_picture(item.picture.opener)
                 prepared = self._prepared(item, image)
             except DataError as error:
                 if skip is None:
                     raise
-                skip(item.path, error)
+                skip(item.picture, error)
                 continue
             tokens = () if item.caption is None else tokens_of(self.captioner, item, prepared)
             small = fitted(image, LONGEST) if self.drawn else None
@@ -148,10 +148,10 @@ class Captioning:
         """The next picture that can be read, of all in a circle, as the network takes it."""
         own, after = self.items[index], [*self.items[index + 1 :], *self.items[:index]]
         for item in after:
-            if item.path == own.path:
+            if item.picture.identity == own.picture.identity:
                 continue
             try:
-                return self._prepared(item, open_picture(item.path))
+                return self._prepared(item, open_picture(item.picture.opener))
             except DataError:
                 if not self.skip_bad:
                     raise

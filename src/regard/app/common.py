@@ -12,7 +12,7 @@ from PIL import Image
 
 import regard
 from regard.app.console import log
-from regard.data.dataset import Dataset
+from regard.data.dataset import Dataset, Picture
 from regard.data.images.decode import open_picture
 from regard.data.layouts.folder import read
 from regard.errors import DataError, NetworkError
@@ -49,10 +49,10 @@ def read_labelled(data: str | Path, label: str = "label") -> Dataset:
     return dataset.labelled()
 
 
-def skipper(skip_bad: bool) -> Callable[[Path, DataError], None] | None:
+def skipper(skip_bad: bool) -> Callable[[Picture, DataError], None] | None:
     """What is done with a picture that cannot be read: named and skipped on request, else raised."""
 
-    def name(path: Path, error: DataError) -> None:
+    def name(picture: Picture, error: DataError) -> None:
         log.warning(f"skipped: {error}")
 
     return name if skip_bad else None
@@ -79,7 +79,7 @@ def thumbnails(pictures: Dataset, names: Iterable[str], longest: int = THUMBNAIL
     for picture in pictures.pictures:
         if picture.name in wanted:
             try:
-                image = open_picture(picture.path)
+                image = open_picture(picture.opener)
             except DataError:
                 continue
             image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
@@ -93,7 +93,7 @@ def attention_maps(
     """CLS attention over the named pictures, by default the last layer's; empty for a network without any."""
     wanted = set(names)
     part = pictures.select(index for index, picture in enumerate(pictures.pictures) if picture.name in wanted)
-    found = heatmaps(network, part, settings={"layer": layer}, on_bad=lambda path, error: None)
+    found = heatmaps(network, part, settings={"layer": layer}, on_bad=lambda picture, error: None)
     try:
         return {heatmap.name: heatmap for heatmap in found}
     except NetworkError as error:

@@ -19,10 +19,13 @@ ALL = "all"
 class Item:
     """A picture that is to be described, or to bear a given `caption`: of several the one at `which`, from 0."""
 
-    name: str
-    path: Path
+    picture: Picture
     caption: str | None = None
     which: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.picture.name
 
     @property
     def file(self) -> str:
@@ -33,7 +36,7 @@ class Item:
 
 def plain_items(pictures: Dataset) -> tuple[Item, ...]:
     """Pictures whose captions are to be made."""
-    return tuple(Item(picture.name, picture.path) for picture in pictures.pictures)
+    return tuple(Item(picture) for picture in pictures.pictures)
 
 
 def parse_which(which: str | int) -> int | None:
@@ -51,8 +54,8 @@ def given_items(pictures: Dataset, file: Path, which: int | None, skip_bad: bool
 
     Raises `DataError` for pictures that have none, unless `skip_bad`, which names them and goes on.
     """
-    given = {picture.path.resolve(): picture for picture in read_captioned(file).pictures}
-    found = {picture.name: given.get(picture.path.resolve()) for picture in pictures.pictures}
+    given = {picture.identity: picture for picture in read_captioned(file).pictures}
+    found = {picture.name: given.get(picture.identity) for picture in pictures.pictures}
     bare = [name for name, captioned in found.items() if captioned is None]
     if bare:
         problem = f"{several(bare, 'picture')} without a caption in {file}"
@@ -68,13 +71,13 @@ def given_items(pictures: Dataset, file: Path, which: int | None, skip_bad: bool
 def _items(picture: Picture, captioned: Picture, which: int | None) -> Iterator[Item]:
     captions = captions_of(captioned)
     if which is None:
-        yield from (Item(picture.name, picture.path, text, place) for place, text in enumerate(captions))
+        yield from (Item(picture, text, place) for place, text in enumerate(captions))
         return
     if which >= len(captions):
         raise DataError(
             f"{picture.name} has no caption {which}, only 0 to {len(captions) - 1}; give another --which, or all"
         )
-    yield Item(picture.name, picture.path, captions[which])
+    yield Item(picture, captions[which])
 
 
 def tokens_of(captioner: Captioner, item: Item, prepared: Prepared | None = None) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from regard.app.console import log
 from regard.data.dataset import Dataset
-from regard.data.hashes import file_hashes
+from regard.data.hashes import picture_hashes
 from regard.data.splits import read_split, scoring_part, seen_as
 from regard.networks.run import is_run
 from regard.networks.sources.shipped import folder_of
@@ -23,13 +23,13 @@ def scored_part(dataset: Dataset, model: str | Path, split: str | None, keep_see
     rows = read_split(stored) if is_run(stored.parent) and stored.is_file() else []
     if not rows:
         return scoring_part(dataset, split), ""
-    hashes = file_hashes(dataset.paths)
-    seen = dict(zip(dataset.paths, seen_as(hashes.values(), rows), strict=True))
+    hashes = picture_hashes(dataset.pictures)
+    seen = dict(zip(dataset.names, seen_as(hashes.values(), rows), strict=True))
     if not dataset.splits:
-        pictures = tuple(replace(picture, split=seen[picture.path] or None) for picture in dataset.pictures)
+        pictures = tuple(replace(picture, split=seen[picture.name] or None) for picture in dataset.pictures)
         dataset = replace(dataset, pictures=pictures)
     part = _default_part(dataset) if split is None else scoring_part(dataset, split)
-    learnt = np.array([seen[path] == "train" for path in part.paths], bool)
+    learnt = np.array([seen[name] == "train" for name in part.names], bool)
     if not learnt.any():
         return part, ""
     if keep_seen or learnt.all():

@@ -122,7 +122,7 @@ def _check_arguments(recipe: Recipe) -> None:
 
 def _parts(
     data: str | Path, recipe: Recipe, notes: Notes, skip_bad: bool
-) -> tuple[Dataset, Dataset, Mapping[Path, str]]:
+) -> tuple[Dataset, Dataset, Mapping[str, str]]:
     dataset = read_captioned(data)
     if recipe.arguments["split"] is not None:
         dataset = dataset.part(recipe.arguments["split"]).unsplit()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from regard.app.common import skipper
 from regard.app.console import log
 from regard.data.dataset import Dataset
-from regard.data.hashes import Duplicate, across_splits, duplicates, file_hashes, fingerprints
+from regard.data.hashes import Duplicate, across_splits, duplicates, fingerprints, picture_hashes
 from regard.data.images.decode import open_picture
 from regard.errors import DataError, unknown
 from regard.training.recipe import Recipe
@@ -61,10 +61,10 @@ class Page:
 
 @dataclass(frozen=True)
 class Hashed:
-    """Pictures that can all be read, the SHA-256 of each by path, and which are the same or nearly."""
+    """Pictures that can all be read, the SHA-256 of each by name, and which are the same or nearly."""
 
     dataset: Dataset
-    hashes: Mapping[Path, str]
+    hashes: Mapping[str, str]
     pairs: Sequence[Duplicate]
 
     @property
@@ -76,12 +76,12 @@ class Hashed:
 def hashed(dataset: Dataset, notes: Notes, skip_bad: bool) -> Hashed:
     """Read every picture once. Raises `DataError` for one that cannot be read, or, with `skip_bad`, goes without it;
     warns of the same picture on both sides of the user's own split."""
-    looks = fingerprints(dataset.paths)
+    looks = fingerprints(dataset.pictures)
     if not looks.readable.all():
         _name_unreadable(dataset, looks.readable, skip_bad)
         dataset = dataset.select(np.flatnonzero(looks.readable).tolist())
         looks = looks.of_readable()
-    hashes = file_hashes(dataset.paths)
+    hashes = picture_hashes(dataset.pictures)
     pairs = duplicates(dataset, hashes, looks)
     if leaking := across_splits(dataset, pairs):
         notes.warn(named_pairs(dataset, leaking, "on both sides of the split: the score looks better than it is"))
@@ -92,13 +92,13 @@ def _name_unreadable(dataset: Dataset, readable: NDArray[np.bool_], skip_bad: bo
     """Say what is wrong with each picture that cannot be read; raises the first `DataError` unless `skip_bad`."""
     on_bad = skipper(skip_bad)
     for index in np.flatnonzero(~readable):
-        path = dataset.paths[index]
+        picture = dataset.pictures[index]
         try:
-            open_picture(path)
+            open_picture(picture.opener)
         except DataError as error:
             if on_bad is None:
                 raise
-            on_bad(path, error)
+            on_bad(picture, error)
 
 
 def named_pairs(dataset: Dataset, pairs: Sequence[Duplicate], what: str) -> str:

@@ -13,12 +13,12 @@ from string import punctuation
 from typing import Any, Self
 
 from regard.data.dataset import Picture
-from regard.data.hashes import file_hashes
 from regard.data.layouts.coco import read_coco
 from regard.data.regions.coco import Bools, mask_of, union
 from regard.data.regions.coco_nouns import Phrase, nouns_for
 from regard.errors import DataError
 from regard.explanation.words.words import END, START
+from regard.files import file_hash
 from regard.measurement.localisation.words import BASELINES, MEASURES, TrueWord, WordRow, WordScores, measure
 from regard.records import Caption, Heatmap
 from regard.records.captions import read_captions
@@ -45,7 +45,7 @@ class Truths:
         """Raises `DataError` for data that know nothing of words."""
         source, known = Path(data), truth_of(data)
         file = source / SCENES if source.is_dir() else source
-        return cls(source.name, file_hashes([file])[file], known)
+        return cls(source.name, file_hash(file), known)
 
     @cached_property
     def find(self) -> Callable[[str], Truth | None]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -15,6 +14,7 @@ from regard.app.asking import Asked, described
 from regard.app.common import provenance, skipper
 from regard.data.dataset import Dataset
 from regard.data.images.decode import Size, open_reduced
+from regard.data.openers import Source
 from regard.explanation import Method
 from regard.explanation.pictures.explain import heatmaps
 from regard.networks.network import Network
@@ -77,18 +77,18 @@ class Work:
         return hashlib.sha256(json.dumps([about, rest], sort_keys=True, default=str).encode()).hexdigest()
 
 
-def drawable(path: Path, longest: int) -> Image.Image:
+def drawable(source: Source, longest: int) -> Image.Image:
     """A picture to be drawn at `longest` pixels or less: whole, but of a large JPEG only a fraction is decoded."""
 
     def smallest(size: Size) -> Size:
         share = min(1.0, 2 * longest / max(size))
         return ceil(size[0] * share), ceil(size[1] * share)
 
-    return open_reduced(path, smallest)[0]
+    return open_reduced(source, smallest)[0]
 
 
-def thumbnail(path: Path, longest: int) -> Image.Image:
+def thumbnail(source: Source, longest: int) -> Image.Image:
     """The same, made small, to be kept beside others."""
-    image = drawable(path, longest)
+    image = drawable(source, longest)
     image.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=3.0)
     return image

@@ -1,4 +1,4 @@
-"""Pictures with what is known of them, in numpy alone: the records that every layout of DATA is read into."""
+"""Pictures with what is known of them, without torch: the records that every layout of DATA is read into."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from regard.data.openers import FileOpener, Opener
 from regard.errors import DataError, unknown
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
@@ -20,18 +21,29 @@ SPLITS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: its file, and its `name`, a POSIX path relative to DATA that never leads out of a folder.
+    """One picture: its `name`, which is its key, and an `opener`.
 
+    The name is a POSIX path relative to DATA that never leads out of a folder.
     `label` and `split` are None where DATA says nothing of them; `columns` are further columns of its row (groups,
     slices), as text; `annotations` are what a COCO file says of it (captions, boxes, masks), as it stands there.
     """
 
-    path: Path
     name: str
+    opener: Opener
     label: str | None = None
     split: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     annotations: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def path(self) -> Path | None:
+        """Its file; None for a picture that lies elsewhere."""
+        return self.opener.path if isinstance(self.opener, FileOpener) else None
+
+    @property
+    def identity(self) -> Path | str:
+        """What one picture has under several names: its file where it is one, else its name."""
+        return self.name if self.path is None else self.path.resolve()
 
 
 @dataclass(frozen=True)
@@ -48,10 +60,6 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.pictures)
-
-    @property
-    def paths(self) -> list[Path]:
-        return [picture.path for picture in self.pictures]
 
     @property
     def names(self) -> list[str]:

@@ -1,19 +1,17 @@
-"""The same picture twice: exactly, by the hash of its file, or nearly, by what it looks like when very small."""
+"""The same picture twice: exactly, by the hash of its content, or nearly, by what it looks like when very small."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from regard.data.dataset import Dataset
+from regard.data.dataset import Dataset, Picture
 from regard.data.images.decode import Size, open_reduced
 from regard.errors import DataError
-from regard.files import file_hash
 
 SIDE = 16
 BITS = 10
@@ -49,23 +47,23 @@ class Fingerprints:
         return type(self)(self.bits[self.readable], self.thumbnails[self.readable], self.readable[self.readable])
 
 
-def file_hashes(paths: Sequence[Path], workers: int = 4) -> dict[Path, str]:
-    """SHA-256 of the bytes of each file, by path. Raises `DataError` naming a file that cannot be read."""
+def picture_hashes(pictures: Sequence[Picture], workers: int = 4) -> dict[str, str]:
+    """SHA-256 of the content of each picture, by its name. Raises `DataError` naming one that cannot be read."""
 
-    def one(path: Path) -> str:
+    def digest(picture: Picture) -> str:
         try:
-            return file_hash(path)
+            return picture.opener.digest()
         except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror}") from error
+            raise DataError(f"{picture.opener} cannot be read: {error.strerror}") from error
 
     with ThreadPoolExecutor(workers) as pool:
-        return dict(zip(paths, pool.map(one, paths), strict=True))
+        return {picture.name: each for picture, each in zip(pictures, pool.map(digest, pictures), strict=True)}
 
 
-def fingerprints(paths: Sequence[Path], workers: int = 4) -> Fingerprints:
+def fingerprints(pictures: Sequence[Picture], workers: int = 4) -> Fingerprints:
     """The fingerprint of each upright picture; JPEGs are decoded at an eighth of their size where that is enough."""
     with ThreadPoolExecutor(workers) as pool:
-        found = list(pool.map(_fingerprint, paths))
+        found = list(pool.map(_fingerprint, pictures))
     blank = np.zeros((SIDE, SIDE, 3), np.uint8)
     return Fingerprints(
         np.array([0 if each is None else each[0] for each in found], np.uint64),
@@ -74,9 +72,9 @@ def fingerprints(paths: Sequence[Path], workers: int = 4) -> Fingerprints:
     )
 
 
-def _fingerprint(path: Path) -> tuple[int, NDArray[np.uint8]] | None:
+def _fingerprint(picture: Picture) -> tuple[int, NDArray[np.uint8]] | None:
     try:
-        image, _, _ = open_reduced(path, _enough)
+        image, _, _ = open_reduced(picture.opener, _enough)
     except DataError:
         return None
     return difference_hash(image), np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0))
@@ -94,16 +92,16 @@ def difference_hash(image: Image.Image) -> int:
     return int.from_bytes(np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes(), "big")
 
 
-def duplicates(dataset: Dataset, hashes: dict[Path, str], looks: Fingerprints | None = None) -> list[Duplicate]:
+def duplicates(dataset: Dataset, hashes: Mapping[str, str], looks: Fingerprints | None = None) -> list[Duplicate]:
     """All pairs of pictures that are one, in order of indices; near ones only when fingerprints are given.
 
-    Of many equal files each is paired with the first alone. Near duplicates survive re-encoding and resizing, not
-    cropping, mirroring or turning.
+    `hashes` are those of `picture_hashes`. Of many equal files each is paired with the first alone. Near duplicates
+    survive re-encoding and resizing, not cropping, mirroring or turning.
     """
     first: dict[str, int] = {}
     exact = []
-    for at, path in enumerate(dataset.paths):
-        if (before := first.setdefault(hashes[path], at)) != at:
+    for at, name in enumerate(dataset.names):
+        if (before := first.setdefault(hashes[name], at)) != at:
             exact.append(Duplicate(before, at, "exact"))
     if looks is None:
         return exact

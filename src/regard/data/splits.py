@@ -21,7 +21,7 @@ SHARE = 0.2
 
 @dataclass(frozen=True)
 class SplitRow:
-    """A line of `split.csv`: a picture, its label, which side it was on, the hash of its file, and its group or ""."""
+    """A line of `split.csv`: a picture, its label, the side it was on, the hash of its content, and its group or ""."""
 
     filename: str
     label: str
@@ -210,13 +210,13 @@ def check_groups(dataset: Dataset, train: Dataset, val: Dataset, group: str | No
         )
 
 
-def split_rows(parts: Iterable[Dataset], hashes: Mapping[Path, str], group: str | None = None) -> list[SplitRow]:
-    """The lines of `split.csv` for the parts of a run; `hashes` are SHA-256 by path."""
+def split_rows(parts: Iterable[Dataset], hashes: Mapping[str, str], group: str | None = None) -> list[SplitRow]:
+    """The lines of `split.csv` for the parts of a run; `hashes` are SHA-256 by name."""
     rows = []
     for part in parts:
         groups = part.column(group) if group is not None else np.full(len(part), "")
         rows += [
-            SplitRow(picture.name, picture.label or "", picture.split or "", hashes[picture.path], str(value))
+            SplitRow(picture.name, picture.label or "", picture.split or "", hashes[picture.name], str(value))
             for picture, value in zip(part.pictures, groups, strict=True)
         ]
     return rows
@@ -244,21 +244,6 @@ def read_split(file: Path | str) -> list[SplitRow]:
     if any(len(line) != len(HEADER) for line in lines):
         raise DataError(f"{file} is not whole: each line needs the {len(HEADER)} fields {','.join(HEADER)}")
     return [SplitRow(*line) for line in lines]
-
-
-def apply_split(dataset: Dataset, rows: Sequence[SplitRow]) -> Dataset:
-    """The data set split as a run split it, by file name; pictures which that run did not have are left out.
-
-    Raises `DataError` when pictures of the run are missing here.
-    """
-    side = {row.filename: row.split for row in rows}
-    missing = sorted(set(side) - set(dataset.names))
-    if missing:
-        raise DataError(
-            f"of the stored split {several(missing, 'picture')} not in {dataset.source}; is it the same data?"
-        )
-    kept = [replace(picture, split=side[picture.name]) for picture in dataset.pictures if picture.name in side]
-    return replace(dataset, pictures=tuple(kept))
 
 
 def seen_as(hashes: Iterable[str], rows: Iterable[SplitRow]) -> NDArray[np.str_]:

@@ -1,11 +1,11 @@
 """A network over many pictures, in batches, with memory that does not grow with their number."""
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from regard.data.dataset import Picture
 from regard.data.images.preparation import Batch, batches
 from regard.errors import DataError
 from regard.networks.network import Network
@@ -13,28 +13,28 @@ from regard.networks.network import Network
 
 def prepared(
     network: Network,
-    paths: Sequence[Path],
+    pictures: Sequence[Picture],
     *,
     batch_size: int = 32,
     workers: int = 2,
-    on_bad: Callable[[Path, DataError], None] | None = None,
+    on_bad: Callable[[Picture, DataError], None] | None = None,
 ) -> Iterator[tuple[Batch, Tensor]]:
     """Batches of pictures and, on the network's device, what goes into it: (batch, 3, height, width), normalised."""
-    for batch in batches(paths, network.preparation, batch_size, workers, on_bad):
+    for batch in batches(pictures, network.preparation, batch_size, workers, on_bad):
         yield batch, network.preparation.normalise(batch.pixels.to(network.device, non_blocking=True))
 
 
 def probabilities(
     network: Network,
-    paths: Sequence[Path],
+    pictures: Sequence[Picture],
     *,
     batch_size: int = 32,
     workers: int = 2,
-    on_bad: Callable[[Path, DataError], None] | None = None,
+    on_bad: Callable[[Picture, DataError], None] | None = None,
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Indices into `paths` and class probabilities (batch, classes), float32 on the CPU, batch by batch in order.
+    """Indices into `pictures` and class probabilities (batch, classes), float32 on the CPU, batch by batch in order.
 
     Raises `DataError` naming a picture that cannot be read, unless `on_bad` takes it.
     """
-    for batch, pixels in prepared(network, paths, batch_size=batch_size, workers=workers, on_bad=on_bad):
+    for batch, pixels in prepared(network, pictures, batch_size=batch_size, workers=workers, on_bad=on_bad):
         yield batch.indices, torch.softmax(network.logits(pixels).float(), dim=1).cpu()

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from regard.data.dataset import Picture
 from regard.errors import DataError
 from regard.networks.network import Network
 from regard.networks.predict import prepared
@@ -90,14 +91,14 @@ def _select(query: str, values: Sequence[str], base: sqlite3.Connection) -> obje
 
 def extract(
     network: Network,
-    paths: Sequence[Path],
+    pictures: Sequence[Picture],
     hashes: Sequence[str],
     store: FeatureStore | None = None,
     *,
     batch_size: int = 32,
     workers: int = 2,
     advance: Callable[[int], None] = lambda done: None,
-    on_bad: Callable[[Path, DataError], None] | None = None,
+    on_bad: Callable[[Picture, DataError], None] | None = None,
 ) -> tuple[Features, NDArray[np.int64]]:
     """Features (kept, width) of pictures, and the indices of the pictures they are of.
 
@@ -107,7 +108,7 @@ def extract(
     known = dict(store.read(hashes)) if store is not None else {}
     todo = [index for index, name in enumerate(hashes) if name not in known]
     advance(len(hashes) - len(todo))
-    for fresh in _forward(network, [paths[index] for index in todo], batch_size, workers, on_bad):
+    for fresh in _forward(network, [pictures[index] for index in todo], batch_size, workers, on_bad):
         named = {hashes[todo[index]]: value for index, value in fresh.items()}
         known |= named
         if store is not None:
@@ -121,13 +122,13 @@ def extract(
 
 def _forward(
     network: Network,
-    paths: Sequence[Path],
+    pictures: Sequence[Picture],
     batch_size: int,
     workers: int,
-    on_bad: Callable[[Path, DataError], None] | None,
+    on_bad: Callable[[Picture, DataError], None] | None,
 ) -> Iterable[Mapping[int, Features]]:
-    """Features of each batch, by index into `paths`."""
-    for batch, pixels in prepared(network, paths, batch_size=batch_size, workers=workers, on_bad=on_bad):
+    """Features of each batch, by index into `pictures`."""
+    for batch, pixels in prepared(network, pictures, batch_size=batch_size, workers=workers, on_bad=on_bad):
         with torch.inference_mode():  # a little faster than doing without gradients: nothing is ever recorded
             values, _ = network.features(pixels)
         yield dict(zip(batch.indices, values.float().cpu().numpy(), strict=True))

@@ -50,7 +50,7 @@ def begin(
     world: World,
     network: Learner,
     parts: Sequence[Dataset],
-    hashes: Mapping[Path, str],
+    hashes: Mapping[str, str],
     recipe: Recipe,
     facts: Mapping[str, Any],
     *,

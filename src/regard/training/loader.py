@@ -7,7 +7,6 @@ processes, and there is nothing to start, so it works alike on Linux, macOS and 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from numpy.random import default_rng
 from numpy.typing import NDArray
 from torch import Tensor
 
+from regard.data.dataset import Picture
 from regard.data.images.augment import Augmentation, Pixels, draw, generator, read_augmented
 from regard.data.images.longest_side import LongestSide
 from regard.data.images.preparation import Preparation, _in_order
@@ -65,7 +65,7 @@ def check_processes(world: World, batch_size: int, pictures: int) -> None:
 class Feed:
     """Pictures to train on, `batch_size` at a time over all processes, `accumulate` such batches a step."""
 
-    paths: Sequence[Path]
+    pictures: Sequence[Picture]
     lessons: Lessons
     preparation: Preparation | LongestSide
     augmentation: Augmentation
@@ -76,16 +76,16 @@ class Feed:
     world: World = ALONE
 
     def __post_init__(self) -> None:
-        check_processes(self.world, self.batch_size, len(self.paths))
+        check_processes(self.world, self.batch_size, len(self.pictures))
 
     @property
     def per_epoch(self) -> int:
         """Steps in an epoch."""
-        return -(-len(self.paths) // (self.batch_size * self.accumulate))
+        return -(-len(self.pictures) // (self.batch_size * self.accumulate))
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The pictures' order in an epoch: a function of the seed and the epoch."""
-        return default_rng((self.seed, epoch, ORDER)).permutation(len(self.paths))
+        return default_rng((self.seed, epoch, ORDER)).permutation(len(self.pictures))
 
     def steps(self, epochs: int, epoch: int = 0, number: int = 0) -> Generator[Step, None, None]:
         """All steps from this epoch and step on, read ahead across the ends of epochs. Closing it stops the threads.
@@ -135,14 +135,14 @@ class Feed:
         (epoch, _), index = job
         try:
             drawn = draw(self.augmentation, generator(self.seed, epoch, index))
-            pixels = read_augmented(self.paths[index], self.preparation, self.augmentation, drawn)
+            pixels = read_augmented(self.pictures[index].opener, self.preparation, self.augmentation, drawn)
             return pixels, self.lessons.of(index, epoch, drawn)
         except RegardError as error:
             return error
         except Exception as error:
             return DataError(
-                f"the thread that read {self.paths[index]} died ({type(error).__name__}: {error}); the last checkpoint "
-                "is kept: see to the file and go on with --resume"
+                f"the thread that read {self.pictures[index].opener} died ({type(error).__name__}: {error}); the last "
+                "checkpoint is kept: see to the file and go on with --resume"
             )
 
     def _batch(self, lessons: Sequence[Lesson], rows: Sequence[tuple[int, int]], last: bool) -> Batch:

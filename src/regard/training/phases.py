@@ -100,7 +100,7 @@ def over_pictures(the: Run, part: Dataset, compute: Callable[[Tensor], Tensor], 
     own = np.arange(len(part))[world.rank * batch_size :]
     own = own[own // batch_size % world.size == world.rank]
     results: list[Tensor] = []
-    for batch in batches(part.select(own).paths, preparation, batch_size, the.session.workers):
+    for batch in batches(part.select(own).pictures, preparation, batch_size, the.session.workers):
         results.append(compute(preparation.normalise(batch.pixels.to(world.device))).float().cpu())
     found = torch.zeros(len(part), world.most(results[0].shape[1] if results else 0))
     if results:
@@ -132,7 +132,7 @@ def feed_of(
 ) -> Feed:
     """Pictures and what they teach, in batches as the settings have them."""
     how = settings.batch_size, settings.accumulate, session.seed, session.workers, session.world
-    return Feed(part.paths, lessons, preparation, settings.augmentation, *how)
+    return Feed(part.pictures, lessons, preparation, settings.augmentation, *how)
 
 
 def train_on(

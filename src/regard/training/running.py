@@ -37,7 +37,7 @@ class How:
 def running(
     learner: Learner,
     parts: Sequence[Dataset],
-    hashes: Mapping[Path, str],
+    hashes: Mapping[str, str],
     recipe: Recipe,
     folder: Path,
     world: World,

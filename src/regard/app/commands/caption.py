@@ -128,7 +128,7 @@ def caption(
     check_free(out, overwrite)
     truths = None if truth is None else Truths.of(truth)
     items = _items(pictures, captions, which, skip_bad)
-    if depends and len({item.path for item in items}) < 2:
+    if depends and len({item.picture.identity for item in items}) < 2:
         raise UsageError("--depends compares each picture with the next one, and there is one alone; give more")
     if truths is not None:
         truths.check(item.name for item in items)
@@ -286,9 +286,9 @@ def _finish_folder(
     work: Captioning, unfinished: UnfinishedCaptions, tally: Tally, style: Style, truths: Truths | None
 ) -> Measured | None:
     """The contact sheet of the first pictures, all entries, the manifest; and what the finished folder is worth."""
-    paths = {item.name: item.path for item in work.items}
+    openers = {item.name: item.picture.opener for item in work.items}
     first = [(entry["name"], entry["text"]) for entry in islice(unfinished.facts(), SHEET)]
-    items = [(thumbnail(paths[name], CELL), name, text) for name, text in first]
+    items = [(thumbnail(openers[name], CELL), name, text) for name, text in first]
     more = f" · and {tally.n - SHEET} pictures more" if tally.n > SHEET else ""
     write_file(unfinished.result / "contact_sheet.png", png(caption_sheet(items, caption=_said(work) + more)))
     unfinished.write_entries()

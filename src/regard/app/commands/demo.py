@@ -67,7 +67,7 @@ def demo(out: str | Path = "demo", overwrite: bool = False) -> Result:
         network = open_network(folder / "run", device="cpu")
         scored = read(scenes).part("val")
         described = _one_each(scored)
-        caption(described.paths, folder / "captions", truth=scenes)
+        caption([scenes / name for name in described.names], folder / "captions", truth=scenes)
         log.info("5/5 writing the report")
         html = _page(network, scored, run.evaluation, run.messages, _history(folder), _panels(folder, described))
         write_file(folder / "report.html", html)
@@ -109,7 +109,7 @@ def _page(
 
 def _panels(folder: Path, described: Dataset) -> list[tuple[str, Image.Image]]:
     """The first panels of the captions, with what they show."""
-    names = [path.name for path in described.paths[:PANELS]]
+    names = [Path(name).name for name in described.names[:PANELS]]
     return [(f"the words said of {name}", Image.open(folder / "captions" / name)) for name in names]
 
 

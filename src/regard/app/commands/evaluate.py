@@ -147,7 +147,7 @@ def predict_all(
     scored = scored.fitted(_names(network))
     kept: list[int] = []
     rows: list[NDArray[np.float32]] = []
-    stream = probabilities(network, scored.paths, batch_size=batch_size, workers=workers, on_bad=skipper(skip_bad))
+    stream = probabilities(network, scored.pictures, batch_size=batch_size, workers=workers, on_bad=skipper(skip_bad))
     with progress("scoring", len(scored)) as advance:
         for indices, values in stream:
             kept += indices

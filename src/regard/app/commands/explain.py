@@ -163,7 +163,7 @@ def _panels(work: Work, unfinished: Unfinished, plan: OutputPlan) -> Callable[[i
         shapes.setdefault(heatmap.values.shape, heatmap.name)
         if len(shapes) > 1:
             raise DataError(_of_two_shapes(shapes))
-        image, caption = drawable(work.pictures.paths[index], TILE), caption_of(work.with_maps(heatmap), 0)
+        image, caption = drawable(work.pictures.pictures[index].opener, TILE), caption_of(work.with_maps(heatmap), 0)
         drawn = panel_bytes(plan.figure, image, heatmap, caption=caption, **settings)
         write_file(unfinished.result / files[heatmap.name], drawn)
 
@@ -180,9 +180,9 @@ def _of_two_shapes(shapes: Mapping[tuple[int, ...], str]) -> str:
 
 def _finish_folder(work: Work, unfinished: Unfinished, plan: OutputPlan) -> None:
     """The contact sheet and comparisons of the first pictures, the arrays, and last the manifest."""
-    paths = {picture.name: picture.path for picture in work.pictures.pictures}
+    openers = {picture.name: picture.opener for picture in work.pictures.pictures}
     first = list(islice(unfinished.heatmaps(), SHEET))
-    items = [(thumbnail(paths[heatmap.name], CELL), heatmap, heatmap.name) for heatmap in first]
+    items = [(thumbnail(openers[heatmap.name], CELL), heatmap, heatmap.name) for heatmap in first]
     caption, signed = common_caption(work.with_maps(*first)), work.row.signed
     sheet = contact_sheet(items, colours=plan.colours, signed=signed, caption=caption)
     write_file(unfinished.result / "contact_sheet.png", png(sheet))

@@ -139,13 +139,13 @@ def _seen(
     skip_bad: bool,
 ) -> list[Positions]:
     """What the pictures show: the mean tokens and, where attention itself knows of places, its logits."""
-    paths = read_pictures(pictures if isinstance(pictures, str | Path) else list(pictures)).paths
+    dataset = read_pictures(pictures if isinstance(pictures, str | Path) else list(pictures))
     attends = "rotary" in kinds or "relative" in kinds
-    with progress("looking at pictures", len(paths)) as advance:
+    with progress("looking at pictures", len(dataset)) as advance:
 
         def batches() -> Iterator[Any]:
             for batch, pixels in prepared(
-                network, paths, batch_size=batch_size, workers=workers, on_bad=skipper(skip_bad)
+                network, dataset.pictures, batch_size=batch_size, workers=workers, on_bad=skipper(skip_bad)
             ):
                 yield pixels
                 advance(len(batch.indices))

@@ -62,7 +62,7 @@ def predict(
     out.parent.mkdir(parents=True, exist_ok=True)
     with writing(out), _Part.open(out, network, dataset, probs, batch_size) as part:
         rest = dataset.select(range(part.pictures, len(dataset)))
-        stream = probabilities(network, rest.paths, batch_size=batch_size, workers=workers, on_bad=skipper(skip_bad))
+        stream = probabilities(network, rest.pictures, batch_size=batch_size, workers=workers, on_bad=skipper(skip_bad))
         with progress("predicting", len(dataset)) as advance:
             advance(part.pictures)
             start = part.pictures

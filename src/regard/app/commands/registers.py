@@ -14,7 +14,7 @@ from regard.app.common import open_network, provenance, skipper, thumbnails
 from regard.app.console import log, progress
 from regard.app.seen import scored_part
 from regard.data.dataset import Dataset
-from regard.data.hashes import file_hashes
+from regard.data.hashes import picture_hashes
 from regard.data.images.decode import open_picture
 from regard.data.layouts.folder import read
 from regard.errors import DataError, UsageError
@@ -113,9 +113,9 @@ def _parts(dataset: Dataset, model: str | Path, split: str | None, search: int, 
     tested, note = scored_part(dataset, model, split, keep_seen=False)
     if note:
         raise DataError("all pictures to test on were seen in training; give others, or another --split")
-    hashes = file_hashes(dataset.paths)
-    kept = {hashes[path] for path in tested.paths}
-    rest = dataset.select(index for index, path in enumerate(dataset.paths) if hashes[path] not in kept)
+    hashes = picture_hashes(dataset.pictures)
+    kept = {hashes[name] for name in tested.names}
+    rest = dataset.select(index for index, name in enumerate(dataset.names) if hashes[name] not in kept)
     if not len(rest):
         half = np.random.default_rng(seed).permutation(len(dataset))
         first = half[: min(search, len(dataset) // 2)]
@@ -128,7 +128,7 @@ def _parts(dataset: Dataset, model: str | Path, split: str | None, search: int, 
 
 def _batches(network: Network, part: Dataset, batch_size: int, workers: int, skip_bad: bool) -> list[torch.Tensor]:
     how = {"batch_size": batch_size, "workers": workers, "on_bad": skipper(skip_bad)}
-    found = [pixels for _, pixels in prepared(network, part.paths, **how)]  # type: ignore[arg-type]
+    found = [pixels for _, pixels in prepared(network, part.pictures, **how)]  # type: ignore[arg-type]
     if not found:
         raise DataError("none of the pictures could be read")
     return found
@@ -147,7 +147,7 @@ def _compared(
 
 def _predicted(network: Network, part: Dataset, batch_size: int, workers: int) -> NDArray[np.int64]:
     found = [
-        values.argmax(1) for _, values in probabilities(network, part.paths, batch_size=batch_size, workers=workers)
+        values.argmax(1) for _, values in probabilities(network, part.pictures, batch_size=batch_size, workers=workers)
     ]
     return torch.cat(found).numpy()
 

@@ -54,7 +54,7 @@ class Parts:
 
     training: Dataset
     validation: Dataset
-    hashes: Mapping[Path, str]
+    hashes: Mapping[str, str]
 
 
 def train(
@@ -210,8 +210,8 @@ def _fit(
     skip_bad: bool,
 ) -> tuple[Parts, Probe, NDArray[np.float32]]:
     """Features of both parts, a probe on the one, its logits on the other; the network gets the probe as its head."""
-    both = [*parts.training.paths, *parts.validation.paths]
-    hashes = [parts.hashes[path] for path in both]
+    both = [*parts.training.pictures, *parts.validation.pictures]
+    hashes = [parts.hashes[picture.name] for picture in both]
     store = FeatureStore(cache_folder() / "features" / f"{network_key(network)}.sqlite")
     how = {"batch_size": batch_size, "workers": workers, "on_bad": skipper(skip_bad)}
     with notes.phase("features"), progress("computing features", len(both)) as advance:

@@ -6,7 +6,6 @@ that order. Crop and resize are one step, from the user's own pixels, through th
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator, default_rng
@@ -17,6 +16,7 @@ from torchvision.transforms.v2 import functional as change
 from regard.data.images.decode import Size, open_picture, open_reduced
 from regard.data.images.longest_side import LongestSide
 from regard.data.images.preparation import MAX_PIXELS, SPARE, Preparation
+from regard.data.openers import Source
 from regard.errors import UsageError
 from regard.records import Box
 
@@ -126,18 +126,18 @@ def _largest(height: int, width: int) -> Box:
 
 
 def read_augmented(
-    path: Path | str,
+    source: Source,
     preparation: Preparation | LongestSide,
     augmentation: Augmentation,
     drawn: Drawn,
     max_pixels: int = MAX_PIXELS,
 ) -> Pixels:
-    """A file → (height, width, 3) uint8 as the network sees it in training. Raises `DataError` naming the file.
+    """A picture → (height, width, 3) uint8 as the network sees it in training. Raises `DataError` naming the picture.
 
     A network that takes pictures of any shape sees them whole: there is no random crop.
     """
     if isinstance(preparation, LongestSide):
-        return apply(preparation.pixels(open_picture(path, max_pixels)), augmentation, drawn)
+        return apply(preparation.pixels(open_picture(source, max_pixels)), augmentation, drawn)
 
     def box(size: Size) -> Box:
         return crop_box(augmentation, drawn, size) if augmentation.crop < 1 else preparation.box(size)
@@ -147,7 +147,7 @@ def read_augmented(
         tall, wide = SPARE * preparation.height / (bottom - top), SPARE * preparation.width / (right - left)
         return math.ceil(size[0] * tall), math.ceil(size[1] * wide)
 
-    image, size, divided = open_reduced(path, enough, max_pixels)
+    image, size, divided = open_reduced(source, enough, max_pixels)
     left, top, right, bottom = (edge / divided for edge in box(size))
     right, bottom = min(right, image.width), min(bottom, image.height)
     return apply(preparation._resample(image, (left, top, right, bottom)), augmentation, drawn)

@@ -1,4 +1,4 @@
-"""Opening picture files as people see them: upright, in colour, and refusing what is broken or enormous by name.
+"""Decoding pictures as people see them: upright, in colour, and refusing what is broken or enormous by name.
 
 Nothing here needs torch, so that splitting and hashing pictures stays light. `regard.data.images.preparation` hands on
 `open_picture`.
@@ -7,13 +7,13 @@ Nothing here needs torch, so that splitting and hashing pictures stays light. `r
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from regard.data.openers import Opener, Source, opener_of
 from regard.errors import DataError
 
 MAX_PIXELS = 89_478_485
@@ -34,26 +34,29 @@ _UPRIGHT = {  # the EXIF orientation → what turns the stored picture upright
 _opening = threading.Lock()
 
 
-def open_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The picture in a file: mode RGB, upright as its EXIF orientation says, the first frame of an animation.
+def open_picture(source: Source, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The picture in a file or in memory: mode RGB, upright as its EXIF orientation says, the first frame of an
+    animation.
 
     Transparent parts lie on white. 16-bit grey is scaled to 8 bits; 32-bit grey as `to_rgb` says. Colour profiles are
-    not applied, as training pipelines of the field do not apply them. Raises `DataError` naming the file when it is
+    not applied, as training pipelines of the field do not apply them. Raises `DataError` naming the picture when it is
     missing, empty, broken, no picture, or has more than `max_pixels` pixels (seen in its header, before decoding).
     """
-    return open_reduced(path, lambda size: size, max_pixels)[0]
+    return open_reduced(source, lambda size: size, max_pixels)[0]
 
 
 def open_reduced(
-    path: Path | str, smallest: Callable[[Size], Size], max_pixels: int = MAX_PIXELS
+    source: Source, smallest: Callable[[Size], Size], max_pixels: int = MAX_PIXELS
 ) -> tuple[Image.Image, Size, int]:
     """As `open_picture`, but a JPEG may come at 1/2, 1/4 or 1/8 of its size, for a fraction of the decoding time.
 
     `smallest` maps the upright picture's full (height, width) to the least (height, width) that will do. Returns the
     picture, its full (height, width), and by what it was divided: 1, 2, 4 or 8 (sizes are rounded up).
     """
-    with _naming(path), _opened(path) as image:
-        _check_size(path, image.size, max_pixels)
+    opener = opener_of(source)
+    with _naming(opener), opener.open() as content:
+        image = content if isinstance(content, Image.Image) else _read_header(opener, content)
+        _check_size(opener, image.size, max_pixels)
         turned, (width, height) = _orientation(image) if image.format in ("JPEG", "MPO") else 1, image.size
         full = (width, height) if turned >= 5 else (height, width)
         divided = _draft(image, turned, smallest(full))
@@ -98,8 +101,8 @@ def _grey(values: NDArray[Any], white: float) -> Image.Image:
     return Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8)).convert("RGB")
 
 
-def _opened(path: Path | str) -> Image.Image:
-    """The file with its header read. Pillow's own warning about size is off: a smaller limit of ours is checked next.
+def _read_header(opener: Opener, stream: BinaryIO) -> Image.Image:
+    """The picture, not yet decoded. Pillow's own warning about size is off: a smaller limit of ours is checked next.
 
     That switch belongs to the process, as the module for warnings does, so the threads that read pictures take turns
     here; it is a fraction of a millisecond for each.
@@ -107,16 +110,19 @@ def _opened(path: Path | str) -> Image.Image:
     with _opening:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(path, formats=_FORMATS)
+            return Image.open(stream, formats=_FORMATS)
+        except UnidentifiedImageError:
+            stream.seek(0)
+            raise DataError(_not_a_picture(opener, empty=not stream.read(1))) from None
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _check_size(path: Path | str, size: Size, max_pixels: int) -> None:
+def _check_size(opener: Opener, size: Size, max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise DataError(
-            f"{path} has {width:,} × {height:,} = {width * height:,} pixels, more than the {max_pixels:,} that are "
+            f"{opener} has {width:,} × {height:,} = {width * height:,} pixels, more than the {max_pixels:,} that are "
             "read; make it smaller, or remove it"
         )
 
@@ -149,29 +155,27 @@ def _draft(image: Image.Image, turned: int, smallest: Size) -> int:
 
 
 @contextmanager
-def _naming(path: Path | str) -> Iterator[None]:
-    """Turn whatever a file can cause into a `DataError` that names it."""
+def _naming(opener: Opener) -> Iterator[None]:
+    """Turn whatever a picture can cause into a `DataError` that names it."""
     try:
         yield
     except DataError:
         raise
     except FileNotFoundError:
-        raise DataError(f"there is no picture {path}; check the path") from None
-    except UnidentifiedImageError:
-        raise DataError(_not_a_picture(Path(path))) from None
+        raise DataError(f"there is no picture {opener}; check the path") from None
     except (PermissionError, IsADirectoryError) as error:
-        raise DataError(f"{path} cannot be opened: {error.strerror}") from error
+        raise DataError(f"{opener} cannot be opened: {error.strerror}") from error
     except Exception as error:  # a broken file raises anything: OSError, SyntaxError, struct.error, ValueError, ...
         why = str(error) or type(error).__name__
         raise DataError(
-            f"{path} is a broken picture ({why}); replace it, remove it, or skip such with --skip-bad"
+            f"{opener} is a broken picture ({why}); replace it, remove it, or skip such with --skip-bad"
         ) from (error)
 
 
-def _not_a_picture(path: Path) -> str:
-    if path.stat().st_size == 0:
-        return f"{path} is empty (0 bytes); replace it, remove it, or skip such with --skip-bad"
+def _not_a_picture(opener: Opener, empty: bool) -> str:
+    if empty:
+        return f"{opener} is empty (0 bytes); replace it, remove it, or skip such with --skip-bad"
     return (
-        f"{path} is not a picture, whatever its name says; JPEG, PNG, WebP, BMP, GIF and TIFF are read; "
+        f"{opener} is not a picture, whatever its name says; JPEG, PNG, WebP, BMP, GIF and TIFF are read; "
         "replace it, remove it, or skip such with --skip-bad"
     )

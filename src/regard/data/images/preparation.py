@@ -1,4 +1,4 @@
-"""From picture files to what a network takes, and the one owner of the geometry between the two.
+"""From pictures to what a network takes, and the one owner of the geometry between the two.
 
 A `Preparation` says which part of a picture a network sees, at which size and scale of values; training, scoring and
 explaining all go through it, so a map always finds its way back to the user's own pixels.
@@ -11,7 +11,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -19,7 +18,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from regard.data.dataset import Picture
 from regard.data.images.decode import MAX_PIXELS, Size, open_picture, open_reduced
+from regard.data.openers import Source
 from regard.errors import DataError, UsageError, unknown
 from regard.records import Box, PatchGrid
 
@@ -150,13 +151,13 @@ def _centre(pixels: int, resized: int, kept: int) -> tuple[float, float]:
     return first * pixels / resized, (first + kept) * pixels / resized
 
 
-def read_pixels(path: Path | str, preparation: Preparation, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, Size]:
-    """A file → ((height, width, 3) uint8 as the network sees it, (height, width) of the user's upright picture).
+def read_pixels(source: Source, preparation: Preparation, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, Size]:
+    """A picture → ((height, width, 3) uint8 as the network sees it, (height, width) of the user's upright picture).
 
-    The same as `preparation.pixels(open_picture(path))` to within a grey level or so, but large JPEGs are decoded at a
-    fraction of their size. Raises `DataError` naming the file.
+    The same as `preparation.pixels(open_picture(source))` to within a grey level or so, but large JPEGs are decoded at
+    a fraction of their size. Raises `DataError` naming the picture.
     """
-    image, size, divided = open_reduced(path, preparation.smallest, max_pixels)
+    image, size, divided = open_reduced(source, preparation.smallest, max_pixels)
     left, top, right, bottom = (edge / divided for edge in preparation.box(size))
     return preparation._resample(image, (left, top, right, bottom)), size
 
@@ -175,11 +176,11 @@ class Batch:
 
 
 def batches(
-    pictures: Sequence[Path],
+    pictures: Sequence[Picture],
     preparation: Preparation,
     batch_size: int = 32,
     workers: int = 2,
-    on_bad: Callable[[Path, DataError], None] | None = None,
+    on_bad: Callable[[Picture, DataError], None] | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Iterator[Batch]:
     """Read pictures in order, in threads that stay up to two batches ahead; memory does not grow with their number.
@@ -190,9 +191,9 @@ def batches(
     if batch_size < 1 or workers < 0:
         raise UsageError(f"batch size {batch_size} and {workers} workers: at least 1 and 0 are needed")
 
-    def attempt(path: Path) -> tuple[Pixels, Size] | DataError:
+    def attempt(picture: Picture) -> tuple[Pixels, Size] | DataError:
         try:
-            return read_pixels(path, preparation, max_pixels)
+            return read_pixels(picture.opener, preparation, max_pixels)
         except DataError as error:
             return error
 
@@ -205,8 +206,8 @@ def batches(
 
 def _good(
     results: Iterable[tuple[int, tuple[Pixels, Size] | DataError]],
-    pictures: Sequence[Path],
-    on_bad: Callable[[Path, DataError], None] | None,
+    pictures: Sequence[Picture],
+    on_bad: Callable[[Picture, DataError], None] | None,
 ) -> Iterator[tuple[int, Pixels, Size]]:
     """The results that are pictures; the others are handed to `on_bad`, or raised where there is none."""
     for index, result in results:

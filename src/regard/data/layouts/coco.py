@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from regard.data.dataset import Picture, safe_name, split_name
+from regard.data.openers import FileOpener
 from regard.errors import DataError
 
 _OWN = ("id", "file_name", "split")
@@ -54,9 +55,8 @@ def _picture(file: Path, entry: Mapping[str, Any], annotations: Sequence[Mapping
         key: str(value) for key, value in entry.items() if key not in _OWN and isinstance(value, str | int | float)
     }
     split = split_name(str(entry.get("split") or "")) or None
-    return Picture(
-        path, safe_name(inside.as_posix()), names[0] if len(names) == 1 else None, split, columns, tuple(annotations)
-    )
+    label = names[0] if len(names) == 1 else None
+    return Picture(safe_name(inside.as_posix()), FileOpener(path), label, split, columns, tuple(annotations))
 
 
 def _content(file: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from regard.data.dataset import SPLITS, SUFFIXES, Dataset, Picture, class_order,
 from regard.data.layouts.coco import read_coco
 from regard.data.layouts.oxford_pets import oxford_pets
 from regard.data.layouts.table import read_table
+from regard.data.openers import FileOpener
 from regard.errors import DataError
 
 __all__ = ["Dataset", "Picture", "class_order", "read", "read_pictures"]
@@ -58,7 +59,7 @@ def read_pictures(source: Path | str | Sequence[Path | str]) -> Dataset:
     each = [_bare(Path(one)) for one in source]
     counts = Counter(picture.name for pictures in each for picture in pictures)
     chosen = [
-        picture if counts[picture.name] == 1 else replace(picture, name=safe_name(picture.path.as_posix()))
+        picture if counts[picture.name] == 1 else replace(picture, name=safe_name(str(picture.opener)))
         for pictures in each
         for picture in pictures
     ]
@@ -68,7 +69,7 @@ def read_pictures(source: Path | str | Sequence[Path | str]) -> Dataset:
 def _bare(path: Path) -> list[Picture]:
     """The pictures of one file, folder or table, with neither label nor split."""
     if path.is_dir():
-        found = [Picture(file, file.relative_to(path).as_posix()) for file in pictures_below(path)]
+        found = [Picture(file.relative_to(path).as_posix(), FileOpener(file)) for file in pictures_below(path)]
         if not found:
             raise DataError(f"{path} holds no pictures ({', '.join(sorted(SUFFIXES))}){_tables(path)}")
         return found
@@ -76,7 +77,7 @@ def _bare(path: Path) -> list[Picture]:
         raise DataError(f"there is no {path}{_nearest(path)}; give a picture, a folder or a .csv")
     if path.suffix.lower() == ".csv":
         return [replace(picture, label=None, split=None) for picture in read_table(path, labels=False)]
-    return [Picture(path, path.name)]
+    return [Picture(path.name, FileOpener(path))]
 
 
 def _read_file(path: Path, labels: bool) -> Dataset:
@@ -101,9 +102,9 @@ def _labelled(source: Path, folder: Path, split: str | None, labels: bool) -> It
         for file in pictures_below(each):
             inside = file.parent.relative_to(each).as_posix()
             columns = {} if inside == "." else {"folder": inside}
-            yield Picture(file, file.relative_to(source).as_posix(), each.name, split, columns)
+            yield Picture(file.relative_to(source).as_posix(), FileOpener(file), each.name, split, columns)
     for file, label in zip(loose, _flat_labels(inner, loose, labels and split in (None, "train")), strict=True):
-        yield Picture(file, file.relative_to(source).as_posix(), label, split)
+        yield Picture(file.relative_to(source).as_posix(), FileOpener(file), label, split)
 
 
 def _flat_labels(folder: Path, files: Sequence[Path], needed: bool) -> list[str | None]:

@@ -6,6 +6,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from regard.data.dataset import Dataset, Picture, gathered
+from regard.data.openers import FileOpener
 from regard.errors import DataError
 
 _SPLITS = {"trainval": "train", "test": "test"}
@@ -23,7 +24,7 @@ def oxford_pets(root: Path | str | None = None) -> Dataset:
     if not (folder / "annotations" / "test.txt").is_file():
         _download(root)
     pictures = [picture for official, split in _SPLITS.items() for picture in _listed(folder, official, split)]
-    absent = next((picture for picture in pictures if not picture.path.is_file()), None)
+    absent = next((picture for picture in pictures if picture.path is None or not picture.path.is_file()), None)
     if absent:
         raise DataError(f"{folder} lacks {absent.name}: its download was cut off; remove that folder and try again")
     return gathered(Path("oxford-pets"), "oxford-pets", pictures)
@@ -37,7 +38,7 @@ def _listed(folder: Path, official: str, split: str) -> list[Picture]:
         name, _, species, _ = line.split()
         file = folder / "images" / f"{name}.jpg"
         label = name.rpartition("_")[0]
-        pictures.append(Picture(file, f"images/{name}.jpg", label, split, {"species": _SPECIES[species]}))
+        pictures.append(Picture(f"images/{name}.jpg", FileOpener(file), label, split, {"species": _SPECIES[species]}))
     return pictures
 
 

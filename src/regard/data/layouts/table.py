@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from regard.data.dataset import SUFFIXES, Picture, listed, safe_name, several, split_name
+from regard.data.openers import FileOpener
 from regard.errors import DataError
 
 _OWN = ("filename", "name", "label", "split")
@@ -91,7 +92,7 @@ def _picture(folder: Path, row: _Row) -> Picture:
     name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else row.written
     columns = {name: value for name, value in row.fields.items() if name not in _OWN}
     split = split_name(row.fields.get("split", "")) or None
-    return Picture(path, safe_name(name), row.fields.get("label") or None, split, columns)
+    return Picture(safe_name(name), FileOpener(path), row.fields.get("label") or None, split, columns)
 
 
 def _lines(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:

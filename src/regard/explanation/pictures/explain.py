@@ -1,12 +1,11 @@
 """A method over many pictures: maps with their places in the users' own pictures, batch by batch."""
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from regard.data.dataset import Dataset
+from regard.data.dataset import Dataset, Picture
 from regard.errors import DataError, UsageError, unknown
 from regard.explanation import METHODS, Maps, Method
 from regard.networks.network import Network
@@ -22,7 +21,7 @@ def heatmaps(
     *,
     batch_size: int = 8,
     workers: int = 2,
-    on_bad: Callable[[Path, DataError], None] | None = None,
+    on_bad: Callable[[Picture, DataError], None] | None = None,
 ) -> Iterator[Heatmap]:
     """The map of each picture, in order; memory does not grow with their number.
 
@@ -32,7 +31,7 @@ def heatmaps(
     row, settings = METHODS[method], settings or {}
     _check_settings(row, settings)
     function = METHODS.load(method)
-    for batch, pixels in prepared(network, pictures.paths, batch_size=batch_size, workers=workers, on_bad=on_bad):
+    for batch, pixels in prepared(network, pictures.pictures, batch_size=batch_size, workers=workers, on_bad=on_bad):
         maps = _as_maps(function(network, pixels, **settings), row.name, len(batch))
         for place, (index, size) in enumerate(zip(batch.indices, batch.sizes, strict=True)):
             values = maps.values[place]

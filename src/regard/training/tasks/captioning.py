@@ -75,14 +75,14 @@ def run(
     captioner: OwnCaptioner,
     training: Dataset,
     validation: Dataset,
-    hashes: Mapping[Path, str],
+    hashes: Mapping[str, str],
     recipe: Recipe,
     folder: Path | str,
     **how: Any,
 ) -> Outcome:
     """Train `captioner`, in place, as `recipe.settings` say; the run's folder holds all that is needed to resume.
 
-    `hashes` are the pictures' SHA-256 by path; `how` are fields of `running.How`. The folder is left without its
+    `hashes` are the pictures' SHA-256 by name; `how` are fields of `running.How`. The folder is left without its
     network: `save_captioner`, then `folder.finish`, make it a finished run. Raises as `finetune.run` does.
     """
     settings = recipe.settings

@@ -58,7 +58,7 @@ def run(
     network: Network,
     training: Dataset,
     validation: Dataset,
-    hashes: Mapping[Path, str],
+    hashes: Mapping[str, str],
     recipe: Recipe,
     folder: Path | str,
     groups: Array | None = None,
@@ -66,7 +66,7 @@ def run(
 ) -> Outcome:
     """Train `network`, in place, as `recipe.settings` say; the run's folder holds all that is needed to `resume`.
 
-    `hashes` are the pictures' SHA-256 by path; `groups` (training pictures,) keep equal values in one fold; `how` are
+    `hashes` are the pictures' SHA-256 by name; `groups` (training pictures,) keep equal values in one fold; `how` are
     fields of `running.How`. The folder is left without its network: `save_network`,
     then `folder.finish`, make it a finished run. Raises `DataError`, `NetworkError`, `OutputError`, `UsageError`, each
     in one line, and `InterruptedTrainingError` after Ctrl-C; whatever happened, the last checkpoint stays.

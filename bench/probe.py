@@ -16,7 +16,6 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from regard.scenes import sample
 
 from regard.app.commands.train import train
 from regard.data.layouts.folder import read_pictures

@@ -26,6 +26,7 @@ from regard.networks.sources.build import build, fresh_head, is_timm, is_torchvi
 from regard.networks.sources.checkpoint import listed, read_checkpoint
 from regard.networks.sources.fit import fit
 from regard.networks.sources.foreign import LAYOUTS, recognise
+from regard.networks.sources.huggingface_files import is_huggingface
 from regard.networks.sources.shipped import CAPTIONERS, SHIPPED, folder_of
 
 __all__ = ["SOURCES", "Network", "load"]
@@ -277,6 +278,6 @@ SOURCES: tuple[Source, ...] = (
     Source("a checkpoint file", lambda model: Path(model).is_file(), _load_file),
     Source("a shipped name", lambda model: model in SHIPPED or model in CAPTIONERS, _load_shipped),
     Source("a timm or torchvision name", lambda model: is_timm(model) or is_torchvision(model), _load_zoo),
-    Source("hf:ID or a Hugging Face folder", huggingface.is_huggingface, _load_huggingface),
+    Source("hf:ID or a Hugging Face folder", is_huggingface, _load_huggingface),
 )
 """The grammar of M: the first row that fits is taken."""

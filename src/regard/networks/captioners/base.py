@@ -204,7 +204,7 @@ def load_captioner(model: str | Path, device: str | torch.device | None = None) 
 
 def _load(model: str) -> Captioner:
     from regard.networks.captioners.families.catr import CatrCaptioner
-    from regard.networks.captioners.tokenized import folder_of, is_huggingface
+    from regard.networks.sources.huggingface_files import folder_of, is_huggingface
 
     path = Path(model)
     run = folder_of_shipped(model)
@@ -222,9 +222,9 @@ def _load(model: str) -> Captioner:
 
 
 def _of_family(model: str, folder: Path) -> Captioner:
-    from regard.networks.captioners.tokenized import read_config
+    from regard.networks.sources.huggingface_files import read_config
 
-    config = read_config(folder, model)
+    config = read_config(folder, f"the configuration of {model} cannot be loaded")
     if config.model_type not in FAMILIES:
         raise UsageError(f"{model} is of the kind {config.model_type!r}, which cannot caption; {_those_that_can()}")
     module, name = FAMILIES[config.model_type].split(":")

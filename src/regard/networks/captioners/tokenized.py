@@ -1,19 +1,15 @@
 """Captioners in Hugging Face's format: what their folders hold, and what they share once loaded.
 
-Everything comes from transformers' own `from_pretrained`, on a local folder; a hub is asked only for what was not
-fetched before. Keys that are missing are an error, those that are too many are said.
+Keys that are missing are an error, those that are too many are said.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import torch
 import transformers
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from PIL import Image
 from torch import Tensor
 
@@ -21,79 +17,32 @@ from regard.errors import NetworkError, UsageError
 from regard.networks.captioners.base import Captioner, Kept
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import Pieces
-from regard.networks.sources import hub
-from regard.networks.sources.checkpoint import listed
-from regard.networks.sources.huggingface import quiet
+from regard.networks.sources.checkpoint import key_problems, listed
+from regard.networks.sources.huggingface_files import PREFIX, failures_of, quiet, read_module
 from regard.records import Box
 
-PREFIX = "hf:"
 USUAL = 64
 """Tokens of a caption, at most, where nothing else is asked for."""
-_WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 _PARTS = {
     "vocabulary": ("tokenizer.json", "vocab.txt", "vocab.json", "*.model"),
     "picture preparation": ("preprocessor_config.json", "processor_config.json"),
 }
-_FAILURES = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError)
 
 
-def is_huggingface(model: str) -> bool:
-    """Whether M is `hf:ID` or a folder with a Hugging Face configuration."""
-    return model.startswith(PREFIX) or (Path(model) / "config.json").is_file()
-
-
-def folder_of(model: str) -> Path:
-    """The local folder of M, fetched where it must be and the hub answers. Raises `NetworkError`."""
-    name = model.removeprefix(PREFIX)
-    if (Path(name) / "config.json").is_file():
-        return Path(name)
-    try:
-        folder = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
-        if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
-            return folder
-    except LocalEntryNotFoundError:
-        pass
-    except (HFValidationError, OSError, ValueError) as error:
-        raise NetworkError(
-            f"{name!r} is no ID of the Hugging Face hub; give hf:OWNER/NAME or a local folder"
-        ) from error
-    hub.require_hub(f"{model} from the Hugging Face hub")
-    try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=_WANTED))
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0][:160]
-        raise NetworkError(f"{model} could not be fetched: {reason}; check the ID, or your access to it") from error
-
-
-def read_config(folder: Path, model: str) -> Any:
-    with quiet(), failures_of(model, "configuration"):
-        return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-
-
-def read_module(kind: Any, folder: Path, model: str) -> tuple[Any, tuple[str, ...]]:
+def read_captioner(kind: Any, folder: Path, model: str) -> tuple[Any, tuple[str, ...]]:
     """The network in float32 and evaluation mode, and what there is to say of its keys."""
-    with quiet(), failures_of(model, "weights"):
-        module, info = kind.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
-        )
-    missing = sorted(
-        key for key in info["missing_keys"] if "pooler." not in key
-    )  # no captioner looks at what is pooled
-    other = [str(key[0] if isinstance(key, tuple) else key) for key in info.get("mismatched_keys", ())]
-    problems = [
-        f"{len(keys)} {what}: {listed(keys)}"
-        for what, keys in (("missing", missing), ("of another shape", other))
-        if keys
-    ]
+    module, keys = read_module(kind, folder, f"the weights of {model} cannot be loaded")
+    missing = [key for key in keys["missing"] if "pooler." not in key]  # no captioner looks at what is pooled
+    problems = key_problems({**keys, "missing": missing, "extra": []})
     if problems:
-        raise NetworkError(f"the weights of {model} do not fit: {'; '.join(problems)}; fetch it again")
-    extra = sorted(key for key in info["unexpected_keys"] if not key.endswith("position_ids"))
+        raise NetworkError(f"the weights of {model} do not fit: {problems}; fetch it again")
+    extra = [key for key in keys["extra"] if not key.endswith("position_ids")]
     return module.eval(), (f"dropped {listed(extra)}: {type(module).__name__} has no such part",) if extra else ()
 
 
 def read_part(kind: Any, folder: Path, model: str, what: str) -> Any:
     """A tokenizer or processor of the folder."""
-    with quiet(), failures_of(model, what):
+    with quiet(), failures_of(f"the {what} of {model} cannot be loaded"):
         return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
@@ -112,16 +61,6 @@ def require_parts(folder: Path, model: str) -> None:
             raise NetworkError(
                 f"the {what} of {model} cannot be loaded: it has none of {', '.join(names)}; fetch it again"
             )
-
-
-@contextmanager
-def failures_of(model: str, what: str) -> Iterator[None]:
-    """Whatever transformers raises, in one line that names the part that is damaged or missing."""
-    try:
-        yield
-    except _FAILURES as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise NetworkError(f"the {what} of {model} cannot be loaded: {reason}") from error
 
 
 class TokenizedCaptioner(Captioner):

@@ -7,7 +7,7 @@ trainers wrap around a state dict (`state_dict`, `ema`, `module.`) is taken off,
 import hashlib
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,11 @@ def listed(names: Any, limit: int = 8) -> str:
     names = [str(name) for name in names]
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more if names else "nothing"
+
+
+def key_problems(keys: Mapping[str, Sequence[str]]) -> str:
+    """What is wrong with keys ("missing", "extra", ...), in one line; empty where there are none."""
+    return "; ".join(f"{len(names)} {what}: {listed(names)}" for what, names in keys.items() if names)
 
 
 def _read(path: Path) -> Mapping[str, Any]:

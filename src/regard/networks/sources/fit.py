@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from regard.errors import NetworkError
 from regard.networks.anatomy.anatomy import Anatomy, describe
-from regard.networks.sources.checkpoint import listed
+from regard.networks.sources.checkpoint import key_problems
 
 
 def fit(
@@ -27,9 +27,9 @@ def fit(
         messages += _resample(tensors, own, anatomy, source)
     if headless and anatomy.head is not None:
         messages += _keep_head(tensors, own, anatomy.head, source)
-    problems = _differences(tensors, own)
+    problems = key_problems(_differences(tensors, own))
     if problems:
-        raise NetworkError(f"the weights of {source} do not fit: {'; '.join(problems)}{_advice(tensors, own, anatomy)}")
+        raise NetworkError(f"the weights of {source} do not fit: {problems}{_advice(tensors, own, anatomy)}")
     module.load_state_dict(tensors)
     return messages
 
@@ -61,7 +61,7 @@ def _keep_head(tensors: dict[str, Tensor], own: Mapping[str, Tensor], head: str,
     return [f"{source} has no head; the new one of {len(own[names[0]])} outputs is untrained"]
 
 
-def _differences(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+def _differences(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, list[str]]:
     missing = [name for name in own if name not in tensors]
     extra = [name for name in tensors if name not in own]
     other = [
@@ -69,8 +69,7 @@ def _differences(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> li
         for name in own
         if name in tensors and tensors[name].shape != own[name].shape
     ]
-    found = (("missing", missing), ("extra", extra), ("of another shape", other))
-    return [f"{len(names)} {what}: {listed(names)}" for what, names in found if names]
+    return {"missing": missing, "extra": extra, "of another shape": other}
 
 
 def _advice(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], anatomy: Anatomy) -> str:

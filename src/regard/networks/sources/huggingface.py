@@ -1,41 +1,26 @@
-"""Image classifiers and encoders in Hugging Face's format: a local folder, or `hf:ID` from the hub (or its cache).
-
-transformers fills what a checkpoint lacks with random values and goes on; here every key is accounted for.
-"""
+"""Image classifiers and encoders in Hugging Face's format: a local folder, or `hf:ID` from the hub (or its cache)."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
-import torch
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import nn
 
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError
 from regard.networks.anatomy.anatomy import describe
 from regard.networks.network import Network
-from regard.networks.sources import hub
 from regard.networks.sources.build import Architecture
-from regard.networks.sources.checkpoint import listed
+from regard.networks.sources.checkpoint import key_problems, listed
+from regard.networks.sources.huggingface_files import PREFIX, folder_of, read_config, read_module
 from regard.networks.sources.preparations import HALF
 
-PREFIX = "hf:"
-_WANTED = ["*.json", "*.safetensors"]
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 _TOWERS = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel", "siglip2": "Siglip2VisionModel"}
 """Networks of pictures and texts, and the class of their part that sees."""
-_FAILURES = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError)
-
-
-def is_huggingface(model: str) -> bool:
-    """Whether M is `hf:ID` or a folder with a Hugging Face configuration."""
-    return model.startswith(PREFIX) or (Path(model) / "config.json").is_file()
 
 
 def load(model: str, outputs: int | None = None) -> Network:
@@ -45,17 +30,17 @@ def load(model: str, outputs: int | None = None) -> Network:
     logits are its pooled features, and that is said. Raises `NetworkError` for a folder that is damaged or no network
     of pictures, keys that are missing or extra, and a hub that cannot be reached.
     """
-    folder = _folder(model)
+    folder = folder_of(model)
     config, maker = _recognise(folder, model, outputs)
-    module, info = _from_pretrained(folder, model, config, maker)
-    messages = _account(info, module, model, outputs, maker.saved_by)
-    preparation, said = _preparation(folder, module)
+    module, keys = _from_pretrained(folder, model, config, maker)
+    messages = _check_keys(keys, module, model, outputs, maker.saved_by)
+    preparation, notes = _preparation(folder, module)
     name = model if model.startswith(PREFIX) else folder.name
-    found = {**architecture(module), "name": name}
     if not is_classifier(module):
         messages = (*messages, without_head(name))
     names = class_names(module.config) if is_classifier(module) else None
-    return Network(module.eval(), name, found, preparation, names, (*messages, *said), describe(module))
+    named = {**architecture(module), "name": name}
+    return Network(module.eval(), name, named, preparation, names, (*messages, *notes), describe(module))
 
 
 def is_classifier(module: Any) -> bool:
@@ -91,48 +76,12 @@ def class_names(config: Any) -> tuple[str, ...] | None:
     return None if made_up else names
 
 
-def _folder(model: str) -> Path:
-    """The local folder of M, fetched where it must be and the hub answers."""
-    name = model.removeprefix(PREFIX)
-    if (Path(name) / "config.json").is_file():
-        return Path(name)
-    if not model.startswith(PREFIX) or Path(name).is_dir():
-        raise NetworkError(f"{name} is no Hugging Face network: it has no config.json; give the folder that has it")
-    fetched = _cached(name)
-    if fetched is None:
-        hub.require_hub(f"{model} from the Hugging Face hub")
-        fetched = _fetch(name)
-    return fetched
-
-
-def _cached(name: str) -> Path | None:
-    try:
-        folder = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
-    except (HFValidationError, OSError, ValueError) as error:
-        raise NetworkError(
-            f"{name!r} is no ID of the Hugging Face hub; give hf:OWNER/NAME, or a local folder"
-        ) from error
-    whole = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
-    return folder if whole else None
-
-
-def _fetch(name: str) -> Path:
-    try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=_WANTED))
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0][:160]
-        raise NetworkError(f"hf:{name} could not be fetched: {reason}; check the ID, or your access to it") from error
-
-
 @dataclass(frozen=True)
 class _Maker:
-    """The class that loads a checkpoint, what it is given, and the class that saved it ("" where that is not said)."""
+    """The class that loads a checkpoint, and the name of the class that saved it ("" where the file has none)."""
 
     kind: Any
     saved_by: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _recognise(folder: Path, model: str, outputs: int | None) -> tuple[Any, _Maker]:
@@ -140,8 +89,7 @@ def _recognise(folder: Path, model: str, outputs: int | None) -> tuple[Any, _Mak
     import transformers
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as CLASSIFIERS
 
-    with quiet(), _failures_of(model):
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    config = read_config(folder, f"{model} {_PROBLEM}")
     saved_by = str((getattr(config, "architectures", None) or [""])[0])
     classifies = "ForImageClassification" in saved_by or (not saved_by and config.model_type in CLASSIFIERS)
     if not classifies and outputs is None:
@@ -159,56 +107,38 @@ def _recognise(folder: Path, model: str, outputs: int | None) -> tuple[Any, _Mak
     return config, _Maker(transformers.AutoModelForImageClassification, saved_by)
 
 
-def _from_pretrained(folder: Path, model: str, config: Any, maker: _Maker) -> tuple[nn.Module, Mapping[str, Any]]:
-    """The network with its weights, and what transformers reports of their keys."""
-    with quiet(), _failures_of(model):
-        module, info = maker.kind.from_pretrained(
-            folder,
-            config=config,
-            local_files_only=True,
-            trust_remote_code=False,
-            dtype=torch.float32,
-            output_loading_info=True,
-            **maker.arguments,
-        )
-    unpooled = not is_classifier(module) and any(key.startswith("pooler.") for key in info["missing_keys"])
-    if unpooled and not maker.arguments:  # a random pooling layer would make random features
-        return _from_pretrained(folder, model, config, replace(maker, arguments={"add_pooling_layer": False}))
+_PROBLEM = "cannot be loaded as an image classifier or encoder"
+
+
+def _from_pretrained(folder: Path, model: str, config: Any, maker: _Maker) -> tuple[Any, Mapping[str, list[str]]]:
+    """The network with its weights, and their keys."""
+    module, keys = read_module(maker.kind, folder, f"{model} {_PROBLEM}", config=config)
+    if not is_classifier(module) and any(key.startswith("pooler.") for key in keys["missing"]):
+        # a random pooling layer would make random features
+        module, keys = read_module(maker.kind, folder, f"{model} {_PROBLEM}", config=config, add_pooling_layer=False)
     if getattr(module, "main_input_name", "") != "pixel_values":
         raise NetworkError(f"{model} is a {type(module).__name__}, which takes no pictures; give a network that does")
-    return module, info
+    return module, keys
 
 
-@contextmanager
-def _failures_of(model: str) -> Iterator[None]:
-    try:
-        yield
-    except _FAILURES as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise NetworkError(f"{model} cannot be loaded as an image classifier or encoder: {reason}") from error
-
-
-def _account(
-    info: Mapping[str, Any], module: nn.Module, model: str, outputs: int | None, saved_by: str
+def _check_keys(
+    keys: Mapping[str, list[str]], module: nn.Module, model: str, outputs: int | None, saved_by: str
 ) -> tuple[str, ...]:
-    """Every key that the checkpoint lacks or has too many: an error, a known case that is said, or nothing."""
+    """Every key that the checkpoint lacks or has too many: an error, a case with a message, or nothing."""
     head = describe(module).head or "classifier"
-    missing, extra = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
-    other = [str(key[0] if isinstance(key, tuple) else key) for key in info.get("mismatched_keys", ())]
-    new_head = [key for key in missing if key.startswith(f"{head}.")]
-    dropped = _parts_of_others(extra, module, saved_by)
+    new_head = [key for key in keys["missing"] if key.startswith(f"{head}.")]
+    dropped = _parts_of_others(keys["extra"], module, saved_by)
     messages = []
     if new_head and outputs is not None:
-        missing = [key for key in missing if key not in new_head]
+        keys = {**keys, "missing": [key for key in keys["missing"] if key not in new_head]}
         messages.append(f"{model} has no head; the new one of {outputs} outputs is untrained")
     if dropped:
-        extra = [key for key in extra if key not in dropped]
+        keys = {**keys, "extra": [key for key in keys["extra"] if key not in dropped]}
         messages.append(f"dropped {listed(dropped)}: {type(module).__name__} has no such part")
-    found = (("missing", missing), ("extra", extra), ("of another shape", other))
-    problems = [f"{len(keys)} {what}: {listed(keys)}" for what, keys in found if keys]
+    problems = key_problems(keys)
     if problems:
         advice = "; give the classes (--classes N) for a new head" if new_head and outputs is None else ""
-        raise NetworkError(f"the weights of {model} do not fit: {'; '.join(problems)}{advice}")
+        raise NetworkError(f"the weights of {model} do not fit: {problems}{advice}")
     return tuple(messages)
 
 
@@ -267,19 +197,3 @@ def _from_processor(stored: Mapping[str, Any], height: int, width: int) -> Prepa
         std=tuple(stored.get("image_std") or (0.5, 0.5, 0.5)),
         interpolation=_RESAMPLING.get(stored.get("resample", 2), "bilinear"),
     )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """transformers' reports and bars off, as what they say is checked here; put back afterwards."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

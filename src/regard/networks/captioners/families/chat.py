@@ -27,9 +27,9 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from regard.errors import NetworkError, UsageError
 from regard.networks.captioners.base import Kept, Prepared
 from regard.networks.captioners.decoding import Decoding
-from regard.networks.captioners.tokenized import USUAL, TokenizedCaptioner, failures_of, read_module, read_processor
+from regard.networks.captioners.tokenized import USUAL, TokenizedCaptioner, read_captioner, read_processor
 from regard.networks.guard import borrowed
-from regard.networks.sources.huggingface import quiet
+from regard.networks.sources.huggingface_files import failures_of, quiet
 from regard.records import PatchGrid
 
 PROMPT = "Describe the picture in one sentence."
@@ -119,7 +119,7 @@ class ChatCaptioner(TokenizedCaptioner):
 
     def __init__(self, folder: Path, model: str, config: Any) -> None:
         self.processor = read_processor(folder, model, config.model_type)
-        module, messages = read_module(transformers.AutoModelForImageTextToText, folder, model)
+        module, messages = read_captioner(transformers.AutoModelForImageTextToText, folder, model)
         super().__init__(model, folder, module, self.processor.tokenizer, messages)
         self.config = config.get_text_config()
         self.speaker: Any = module.get_decoder()
@@ -130,7 +130,7 @@ class ChatCaptioner(TokenizedCaptioner):
         self.usual = min(USUAL, self.limit)
 
     def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
-        with quiet(), failures_of(self.name, "picture preparation"):
+        with quiet(), failures_of(f"the picture preparation of {self.name} cannot be loaded"):
             text = self._asked(PROMPT if prompt is None else prompt)
             inputs = dict(self.processor(images=[image], text=[text], return_tensors="pt"))
         tokens = inputs["input_ids"][0]

@@ -25,16 +25,15 @@ from regard.networks.captioners.opened import Opened, chosen
 from regard.networks.captioners.tokenized import (
     USUAL,
     TokenizedCaptioner,
-    failures_of,
     kept_layers,
-    read_module,
+    read_captioner,
     read_part,
     require_parts,
     seen_box,
     whole_factor,
 )
 from regard.networks.guard import borrowed
-from regard.networks.sources.huggingface import quiet
+from regard.networks.sources.huggingface_files import failures_of, quiet
 from regard.records import PatchGrid
 
 
@@ -47,7 +46,7 @@ class CrossCaptioner(TokenizedCaptioner):
     """Whether the decoder can use fused attention. One that cannot takes the masks made for it as none at all."""
 
     def __init__(self, kind: Any, folder: Path, model: str) -> None:
-        module, messages = read_module(kind, folder, model)
+        module, messages = read_captioner(kind, folder, model)
         require_parts(folder, model)
         tokenizer = read_part(transformers.AutoTokenizer, folder, model, "vocabulary")
         super().__init__(model, folder, module, tokenizer, messages)
@@ -60,7 +59,7 @@ class CrossCaptioner(TokenizedCaptioner):
         self.usual = min(USUAL, self.limit)
 
     def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
-        with failures_of(self.name, "picture preparation"):
+        with failures_of(f"the picture preparation of {self.name} cannot be loaded"):
             pixels = self.processor(images=image, return_tensors="pt")["pixel_values"]
         rows, columns, prefix = self._layout(pixels)
         grid = PatchGrid(rows, columns, prefix, (image.height, image.width), seen_box(self.processor, image))

@@ -21,9 +21,9 @@ from regard.networks.captioners.base import Kept, Prepared
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.families.chat import ChatCaptioner, Rows
 from regard.networks.captioners.families.cross_attention import written_out
-from regard.networks.captioners.tokenized import failures_of, patch_side, seen_box, whole_factor
+from regard.networks.captioners.tokenized import patch_side, seen_box, whole_factor
 from regard.networks.guard import borrowed
-from regard.networks.sources.huggingface import quiet
+from regard.networks.sources.huggingface_files import failures_of, quiet
 from regard.records import PatchGrid
 
 
@@ -78,7 +78,7 @@ class Git(PrefixCaptioner):
         return [layer.attention.self for layer in self.speaker.layer]
 
     def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
-        with quiet(), failures_of(self.name, "picture preparation"):
+        with quiet(), failures_of(f"the picture preparation of {self.name} cannot be loaded"):
             pixels = self.processor.image_processor(images=[image], return_tensors="pt")["pixel_values"]
         begun = self.tokenizer.encode(prompt, add_special_tokens=False) if prompt else []
         start = torch.tensor([[self.start, *begun]])

@@ -16,8 +16,8 @@ from transformers.modeling_outputs import BaseModelOutput
 from regard.errors import NetworkError, UsageError
 from regard.networks.captioners.base import Prepared
 from regard.networks.captioners.families.cross_attention import CrossCaptioner, caching
-from regard.networks.captioners.tokenized import USUAL, failures_of, read_processor, seen_box
-from regard.networks.sources.huggingface import quiet
+from regard.networks.captioners.tokenized import USUAL, read_processor, seen_box
+from regard.networks.sources.huggingface_files import failures_of, quiet
 from regard.records import PatchGrid
 
 
@@ -35,7 +35,7 @@ class ReadingCaptioner(CrossCaptioner):
 
     def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
         prompt = self.prompt if prompt is None else prompt
-        with quiet(), failures_of(self.name, "picture preparation"):
+        with quiet(), failures_of(f"the picture preparation of {self.name} cannot be loaded"):
             inputs = dict(self.reader(images=[image], text=[prompt], return_tensors="pt"))
         tokens = inputs["input_ids"][0]
         places = (tokens == self.image_token).nonzero()[:, 0]

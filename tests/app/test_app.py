@@ -154,8 +154,8 @@ def test_predict_streams_in_order_and_goes_on(trained: Path, data: Path, tmp_pat
     monkeypatch.setattr(module, "probabilities", stops)
     assert run(*words, cut)[0] == 130
     assert not cut.exists()
-    assert (tmp_path / "cut.csv.part").read_text().count("\n") == 1 + 6
-    with (tmp_path / "cut.csv.part").open("a") as file:
+    assert (tmp_path / "cut.csv.part" / "predictions.csv").read_text().count("\n") == 1 + 6
+    with (tmp_path / "cut.csv.part" / "predictions.csv").open("a") as file:
         file.write("half a li")  # what a kill in mid-write leaves
     monkeypatch.setattr(module, "probabilities", original)
     code, _, err = run(*words, cut)

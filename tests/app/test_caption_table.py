@@ -239,7 +239,7 @@ def test_a_table_says_what_a_folder_says(pictures: Path, tmp_path: Path) -> None
 
 def test_many_words_come_in_groups(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A caption that lies in two groups, and in two readings, is one all the same."""
-    monkeypatch.setattr("regard.app.caption_table.ROWS", 4)
+    monkeypatch.setattr("regard.results.parquet.ROWS", 4)
     monkeypatch.setattr("regard.app.caption_table.READ", 3)
     result = regard.caption(pictures, tmp_path / "out", Planted(), format="parquet")
     assert result.out.is_file() and pq.ParquetFile(result.out).num_row_groups == 12

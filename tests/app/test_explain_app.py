@@ -20,10 +20,9 @@ import torch
 from PIL import Image
 
 import regard
-from regard.app import comparing, unfinished, work
+from regard.app import comparing, work
 from regard.app.asking import Asked, class_index
 from regard.app.cli import main
-from regard.app.map_table import read_table
 from regard.app.output import panel_names
 from regard.data.images.decode import open_picture
 from regard.errors import DataError, NetworkError, UsageError
@@ -32,6 +31,7 @@ from regard.records import Explanation
 from regard.rendering import colour
 from regard.rendering.figures import canvas, sheets
 from regard.rendering.figures import panel as panels
+from regard.results.maps import npy_header, read_table
 
 TINY = ("--model", "random:test_vit", "--size", "32", "--workers", "0")
 Run = Callable[..., tuple[int, str, str]]
@@ -394,7 +394,7 @@ def test_another_parquet_file_is_refused(tmp_path: Path) -> None:
 def test_a_table_is_written_in_pieces(
     pictures: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("regard.app.map_table.ROWS", 5)
+    monkeypatch.setattr("regard.results.parquet.ROWS", 5)
     assert run("explain", pictures, *TINY, "--method", "told", "--out", tmp_path / "maps.parquet")[0] == 0
     assert pq.ParquetFile(tmp_path / "maps.parquet").metadata.num_row_groups == 2
     assert len(read_table(tmp_path / "maps.parquet")) == 8
@@ -612,10 +612,10 @@ def test_an_explanation_draws_itself(method: str, pictures: Path) -> None:
 
 def test_the_header_of_an_array_is_numpys_own() -> None:
     for shape in ((1, 2, 3), (10**9, 24, 24)):
-        file = io.BytesIO(unfinished.npy_header(shape))
+        file = io.BytesIO(npy_header(shape))
         np.lib.format.read_magic(file)
         assert np.lib.format.read_array_header_1_0(file) == (shape, False, np.dtype("<f4"))
     values = np.ones((7, 2, 3), np.float32)
     file = io.BytesIO()
     np.save(file, values)
-    assert file.getvalue() == unfinished.npy_header(values.shape) + values.tobytes()
+    assert file.getvalue() == npy_header(values.shape) + values.tobytes()

@@ -17,11 +17,10 @@ from regard.measurement.classification.tables import (
     from_rows,
     per_class,
     per_picture,
-    prediction_header,
-    prediction_row,
     read_predictions,
 )
 from regard.records import Predictions
+from regard.results.predictions import prediction_header, prediction_row
 
 NAMES = ("cats/1.jpg", "cats/2.jpg", "dogs/1.jpg", "dogs/old/4.v2.jpg")
 LABELS = np.array([0, 0, 1, 1])

@@ -7,33 +7,32 @@ from typing import Any
 
 import numpy as np
 
-from regard.app.unfinished import KINDS, Growing
 from regard.files import write_file
 from regard.records import Float
 from regard.records.captions import FILE, line_of
+from regard.results.writer import ResumableWriter
 
 MAPS = "maps.bin"
 FIRST = 8  # captions told on the screen
 NAMED = 3  # pictures named in a message, at most
 
 
-class UnfinishedCaptions(Growing):
+class UnfinishedCaptions(ResumableWriter):
     """What `regard caption` leaves when it is stopped; captions take longer than the disk does to keep each batch."""
 
-    kind = KINDS[1]
-    often = 1
+    command = "caption"
 
     def append(self, entry: Mapping[str, Any], maps: Float | None = None) -> None:
         """Note a caption, and its maps (words, rows, columns) where they have no file of their own."""
         if maps is not None:
             self.write(MAPS, np.ascontiguousarray(maps, "<f4").tobytes())
-        self.note(entry)
+        self.add(entry)
 
     def captions(self) -> Iterator[tuple[dict[str, Any], Float]]:
         """Each caption's entry with its maps, read from the disk as they are asked for."""
-        path = self.home / MAPS
+        path = self.folder / MAPS
         with path.open("rb") if path.exists() else io.BytesIO() as file:
-            for entry in self.facts():
+            for entry in self.entries():
                 shape = len(entry["words"]), entry["grid"]["rows"], entry["grid"]["columns"]
                 content = file.read(4 * shape[0] * shape[1] * shape[2])
                 yield entry, np.frombuffer(content, "<f4").reshape(shape)
@@ -43,7 +42,7 @@ class UnfinishedCaptions(Growing):
         write_file(self.result / FILE, self._lines())
 
     def _lines(self) -> Iterator[str]:
-        for place, entry in enumerate(self.facts()):
+        for place, entry in enumerate(self.entries()):
             yield f"{',' if place else '['}\n{line_of(entry)}"
         yield "\n]\n"
 

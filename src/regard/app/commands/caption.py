@@ -195,7 +195,7 @@ def _on_disk(work: Captioning, out: Path, style: Style, truths: Truths | None) -
         _make(work, unfinished, style, truths)
         if not unfinished.n:
             raise DataError("none of the pictures could be read")
-        tally = Tally(unfinished.facts())
+        tally = Tally(unfinished.entries())
         if work.drawn:
             measured = _finish_folder(work, unfinished, tally, style, truths)
             exchange(unfinished.result, out)
@@ -224,10 +224,10 @@ def _make(work: Captioning, unfinished: UnfinishedCaptions, style: Style, truths
                 unfinished.write_maps(entry["maps"], described.maps)
                 unfinished.append(entry)
             if place % work.batch_size == 0:
-                unfinished.reached(index + 1)
+                unfinished.commit(index + 1)
             advance(index + 1 - done)  # those that were skipped, too
             done = index + 1
-        unfinished.reached(len(work.items))
+        unfinished.commit(len(work.items))
 
 
 def _said(work: Captioning) -> str:
@@ -287,7 +287,7 @@ def _finish_folder(
 ) -> Measured | None:
     """The contact sheet of the first pictures, all entries, the manifest; and what the finished folder is worth."""
     openers = {item.name: item.picture.opener for item in work.items}
-    first = [(entry["name"], entry["text"]) for entry in islice(unfinished.facts(), SHEET)]
+    first = [(entry["name"], entry["text"]) for entry in islice(unfinished.entries(), SHEET)]
     items = [(thumbnail(openers[name], CELL), name, text) for name, text in first]
     more = f" · and {tally.n - SHEET} pictures more" if tally.n > SHEET else ""
     write_file(unfinished.result / "contact_sheet.png", png(caption_sheet(items, caption=_said(work) + more)))
@@ -312,7 +312,7 @@ def _measured(truths: Truths | None, captions: Iterator[Caption]) -> Measured | 
 def _finish_table(
     work: Captioning, unfinished: UnfinishedCaptions, tally: Tally, out: Path, truths: Truths | None
 ) -> Measured | None:
-    file = unfinished.home / "captions.parquet"
+    file = unfinished.folder / "captions.parquet"
     write_caption_table(file, unfinished.captions(), _about(work, tally))
     with file.open("rb+") as written:
         os.fsync(written.fileno())

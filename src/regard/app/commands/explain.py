@@ -1,10 +1,9 @@
 """`regard explain`: a map for each picture, as panels and arrays in a folder, or as one Parquet file.
 
-Whatever the number of pictures, memory stays the same: maps go to the disk as they come (`unfinished.py`), and the
+Whatever the number of pictures, memory stays the same: maps go to the disk as they come (`results/writer.py`), and the
 same command after an interruption goes on where it was.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,19 +17,18 @@ from regard.app.asking import Asked
 from regard.app.common import open_network
 from regard.app.comparing import compare
 from regard.app.console import progress
-from regard.app.map_table import read_table, write_table
 from regard.app.output import OutputPlan, panel_names
-from regard.app.unfinished import Unfinished
 from regard.app.work import Work, drawable, thumbnail
 from regard.data.layouts.folder import read_pictures
 from regard.errors import DataError
 from regard.explanation import METHODS
-from regard.files import check_free, exchange, put_file, write_file, writing
+from regard.files import check_free, write_file, writing
 from regard.records import Explanation, Heatmap
 from regard.rendering.figures.canvas import png
 from regard.rendering.figures.panel import caption_of
 from regard.rendering.figures.sheets import common_caption, contact_sheet
 from regard.rendering.figures.vector import TILE, panel_bytes
+from regard.results.maps import MapWriter, read_table
 
 SHEET, CELL = 48, 320  # pictures on the contact sheet, at most, and their longer sides in pixels
 
@@ -121,31 +119,30 @@ def _in_memory(work: Work) -> Result:
 
 
 def _on_disk(work: Work, out: Path, plan: OutputPlan) -> Result:
-    with writing(out), Unfinished.open(out, work.fingerprint(plan), len(work.pictures)) as unfinished:
-        _make_maps(work, unfinished, _panels(work, unfinished, plan) if plan.format == "panels" else None)
-        _some(unfinished.n)
-        rows, columns = next(unfinished.heatmaps()).values.shape
+    with writing(out), MapWriter.open(out, work.fingerprint(plan), len(work.pictures)) as writer:
+        _make_maps(work, writer, _panels(work, writer, plan) if plan.format == "panels" else None)
+        _some(writer.n)
+        rows, columns = next(writer.heatmaps()).values.shape
         if plan.format == "panels":
-            _finish_folder(work, unfinished, plan)
-            exchange(unfinished.result, out)
+            _draw_sheets(work, writer, plan)
+            writer.finish_folder(work.about, out)
         else:
-            _finish_table(work, unfinished, out)
-        unfinished.remove()
-    return Result(work.about, unfinished.n, rows, columns, out)
+            writer.finish_table(work.about, out)
+    return Result(work.about, writer.n, rows, columns, out)
 
 
-def _make_maps(work: Work, unfinished: Unfinished, draw: Callable[[int, Heatmap], None] | None) -> None:
+def _make_maps(work: Work, writer: MapWriter, draw: Callable[[int, Heatmap], None] | None) -> None:
     """Make the maps that are still missing, and a panel of each where there are to be any."""
     with progress(f"explaining by {work.row.name}", len(work.pictures)) as advance:
-        advance(unfinished.pictures)
-        for place, (index, heatmap) in enumerate(work.maps(unfinished.pictures), 1):
+        advance(writer.pictures)
+        for place, (index, heatmap) in enumerate(work.maps(writer.pictures), 1):
             if draw is not None:
                 draw(index, heatmap)
-            unfinished.append(heatmap)
+            writer.append(heatmap)
             if place % work.batch_size == 0:
-                unfinished.reached(index + 1)
+                writer.commit(index + 1)
             advance(1)
-        unfinished.reached(len(work.pictures))
+        writer.commit(len(work.pictures))
 
 
 def _some(n: int) -> None:
@@ -153,11 +150,11 @@ def _some(n: int) -> None:
         raise DataError("none of the pictures could be read")
 
 
-def _panels(work: Work, unfinished: Unfinished, plan: OutputPlan) -> Callable[[int, Heatmap], None]:
+def _panels(work: Work, writer: MapWriter, plan: OutputPlan) -> Callable[[int, Heatmap], None]:
     """What draws a picture's panel into the result. It refuses a map of another shape than the first."""
     files = panel_names(work.pictures.names, plan.figure)
     settings = {"colours": plan.colours, "signed": work.row.signed}
-    shapes = {heatmap.values.shape: heatmap.name for heatmap in islice(unfinished.heatmaps(), 1)}
+    shapes = {heatmap.values.shape: heatmap.name for heatmap in islice(writer.heatmaps(), 1)}
 
     def draw(index: int, heatmap: Heatmap) -> None:
         shapes.setdefault(heatmap.values.shape, heatmap.name)
@@ -165,7 +162,7 @@ def _panels(work: Work, unfinished: Unfinished, plan: OutputPlan) -> Callable[[i
             raise DataError(_of_two_shapes(shapes))
         image, caption = drawable(work.pictures.pictures[index].opener, TILE), caption_of(work.with_maps(heatmap), 0)
         drawn = panel_bytes(plan.figure, image, heatmap, caption=caption, **settings)
-        write_file(unfinished.result / files[heatmap.name], drawn)
+        write_file(writer.result / files[heatmap.name], drawn)
 
     return draw
 
@@ -178,28 +175,18 @@ def _of_two_shapes(shapes: Mapping[tuple[int, ...], str]) -> str:
     )
 
 
-def _finish_folder(work: Work, unfinished: Unfinished, plan: OutputPlan) -> None:
-    """The contact sheet and comparisons of the first pictures, the arrays, and last the manifest."""
+def _draw_sheets(work: Work, writer: MapWriter, plan: OutputPlan) -> None:
+    """The contact sheet and comparisons of the first pictures."""
     openers = {picture.name: picture.opener for picture in work.pictures.pictures}
-    first = list(islice(unfinished.heatmaps(), SHEET))
+    first = list(islice(writer.heatmaps(), SHEET))
     items = [(thumbnail(openers[heatmap.name], CELL), heatmap, heatmap.name) for heatmap in first]
     caption, signed = common_caption(work.with_maps(*first)), work.row.signed
     sheet = contact_sheet(items, colours=plan.colours, signed=signed, caption=caption)
-    write_file(unfinished.result / "contact_sheet.png", png(sheet))
+    write_file(writer.result / "contact_sheet.png", png(sheet))
     if plan.sheet is not None:
         compared = [(image, heatmap) for image, heatmap, _ in items]
         drawn = compare(plan.sheet, work, compared, plan.colours)
-        write_file(unfinished.result / plan.sheet.file, png(drawn))
-    unfinished.move_arrays()
-    work.about.write_manifest(unfinished.result, unfinished.facts())
-
-
-def _finish_table(work: Work, unfinished: Unfinished, out: Path) -> None:
-    file = unfinished.home / "maps.parquet"
-    write_table(file, unfinished.heatmaps(), work.about, unfinished.has_errors)
-    with file.open("rb+") as written:
-        os.fsync(written.fileno())
-    put_file(file, out)
+        write_file(writer.result / plan.sheet.file, png(drawn))
 
 
 def as_json(result: Result) -> dict[str, Any]:

@@ -1,30 +1,25 @@
 """`regard predict`: a class for every picture, streamed to a CSV that can be gone on with.
 
-Rows go to `FILE.part` as they come; `FILE.part.json` says, after each batch, of what they are and how far they are
-whole. The file gets its name when it is complete. The same command after an interruption goes on after the last whole
-batch, so that the bytes are those of a run that was never interrupted.
+The same command after an interruption goes on after the last whole batch (`results/writer.py`), so that the bytes are
+those of a run that was never interrupted.
 """
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
-
-from torch import Tensor
+from typing import Any
 
 from regard.app.common import open_network, skipper
-from regard.app.console import log, progress
+from regard.app.console import progress
 from regard.data.dataset import Dataset
 from regard.data.layouts.folder import read_pictures
 from regard.errors import DataError
-from regard.files import check_free, write_json, writing
-from regard.measurement.classification.tables import prediction_header, prediction_row
+from regard.files import check_free, writing
 from regard.networks.network import Network
 from regard.networks.predict import probabilities
+from regard.results.predictions import PredictionWriter
 
 
 @dataclass(frozen=True)
@@ -60,88 +55,37 @@ def predict(
     dataset = read_pictures(pictures if isinstance(pictures, str | Path) else list(pictures))
     network = open_network(model, weights, size=size, device=device, precision=precision, seed=seed)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with writing(out), _Part.open(out, network, dataset, probs, batch_size) as part:
-        rest = dataset.select(range(part.pictures, len(dataset)))
+    with (
+        writing(out),
+        PredictionWriter.open(out, _fingerprint(network, dataset, probs, batch_size), len(dataset)) as writer,
+    ):
+        classes = _class_names(network)
+        writer.columns = classes if probs else ()
+        start = writer.pictures
+        rest = dataset.select(range(start, len(dataset)))
         stream = probabilities(network, rest.pictures, batch_size=batch_size, workers=workers, on_bad=skipper(skip_bad))
         with progress("predicting", len(dataset)) as advance:
-            advance(part.pictures)
-            start = part.pictures
+            advance(start)
             for indices, values in stream:
-                part.append([rest.names[index] for index in indices], values, start + indices[-1] + 1)
+                for index, row, best in zip(indices, values.tolist(), values.argmax(1).tolist(), strict=True):
+                    writer.append(rest.names[index], classes[best], row if probs else ())
+                writer.commit(start + indices[-1] + 1)
                 advance(len(indices))
-    return Result(out, part.finish())
-
-
-@dataclass
-class _Part:
-    """The unfinished file: how many bytes and rows of it are whole, and how many pictures are behind them."""
-
-    out: Path
-    of: str  # a hash of all that decides the rows
-    classes: tuple[str, ...]
-    probs: bool
-    size: int = 0
-    rows: int = 0
-    pictures: int = 0
-    handle: BinaryIO | None = None
-
-    @classmethod
-    @contextmanager
-    def open(cls, out: Path, network: Network, dataset: Dataset, probs: bool, batch_size: int) -> Iterator["_Part"]:
-        """Go on with what is there when it is of the same network, pictures and settings; else start anew."""
-        classes = network.classes or tuple(str(index) for index in range(network.outputs))
-        told = [network.weights_hash(), network.preparation.as_json(), network.precision, str(network.device)]
-        of = json.dumps([told, classes, probs, batch_size, dataset.names], sort_keys=True)
-        part = cls(out, hashlib.sha256(of.encode()).hexdigest(), classes, probs)
-        part._resume(len(dataset))
-        with part._file.open("ab") as part.handle:
-            if not part.size:
-                part._write(prediction_header(classes if probs else ()), 0, 0)
-            yield part
-
-    def append(self, names: Sequence[str], values: Tensor, pictures: int) -> None:
-        """Write the rows of a batch, then that they are whole, with the count of pictures behind them."""
-        best = values.argmax(1).tolist()
-        given = values.tolist() if self.probs else [()] * len(names)
-        text = map(prediction_row, names, (self.classes[index] for index in best), given)
-        self._write("".join(text), len(names), pictures)
-
-    def finish(self) -> int:
-        """Give the file its name; the number of its rows."""
-        if not self.rows:
+        if not writer.n:
             raise DataError("none of the pictures could be read")
-        self._file.replace(self.out)
-        self._about.unlink(missing_ok=True)
-        return self.rows
+        writer.finish_file(out)
+    return Result(out, writer.n)
 
-    @property
-    def _file(self) -> Path:
-        return self.out.with_name(f"{self.out.name}.part")
 
-    @property
-    def _about(self) -> Path:
-        return self.out.with_name(f"{self.out.name}.part.json")
+def _class_names(network: Network) -> tuple[str, ...]:
+    return network.classes or tuple(str(index) for index in range(network.outputs))
 
-    def _write(self, text: str, rows: int, pictures: int) -> None:
-        handle = cast(BinaryIO, self.handle)
-        handle.write(data := text.encode("utf-8", "surrogateescape"))
-        handle.flush()
-        os.fsync(handle.fileno())
-        self.size, self.rows, self.pictures = self.size + len(data), self.rows + rows, pictures
-        whole = {"of": self.of, "bytes": self.size, "rows": self.rows, "pictures": self.pictures}
-        write_json(self._about, whole)
 
-    def _resume(self, total: int) -> None:
-        try:
-            stored = json.loads(self._about.read_text(encoding="utf-8"))
-            if stored["of"] != self.of or self._file.stat().st_size < stored["bytes"]:
-                raise ValueError("of something else")
-        except (OSError, ValueError, KeyError, TypeError):
-            self._file.unlink(missing_ok=True)
-            return
-        self.size, self.rows, self.pictures = stored["bytes"], stored["rows"], stored["pictures"]
-        os.truncate(self._file, self.size)
-        log.info(f"going on after {self.pictures} of {total} pictures")
+def _fingerprint(network: Network, dataset: Dataset, probs: bool, batch_size: int) -> str:
+    """A hash of all that decides the file's bytes."""
+    about = [network.weights_hash(), network.preparation.as_json(), network.precision, str(network.device)]
+    settings = [about, _class_names(network), probs, batch_size, dataset.names]
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def as_json(result: Result) -> dict[str, Any]:

@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from regard.data.dataset import listed, safe_name, several
 from regard.errors import DataError, unknown
 from regard.records import Predictions
-
-PROBABILITY = "p:"
-"""What the column of a class's probability begins with, so that a class called `label` is no trouble."""
+from regard.results.predictions import PROBABILITY
 
 TOLERANCE = 1e-2
 """How far from 1 probabilities may sum: they were rounded when they were written."""

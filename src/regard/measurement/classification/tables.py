@@ -4,9 +4,7 @@ Names of files and classes are written as they are. A spreadsheet may take a nam
 formula; these files are meant for programs, which must find every name unchanged, so open such a one as text only.
 """
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,31 +20,12 @@ __all__ = [
     "from_rows",
     "per_class",
     "per_picture",
-    "prediction_header",
-    "prediction_row",
     "read_predictions",
 ]
 
 Row = dict[str, Any]
 SLICE = "slice:"
 """What a slice's column begins with, as a user's column may be called anything."""
-
-
-def prediction_header(classes: Sequence[str] = ()) -> str:
-    """The first line of a predictions CSV; with a column `p:CLASS` for each class where probabilities follow."""
-    return _line(["filename", "label", *(f"{PROBABILITY}{name}" for name in classes)])
-
-
-def prediction_row(name: str, label: str, probabilities: Iterable[float] = ()) -> str:
-    """A line of a predictions CSV; probabilities with nine digits, which give float32 back exactly."""
-    return _line([name, label, *(f"{value:.9g}" for value in probabilities)])
-
-
-def _line(fields: Sequence[str]) -> str:
-    """One CSV line; the writer quotes what is in its own line end, so it is told both signs of it."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(fields)
-    return text.getvalue()[:-2] + "\n"
 
 
 def per_class(evaluation: Evaluation) -> list[Row]:

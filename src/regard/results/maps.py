@@ -1,0 +1,151 @@
+"""Maps on their way to the disk: a result folder's arrays and manifest, or one Parquet file with a row a picture."""
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from regard.errors import DataError
+from regard.files import exchange, put_file
+from regard.records import Explanation, Float, Heatmap
+from regard.results.parquet import GRID, grid_of, grid_row, read_rows, readable, write_rows
+from regard.results.writer import ResumableWriter
+
+HEADER = 128
+"""Bytes of a .npy header for three axes, which leaves room for any length of the first."""
+KIND = "explanation"
+_ABOUT = ("method", "signed", "settings", "provenance", "classes")
+
+
+class MapWriter(ResumableWriter):
+    """Maps on their way into an explanation: what `regard explain` leaves when it is stopped."""
+
+    command = "explain"
+    flush_every = 32
+
+    def append(self, heatmap: Heatmap) -> None:
+        """Write a map, which counts only when it is committed."""
+        self.write("maps.npy", np.ascontiguousarray(heatmap.values, "<f4").tobytes())
+        if heatmap.error is not None:
+            self.write("errors.npy", np.ascontiguousarray(heatmap.error, "<f4").tobytes())
+        self.add(heatmap.as_json())
+
+    def header(self, name: str) -> bytes:
+        return bytes(HEADER) if name.endswith(".npy") else b""  # the number of maps is known in the end
+
+    def heatmaps(self) -> Iterator[Heatmap]:
+        """The maps, in order, read from the disk one by one."""
+        if not self.n:
+            return
+        self.flush()
+        with (self.folder / "maps.npy").open("rb") as maps:
+            errors = (self.folder / "errors.npy").open("rb") if self.has_errors else io.BytesIO()
+            with errors:
+                maps.seek(HEADER)
+                errors.seek(HEADER)
+                for entry in self.entries():
+                    shape = entry["grid"]["rows"], entry["grid"]["columns"]
+                    error = _read_map(errors, shape) if self.has_errors else None
+                    yield Heatmap.from_json(entry, _read_map(maps, shape), error)
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether every map has its standard error."""
+        sizes = self._committed.sizes
+        return sizes.get("errors.npy", 0) == sizes.get("maps.npy", -1)
+
+    def finish_folder(self, about: Explanation, out: Path) -> None:
+        """Give the arrays their headers, write the manifest of `about`, and put the folder in its place."""
+        grid = next(self.entries())["grid"]
+        header = npy_header((self.n, grid["rows"], grid["columns"]))
+        for name in ("maps.npy", "errors.npy")[: 2 if self.has_errors else 1]:
+            with self.finish(name).open("r+b") as file:
+                file.write(header)
+                file.flush()
+                os.fsync(file.fileno())
+            (self.folder / name).replace(self.result / name)
+        about.write_manifest(self.result, self.entries())
+        exchange(self.result, out)
+        self.remove()
+
+    def finish_table(self, about: Explanation, out: Path) -> None:
+        """Write a Parquet file of the maps and put it in its place."""
+        path = self.folder / "maps.parquet"
+        write_table(path, self.heatmaps(), about, self.has_errors)
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+        put_file(path, out)
+        self.remove()
+
+
+def _read_map(file: Any, shape: tuple[int, int]) -> Float:
+    """The next map of a file."""
+    content = file.read(4 * shape[0] * shape[1])
+    return np.frombuffer(content, "<f4").reshape(shape).astype(np.float32)
+
+
+def npy_header(shape: tuple[int, int, int]) -> bytes:
+    """What `numpy.save` writes before a float32 array of this shape."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    header = file.getvalue()
+    if len(header) != HEADER:
+        raise DataError(f"numpy writes headers of {len(header)} bytes where {HEADER} were kept free; report this")
+    return header
+
+
+def write_table(path: Path, heatmaps: Iterable[Heatmap], about: Explanation, errors: bool = False) -> None:
+    """Write a row for each map; `about` is an explanation whose maps are left aside, and becomes the file's metadata.
+
+    With `errors` there is a column of standard errors.
+    """
+    index, text, array = pa.int32(), pa.string(), pa.list_(pa.float32())  # what all readers take for arrays
+    columns: dict[str, pa.DataType] = {"name": text}
+    for name in ("target", "against", "predicted"):
+        columns |= {name: index, f"{name}_name": text}
+    columns |= {**GRID, "map": array, **({"error": array} if errors else {})}
+    rows = (_row(heatmap, about.classes) for heatmap in heatmaps)
+    repeated = [name for name in columns if name.endswith("_name")]  # few and repeated, unlike all others
+    write_rows(path, rows, columns, repeated, KIND, {name: getattr(about, name) for name in _ABOUT})
+
+
+def _row(heatmap: Heatmap, classes: Sequence[str]) -> dict[str, Any]:
+    target, against = heatmap.target if isinstance(heatmap.target, tuple) else (heatmap.target, None)
+    indices = {"target": target, "against": against, "predicted": heatmap.predicted}
+    return {
+        "name": readable(heatmap.name),
+        **indices,
+        **{f"{which}_name": _class_name(index, classes) for which, index in indices.items()},
+        **grid_row(heatmap.grid),
+        "rows": heatmap.values.shape[0],
+        "columns": heatmap.values.shape[1],
+        "map": heatmap.values.ravel(),
+        "error": None if heatmap.error is None else heatmap.error.ravel(),
+    }
+
+
+def _class_name(index: int | None, classes: Sequence[str]) -> str | None:
+    return readable(classes[index]) if index is not None and 0 <= index < len(classes) else None
+
+
+def read_table(path: Path | str) -> Explanation:
+    """The explanation in a Parquet file that `write_table` wrote. Raises `DataError` for another one."""
+    about, rows = read_rows(path, KIND, "maps", "explain")
+    heatmaps = tuple(map(_heatmap, rows))
+    about = {name: about[name] for name in _ABOUT}
+    return Explanation(heatmaps, **{**about, "classes": tuple(about["classes"])})
+
+
+def _heatmap(row: Mapping[str, Any]) -> Heatmap:
+    grid = grid_of(row)
+    target = row["target"] if row["against"] is None else (row["target"], row["against"])
+    arrays = (
+        None if values is None else np.array(values, np.float32).reshape(grid.rows, grid.columns)
+        for values in (row["map"], row.get("error"))
+    )
+    values, error = arrays
+    return Heatmap(values, grid, row["name"], target, error, row["predicted"])  # type: ignore[arg-type]

@@ -1,0 +1,85 @@
+"""One codec of Parquet tables, for pandas, polars and DuckDB: rows written and read piece by piece."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from regard.errors import DataError
+from regard.files import SCHEMA, check_schema
+from regard.records import PatchGrid
+
+ROWS = 4096
+"""Rows in a row group: what is held in memory at once."""
+EDGES = ("left", "top", "right", "bottom")
+GRID: Mapping[str, pa.DataType] = {
+    **dict.fromkeys(("rows", "columns", "prefix", "picture_height", "picture_width"), pa.int32()),
+    **{f"box_{edge}": pa.float64() for edge in EDGES},
+}
+"""The columns of a `PatchGrid`."""
+
+Row = Mapping[str, Any]
+
+
+def write_rows(
+    path: Path, rows: Iterable[Row], columns: Mapping[str, pa.DataType], repeated: Sequence[str], kind: str, about: Row
+) -> None:
+    """Write `rows` as they come; a column that a row lacks is null there.
+
+    Columns that are `repeated` have few values, each many times. `kind` and `about` become the file's metadata.
+    """
+    metadata = json.dumps({"schema": SCHEMA, "kind": kind, **about}, allow_nan=False)
+    schema = pa.schema(list(columns.items()), {"regard": metadata})
+    stream = iter(rows)
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=list(repeated)) as writer:
+        while group := list(islice(stream, ROWS)):
+            arrays = [pa.array([row.get(name) for row in group], type) for name, type in columns.items()]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=ROWS)
+
+
+def read_rows(
+    path: Path | str, kind: str, things: str, command: str, batch_size: int = ROWS
+) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
+    """The metadata and the rows of a file that `write_rows` wrote, `batch_size` rows in memory at a time.
+
+    Raises `DataError` for another file, saying that `command` writes such with `things` in them.
+    """
+    hint = f"give a file that `regard {command}` wrote"
+    try:
+        file = pq.ParquetFile(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path} cannot be read as Parquet ({error}); {hint}") from error
+    stored = json.loads((file.schema_arrow.metadata or {}).get(b"regard", b"{}"))
+    if stored.get("kind") != kind:
+        file.close()
+        raise DataError(f"{path} holds no {things} of regard; {hint}")
+    check_schema(stored, Path(path))
+    return stored, _rows(file, batch_size)
+
+
+def _rows(file: pq.ParquetFile, batch_size: int) -> Iterator[dict[str, Any]]:
+    with file:
+        for batch in file.iter_batches(batch_size=batch_size):
+            yield from batch.to_pylist()
+
+
+def grid_row(grid: PatchGrid) -> dict[str, Any]:
+    """The columns `GRID` of a grid."""
+    height, width = grid.picture
+    values = (grid.rows, grid.columns, grid.prefix, height, width, *grid.box)
+    return dict(zip(GRID, values, strict=True))
+
+
+def grid_of(row: Row) -> PatchGrid:
+    """What `grid_row` gave."""
+    rows, columns, prefix, height, width, *box = (row[name] for name in GRID)
+    return PatchGrid(rows, columns, prefix, (height, width), tuple(box))
+
+
+def readable(text: str) -> str:
+    """Text that any reader takes: bytes of a file's name that are no characters are written as `\\\\xe9`."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

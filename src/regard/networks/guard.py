@@ -1,8 +1,10 @@
 """The one guard for working on somebody's network: whatever happens inside, it is handed back exactly as it was."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import nn
 from torch.utils.hooks import RemovableHandle
@@ -11,6 +13,15 @@ from regard.errors import UsageError
 
 FUSED = "sdpa"
 """What transformers calls torch's fused attention."""
+
+_locks: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+_locking = threading.Lock()
+
+
+def lock_of(module: nn.Module) -> threading.RLock:
+    """The one lock of a module, held while it runs: hooks and modes set for one call must not meet another's."""
+    with _locking:
+        return _locks.setdefault(module, threading.RLock())
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from regard.app.commands.explain import explain
 from regard.app.commands.predict import predict
-from regard.data.layouts.folder import read_pictures
+from regard.data.layouts import read_pictures
 
 
 def main() -> None:

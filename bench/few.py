@@ -18,7 +18,7 @@ import numpy as np
 
 from regard.app.commands.evaluate import stored_predictions
 from regard.app.commands.train import train
-from regard.data.layouts.folder import read
+from regard.data.layouts import read
 from regard.measurement.intervals import newcombe
 
 

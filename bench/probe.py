@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from regard.app.commands.train import train
-from regard.data.layouts.folder import read_pictures
+from regard.data.layouts import read_pictures
 from regard.networks.load import load
 from regard.scenes import render
 from regard.scenes.sampling import sample

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from regard.data.images.preparation import read_pixels
-from regard.data.layouts.folder import read_pictures
+from regard.data.layouts import read_pictures
 from regard.networks.attention.trace import trace
 from regard.networks.load import load
 

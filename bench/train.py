@@ -24,7 +24,7 @@ from torchvision import transforms
 from regard.data.dataset import Dataset
 from regard.data.hashes import picture_hashes
 from regard.data.images.decode import open_picture
-from regard.data.layouts.folder import read
+from regard.data.layouts import read
 from regard.networks.load import load
 from regard.training.optimise import best_precision
 from regard.training.recipe import Recipe, read_recipe

@@ -13,7 +13,7 @@ import skimage
 from PIL import Image
 
 from regard.data.images.decode import open_picture
-from regard.data.layouts.folder import read_pictures
+from regard.data.layouts import read_pictures
 from regard.explanation import METHODS, Method
 from regard.explanation.pictures.explain import heatmaps
 from regard.networks.load import load

@@ -14,7 +14,7 @@ import skimage
 from PIL import Image
 
 from regard.data.images.decode import open_picture
-from regard.data.layouts.folder import read_pictures
+from regard.data.layouts import read_pictures
 from regard.explanation.pictures.explain import heatmaps
 from regard.networks.load import load
 from regard.rendering.figures.sheets import Column, comparison

@@ -32,9 +32,12 @@ _PLACES = {
     "register_method": "regard.explanation",
     "METRICS": "regard.measurement",
     "register_metric": "regard.measurement",
+    "LAYOUTS": "regard.data.layouts",
+    "register_layout": "regard.data.layouts",
     "RegardError": "regard.errors",
 }
 __all__ = [
+    "LAYOUTS",
     "METHODS",
     "METRICS",
     "RegardError",
@@ -47,6 +50,7 @@ __all__ = [
     "load",
     "positions",
     "predict",
+    "register_layout",
     "register_method",
     "register_metric",
     "registers",

@@ -60,15 +60,14 @@ class Table(Generic[R]):
             raise UsageError(f"the target of {self.kind} {row.name!r} is {row.target!r}; it must be 'module:function'")
         self._rows[row.name] = row
 
-    def load(self, name: str) -> Callable[..., Any]:
-        """The function of the row called `name`, imported now."""
-        module, function = self[name].target.split(":")
+    def load(self, name: str, field: str = "target") -> Callable[..., Any]:
+        """The function of the row called `name`, imported now; `field` is the one that names it."""
+        place: str = getattr(self[name], field)
+        module, function = place.split(":")
         try:
             loaded: Callable[..., Any] = getattr(import_module(module), function)
         except (ImportError, AttributeError) as error:
-            raise UsageError(
-                f"{self.kind} {name!r} points to {self[name].target}, which is not there: {error}"
-            ) from error
+            raise UsageError(f"{self.kind} {name!r} points to {place}, which is not there: {error}") from error
         return loaded
 
     @cached_property

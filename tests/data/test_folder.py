@@ -3,18 +3,21 @@
 import json
 import subprocess
 import sys
+import tarfile
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from regard.data.dataset import Dataset, Picture, class_order, safe_name
-from regard.data.layouts import folder as subject
-from regard.data.layouts.folder import read, read_pictures
-from regard.data.layouts.oxford_pets import oxford_pets
-from regard.data.openers import FileOpener
+from regard.data.hashes import picture_hashes
+from regard.data.images.preparation import Preparation, batches
+from regard.data.layouts import LAYOUTS, Layout, read, read_pictures, register_layout
+from regard.data.openers import BytesOpener, FileOpener
 from regard.errors import DataError, RegardError, UsageError
 
 
@@ -216,11 +219,14 @@ def test_json_that_will_not_do(tmp_path: Path, text: str, says: str) -> None:
 
 
 def test_oxford_pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = tmp_path / "oxford-iiit-pet"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "regard" / "oxford-iiit-pet"
     make(root / "images", "great_pyrenees_1.jpg", "Abyssinian_2.jpg")
     table(root / "annotations", "great_pyrenees_1 16 2 9\n", "trainval.txt")
     table(root / "annotations", "Abyssinian_2 1 1 1\n", "test.txt")
-    dataset = oxford_pets(tmp_path)
+    dataset = read("oxford-pets")
+    assert dataset.layout == "oxford-pets" and dataset.source == Path("oxford-pets")
     assert said(dataset) == [
         ("images/great_pyrenees_1.jpg", "great_pyrenees", "train"),
         ("images/Abyssinian_2.jpg", "Abyssinian", "test"),
@@ -228,10 +234,7 @@ def test_oxford_pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert dataset.column("species").tolist() == ["dog", "cat"]
     (root / "images/Abyssinian_2.jpg").unlink()
     with pytest.raises(DataError, match=r"lacks images/Abyssinian_2\.jpg: its download was cut off"):
-        oxford_pets(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(subject, "oxford_pets", lambda: dataset)
-    assert read("oxford-pets") is dataset
+        read("oxford-pets")
     make(tmp_path / "oxford-pets", "a_1.jpg")
     assert read("oxford-pets").layout == "flat"  # the user's own folder of that name comes first
 
@@ -247,6 +250,41 @@ def test_oxford_pets_without_a_network(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(DataError, match=r"oxford-pets cannot be fetched.*network is unreachable.*give a folder"):
         read("oxford-pets")
+
+
+def test_the_rows_are_tried_in_their_order_and_are_all_there() -> None:
+    assert LAYOUTS.names == ("csv", "index", "coco", "oxford-pets", "splits", "classes", "flat")
+    for row in LAYOUTS:
+        assert callable(LAYOUTS.load(row.name)) and callable(LAYOUTS.load(row.name, "fits"))
+
+
+def test_a_layout_that_is_not_files_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members of an archive, labelled by their names, are read, hashed and put into batches as files are."""
+    make(tmp_path, "cat_1.png", "dog_1.png", "dog_2.png")
+    with tarfile.open(tmp_path / "shard.tar", "w") as shard:
+        for file in sorted(tmp_path.glob("*.png")):
+            shard.add(file, file.name)
+
+    def members(source: str, labels: bool) -> Iterator[Picture]:
+        with tarfile.open(source) as shard:
+            for member in shard:
+                opener = BytesOpener(shard.extractfile(member).read(), f"{member.name} of {source}")
+                yield Picture(member.name, opener, member.name.split("_")[0])
+
+    shards = types.ModuleType("shards")
+    shards.fits, shards.members = (lambda source: source.endswith(".tar")), members
+    monkeypatch.setitem(sys.modules, "shards", shards)
+    register_layout(Layout("shard", "a .tar of pictures", "shards:fits", "shards:members"))
+    try:
+        labelled, plain = (function(tmp_path / "shard.tar") for function in (read, read_pictures))
+    finally:
+        del LAYOUTS._rows["shard"]
+    files = read(tmp_path)
+    assert labelled.layout == "shard" and labelled.classes == files.classes and labelled.names == files.names
+    assert plain.names == files.names and not plain.classes
+    assert picture_hashes(labelled.pictures) == picture_hashes(files.pictures)
+    ways = [next(batches(data.pictures, Preparation(4, 4))).pixels for data in (labelled, plain, files)]
+    assert torch.equal(ways[0], ways[2]) and torch.equal(ways[1], ways[2])
 
 
 # What is wrong is said
@@ -391,7 +429,7 @@ def test_a_picture_is_simple() -> None:
 
 
 def test_reading_data_needs_no_torch() -> None:
-    modules = "regard.data.layouts.folder, regard.data.splits, regard.data.hashes"
+    modules = "regard.data.layouts, regard.data.splits, regard.data.hashes"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -18,7 +18,7 @@ from regard.data.hashes import (
     picture_hashes,
     with_two_labels,
 )
-from regard.data.layouts.folder import read
+from regard.data.layouts import read
 from regard.data.openers import FileOpener
 from regard.errors import DataError
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from woken import wake_timm
 
-from regard.data.layouts.folder import read_pictures
+from regard.data.layouts import read_pictures
 from regard.errors import NetworkError, UsageError
 from regard.explanation import METHODS
 from regard.explanation.pictures.explain import heatmaps

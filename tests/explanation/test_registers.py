@@ -274,7 +274,7 @@ def test_localisation_by_hand() -> None:
 @pytest.mark.shared
 def test_pets_tiny_is_repaired_from_pictures_without_labels(shared: Path) -> None:
     """A small version of the figures in docs/registers.md: few pictures, all of the network."""
-    from regard.data.layouts.folder import read
+    from regard.data.layouts import read
     from regard.networks.predict import prepared
 
     part = read(shared / "data" / "pets").part("train")

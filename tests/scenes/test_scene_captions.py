@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regard.data.layouts.folder import read
+from regard.data.layouts import read
 from regard.errors import DataError, UsageError
 from regard.scenes import (
     ANIMALS,

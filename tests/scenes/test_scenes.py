@@ -349,7 +349,7 @@ def test_the_folder_can_be_drawn_again_with_its_masks(folder):
 
 
 def test_the_data_contract_reads_the_folder(folder):
-    data = pytest.importorskip("regard.data.layouts.folder")
+    data = pytest.importorskip("regard.data.layouts")
     read = data.read(folder)
     assert read.classes == tuple(sorted(ANIMALS)) and len(read) == 40
     assert len(read.part("val")) == 8

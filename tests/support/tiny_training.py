@@ -10,7 +10,7 @@ from PIL import Image
 
 from regard.data.dataset import Dataset
 from regard.data.hashes import picture_hashes
-from regard.data.layouts.folder import read
+from regard.data.layouts import read
 from regard.data.splits import training_parts
 from regard.networks.load import load
 from regard.networks.network import Network

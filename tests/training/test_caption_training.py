@@ -20,8 +20,8 @@ from regard.data.hashes import picture_hashes
 from regard.data.images.augment import Augmentation, draw, generator
 from regard.data.images.decode import open_picture
 from regard.data.images.longest_side import LongestSide, stack
+from regard.data.layouts import read_pictures
 from regard.data.layouts.captions import caption_parts, captions_of, mirrored, read_captioned
-from regard.data.layouts.folder import read_pictures
 from regard.errors import DataError, NetworkError, OutputError, UsageError
 from regard.networks.captioners.base import Kept, load_captioner
 from regard.networks.captioners.catr import Catr, CatrShape

@@ -14,7 +14,7 @@ import regard
 from regard.app.console import log
 from regard.data.dataset import Dataset, Picture
 from regard.data.images.decode import open_picture
-from regard.data.layouts.folder import read
+from regard.data.layouts import read
 from regard.errors import DataError, NetworkError
 from regard.explanation.pictures.explain import heatmaps
 from regard.networks.load import load

@@ -26,7 +26,7 @@ from regard.app.word_truth import Truths
 from regard.app.word_truth import as_json as measured_json
 from regard.app.word_truth import as_text as measured_text
 from regard.app.work import thumbnail
-from regard.data.layouts.folder import read_pictures
+from regard.data.layouts import read_pictures
 from regard.errors import DataError, UsageError, unknown
 from regard.explanation.words.words import source_panels
 from regard.files import check_free, exchange, put_file, write_file, write_json, writing

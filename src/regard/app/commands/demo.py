@@ -18,7 +18,7 @@ from regard.app.common import attention_maps, open_network, thumbnails
 from regard.app.console import log
 from regard.app.report import Example, page
 from regard.data.dataset import Dataset
-from regard.data.layouts.folder import read, read_pictures
+from regard.data.layouts import read, read_pictures
 from regard.files import new_folder, write_file
 from regard.networks.network import Network
 from regard.records import Evaluation, write_manifest

@@ -19,7 +19,7 @@ from regard.app.comparing import compare
 from regard.app.console import progress
 from regard.app.output import OutputPlan, panel_names
 from regard.app.work import Work, drawable, thumbnail
-from regard.data.layouts.folder import read_pictures
+from regard.data.layouts import read_pictures
 from regard.errors import DataError
 from regard.explanation import METHODS
 from regard.files import check_free, write_file, writing

@@ -10,7 +10,7 @@ import numpy as np
 
 from regard.app.common import open_network, provenance, skipper
 from regard.app.console import log, progress
-from regard.data.layouts.folder import read_pictures
+from regard.data.layouts import read_pictures
 from regard.errors import NetworkError, RegardError, UsageError, unknown
 from regard.explanation.positions.analysis import Subject, measure, subject, subject_of_logits, subject_of_tokens
 from regard.explanation.positions.controls import Control, pretraining_grid, resized_embeddings, resized_table

@@ -14,7 +14,7 @@ from typing import Any
 from regard.app.common import open_network, skipper
 from regard.app.console import progress
 from regard.data.dataset import Dataset
-from regard.data.layouts.folder import read_pictures
+from regard.data.layouts import read_pictures
 from regard.errors import DataError
 from regard.files import check_free, writing
 from regard.networks.network import Network

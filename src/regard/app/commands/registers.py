@@ -16,7 +16,7 @@ from regard.app.seen import scored_part
 from regard.data.dataset import Dataset
 from regard.data.hashes import picture_hashes
 from regard.data.images.decode import open_picture
-from regard.data.layouts.folder import read
+from regard.data.layouts import read
 from regard.errors import DataError, UsageError
 from regard.explanation.artifacts import COUNTS, GONE, Artifacts, Repair, artifacts, find_repair, repaired
 from regard.explanation.pictures.explain import heatmaps

@@ -1,1 +1,168 @@
-"""How pictures, labels and captions lie on a disk: one file for each layout."""
+"""Where pictures and their labels come from: DATA in any of its layouts, one file each and a row each in LAYOUTS.
+
+docs/data.md shows each. Splitting is in `data/splits.py`, hashes and duplicates in `data/hashes.py`.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from regard.data.dataset import SUFFIXES, Dataset, Picture, gathered, safe_name
+from regard.data.layouts.folder import pictures_below, tables_in
+from regard.data.openers import FileOpener
+from regard.errors import DataError
+from regard.registry import Table
+
+__all__ = ["LAYOUTS", "Dataset", "Layout", "Picture", "read", "read_labelled", "read_pictures", "register_layout"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A row of LAYOUTS: a way in which DATA may lie, as data alone.
+
+    `fits(source)` says whether DATA, text as the user wrote it, is of this kind, and is asked before anything is read.
+    `target(source, labels)` gives the pictures, in order, and raises `DataError` saying what is wrong where; without
+    `labels` those that cannot be told are None instead of refused. `unlabelled` says whether pictures that need no
+    labels come by this way too; where not, they are found as files and folders.
+    """
+
+    name: str
+    description: str
+    fits: str  # "module:function"
+    target: str  # "module:function"
+    unlabelled: bool = True
+
+
+_ROWS = (
+    Layout(
+        name="csv",
+        description="a .csv with filename,label and, as needed, split, group and slice columns",
+        fits="regard.data.layouts.table:is_table",
+        target="regard.data.layouts.table:read_table",
+    ),
+    Layout(
+        name="index",
+        description="a folder with such a table, called index.csv",
+        fits="regard.data.layouts.table:has_index",
+        target="regard.data.layouts.table:read_index",
+        unlabelled=False,
+    ),
+    Layout(
+        name="coco",
+        description="a COCO-style .json with a category for each picture",
+        fits="regard.data.layouts.coco:is_coco",
+        target="regard.data.layouts.coco:read_coco",
+        unlabelled=False,
+    ),
+    Layout(
+        name="oxford-pets",
+        description="the Oxford-IIIT Pet photographs by their name, downloaded once",
+        fits="regard.data.layouts.oxford_pets:is_oxford_pets",
+        target="regard.data.layouts.oxford_pets:read_oxford_pets",
+        unlabelled=False,
+    ),
+    Layout(
+        name="splits",
+        description="a folder with train/ and val/ (also validation, valid, test), each of one of the next two kinds",
+        fits="regard.data.layouts.folder:has_splits",
+        target="regard.data.layouts.folder:read_splits",
+        unlabelled=False,
+    ),
+    Layout(
+        name="classes",
+        description="a folder for each class",
+        fits="regard.data.layouts.folder:has_classes",
+        target="regard.data.layouts.folder:read_folder",
+        unlabelled=False,
+    ),
+    Layout(
+        name="flat",
+        description="a folder of pictures whose names begin with their label: label_id.jpg",
+        fits="regard.data.layouts.folder:is_folder",
+        target="regard.data.layouts.folder:read_folder",
+        unlabelled=False,
+    ),
+)
+LAYOUTS = Table("layout", _ROWS, "regard.layouts")
+"""The layouts in the order in which DATA is tried; those that users add come before these."""
+
+
+def register_layout(row: Layout) -> None:
+    """Add a layout. Raises `UsageError` when the name is taken or the target is not "module:function"."""
+    LAYOUTS.register(row)
+
+
+def read(source: Path | str, *, labels: bool = True) -> Dataset:
+    """DATA → its pictures with labels, splits and columns, by the first of LAYOUTS that fits.
+
+    With `labels` False those that cannot be told are left None instead of refused. Raises `DataError` saying what is
+    wrong where.
+    """
+    path = Path(source)
+    row = _fitting(str(source), list(LAYOUTS))
+    if row is not None:
+        return gathered(path, row.name, LAYOUTS.load(row.name)(str(source), labels))
+    if path.is_file():
+        raise DataError(
+            f"{path} is neither a folder nor a .csv or .json file; labelled pictures come from one of these"
+        )
+    raise DataError(f"there is no {path} to read pictures from{_nearest(path)}; give a folder, .csv or .json")
+
+
+def read_labelled(source: Path | str, label: str = "label") -> Dataset:
+    """DATA with a label for every picture: its own, or another column's."""
+    dataset = read(source) if label == "label" else read(source, labels=False).relabelled(label)
+    return dataset.labelled()
+
+
+def read_pictures(source: Path | str | Sequence[Path | str]) -> Dataset:
+    """Pictures without labels, to be predicted or explained: a file, a folder with all below it, a `.csv`, or a list.
+
+    A file goes by its own name, all else by its POSIX path relative to the folder or table; in a list whose names
+    would be equal, by the path as it was given. Raises `DataError` when there is nothing.
+    """
+    if isinstance(source, Path | str):
+        return gathered(Path(source), "pictures", _unlabelled(source))
+    parts = [_unlabelled(each) for each in source]
+    counts = Counter(picture.name for pictures in parts for picture in pictures)
+    pictures = [
+        picture if counts[picture.name] == 1 else replace(picture, name=safe_name(str(picture.opener)))
+        for pictures in parts
+        for picture in pictures
+    ]
+    return gathered(Path(), "pictures", pictures)
+
+
+def _fitting(source: str, rows: Sequence[Layout]) -> Layout | None:
+    """The first layout that fits."""
+    for row in sorted(rows, key=lambda row: row in _ROWS):  # those from outside first: they are the more special
+        fits: Callable[[str], bool] = LAYOUTS.load(row.name, "fits")
+        if fits(source):
+            return row
+    return None
+
+
+def _unlabelled(source: Path | str) -> list[Picture]:
+    """The pictures of one file, folder or table, or of what is no file, with neither label nor split."""
+    path = Path(source)
+    row = _fitting(str(source), [row for row in LAYOUTS if row.unlabelled])
+    if row is not None:
+        pictures = LAYOUTS.load(row.name)(str(source), False)
+        return [replace(picture, label=None, split=None) for picture in pictures]
+    if path.is_dir():
+        files = pictures_below(path)
+        if not files:
+            raise DataError(f"{path} holds no pictures ({', '.join(sorted(SUFFIXES))}){tables_in(path)}")
+        return [Picture(file.relative_to(path).as_posix(), FileOpener(file)) for file in files]
+    if not path.is_file():
+        raise DataError(f"there is no {path}{_nearest(path)}; give a picture, a folder or a .csv")
+    return [Picture(path.name, FileOpener(path))]
+
+
+def _nearest(path: Path) -> str:
+    """A hint at what is called nearly so."""
+    folder = path.parent
+    near = get_close_matches(path.name, [each.name for each in folder.iterdir()], n=1) if folder.is_dir() else []
+    return f" (did you mean {str(folder / near[0])!r}?)" if near else ""

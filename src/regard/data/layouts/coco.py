@@ -13,7 +13,11 @@ from regard.errors import DataError
 _OWN = ("id", "file_name", "split")
 
 
-def read_coco(file: Path, labels: bool = True) -> list[Picture]:
+def is_coco(source: str) -> bool:
+    return Path(source).suffix.lower() == ".json" and Path(source).is_file()
+
+
+def read_coco(file: Path | str, labels: bool = True) -> list[Picture]:
     """The pictures of a COCO file, in its order, their files relative to it, to `images/` beside it, or in the folders
     of COCO's own layout.
 
@@ -21,6 +25,7 @@ def read_coco(file: Path, labels: bool = True) -> list[Picture]:
     simple fields of its entry. Its label is its category, where it has one alone. With `labels`, a picture of several
     categories is refused; without, it has no label. Raises `DataError` when the file is not of this kind.
     """
+    file = Path(file)
     content = _content(file)
     try:
         annotations = _annotations(content)

@@ -1,92 +1,42 @@
-"""Where pictures and their labels come from: DATA in any of its layouts, read into a `Dataset`.
+"""DATA as folders: `train/` and `val/`, a folder for each class, or flat `{label}_{id}.ext`."""
 
-The layouts are tried in the order of `read`; docs/data.md shows each. Tables are read in `tables.py`, COCO files in
-`coco.py`; splitting is in `splits.py`, hashes and duplicates in `hashes.py`. Nothing here needs torch.
-"""
-
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 
-from regard.data.dataset import SPLITS, SUFFIXES, Dataset, Picture, class_order, gathered, listed, safe_name, several
-from regard.data.layouts.coco import read_coco
-from regard.data.layouts.oxford_pets import oxford_pets
-from regard.data.layouts.table import read_table
+from regard.data.dataset import SPLITS, SUFFIXES, Picture, listed, several
 from regard.data.openers import FileOpener
 from regard.errors import DataError
-
-__all__ = ["Dataset", "Picture", "class_order", "read", "read_pictures"]
 
 _BESIDE = frozenset({"masks", "annotations", "labels", "trimaps", "segmentations", "boxes"})
 """Folders that, beside one called `images`, describe its pictures and hold none of their own."""
 
 
-def read(source: Path | str, *, labels: bool = True) -> Dataset:
-    """DATA → its pictures with labels, splits and columns, in the order of the file or of the names.
+def has_splits(source: str) -> bool:
+    return Path(source).is_dir() and bool(_split_folders(_inside(Path(source))))
 
-    In this order: a `.csv` or a folder with `index.csv`; a COCO-style `.json`; `oxford-pets`; a folder with `train/`
-    and `val/` (also `validation`, `valid`, `test`); class folders; flat `{label}_{id}.ext`. With `labels` False those
-    that cannot be told are left None instead of refused. Raises `DataError` saying what is wrong where.
-    """
+
+def has_classes(source: str) -> bool:
+    return Path(source).is_dir() and bool(_class_folders(_inside(Path(source))))
+
+
+def is_folder(source: str) -> bool:
+    return Path(source).is_dir()
+
+
+def read_splits(source: str, labels: bool) -> Iterator[Picture]:
+    """The pictures of the folders that are splits, in the order train, val, test."""
     path = Path(source)
-    if str(source) == "oxford-pets" and not path.exists():
-        return oxford_pets()
-    if path.is_file():
-        return _read_file(path, labels)
-    if not path.is_dir():
-        raise DataError(f"there is no {path} to read pictures from{_nearest(path)}; give a folder, .csv or .json")
-    if (path / "index.csv").is_file():
-        return gathered(path, "index", read_table(path / "index.csv", labels))
-    if splits := _split_folders(_inside(path)):
-        pictures = [picture for folder, split in splits for picture in _labelled(path, folder, split, labels)]
-        return gathered(path, "splits", pictures)
-    found = list(_labelled(path, path, None, labels))
-    if not found:
-        raise DataError(f"{path} holds no pictures ({', '.join(sorted(SUFFIXES))}){_tables(path)}")
-    return gathered(path, "classes" if _class_folders(_inside(path)) else "flat", found)
+    for folder, split in _split_folders(_inside(path)):
+        yield from _labelled(path, folder, split, labels)
 
 
-def read_pictures(source: Path | str | Sequence[Path | str]) -> Dataset:
-    """Pictures without labels, to be predicted or explained: a file, a folder with all below it, a `.csv`, or a list.
-
-    A file goes by its own name, all else by its POSIX path relative to the folder or table; in a list whose names
-    would be equal, by the path as it was given. Raises `DataError` when there is nothing.
-    """
-    if isinstance(source, Path | str):
-        return gathered(Path(source), "pictures", _bare(Path(source)))
-    each = [_bare(Path(one)) for one in source]
-    counts = Counter(picture.name for pictures in each for picture in pictures)
-    chosen = [
-        picture if counts[picture.name] == 1 else replace(picture, name=safe_name(str(picture.opener)))
-        for pictures in each
-        for picture in pictures
-    ]
-    return gathered(Path(), "pictures", chosen)
-
-
-def _bare(path: Path) -> list[Picture]:
-    """The pictures of one file, folder or table, with neither label nor split."""
-    if path.is_dir():
-        found = [Picture(file.relative_to(path).as_posix(), FileOpener(file)) for file in pictures_below(path)]
-        if not found:
-            raise DataError(f"{path} holds no pictures ({', '.join(sorted(SUFFIXES))}){_tables(path)}")
-        return found
-    if not path.is_file():
-        raise DataError(f"there is no {path}{_nearest(path)}; give a picture, a folder or a .csv")
-    if path.suffix.lower() == ".csv":
-        return [replace(picture, label=None, split=None) for picture in read_table(path, labels=False)]
-    return [Picture(path.name, FileOpener(path))]
-
-
-def _read_file(path: Path, labels: bool) -> Dataset:
-    """A table or a COCO file."""
-    if path.suffix.lower() == ".csv":
-        return gathered(path, "csv", read_table(path, labels))
-    if path.suffix.lower() == ".json":
-        return gathered(path, "coco", read_coco(path, labels))
-    raise DataError(f"{path} is neither a folder nor a .csv or .json file; labelled pictures come from one of these")
+def read_folder(source: str, labels: bool) -> list[Picture]:
+    """The pictures of class folders, or flat ones. Raises `DataError` where there are none, or both."""
+    path = Path(source)
+    pictures = list(_labelled(path, path, None, labels))
+    if not pictures:
+        raise DataError(f"{path} holds no pictures ({', '.join(sorted(SUFFIXES))}){tables_in(path)}")
+    return pictures
 
 
 def _labelled(source: Path, folder: Path, split: str | None, labels: bool) -> Iterator[Picture]:
@@ -176,14 +126,7 @@ def _visible(path: Path) -> bool:
     return not path.name.startswith((".", "__MACOSX"))
 
 
-def _tables(folder: Path) -> str:
+def tables_in(folder: Path) -> str:
     """A hint at tables in a folder without pictures."""
     tables = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in (".csv", ".json"))
     return f"; it holds {listed(tables)}: give that file instead" if tables else "; give another folder"
-
-
-def _nearest(path: Path) -> str:
-    """A hint at what is called nearly so."""
-    folder = path.parent
-    near = get_close_matches(path.name, [each.name for each in folder.iterdir()], n=1) if folder.is_dir() else []
-    return f" (did you mean {str(folder / near[0])!r}?)" if near else ""

@@ -5,7 +5,7 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from regard.data.dataset import Dataset, Picture, gathered
+from regard.data.dataset import Picture
 from regard.data.openers import FileOpener
 from regard.errors import DataError
 
@@ -13,21 +13,25 @@ _SPLITS = {"trainval": "train", "test": "test"}
 _SPECIES = {"1": "cat", "2": "dog"}
 
 
-def oxford_pets(root: Path | str | None = None) -> Dataset:
+def is_oxford_pets(source: str) -> bool:
+    return source == "oxford-pets" and not Path(source).exists()
+
+
+def read_oxford_pets(source: str = "oxford-pets", labels: bool = True) -> list[Picture]:
     """3,680 pictures to train on and 3,669 to test with, of 37 breeds; `species` is a column.
 
-    They are kept under `root`, by default `regard` in the user's cache folder (`XDG_CACHE_HOME`), and fetched once,
-    about 800 MB. Raises `DataError` when that fails, as it does without a network.
+    They are kept in `regard` in the user's cache folder (`XDG_CACHE_HOME`), and fetched once, about 800 MB. Raises
+    `DataError` when that fails, as it does without a network.
     """
-    root = Path(root) if root is not None else _cache()
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regard"
     folder = root / "oxford-iiit-pet"
     if not (folder / "annotations" / "test.txt").is_file():
         _download(root)
     pictures = [picture for official, split in _SPLITS.items() for picture in _listed(folder, official, split)]
-    absent = next((picture for picture in pictures if picture.path is None or not picture.path.is_file()), None)
-    if absent:
-        raise DataError(f"{folder} lacks {absent.name}: its download was cut off; remove that folder and try again")
-    return gathered(Path("oxford-pets"), "oxford-pets", pictures)
+    missing = next((picture.name for picture in pictures if not (folder / picture.name).is_file()), None)
+    if missing:
+        raise DataError(f"{folder} lacks {missing}: its download was cut off; remove that folder and try again")
+    return pictures
 
 
 def _listed(folder: Path, official: str, split: str) -> list[Picture]:
@@ -54,7 +58,3 @@ def _download(root: Path) -> None:
             f"oxford-pets cannot be fetched to {root} ({error}); it needs a network the first time; without one, give "
             "a folder of pictures"
         ) from error
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regard"

@@ -12,6 +12,7 @@ from regard.data.dataset import SUFFIXES, Picture, listed, safe_name, several, s
 from regard.data.openers import FileOpener
 from regard.errors import DataError
 
+INDEX = "index.csv"
 _OWN = ("filename", "name", "label", "split")
 _MEANT = (*_OWN, "caption")
 """Columns with a meaning, whose names are known in any case."""
@@ -28,13 +29,27 @@ class _Row:
     fields: Mapping[str, str]
 
 
-def read_table(file: Path, labels: bool = True) -> list[Picture]:
+def is_table(source: str) -> bool:
+    return Path(source).suffix.lower() == ".csv" and Path(source).is_file()
+
+
+def has_index(source: str) -> bool:
+    return (Path(source) / INDEX).is_file()
+
+
+def read_index(source: str, labels: bool) -> list[Picture]:
+    """The pictures of the table in a folder."""
+    return read_table(Path(source) / INDEX, labels)
+
+
+def read_table(file: Path | str, labels: bool = True) -> list[Picture]:
     """The pictures of a `.csv`, in its order, their files relative to it or to `images/` beside it.
 
     `filename` is a path; `name` may lack the ending. `label` is needed unless `labels` is False; `split` is optional,
     but then every row has one; all other columns are kept as text. The separator is the comma, semicolon or tab of
     the first line. Raises `DataError` naming file, line and what is wrong there.
     """
+    file = Path(file)
     header, lines = _lines(file)
     key = _key_column(file, header, labels)
     find = _Finder(file.parent)

@@ -81,7 +81,7 @@ def test_panel_of_a_map_with_a_sign_is_neutral_at_zero():
     grid = PatchGrid.whole(1, 3, picture=(30, 90))
     drawn = panels.tiles_of(picture(30, 90), Heatmap(np.array([[-1.0, 0, 3]], np.float32), grid, "a"), signed=True)
     assert (drawn.colours, drawn.scale) == ("coolwarm", (-3.0, 3.0))
-    middle = np.asarray(drawn.tiles[1])[70, 210]
+    middle = np.asarray(drawn.images[1])[70, 210]
     assert np.ptp(middle.astype(int)) <= 4  # grey
 
 
@@ -320,7 +320,7 @@ def trained(count):
 
 def test_learning_chart_has_a_panel_for_each_thing_there_is():
     trials = [{"phase": "head", "strength": s, "log_loss": loss, "accuracy": 0.5} for s, loss in ((1, 0.5), (0.1, 0.4))]
-    loss, accuracy, head = charts.learning_chart([*trials, *trained(4)], kept=3).axes
+    loss, accuracy, head = charts.learning_chart([*trials, *trained(4)], best=3).axes
     training, validation, kept = loss.lines
     assert training.get_ydata().tolist() == [2.0, 1.75, 1.5, 1.25] and kept.get_xdata()[0] == 3
     assert np.isnan(validation.get_ydata()).tolist() == [False, True, False, False]

@@ -441,7 +441,7 @@ def test_trials_stand_on_a_logarithmic_axis_with_the_best_marked():
     assert trials["columns"] == [(8.0, "0.1"), (170.0, "1"), (332.0, "10")]
     assert trials["mark"]["text"] == "chosen: 1" and trials["mark"]["x"] == 170
     assert panels[-1]["validation"].startswith("M8.0 ") and "L170.0 " in panels[-1]["validation"]
-    assert trials["said"] == "strength 1: log-loss 0.5000, accuracy 0.800"
+    assert trials["text"] == "strength 1: log-loss 0.5000, accuracy 0.800"
     ties = [{"phase": "cross-validation", "strength": each, "log_loss": 0.5, "accuracy": None} for each in (3.0, 2.0)]
     assert curves.trials([*ties, {"phase": "head", "strength": 0.0, "log_loss": 0.1}]).chosen == 0
     assert training.section(ties, {})["trials"]["mark"]["text"] == "chosen: 2"

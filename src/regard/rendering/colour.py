@@ -1,6 +1,6 @@
 """Values to colours: named colour maps, one scale or each its own, and maps laid over pictures.
 
-Pixels that have no value (NaN: the network did not look there) never get a colour of the map: they are hatched grey.
+Pixels that have no value (NaN: outside of what the network saw) never get a colour of the map: they are hatched grey.
 """
 
 from functools import lru_cache
@@ -18,17 +18,19 @@ Limits = tuple[float, float]
 
 UNSEEN = (226, 226, 226)
 STRIPE = (176, 176, 176)
-LAID, UNSIGNED, SIGNED = "inferno", "viridis", "coolwarm"
-"""The colour maps when none is asked for: for maps that are laid over pictures (what is low leaves the picture grey),
-for other values, and for values with a sign (0 is neutral). See docs/decisions/0006-colours-of-maps.md."""
+OVERLAY = "inferno"
+UNSIGNED = "viridis"
+SIGNED = "coolwarm"
+"""The default colour maps: for maps laid over pictures (what is low leaves the picture grey), for other values, and for
+values with a sign (0 is neutral). See docs/decisions/0006-colours-of-maps.md."""
 ALPHA = {"jet": 0.4}
 """A map's share in an overlay where it is not `USUAL_ALPHA`: jet's is that of Problem 1."""
 USUAL_ALPHA = 0.5
 
 
 def default(signed: bool) -> str:
-    """The colour map for maps of pictures, with or without a sign, when none is asked for."""
-    return SIGNED if signed else LAID
+    """The colour map for maps of pictures, with or without a sign, when none is named."""
+    return SIGNED if signed else OVERLAY
 
 
 @lru_cache(maxsize=64)
@@ -43,11 +45,12 @@ def table(colours: str) -> Bytes:
 
 def limits(values: ArrayLike, signed: bool = False) -> Limits:
     """The lowest and highest finite value, (0, 0) where there is none; symmetric about 0 for a map with a sign."""
-    known = np.asarray(values, np.float64)
-    known = known[np.isfinite(known)]
-    if known.size == 0:
+    finite = np.asarray(values, np.float64)
+    finite = finite[np.isfinite(finite)]
+    if finite.size == 0:
         return 0.0, 0.0
-    low, high = float(known.min()), float(known.max())
+    low = float(finite.min())
+    high = float(finite.max())
     if signed:
         high = max(-low, high)
         low = -high
@@ -84,13 +87,13 @@ def paint(
     """
     values = np.asarray(values)
     scale = limits(values, signed) if scale is None else _checked(scale)
-    painted = table(colours)[levels(values, scale)]  # (..., 3)
+    pixels = table(colours)[levels(values, scale)]  # (..., 3)
     unseen = np.isnan(values)
     if unseen.any():
-        painted[unseen] = UNSEEN
+        pixels[unseen] = UNSEEN
         if hatch and values.ndim == 2:
-            painted[unseen & stripes(*values.shape)] = STRIPE
-    return painted
+            pixels[unseen & stripes(*values.shape)] = STRIPE
+    return pixels
 
 
 def overlay(
@@ -119,23 +122,20 @@ def overlay(
     if not 0 <= alpha <= 1:
         raise UsageError(f"the overlay's alpha is {alpha}; it must lie between 0 (picture alone) and 1 (map alone)")
     base = image.convert("L").convert("RGB") if grey else image.convert("RGB")
-    laid = Image.blend(base, Image.fromarray(paint(values, colours, scale=scale, signed=signed, hatch=False)), alpha)
+    colours_of_map = Image.fromarray(paint(values, colours, scale=scale, signed=signed, hatch=False))
+    blend = Image.blend(base, colours_of_map, alpha)
     unseen = np.isnan(values)
     if unseen.any():
-        laid.paste(_paled(base, unseen), mask=Image.fromarray(unseen))
-    return laid
+        pale = np.array(Image.blend(base, Image.new("RGB", base.size, UNSEEN), 0.65))
+        pale[unseen & stripes(*unseen.shape)] = STRIPE
+        blend.paste(Image.fromarray(pale), mask=Image.fromarray(unseen))
+    return blend
 
 
 def stripes(height: int, width: int, period: int = 11) -> NDArray[np.bool_]:
     """(height, width) of thin diagonal stripes: the sign for "not seen by the network"."""
     places = np.add.outer(np.arange(height), np.arange(width)) % period
     return places < 2
-
-
-def _paled(base: Image.Image, unseen: NDArray[np.bool_]) -> Image.Image:
-    pale = np.array(Image.blend(base, Image.new("RGB", base.size, UNSEEN), 0.65))
-    pale[unseen & stripes(*unseen.shape)] = STRIPE
-    return Image.fromarray(pale)
 
 
 def _checked(scale: Limits) -> Limits:

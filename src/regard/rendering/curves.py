@@ -62,47 +62,50 @@ def curves(history: Rows) -> Curves | None:
     epochs = sorted(rows)
     names = ("learning_rate", "training_loss", "validation_loss", "training_top1", "validation_top1")
     columns = {name: np.array([finite(rows[epoch].get(name)) for epoch in epochs]) for name in names}
-    found = Curves(np.array(epochs), **columns)
-    return found if found.pair(LOSS) or found.pair(ACCURACY) else None
+    result = Curves(np.array(epochs), **columns)
+    return result if result.pair(LOSS) or result.pair(ACCURACY) else None
 
 
 def trials(history: Rows) -> Trials | None:
     """The head's cross-validation; None where no trial has both a strength and a log-loss."""
     rows = [row for row in history if row.get("phase") in TRIALS]
     table = [[finite(row.get(name)) for name in ("strength", "log_loss", "accuracy")] for row in rows]
-    drawn = sorted((each for each in table if each[0] > 0 and each[1] == each[1]), key=lambda each: each[0])
-    return Trials(*np.array(drawn).T) if drawn else None
+    complete = sorted((each for each in table if each[0] > 0 and each[1] == each[1]), key=lambda each: each[0])
+    return Trials(*np.array(complete).T) if complete else None
 
 
-def kept_epoch(found: Curves, recipe: Mapping[str, Any]) -> float | None:
-    """The epoch whose weights are used where the recipe keeps the best: of equals the later, as the loop keeps it."""
-    scores = found.validation_top1
+def best_epoch(curves: Curves, recipe: Mapping[str, Any]) -> float | None:
+    """The epoch whose weights are used where the recipe keeps the best: of equals the later, as in the loop."""
+    scores = curves.validation_top1
     if recipe.get("keep") != "best" or not np.isfinite(scores).any():
         return None
-    return float(found.epochs[np.flatnonzero(scores == np.nanmax(scores))[-1]])
+    return float(curves.epochs[np.flatnonzero(scores == np.nanmax(scores))[-1]])
 
 
 def limits(values: Iterable[Values], share: bool = False) -> tuple[float, float]:
     """Ends of an axis at round numbers around all finite values, from 0 where they come near it; a share's within 0
     and 1. Never equal."""
-    given = np.concatenate(list(values))
-    low, high = float(np.nanmin(given)), float(np.nanmax(given))
+    joined = np.concatenate(list(values))
+    low = float(np.nanmin(joined))
+    high = largest = float(np.nanmax(joined))
     if 0 <= low < 0.5 * high:
         low = 0.0
     if high - low < 1e-3 * max(abs(low), abs(high), 1e-3):
         room = 0.1 * max(abs(high), 0.1)
-        low, high = max(low - room, min(low, 0.0)), high + room
+        low = max(low - room, min(low, 0.0))
+        high += room
     if share:
-        high = min(high, max(1.0, float(np.nanmax(given))))
+        high = min(high, max(1.0, largest))
     step = _step(high - low, 5)
     return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
 
 
 def ticks(low: float, high: float, most: int = 6, whole: bool = False) -> list[float]:
-    """Round numbers from `low` to `high`, about `most` of them; `whole` ones only where asked."""
+    """Round numbers from `low` to `high`, about `most` of them; `whole` ones only on request."""
     step = _step(high - low, most)
     step = max(1.0, step) if whole else step
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
     return [float(f"{place * step:.12g}") for place in range(first, last + 1)]
 
 
@@ -112,7 +115,7 @@ def precise(value: float) -> str:
 
 
 def finite(value: Any) -> float:
-    """A number as it was given; NaN for anything else, and for what no axis could bear."""
+    """A number as it is; NaN for anything else, and for what no axis could bear."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return math.nan
     return float(value) if abs(value) < 1e15 else math.nan

@@ -21,7 +21,7 @@ def visible(text: str) -> str:
     A file's name may hold marks that reverse what is written around them, or bytes that are no characters at all
     (lone surrogates in Python), which no page could be saved with.
     """
-    return _BROKEN.sub("\N{REPLACEMENT CHARACTER}", _HIDDEN.sub(lambda found: f"<U+{ord(found[0]):04X}>", text))
+    return _BROKEN.sub("\N{REPLACEMENT CHARACTER}", _HIDDEN.sub(lambda match: f"<U+{ord(match[0]):04X}>", text))
 
 
 @lru_cache(maxsize=32)
@@ -36,16 +36,21 @@ def shorten(text: str, letters: ImageFont.FreeTypeFont, width: float) -> str:
     text = " ".join(visible(text[:400]).split())
     if letters.getlength(text) <= width:
         return text
-    low, high = 0, len(text)  # of the characters kept
+    low = 0  # characters that surely fit
+    high = len(text)
     while low < high:
-        kept = (low + high + 1) // 2
-        low, high = (kept, high) if letters.getlength(_without_middle(text, kept)) <= width else (low, kept - 1)
+        count = (low + high + 1) // 2
+        if letters.getlength(_without_middle(text, count)) <= width:
+            low = count
+        else:
+            high = count - 1
     return _without_middle(text, low)
 
 
 def wrap(text: str, letters: ImageFont.FreeTypeFont, width: float, lines: int = 4) -> list[str]:
     """At most `lines` lines no wider than `width` pixels, broken at spaces, the last one cut where need be."""
-    words, wrapped = visible(text).split(), [""]
+    words = visible(text).split()
+    wrapped = [""]
     for place, word in enumerate(words):
         longer = f"{wrapped[-1]} {word}".strip()
         if letters.getlength(longer) <= width:
@@ -58,8 +63,9 @@ def wrap(text: str, letters: ImageFont.FreeTypeFont, width: float, lines: int = 
     return [line for line in wrapped if line]
 
 
-def _without_middle(text: str, kept: int) -> str:
-    return f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
+def _without_middle(text: str, count: int) -> str:
+    """`count` characters of a text, half of them from either end."""
+    return f"{text[: (count + 1) // 2]}…{text[len(text) - count // 2 :]}"
 
 
 def number(value: float) -> str:

@@ -11,8 +11,13 @@ from regard.records import Heatmap
 from regard.rendering import colour
 from regard.rendering.lettering import number
 
-INK, FAINT, PAPER = (26, 28, 33), (104, 109, 118), (255, 255, 255)
-MARGIN, GAP, TILE = 20, 14, 420
+INK = (26, 28, 33)
+FAINT = (104, 109, 118)
+PAPER = (255, 255, 255)
+MARGIN = 20
+GAP = 14
+TILE = 420
+"""The longer side of a tile of a panel, in pixels, as those of margin and gap."""
 
 
 def png(picture: Image.Image, compression: int = 2) -> bytes:

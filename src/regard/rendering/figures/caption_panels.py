@@ -1,4 +1,4 @@
-"""Pictures of captions: a panel with the map of each word, and a sheet of pictures with what is said of them."""
+"""Pictures of captions: a panel with the map of each word, and a sheet of pictures with their captions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from regard.rendering.lettering import font, number, shorten, wrap
 NOTHING = "(no words)"
 WRONG = (190, 40, 40)
 """The line through a word that is not true."""
-GIVEN = "<start>"
-"""The one word that no network says."""
+START = "<start>"
+"""The one word that no network predicts."""
 LEAST = 560  # pixels that a panel is wide at least, so that the caption has room
 LONGEST = 420  # pixels of a picture's longer side at most, however few there are
 NARROW = 128  # pixels that a cell is wide at least, so that a word has room
@@ -59,7 +59,7 @@ class Cell:
 
 def cells_of(caption: Caption) -> list[Cell]:
     """The picture, then each word with its probability and its map."""
-    notes = ["given" if word.text == GIVEN else number(word.probability) for word in caption.words]
+    notes = ["given" if word.text == START else number(word.probability) for word in caption.words]
     words = [Cell(word.text, note, word.heatmap) for word, note in zip(caption.words, notes, strict=True)]
     return [Cell("picture", word=False), *words]
 
@@ -67,41 +67,41 @@ def cells_of(caption: Caption) -> list[Cell]:
 def caption_panel(
     image: Image.Image, name: str, text: str, cells: Sequence[Cell], style: Style | None = None, caption: str = ""
 ) -> Image.Image:
-    """What is said of a picture, and below it the cells in a grid; a cell without a map shows the bare picture.
+    """A picture's caption, and below it the cells in a grid; a cell without a map shows the bare picture.
 
     Every map has its own colours, from its lowest to its highest patch. `caption` is what else there is to say, at
     the bottom. Raises `DataError` when a map belongs to a picture of another shape.
     """
     style = style or Style()
     small = fitted(image, tile_for(len(cells), image.size))
-    drawn = [_laid(small, cell, style) for cell in cells]
+    tiles = [_tile(small, cell, style) for cell in cells]
     colours = colour.default(False) if style.colours is None else style.colours
     mapped = any(cell.heatmap for cell in cells)
-    unseen = "hatched: not seen by the network" if any(unseen for _, unseen in drawn) else ""
+    unseen = "hatched: not seen by the network" if any(unseen for _, unseen in tiles) else ""
     outlined = "outlined: what the word speaks of" if any(cell.region is not None for cell in cells) else ""
-    said = " · ".join(filter(None, (caption, SCALES if mapped else "", outlined, unseen)))
-    grid = _grid([tile for tile, _ in drawn], cells)
-    return captioned(_headed(grid, name, text or NOTHING), said, colours if mapped else None)
+    footer = " · ".join(filter(None, (caption, SCALES if mapped else "", outlined, unseen)))
+    grid = _grid([tile for tile, _ in tiles], cells)
+    return captioned(_headed(grid, name, text or NOTHING), footer, colours if mapped else None)
 
 
-def _laid(small: Image.Image, cell: Cell, style: Style) -> tuple[Image.Image, bool]:
+def _tile(small: Image.Image, cell: Cell, style: Style) -> tuple[Image.Image, bool]:
     """A cell's map over the picture, and whether a part of it was not seen."""
     if cell.heatmap is None:
         return _outlined(small, cell.region), False
     values = values_on(small, cell.heatmap)
     scale = colour.limits(cell.heatmap.values)
-    laid = colour.overlay(small, values, style.colours, style.alpha, style.grey, scale=scale)
-    return _outlined(laid, cell.region), bool(np.isnan(values).any())
+    overlay = colour.overlay(small, values, style.colours, style.alpha, style.grey, scale=scale)
+    return _outlined(overlay, cell.region), bool(np.isnan(values).any())
 
 
 def _outlined(image: Image.Image, region: Mask | None) -> Image.Image:
     """A white line, with a dark one inside, along the edge of a region (H, W) of the picture, whatever its size."""
     if region is None or not region.any():
         return image
-    there = np.asarray(Image.fromarray(region).resize(image.size, Image.Resampling.NEAREST))
-    inner = _shrunk(_shrunk(there))
+    outer = np.asarray(Image.fromarray(region).resize(image.size, Image.Resampling.NEAREST))
+    inner = _shrunk(_shrunk(outer))
     pixels = np.array(image)
-    pixels[there & ~_shrunk(there) | (_shrunk(there) & ~inner)] = (255, 255, 255)
+    pixels[outer & ~inner] = (255, 255, 255)
     pixels[inner & ~_shrunk(inner)] = (0, 0, 0)
     return Image.fromarray(pixels)
 
@@ -133,20 +133,23 @@ def columns_for(count: int, wide: int, high: int, shape: float = 1.5) -> int:
 
 def _grid(tiles: Sequence[Image.Image], cells: Sequence[Cell]) -> Image.Image:
     """All cells, row by row, each with title and note above."""
-    wide, high = max(NARROW, tiles[0].width) + GAP, tiles[0].height + 38
+    wide = max(NARROW, tiles[0].width) + GAP
+    high = tiles[0].height + 38
     columns = columns_for(len(tiles), wide, high)
     width = max(LEAST, 2 * MARGIN + columns * wide - GAP)
     sheet = Image.new("RGB", (width, ceil(len(tiles) / columns) * high), PAPER)
     draw = ImageDraw.Draw(sheet)
     for place, (tile, cell) in enumerate(zip(tiles, cells, strict=True)):
-        left, top = MARGIN + place % columns * wide, place // columns * high
+        left = MARGIN + place % columns * wide
+        top = place // columns * high
         _title(draw, cell, left, top, wide - GAP)
         sheet.paste(tile, (left, top + 24))
     return sheet
 
 
 def _title(draw: ImageDraw.ImageDraw, cell: Cell, left: int, top: int, wide: int) -> None:
-    letters, small = font(15, cell.word), font(12)
+    letters = font(15, cell.word)
+    small = font(12)
     room = small.getlength(cell.note)
     title = shorten(cell.title, letters, wide - room - 8 * bool(cell.note))
     draw.text((left, top + 18), title, INK if cell.word else FAINT, letters, anchor="ls")
@@ -172,16 +175,19 @@ def _headed(grid: Image.Image, name: str, text: str) -> Image.Image:
 def caption_sheet(
     items: Sequence[tuple[Image.Image, str, str]], *, tile: int = 240, caption: str = "", lines: int = 5
 ) -> Image.Image:
-    """Pictures, each with what is said of it and its name below. Raises `UsageError` for an empty list."""
+    """Pictures, each with its caption and name below. Raises `UsageError` for an empty list."""
     if not items:
         raise UsageError("a contact sheet of no pictures; give at least one (picture, name, caption)")
     cells = [(fitted(image, tile), name, wrap(text or NOTHING, font(13), tile, lines)) for image, name, text in items]
     columns = columns_for(len(cells), tile + GAP, tile + 60)
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
-    heights = [max(each.height for each, _, _ in row) + 17 * max(len(said) for _, _, said in row) + 44 for row in rows]
+    heights = [
+        max(each.height for each, _, _ in row) + 17 * max(len(texts) for _, _, texts in row) + 44 for row in rows
+    ]
     width = max(LEAST, 2 * MARGIN + columns * (tile + GAP) - GAP)
     sheet = Image.new("RGB", (width, MARGIN + sum(heights)), PAPER)
-    draw, top = ImageDraw.Draw(sheet), MARGIN
+    draw = ImageDraw.Draw(sheet)
+    top = MARGIN
     for row, height in zip(rows, heights, strict=True):
         _row(sheet, draw, row, top, tile)
         top += height
@@ -197,10 +203,10 @@ def _row(
 ) -> None:
     """Pictures that stand on one line, with their words below it."""
     line = top + max(picture.height for picture, _, _ in row)
-    for column, (picture, name, said) in enumerate(row):
+    for column, (picture, name, texts) in enumerate(row):
         left = MARGIN + column * (tile + GAP)
         sheet.paste(picture, (left, line - picture.height))
-        for place, words in enumerate(said):
-            draw.text((left, line + 6 + 17 * place), words, INK, font(13), anchor="la")
-        below = line + 8 + 17 * len(said)
+        for place, text in enumerate(texts):
+            draw.text((left, line + 6 + 17 * place), text, INK, font(13), anchor="la")
+        below = line + 8 + 17 * len(texts)
         draw.text((left, below), shorten(name, font(11), tile), FAINT, font(11), anchor="la")

@@ -1,7 +1,7 @@
 """Charts for papers and slides, by matplotlib's object interface: nothing global is touched.
 
 Every function returns a `Figure`; `chart_png` and `chart_svg` make bytes of it. Texts are plain, never formulas: a
-class may be called `a$b`. The report page draws its own, in HTML (`page.py`).
+class may be called `a$b`. The report page draws its own, in HTML (`pages/`).
 """
 
 import io
@@ -22,7 +22,10 @@ from regard.records import ClassScores, ReliabilityBin, Score
 from regard.rendering.curves import ACCURACY, LOSS, Curves, Trials, curves, limits, trials
 from regard.rendering.lettering import visible
 
-BLUE, ORANGE, INK, FAINT = "#2166ac", "#d55e00", "#1a1c21", "#686d76"
+BLUE = "#2166ac"
+ORANGE = "#d55e00"
+INK = "#1a1c21"
+FAINT = "#686d76"
 LONGEST = 28
 """Characters of a class's name on an axis."""
 
@@ -74,11 +77,13 @@ def reliability_chart(bins: Sequence[ReliabilityBin], ece: Score | float | None 
     filled = [each for each in bins if each.n]
     places = [(each.low + each.high) / 2 for each in filled]
     widths = [(each.high - each.low) * 0.94 for each in filled]
-    accuracy, sure = np.array([each.accuracy for each in filled]), np.array([each.confidence for each in filled])
-    over, under = np.maximum(sure - accuracy, 0), np.maximum(accuracy - sure, 0)
-    upper.bar(places, np.minimum(accuracy, sure), widths, color=BLUE)
+    accuracy = np.array([each.accuracy for each in filled])
+    confidence = np.array([each.confidence for each in filled])
+    over = np.maximum(confidence - accuracy, 0)
+    under = np.maximum(accuracy - confidence, 0)
+    upper.bar(places, np.minimum(accuracy, confidence), widths, color=BLUE)
     upper.bar(places, over, widths, accuracy, color=ORANGE, alpha=0.5, label="surer than right")
-    upper.bar(places, under, widths, sure, color=BLUE, alpha=0.4, label="more often right than sure")
+    upper.bar(places, under, widths, confidence, color=BLUE, alpha=0.4, label="more often right than sure")
     upper.plot((0, 1), (0, 1), color=FAINT, linewidth=1, linestyle=(0, (4, 3)), label="as sure as right")
     lower.bar(places, [each.n for each in filled], widths, color=FAINT)
     upper.set(ylabel="share right", ylim=(0, 1), xlim=(0, 1))
@@ -107,55 +112,57 @@ def classes_chart(per_class: Sequence[ClassScores]) -> Figure:
     return chart
 
 
-def learning_chart(history: Sequence[Mapping[str, Any]], kept: float | None = None) -> Figure:
+def learning_chart(history: Sequence[Mapping[str, Any]], best: float | None = None) -> Figure:
     """Loss and accuracy over epochs, and the head's cross-validation, of the lines of a training's `metrics.jsonl`.
 
-    Whatever the lines do not hold has no panel. `kept`: the epoch to mark, as in the lines (the first is 0). Raises
+    Whatever the lines do not hold has no panel. `best`: the epoch to mark, as in the lines (the first is 0). Raises
     `DataError` where there is nothing to draw.
     """
-    found, tried = curves(history), trials(history)
-    quantities = [each for each in (LOSS, ACCURACY) if found and found.pair(each)]
-    count = len(quantities) + (tried is not None)
+    epochs = curves(history)
+    probe = trials(history)
+    quantities = [each for each in (LOSS, ACCURACY) if epochs and epochs.pair(each)]
+    count = len(quantities) + (probe is not None)
     if not count:
         raise DataError("these lines of metrics hold no epoch and no trial; give those of a training's metrics.jsonl")
     chart = _blank((4.2 * count, 3.2))
     panels = chart.subplots(1, count, squeeze=False)[0]
     for axes, quantity in zip(panels, quantities, strict=False):
-        _draw_epochs(axes, found, quantity, kept)  # type: ignore[arg-type]
-    if tried is not None:
-        _draw_trials(panels[-1], tried)
+        _draw_epochs(axes, epochs, quantity, best)  # type: ignore[arg-type]
+    if probe is not None:
+        _draw_trials(panels[-1], probe)
     for axes in panels:
         _quiet(axes)
         axes.grid(axis="y", color="#e4e6ea", linewidth=0.8)
     return chart
 
 
-def _draw_epochs(axes: Axes, found: Curves, quantity: str, kept: float | None) -> None:
-    """Training dashed and grey, validation in blue, the kept epoch as an upright line."""
+def _draw_epochs(axes: Axes, curves: Curves, quantity: str, best: float | None) -> None:
+    """Training dashed and grey, validation in blue, the best epoch as an upright line."""
     styles: dict[str, dict[str, Any]] = {
         "training": {"color": FAINT, "linestyle": (0, (4, 2)), "linewidth": 1.3, "label": "training, as it ran"},
         "validation": {"color": BLUE, "linewidth": 1.8, "label": "validation"},
     }
-    lines = found.pair(quantity)
+    lines = curves.pair(quantity)
     for kind, values in lines.items():
-        axes.plot(found.epochs, values, marker="o" if len(values) <= 40 else "", markersize=3.5, **styles[kind])
-    if kept is not None:
-        axes.axvline(kept, color=INK, linewidth=0.8, zorder=0.5)
-        axes.annotate(f"kept: {kept:g}", (kept, 1.0), (0, 2), ("data", "axes fraction"), "offset points", ha="center")
+        axes.plot(curves.epochs, values, marker="o" if len(values) <= 40 else "", markersize=3.5, **styles[kind])
+    if best is not None:
+        axes.axvline(best, color=INK, linewidth=0.8, zorder=0.5)
+        axes.annotate(f"kept: {best:g}", (best, 1.0), (0, 2), ("data", "axes fraction"), "offset points", ha="center")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    room = 0.5 if len(found.epochs) == 1 else 0.02 * float(np.ptp(found.epochs))
-    axes.set(xlim=(found.epochs[0] - room, found.epochs[-1] + room), ylim=limits(lines.values(), quantity == ACCURACY))
+    room = 0.5 if len(curves.epochs) == 1 else 0.02 * float(np.ptp(curves.epochs))
+    axes.set(xlim=(curves.epochs[0] - room, curves.epochs[-1] + room))
+    axes.set(ylim=limits(lines.values(), quantity == ACCURACY))
     axes.set(xlabel="epoch, counted from 0", ylabel="loss (nats)" if quantity == LOSS else "share right")
     axes.legend(frameon=False, fontsize=9)
 
 
-def _draw_trials(axes: Axes, tried: Trials) -> None:
+def _draw_trials(axes: Axes, probe: Trials) -> None:
     """Log-loss over strength, the chosen one ringed."""
-    chosen = tried.chosen
-    best = tried.strength[chosen], tried.log_loss[chosen]
-    axes.plot(tried.strength, tried.log_loss, marker="o", markersize=3.5, color=BLUE, linewidth=1.8)
+    chosen = probe.chosen
+    best = probe.strength[chosen], probe.log_loss[chosen]
+    axes.plot(probe.strength, probe.log_loss, marker="o", markersize=3.5, color=BLUE, linewidth=1.8)
     axes.plot(*best, "o", markersize=10, markerfacecolor="none", color=INK, label=f"chosen: {best[0]:.3g}")
-    axes.set(xscale="log", ylim=limits([tried.log_loss]), xlabel="strength (C)", ylabel="log-loss (nats)")
+    axes.set(xscale="log", ylim=limits([probe.log_loss]), xlabel="strength (C)", ylabel="log-loss (nats)")
     axes.legend(frameon=False, fontsize=9)
 
 

@@ -5,7 +5,7 @@ Composed as arrays, without a plotting library, so that hundreds take seconds. T
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -20,7 +20,7 @@ from regard.rendering.lettering import font, shorten, wrap
 class Tiles:
     """A picture, its map, and the map over the grey picture, all of one size, with what there is to say of them."""
 
-    tiles: tuple[Image.Image, Image.Image, Image.Image]
+    images: tuple[Image.Image, Image.Image, Image.Image]
     scale: colour.Limits | None  # None: no patch has a value
     colours: str
     note: str
@@ -42,13 +42,13 @@ def tiles_of(
     colours = colour.default(signed) if colours is None else colours
     small = fitted(image, tile)
     values = values_on(small, heatmap)
-    known = np.isfinite(heatmap.values)
+    finite = np.isfinite(heatmap.values)
     scale = colour.limits(heatmap.values, signed) if scale is None else scale
-    drawn = Image.fromarray(colour.paint(values, colours, scale=scale))
-    laid = colour.overlay(small, values, colours, alpha, scale=scale)
+    map_image = Image.fromarray(colour.paint(values, colours, scale=scale))
+    overlay = colour.overlay(small, values, colours, alpha, scale=scale)
     note = "hatched: not seen by the network" if np.isnan(values).any() else ""
-    note = note if known.all() else "hatched: no value, or not seen by the network"
-    return Tiles((small, drawn, laid), scale if known.any() else None, colours, note)
+    note = note if finite.all() else "hatched: no value, or not seen by the network"
+    return Tiles((small, map_image, overlay), scale if finite.any() else None, colours, note)
 
 
 def panel(
@@ -69,8 +69,8 @@ def panel(
     hatched. `tile` is the longer side of each of the three in pixels. Raises `DataError` when the map belongs to a
     picture of another shape.
     """
-    drawn = tiles_of(image, heatmap, colours=colours, alpha=alpha, signed=signed, scale=scale, tile=tile)
-    return _framed(drawn, heatmap.name, " · ".join(filter(None, (caption, drawn.note))))
+    tiles = tiles_of(image, heatmap, colours=colours, alpha=alpha, signed=signed, scale=scale, tile=tile)
+    return _framed(tiles, heatmap.name, " · ".join(filter(None, (caption, tiles.note))))
 
 
 def caption_of(explanation: Explanation, index: int, classes: Sequence[str] | None = None) -> str:
@@ -82,7 +82,10 @@ def caption_of(explanation: Explanation, index: int, classes: Sequence[str] | No
     target = target_words(explanation[index].target, explanation.classes if classes is None else classes)
     if target:
         facts["target"] = target + " (predicted)" * (facts.get("target") == "predicted")
-    return " · ".join(f"{name} {_words(value)}" for name, value in facts.items() if value is not None)
+    texts = {
+        name: ",".join(map(str, value)) if isinstance(value, list | tuple) else value for name, value in facts.items()
+    }
+    return " · ".join(f"{name} {text}" for name, text in texts.items() if text is not None)
 
 
 def target_words(target: Target, classes: Sequence[str] = ()) -> str:
@@ -93,43 +96,26 @@ def target_words(target: Target, classes: Sequence[str] = ()) -> str:
     return " against ".join(classes[index] if 0 <= index < len(classes) else str(index) for index in each)
 
 
-def _words(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _framed(drawn: Tiles, name: str, caption: str) -> Image.Image:
+def _framed(tiles: Tiles, name: str, caption: str) -> Image.Image:
     """Tiles side by side on paper, a heading above each, name, caption and colour bar below."""
-    tiles = drawn.tiles
-    wide, high = tiles[0].size
+    wide, high = tiles.images[0].size
     step = max(wide, 120) + GAP  # a narrow picture still leaves room for words
-    width = 2 * MARGIN + step * len(tiles) - GAP
+    width = 2 * MARGIN + step * len(tiles.images) - GAP
     bar = min(190, width // 3)
     lines = wrap(caption, font(13), width - 2 * MARGIN - bar - 2 * GAP)
     top = MARGIN + 22
     sheet = Image.new("RGB", (width, top + high + 36 + max(17 * len(lines), 17) + MARGIN - 4), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for place, (picture, heading) in enumerate(zip(tiles, Tiles.HEADINGS, strict=True)):
+    for place, (picture, heading) in enumerate(zip(tiles.images, Tiles.HEADINGS, strict=True)):
         sheet.paste(picture, (MARGIN + place * step, top))
         draw.text((MARGIN + place * step, MARGIN), heading, FAINT, font(13), anchor="la")
     below = top + high + 12
     draw.text((MARGIN, below), shorten(name, font(14, True), width - 2 * MARGIN - bar - 2 * GAP), INK, font(14, True))
     for place, line in enumerate(lines):
         draw.text((MARGIN, below + 22 + 17 * place), line, FAINT, font(13))
-    _level_bar(sheet, draw, (width - MARGIN - bar, below + 4), bar, drawn.colours, drawn.scale)
+    left = width - MARGIN - bar
+    ramp, ends = level_bar(bar, tiles.colours, tiles.scale)
+    sheet.paste(Image.fromarray(np.repeat(ramp, 10, axis=0)), (left, below + 4))
+    draw.text((left, below + 19), ends[0], FAINT, font(12), anchor="la")
+    draw.text((left + bar, below + 19), ends[1], FAINT, font(12), anchor="ra")
     return sheet
-
-
-def _level_bar(
-    sheet: Image.Image,
-    draw: ImageDraw.ImageDraw,
-    corner: tuple[int, int],
-    wide: int,
-    colours: str,
-    scale: colour.Limits | None,
-) -> None:
-    """A colour bar lying down, 10 pixels high, with the values of its ends below; words where it has no extent."""
-    ramp, (low, high) = level_bar(wide, colours, scale)
-    sheet.paste(Image.fromarray(np.repeat(ramp, 10, axis=0)), corner)
-    left, below = corner[0], corner[1] + 15
-    draw.text((left, below), low, FAINT, font(12), anchor="la")
-    draw.text((left + wide, below), high, FAINT, font(12), anchor="ra")

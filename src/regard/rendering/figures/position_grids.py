@@ -45,18 +45,20 @@ def positions_figure(
     grid in pixels; every value is a square of whole pixels. After Dosovitskiy et al. 2021, figure 7 (centre).
     """
     painted, ends = positions_array(positions, scale=scale, colours=colours)
-    rows, columns = positions.rows, positions.columns
+    rows = positions.rows
+    columns = positions.columns
     cell = max(1, round(size / (max(rows, columns) * (max(rows, columns) + 0.5))))
     gap = max(2, cell * min(rows, columns) // 14)
     grid = Image.fromarray(_spaced(painted, cell, gap))
-    left, top, letters = MARGIN + 44, MARGIN + 62, font(13)
+    left = MARGIN + 44
+    top = MARGIN + 62
     sheet = Image.new("RGB", (max(left + grid.width + 104, 440), top + grid.height + MARGIN), PAPER)
     sheet.paste(grid, (left, top))
     pen = ImageDraw.Draw(sheet)
     pen.text((left, MARGIN), TITLES[positions.kind], INK, font(16, bold=True), anchor="la")
     _axis_labels(pen, (left, top), (cell * columns + gap, cell * rows + gap), (rows, columns))
     _upright_bar(sheet, (left + grid.width + 24, top), min(grid.height, 320), colours, ends, UNITS[positions.kind])
-    pen.text((left, top - 34), "column", FAINT, letters, anchor="la")
+    pen.text((left, top - 34), "column", FAINT, font(13), anchor="la")
     return sheet
 
 
@@ -83,8 +85,13 @@ def kernel_figure(
     tiles = _wrapped(positions.kernel)
     painted, ends = _painted(tiles, scale, colours, signed)
     painted[np.isnan(tiles)] = PAPER  # where the last row of heads is not full
-    large = _large(mean, colours, signed)
-    several = None if positions.kernel.shape[:2] == (1, 1) else _tiled(painted, size)
+    cell = max(1, LARGE // max(mean.shape))
+    large = Image.fromarray(colour.paint(mean, colours, signed=signed).repeat(cell, axis=0).repeat(cell, axis=1))
+    several = None
+    if positions.kernel.shape[:2] != (1, 1):  # small multiples, about `size` pixels at their longer side
+        down, across, high, wide, _ = painted.shape
+        cell = max(1, min((size - 2 * LARGE // 3) // (across * (wide + 2)), size // (down * (high + 2))))
+        several = Image.fromarray(_spaced(painted, min(cell, 6), 4))
     return _kernel_sheet(positions, large, colour.limits(mean, signed), several, ends, colours)
 
 
@@ -122,18 +129,6 @@ def _wrapped(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
     return whole.reshape(rows, columns, *shape)
 
 
-def _large(values: NDArray[np.float32], colours: str, signed: bool) -> Image.Image:
-    cell = max(1, LARGE // max(values.shape))
-    return Image.fromarray(colour.paint(values, colours, signed=signed).repeat(cell, axis=0).repeat(cell, axis=1))
-
-
-def _tiled(painted: colour.Bytes, size: int) -> Image.Image:
-    """Small multiples, about `size` pixels at their longer side."""
-    down, across, high, wide, _ = painted.shape
-    cell = max(1, min((size - 2 * LARGE // 3) // (across * (wide + 2)), size // (down * (high + 2))))
-    return Image.fromarray(_spaced(painted, min(cell, 6), 4))
-
-
 def _kernel_sheet(
     positions: Positions,
     large: Image.Image,
@@ -143,13 +138,15 @@ def _kernel_sheet(
     colours: str,
 ) -> Image.Image:
     """Title, what was read, the mean with its offsets and bar and, to its right, the layers and heads with theirs."""
-    left, top = MARGIN + 44, MARGIN + 88
+    left = MARGIN + 44
+    top = MARGIN + 88
     second = left + large.width + 150
     width = second - 20 if several is None else second + several.width + 110
     width = max(width, left + int(font(16, bold=True).getlength(TITLES[positions.kind])) + MARGIN)
     height = top + max(large.height + 24, 0 if several is None else several.height) + MARGIN
     sheet = Image.new("RGB", (width, height), PAPER)
-    pen, unit = ImageDraw.Draw(sheet), UNITS[positions.kind]
+    pen = ImageDraw.Draw(sheet)
+    unit = UNITS[positions.kind]
     pen.text((left, MARGIN), TITLES[positions.kind], INK, font(16, bold=True), anchor="la")
     pen.text((left, MARGIN + 24), shorten(positions.source, font(13), width - left - MARGIN), FAINT, font(13))
     sheet.paste(large, (left, top))
@@ -174,7 +171,8 @@ def _tile_labels(
         pen.text((left, top - 6), f"heads 0 to {heads - 1} of {shared}, row by row", FAINT, font(13), anchor="lb")
         return
     names = positions.layers or tuple(range(layers))
-    across, down = (size[0] + 4) / heads, (size[1] + 4) / layers
+    across = (size[0] + 4) / heads
+    down = (size[1] + 4) / layers
     for head in range(0, heads, max(1, int(-(-24 // across)))):
         pen.text((left + (head + 0.5) * across, top - 6), str(head), FAINT, font(12), anchor="mb")
     for layer in range(0, layers, max(1, int(-(-15 // down)))):
@@ -188,11 +186,12 @@ def _offset_labels(
 ) -> None:
     """The first, middle and last offset along both sides, in patches from query to key."""
     left, top = corner
-    (wide, high), (rows, columns) = size, counts
+    wide, high = size
+    rows, columns = counts
     for share, sign in ((0.0, -1), (0.5, 0), (1.0, 1)):
-        x, y = left + share * wide, top + share * high
-        pen.text((x, top - 6), f"{sign * (columns - 1):+d}" if sign else "0", FAINT, font(12), anchor="mb")
-        pen.text((left - 7, y), f"{sign * (rows - 1):+d}" if sign else "0", FAINT, font(12), anchor="rm")
+        across, down = (f"{sign * (count - 1):+d}" if sign else "0" for count in (columns, rows))
+        pen.text((left + share * wide, top - 6), across, FAINT, font(12), anchor="mb")
+        pen.text((left - 7, top + share * high), down, FAINT, font(12), anchor="rm")
     pen.text((left, top - 24), "mean; where the key lies, seen from the query", FAINT, font(13), anchor="lb")
 
 
@@ -210,15 +209,12 @@ def _upright_bar(
     sheet.paste(Image.fromarray(ramp), corner)
     left, top = corner
     for share in (0.0, 0.25, 0.5, 0.75, 1.0) if ends else (0.0, 1.0):
-        text = _value(ends, share) if ends else ("least", "most")[int(share)]
+        text = ("least", "most")[int(share)]
+        if ends:  # two digits after the point, or more significant ones where the scale is small
+            value = ends[0] + share * (ends[1] - ends[0])
+            text = f"{value:.2f}" if ends[1] - ends[0] >= 0.1 else number(value)
         pen.text((left + 20, top + (1 - share) * (high - 1)), text, FAINT, font(12), anchor="lm")
     pen.text((left, top - 34), unit if ends else "each tile", FAINT, font(13), anchor="la")
-
-
-def _value(ends: colour.Limits, share: float) -> str:
-    """Two digits after the point, or more significant ones where the scale is small."""
-    value = ends[0] + share * (ends[1] - ends[0])
-    return f"{value:.2f}" if ends[1] - ends[0] >= 0.1 else number(value)
 
 
 def _axis_labels(

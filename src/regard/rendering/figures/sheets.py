@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from regard.errors import UsageError
 from regard.records import Explanation, Heatmap
@@ -35,7 +34,7 @@ def contact_sheet(
     """
     if not items:
         raise UsageError("a contact sheet of no pictures; give at least one (picture, map, title)")
-    cells = [_overlaid(fitted(image, tile), heatmap, colours, alpha, signed) for image, heatmap, _ in items]
+    cells = [_overlay(fitted(image, tile), heatmap, colours, alpha, signed) for image, heatmap, _ in items]
     return captioned(_sheet(cells, [title for _, _, title in items], columns, tile), caption)
 
 
@@ -67,8 +66,10 @@ def comparison(
     rows = [[fitted(image, tile)] for image, _ in pictures]
     for column in columns:
         for row, heatmap in zip(rows, column.heatmaps, strict=True):
-            without = heatmap is None
-            row.append(_empty(row[0].size) if without else _overlaid(row[0], heatmap, colours, alpha, column.signed))
+            if heatmap is None:  # hatched, so that it is not taken for a pale map
+                row.append(Image.fromarray(colour.paint(np.full(row[0].size[::-1], np.nan))))
+            else:
+                row.append(_overlay(row[0], heatmap, colours, alpha, column.signed))
     titles = ["picture", *(column.title for column in columns)]
     signed = {column.signed for column in columns}
     scales = MIXED_SCALES if len(signed) == 2 else SIGNED_SCALES if True in signed else SCALES
@@ -81,16 +82,25 @@ def explanation_png(explanation: Explanation, limit: int = 12) -> bytes:
 
     Each has its own colour scale, whose ends are written below it.
     """
-    shown, signed = list(explanation)[:limit], explanation.signed
-    tile = 180 if len(shown) > 2 else 360
-    if not shown:
+    heatmaps = list(explanation)[:limit]
+    signed = explanation.signed
+    tile = 180 if len(heatmaps) > 2 else 360
+    if not heatmaps:
         return png(captioned(Image.new("RGB", (420, MARGIN), PAPER), f"{explanation.method}: no maps"))
     colours = colour.default(signed)
-    cells = [Image.fromarray(colour.paint(_large(each, tile), colours, scale=_own(each, signed))) for each in shown]
-    sheet = _sheet(cells, [each.name for each in shown], None, tile, [_range(each, signed) for each in shown])
+    cells = []
+    ranges = []
+    for heatmap in heatmaps:
+        height, width = heatmap.grid.picture
+        share = tile / max(height, width)
+        values = heatmap.on_picture((max(1, round(height * share)), max(1, round(width * share))))
+        scale = colour.limits(heatmap.values, signed)
+        cells.append(Image.fromarray(colour.paint(values, colours, scale=scale)))
+        ranges.append(_range(heatmap, scale))
+    sheet = _sheet(cells, [heatmap.name for heatmap in heatmaps], None, tile, ranges)
     more = len(explanation) - limit
-    said = [common_caption(explanation), SIGNED_SCALES if signed else SCALES, f"and {more} more" if more > 0 else ""]
-    return png(captioned(sheet, " · ".join(filter(None, said)), colours, signed))
+    texts = [common_caption(explanation), SIGNED_SCALES if signed else SCALES, f"and {more} more" if more > 0 else ""]
+    return png(captioned(sheet, " · ".join(filter(None, texts)), colours, signed))
 
 
 def common_caption(explanation: Explanation) -> str:
@@ -99,32 +109,21 @@ def common_caption(explanation: Explanation) -> str:
     return caption_of(replace(explanation, heatmaps=(first,)), 0)
 
 
-def _range(heatmap: Heatmap, signed: bool) -> str:
+def _range(heatmap: Heatmap, scale: colour.Limits) -> str:
     """The ends of a map's own colour scale, in words."""
     if not np.isfinite(heatmap.values).any():
         return "no values"
-    low, high = _own(heatmap, signed)
+    low, high = scale
     return f"everywhere {number(low)}" if low == high else f"{number(low)} to {number(high)}"
 
 
-def _own(heatmap: Heatmap, signed: bool) -> colour.Limits:
-    return colour.limits(heatmap.values, signed)
-
-
-def _overlaid(
+def _overlay(
     image: Image.Image, heatmap: Heatmap | None, colours: str | None, alpha: float | None, signed: bool
 ) -> Image.Image:
     if heatmap is None:
         return image
     values = values_on(image, heatmap)
-    return colour.overlay(image, values, colours, alpha, scale=_own(heatmap, signed), signed=signed)
-
-
-def _large(heatmap: Heatmap, tile: int) -> NDArray[np.float32]:
-    """A map at its picture's aspect with the longer side at `tile` pixels."""
-    height, width = heatmap.grid.picture
-    share = tile / max(height, width)
-    return heatmap.on_picture((max(1, round(height * share)), max(1, round(width * share))))
+    return colour.overlay(image, values, colours, alpha, scale=colour.limits(heatmap.values, signed), signed=signed)
 
 
 def _sheet(
@@ -138,10 +137,12 @@ def _sheet(
     columns = max(1, min(columns or round(len(cells) ** 0.5 + 0.3), len(cells)))
     rows = [range(start, min(start + columns, len(cells))) for start in range(0, len(cells), columns)]
     heights = [max(cells[place].height for place in row) for row in rows]
-    letters, step = font(12), 34 + (16 if notes else 0)
+    letters = font(12)
+    step = 34 + (16 if notes else 0)
     width = 2 * MARGIN + columns * (tile + GAP) - GAP
     sheet = Image.new("RGB", (width, 2 * MARGIN + sum(heights) + step * len(rows) - 10), PAPER)
-    draw, top = ImageDraw.Draw(sheet), MARGIN
+    draw = ImageDraw.Draw(sheet)
+    top = MARGIN
     for row, height in zip(rows, heights, strict=True):
         for column, place in enumerate(row):
             left = MARGIN + column * (tile + GAP)
@@ -160,7 +161,9 @@ def _table(
 ) -> Image.Image:
     """Rows of cells of one size, a title above each column, a name below each row's first cell."""
     letters = font(12)
-    heads = [_broken(title, letters, tile) for title in titles]
+    heads = []
+    for title in titles:  # in one line or two, broken at spaces or after an underscore
+        heads.append([line.replace("_ ", "_") for line in wrap(title.replace("_", "_ "), letters, tile, lines=2)])
     top = MARGIN + 16 * max(map(len, heads)) + 6
     width = 2 * MARGIN + len(titles) * (tile + GAP) - GAP
     sheet = Image.new("RGB", (width, top + sum(row[0].height + 30 for row in rows) + MARGIN - 10), PAPER)
@@ -177,21 +180,12 @@ def _table(
     return sheet
 
 
-def _broken(title: str, letters: ImageFont.FreeTypeFont, width: float) -> list[str]:
-    """A title in one line or two, broken at spaces or after an underscore."""
-    return [line.replace("_ ", "_") for line in wrap(title.replace("_", "_ "), letters, width, lines=2)]
-
-
-def _empty(size: tuple[int, int]) -> Image.Image:
-    """A cell without a map: hatched, so that it is not taken for a pale one."""
-    return Image.fromarray(colour.paint(np.full(size[::-1], np.nan)))
-
-
 def captioned(sheet: Image.Image, caption: str, colours: str | None = None, signed: bool = False) -> Image.Image:
     """A sheet with what holds for all of it below, and a bar of its colours where they are given."""
     if not caption:
         return sheet
-    letters, bar = font(13), 150 if colours else 0
+    letters = font(13)
+    bar = 150 if colours else 0
     room = sheet.width - 2 * MARGIN - (bar + GAP if bar and sheet.width > 2 * bar + 2 * MARGIN else 0)
     beside = room < sheet.width - 2 * MARGIN
     lines = wrap(caption, letters, room, lines=8)
@@ -203,16 +197,11 @@ def captioned(sheet: Image.Image, caption: str, colours: str | None = None, sign
         draw.text((MARGIN, sheet.height - 6 + 17 * place), line, FAINT, letters)
     if colours:
         left = sheet.width - MARGIN - bar if beside else MARGIN
-        _bar(whole, draw, (left, sheet.height - 2 + (0 if beside else 17 * len(lines))), bar, colours, signed)
+        top = sheet.height - 2 + (0 if beside else 17 * len(lines))
+        ramp, _ = level_bar(bar, colours, (0, 1))
+        whole.paste(Image.fromarray(np.repeat(ramp, 10, axis=0)), (left, top))
+        # words at its ends, no numbers: each map has its own scale
+        words = ("against", "0", "for") if signed else ("lowest", "", "highest")
+        for share, word, anchor in zip((0, 0.5, 1), words, ("la", "ma", "ra"), strict=True):
+            draw.text((left + share * bar, top + 15), word, FAINT, font(12), anchor=anchor)
     return whole
-
-
-def _bar(
-    sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: tuple[int, int], wide: int, colours: str, signed: bool
-) -> None:
-    """A colour bar whose ends are words, as each map has its own scale."""
-    ramp, _ = level_bar(wide, colours, (0, 1))
-    sheet.paste(Image.fromarray(np.repeat(ramp, 10, axis=0)), corner)
-    words = ("against", "0", "for") if signed else ("lowest", "", "highest")
-    for share, word, anchor in zip((0, 0.5, 1), words, ("la", "ma", "ra"), strict=True):
-        draw.text((corner[0] + share * wide, corner[1] + 15), word, FAINT, font(12), anchor=anchor)

@@ -20,10 +20,15 @@ from regard.rendering.figures.panel import Tiles, panel, tiles_of
 from regard.rendering.lettering import font, shorten, wrap
 
 FIGURES = ("png", "svg", "pdf")
-WIDE, GAP, MARGIN, TILE = 512, 10, 8, 540
-"""The panel's width, the gap between tiles and the margin in points (1/72 inch); a tile's longer side in pixels."""
-INK, FAINT = "#1a1c21", "#686d76"
+WIDE = 512
+GAP = 10
+MARGIN = 8
 BAR = 110
+"""Widths in points (1/72 inch): the panel's, between tiles, around all, the colour bar's."""
+TILE = 540
+"""A tile's longer side in pixels."""
+INK = "#1a1c21"
+FAINT = "#686d76"
 
 _BARE: dict[str, dict[str, None]] = {
     "svg": dict.fromkeys(("Date", "Creator", "Format", "Type")),
@@ -46,50 +51,47 @@ def panel_bytes(kind: str, image: Image.Image, heatmap: Heatmap, *, caption: str
         raise unknown("kind of figure", kind, FIGURES)
     if kind == "png":
         return png(panel(image, heatmap, caption=caption, **settings))
-    drawn = tiles_of(image, heatmap, **{"tile": TILE, **settings})
+    tiles = tiles_of(image, heatmap, **{"tile": TILE, **settings})
     with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box in its place says it well enough
-        chart = _chart(drawn, heatmap.name, " · ".join(filter(None, (caption, drawn.note))))
+        chart = _chart(tiles, heatmap.name, " · ".join(filter(None, (caption, tiles.note))))
         file = io.BytesIO()
         chart.savefig(file, format=kind, metadata=_BARE[kind])
     return file.getvalue()
 
 
-def _chart(drawn: Tiles, name: str, caption: str) -> Figure:
+def _chart(tiles: Tiles, name: str, caption: str) -> Figure:
     """The tiles in a row, headings above, name, caption and colour bar below; all places in points from the top."""
-    wide = (WIDE - 2 * MARGIN - 2 * GAP) / 3
-    high = wide * drawn.tiles[0].height / drawn.tiles[0].width
-    if high > 2 * wide:  # a very high picture is no reason for a page of it
-        wide, high = wide * 2 * wide / high, 2 * wide
+    column = (WIDE - 2 * MARGIN - 2 * GAP) / 3
+    aspect = tiles.images[0].height / tiles.images[0].width
+    high = column * min(aspect, 2)  # a very high picture is no reason for a page of it
+    wide = high / aspect
     step = (WIDE - 2 * MARGIN + GAP) / 3
     room = WIDE - 2 * MARGIN - BAR - 2 * GAP
     lines = wrap(caption, font(8), room)
     below = MARGIN + 12 + high
     page = _Page(WIDE, below + 22 + 10 * max(len(lines), 1) + MARGIN)
-    for place, (tile, heading) in enumerate(zip(drawn.tiles, Tiles.HEADINGS, strict=True)):
+    for place, (tile, heading) in enumerate(zip(tiles.images, Tiles.HEADINGS, strict=True)):
         left = MARGIN + place * step
         page.text(left, MARGIN + 8, heading, 8, FAINT)
         page.picture(tile, (left, MARGIN + 12, wide, high))
     page.text(MARGIN, below + 14, shorten(name, font(9, True), room), 9, INK, weight="bold")
     for place, line in enumerate(lines):
         page.text(MARGIN, below + 26 + 10 * place, line, 8, FAINT)
-    _bar(page, drawn, below + 7)
-    return page.chart
-
-
-def _bar(page: "_Page", drawn: Tiles, top: float) -> None:
     left = WIDE - MARGIN - BAR
-    ramp, (low, high) = level_bar(256, drawn.colours, drawn.scale)
-    page.picture(Image.fromarray(ramp), (left, top, BAR, 6))
-    page.text(left, top + 15, low, 7.5, FAINT)
-    page.text(left + BAR, top + 15, high, 7.5, FAINT, ha="right")
+    ramp, ends = level_bar(256, tiles.colours, tiles.scale)
+    page.picture(Image.fromarray(ramp), (left, below + 7, BAR, 6))
+    page.text(left, below + 22, ends[0], 7.5, FAINT)
+    page.text(left + BAR, below + 22, ends[1], 7.5, FAINT, ha="right")
+    return page.chart
 
 
 class _Page:
     """A figure that is drawn on in points from its upper left corner."""
 
     def __init__(self, wide: float, high: float) -> None:
-        self.wide, self.high = wide, high
+        self.wide = wide
+        self.high = high
         self.chart = Figure(figsize=(wide / 72, high / 72))
         FigureCanvasAgg(self.chart)
 

@@ -28,11 +28,13 @@ class Anonymiser:
 
     def __init__(self, names: Iterable[str], keep: Iterable[str] = ()) -> None:
         self._aliases = {name: f"picture-{place:04d}" for place, name in enumerate(dict.fromkeys(names), 1)}
-        kept = {word.casefold() for word in keep}
+        words = {word.casefold() for word in keep}
         self._forms: dict[str, str] = {}
         for name, alias in self._aliases.items():
             for form in _forms(name):
-                if form.casefold() not in kept and not _is_common(form, form == name):
+                # a letter, or a number like a count, says nothing of a picture and would be matched everywhere
+                common = len(form) < (2 if form == name else 3) or (form.isdecimal() and len(form) < 4)
+                if form.casefold() not in words and not common:
                     self._forms.setdefault(form.casefold(), alias)
 
     def name(self, name: str) -> str:
@@ -41,11 +43,10 @@ class Anonymiser:
 
     def text(self, text: str) -> str:
         """A text without names and paths."""
-        found = re.compile(r"picture-\d{4,}")
 
         def place(match: re.Match[str]) -> str:
-            alias = found.findall(match[0])
-            return alias[-1] if alias else PATH
+            aliases = re.findall(r"picture-\d{4,}", match[0])
+            return aliases[-1] if aliases else PATH
 
         text = self._replace_names(text)
         text = _ABSOLUTE.sub(place, text)
@@ -76,11 +77,6 @@ class Anonymiser:
         pattern = "|".join(re.escape(form) for form in longest)
         swap: Callable[[re.Match[str]], str] = lambda match: self._forms[match[0].casefold()]  # noqa: E731
         return re.sub(rf"(?<!\w)(?:{pattern})(?!\w)", swap, text, flags=re.IGNORECASE)
-
-
-def _is_common(form: str, whole: bool) -> bool:
-    """Whether a form says nothing of a picture and would be found everywhere: a letter, or a number like a count."""
-    return len(form) < (2 if whole else 3) or (form.isdecimal() and len(form) < 4)
 
 
 def _forms(name: str) -> set[str]:

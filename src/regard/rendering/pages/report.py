@@ -56,8 +56,10 @@ class Report:
 
 def report(content: Report) -> str:
     """The page of a run, as HTML text: see `Report`."""
-    content = _without_pictures(content) if not content.show_pictures else content
-    content = _anonymised(content) if content.anonymise else content
+    if not content.show_pictures:  # no picture can be recognised, so no map over one either
+        content = replace(content, pictures={}, heatmaps={}, examples=(), panels=())
+    if content.anonymise:
+        content = _anonymous(content)
     context = _context(content)
     return shell(
         content.title,
@@ -104,10 +106,10 @@ def _scored(content: Report, evaluation: Evaluation) -> dict[str, Any]:
     galleries = []
     for name, short, heading, meaning, limit in GALLERIES:
         chosen = getattr(evaluation, name)
-        shown = views.gallery(
+        gallery = views.gallery(
             evaluation, chosen, content.pictures, content.heatmaps, content.colours, limit, content.signed
         )
-        galleries.append({"id": name, "short": short, "name": heading, "meaning": meaning, **shown})
+        galleries.append({"id": name, "short": short, "name": heading, "meaning": meaning, **gallery})
     top1 = evaluation.scores.get("top1")
     return {
         "summary": views.summary(evaluation),
@@ -124,7 +126,7 @@ def _scored(content: Report, evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What the navigation lists: (id, name) of the sections that are there."""
+    """What the navigation lists: (id, name) of the sections that the page has."""
     galleries = {each["id"]: each["short"] for each in context["galleries"]}
     possible = {
         "scores": "Scores",
@@ -139,9 +141,9 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
         "positions": "Positions",
         "provenance": "Provenance",
     }
-    there = {*galleries, *(key for key in possible if context.get(key))}
-    there |= {"provenance"} if context["recipe"]["first"] else set()
-    return [(key, name) for key, name in possible.items() if key in there]
+    present = {*galleries, *(key for key in possible if context.get(key))}
+    present |= {"provenance"} if context["recipe"]["first"] else set()
+    return [(key, name) for key, name in possible.items() if key in present]
 
 
 def _numbers(evaluation: Evaluation | None) -> dict[str, Any]:
@@ -152,26 +154,21 @@ def _numbers(evaluation: Evaluation | None) -> dict[str, Any]:
     return {"n": evaluation.n, "note": evaluation.note, "classes": list(evaluation.predictions.classes), **scores}
 
 
-def _without_pictures(content: Report) -> Report:
-    """A page on which no picture can be recognised: no thumbnail, no example, and no map over one either."""
-    return replace(content, pictures={}, heatmaps={}, examples=(), panels=())
-
-
-def _anonymised(content: Report) -> Report:
+def _anonymous(content: Report) -> Report:
     """The report with pictures numbered, and without names and paths in any text; class names stay."""
-    evaluation, maps = content.evaluation, content.heatmaps.values()
+    evaluation = content.evaluation
     names = views.names(
         evaluation,
         content.pictures,
         content.heatmaps,
-        (each.name for each in maps),
+        (each.name for each in content.heatmaps.values()),
         (each[0] for each in content.examples),
     )
     hide = Anonymiser(names, evaluation.predictions.classes if evaluation else ())
     return replace(
         content,
         title=hide.text(content.title),
-        evaluation=_hidden(evaluation, hide) if evaluation else None,
+        evaluation=_anonymous_evaluation(evaluation, hide) if evaluation else None,
         facts=hide.facts(content.facts),
         messages=tuple(hide.text(message) for message in content.messages),
         pictures={hide.name(name): picture for name, picture in content.pictures.items()},
@@ -182,19 +179,18 @@ def _anonymised(content: Report) -> Report:
         ),
         panels=(),  # names are written into them
         recipe=hide.facts(content.recipe),
-        history=tuple(_hidden_row(row, hide) for row in content.history),
+        history=tuple(  # its own words stay (a picture may be called "epoch"), as they say what is drawn
+            {key: value if key == "phase" else hide.anything(value) for key, value in row.items()}
+            for row in content.history
+        ),
         provenance=hide.facts(content.provenance),
     )
 
 
-def _hidden(evaluation: Evaluation, hide: Anonymiser) -> Evaluation:
-    said = replace(evaluation.predictions, names=tuple(map(hide.name, evaluation.predictions.names)), groups=None)
+def _anonymous_evaluation(evaluation: Evaluation, hide: Anonymiser) -> Evaluation:
+    names = tuple(map(hide.name, evaluation.predictions.names))
+    predictions = replace(evaluation.predictions, names=names, groups=None)
     slices = tuple(
         replace(each, column=hide.text(each.column), value=hide.text(each.value)) for each in evaluation.slices
     )
-    return replace(evaluation, predictions=said, slices=slices, note=hide.text(evaluation.note), provenance={})
-
-
-def _hidden_row(row: Mapping[str, Any], hide: Anonymiser) -> dict[str, Any]:
-    """A line of the training; its own words stay (a picture may be called "epoch"), as they say what is drawn."""
-    return {key: value if key == "phase" else hide.anything(value) for key, value in row.items()}
+    return replace(evaluation, predictions=predictions, slices=slices, note=hide.text(evaluation.note), provenance={})

@@ -40,8 +40,8 @@ def shell(
         "body": body,
         "sections": sections,
         "controls": controls,
-        "data": _cleaned(data),
-        "policy": Markup(POLICY),  # its quotes are wanted, and it is ours
+        "data": _visible(data),
+        "policy": Markup(POLICY),  # with its quotes as they are: it is ours
         "style": _raw("page.css", *styles),
         "script": _raw("page.js", *scripts),
     }
@@ -62,27 +62,26 @@ def _resource(name: str) -> str:
     return (resources.files("regard.rendering") / "viewer" / name).read_text(encoding="utf-8")
 
 
-def _cleaned(value: Any) -> Any:
+def _visible(value: Any) -> Any:
     """JSON content in which no text holds characters that act unseen."""
     if isinstance(value, Mapping):
-        return {visible(str(key)): _cleaned(each) for key, each in value.items()}
+        return {visible(str(key)): _visible(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_cleaned(each) for each in value]
+        return [_visible(each) for each in value]
     return visible(value) if isinstance(value, str) else value
-
-
-def _shown(value: Any) -> Any:
-    """What every expression of a template passes before it is escaped."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 @cache
 def _environment() -> Environment:
+    def finalize(value: Any) -> Any:
+        """What every expression of a template passes before it is escaped."""
+        return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
     return Environment(
         loader=FunctionLoader(_resource),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=_shown,
+        finalize=finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )

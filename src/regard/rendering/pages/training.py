@@ -1,7 +1,7 @@
 """The page's section on a training: curves as places in a drawing for `curve.svg`, tables as texts."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -14,9 +14,9 @@ from regard.rendering.curves import (
     Rows,
     Trials,
     Values,
+    best_epoch,
     curves,
     finite,
-    kept_epoch,
     limits,
     precise,
     ticks,
@@ -24,55 +24,68 @@ from regard.rendering.curves import (
 )
 from regard.rendering.pages import views
 
-WIDE, HIGH, INSET = 340, 190, 8
-"""The plot's size in the drawing's units, and how far from its left and right ends the outermost points are."""
-DOTS, HITS, CANDIDATES = 40, 240, 60
-"""Up to how many points each has a dot; how many places answer a pointer; how many candidates are listed."""
+WIDE = 340
+HIGH = 190
+"""The plot's size in the drawing's units."""
+INSET = 8
+"""How far from the plot's left and right ends the outermost points are."""
+DOTS = 40
+"""Up to how many points each has a dot."""
+HITS = 240
+"""How many places answer a pointer."""
+CANDIDATES = 60
+"""How many candidates are listed."""
 
 
 def section(history: Rows, recipe: Mapping[str, Any]) -> views.View | None:
     """All that the page's section shows; None where there is nothing to show."""
-    found, tried, searched = curves(history), trials(history), candidates(history)
-    if not (found or tried or searched):
+    epochs = curves(history)
+    probe = trials(history)
+    search = candidates(history)
+    if not (epochs or probe or search):
         return None
-    kept = kept_epoch(found, recipe) if found else None
-    shown = panels(found, kept) if found else []
+    best = best_epoch(epochs, recipe) if epochs else None
+    drawings = panels(epochs, best) if epochs else []
     return {
-        "panels": shown,
-        "kinds": [kind for kind in ("training", "validation") if any(kind in panel["kinds"] for panel in shown)],
-        "kept": None if kept is None else f"{kept:g}",
+        "panels": drawings,
+        "kinds": [kind for kind in ("training", "validation") if any(kind in panel["kinds"] for panel in drawings)],
+        "best": None if best is None else f"{best:g}",
         "averaged": recipe.get("average") in ("ema", "swa"),
-        "epochs": _table(found) if found else [],
-        "trials": trial_panel(tried) if tried else None,
-        "candidates": searched,
+        "epochs": _table(epochs) if epochs else [],
+        "trials": trial_panel(probe) if probe else None,
+        "candidates": search,
     }
 
 
-def panels(found: Curves, kept: float | None = None) -> list[views.View]:
+def panels(curves: Curves, best: float | None = None) -> list[views.View]:
     """The drawings of loss and of accuracy over epochs, each where there is a number to draw."""
-    across = _Across(found.epochs, whole=True)
-    shown = []
+    across = _Across(curves.epochs, whole=True)
+    drawings = []
     for quantity, heading in ((LOSS, "Loss"), (ACCURACY, "Accuracy")):
-        if lines := found.pair(quantity):
-            texts = [_told(epoch, quantity, lines, place) for place, epoch in enumerate(found.epochs)]
+        if lines := curves.pair(quantity):
+            write = precise if quantity == LOSS else views.number
+            texts = []
+            for place, epoch in enumerate(curves.epochs):
+                values = (f"{kind} {quantity} {write(line[place])}" for kind, line in lines.items())
+                texts.append(f"epoch {epoch:g}: {', '.join(values)}")
             axis = "loss (nats)" if quantity == LOSS else "share right"
             panel = _panel(heading, axis, "epoch, counted from 0", across, lines, texts, quantity == ACCURACY)
-            panel["mark"] = None if kept is None else _mark(panel, across, kept, f"kept: {kept:g}", lines)
-            shown.append(panel)
-    return shown
+            panel["mark"] = None if best is None else _mark(panel, across, best, f"kept: {best:g}", lines)
+            drawings.append(panel)
+    return drawings
 
 
-def trial_panel(tried: Trials) -> views.View:
+def trial_panel(trials: Trials) -> views.View:
     """The drawing of log-loss over the head's strength, on a logarithmic axis, the chosen one marked."""
-    across = _Across(np.log10(tried.strength), power=True)
-    rows = list(zip(tried.strength, tried.log_loss, tried.accuracy, strict=True))
+    across = _Across(np.log10(trials.strength), power=True)
+    rows = list(zip(trials.strength, trials.log_loss, trials.accuracy, strict=True))
     texts = [f"strength {a:.3g}: log-loss {precise(b)}, accuracy {views.number(c)}" for a, b, c in rows]
-    lines = {"validation": tried.log_loss}
+    lines = {"validation": trials.log_loss}
     panel = _panel("Cross-validation of the head", "log-loss (nats)", "strength (C)", across, lines, texts)
-    chosen = tried.chosen
-    text = f"chosen: {tried.strength[chosen]:.3g}"
+    chosen = trials.chosen
+    text = f"chosen: {trials.strength[chosen]:.3g}"
     panel["mark"] = _mark(panel, across, across.values[chosen], text, lines)
-    return {**panel, "said": texts[chosen]}
+    return {**panel, "text": texts[chosen]}
 
 
 def candidates(history: Rows) -> views.View | None:
@@ -81,20 +94,20 @@ def candidates(history: Rows) -> views.View | None:
     if not rows:
         return None
     names = list(dict.fromkeys(name for row in rows for name in row["settings"]))
-    said = {name: [_setting(row["settings"], name) for row in rows] for name in names}
-    differ = [name for name in names if len(set(said[name])) > 1] or names[:3]
+    values = {name: [_setting(row["settings"], name) for row in rows] for name in names}
+    differ = [name for name in names if len(set(values[name])) > 1] or names[:3]
     scores = [(finite(row.get("log_loss")), finite(row.get("accuracy"))) for row in rows]
     order = sorted(range(len(rows)), key=lambda place: (math.isnan(scores[place][0]), scores[place][0], place))
     listed = [
         {
-            "cells": [said[name][place] for name in differ],
+            "cells": [values[name][place] for name in differ],
             "log_loss": _cell(scores[place][0], precise),
             "accuracy": _cell(scores[place][1], views.number),
             "chosen": place == order[0] and scores[place][0] == scores[place][0],
         }
         for place in order[:CANDIDATES]
     ]
-    common = [(_words(name), said[name][0]) for name in names if name not in differ]
+    common = [(_words(name), values[name][0]) for name in names if name not in differ]
     return {
         "names": [_words(name)[:1].upper() + _words(name)[1:] for name in differ],
         "rows": listed,
@@ -108,9 +121,11 @@ class _Across:
 
     def __init__(self, values: Values, whole: bool = False, power: bool = False) -> None:
         self.values = values
-        low, high = float(values.min()), float(values.max())
+        low = float(values.min())
+        high = float(values.max())
         room = max(0.0, (1.0 - (high - low)) / 2)  # a single one lies in the middle
-        self.low, self.high = low - room, high + room
+        self.low = low - room
+        self.high = high + room
         at = ticks(self.low, self.high, 6 if power else 8, whole=whole or power)
         self.ticks = [(round(self.at(each), 1), f"{10**each if power else each:g}") for each in at]
 
@@ -138,6 +153,7 @@ def _panel(
     ends = limits(lines.values(), share)
     places = {kind: [(across.at(x), _height(y, ends)) for x, y in zip(across.values, values, strict=True)]
               for kind, values in lines.items()}  # fmt: skip
+    dots = {kind: [point for point in points if point[1] == point[1]] for kind, points in places.items()}
     few = len(across.values) <= DOTS
     return {
         "name": heading,
@@ -145,7 +161,7 @@ def _panel(
         "below": below,
         "kinds": list(lines),
         "ends": ends,
-        "lines": [{"kind": kind, "path": _path(points), "dots": _known(points) if few else []}
+        "lines": [{"kind": kind, "path": _path(points), "dots": dots[kind] if few else []}
                   for kind, points in places.items()],
         "columns": across.ticks,
         "rows": [(_height(tick, ends), f"{tick:g}") for tick in ticks(*ends, most=5)],
@@ -158,19 +174,14 @@ def _height(value: float, ends: tuple[float, float]) -> float:
     return HIGH * (ends[1] - value) / (ends[1] - ends[0])
 
 
-def _known(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    return [point for point in points if point[1] == point[1]]
-
-
 def _path(points: Sequence[tuple[float, float]]) -> str:
-    """An SVG path with a gap at each point that is not known; a point alone is a dot, by its round ends."""
-    parts, before = [], False
-    for place, (x, y) in enumerate(points):
-        known = y == y
-        if known:
-            alone = not before and (place + 1 == len(points) or points[place + 1][1] != points[place + 1][1])
-            parts.append(f"{'L' if before else 'M'}{x:.1f} {y:.1f}{'h0' if alone else ''}")
-        before = known
+    """An SVG path with a gap at each point without a number; a point alone is a dot, by its round ends."""
+    numeric = [False, *(y == y for _, y in points), False]  # NaN differs from itself
+    parts = []
+    for place, (x, y) in enumerate(points, 1):
+        if numeric[place]:
+            alone = not numeric[place - 1] and not numeric[place + 1]
+            parts.append(f"{'L' if numeric[place - 1] else 'M'}{x:.1f} {y:.1f}{'h0' if alone else ''}")
     return "".join(parts)
 
 
@@ -178,26 +189,19 @@ def _mark(panel: views.View, across: _Across, value: float, text: str, lines: Ma
     """An upright line with its text and, on the validation's curve, a ring."""
     x = across.at(value)
     side = "start" if x < WIDE * 0.2 else "end" if x > WIDE * 0.8 else "middle"
-    found = lines.get("validation", np.full(len(across.values), np.nan))[np.flatnonzero(across.values == value)[0]]
-    return {"x": x, "y": _height(found, panel["ends"]) if found == found else None, "text": text, "side": side}
+    y = lines.get("validation", np.full(len(across.values), np.nan))[np.flatnonzero(across.values == value)[0]]
+    return {"x": x, "y": _height(y, panel["ends"]) if y == y else None, "text": text, "side": side}
 
 
-def _told(epoch: float, quantity: str, lines: Mapping[str, Values], place: int) -> str:
-    write = precise if quantity == LOSS else views.number
-    return f"epoch {epoch:g}: " + ", ".join(
-        f"{kind} {quantity} {write(values[place])}" for kind, values in lines.items()
-    )
-
-
-def _table(found: Curves) -> list[list[str]]:
+def _table(curves: Curves) -> list[list[str]]:
     """Every epoch's numbers as text."""
     columns = (
-        [f"{epoch:g}" for epoch in found.epochs],
-        [f"{each:.3g}" if math.isfinite(each) else "–" for each in found.learning_rate],
-        [precise(each) for each in found.training_loss],
-        [precise(each) for each in found.validation_loss],
-        [views.number(each) for each in found.training_top1],
-        [views.number(each) for each in found.validation_top1],
+        [f"{epoch:g}" for epoch in curves.epochs],
+        [f"{each:.3g}" if math.isfinite(each) else "–" for each in curves.learning_rate],
+        [precise(each) for each in curves.training_loss],
+        [precise(each) for each in curves.validation_loss],
+        [views.number(each) for each in curves.training_top1],
+        [views.number(each) for each in curves.validation_top1],
     )
     return [list(row) for row in zip(*columns, strict=True)]
 

@@ -19,7 +19,8 @@ from regard.rendering.figures.position_grids import mosaic
 
 View = dict[str, Any]
 
-THUMBNAIL, EXAMPLE = 300, 440
+THUMBNAIL = 300
+EXAMPLE = 440
 """The longer side in pixels of pictures in galleries, and of the examples'."""
 CLASSES = 60
 """How many classes a confusion matrix shows on a page; of more, those with the most errors."""
@@ -47,9 +48,9 @@ NOTES = {
 
 def summary(evaluation: Evaluation) -> str:
     """One honest sentence: how many right of how many, the share, its interval."""
-    known = evaluation.predictions.labels >= 0
-    right = int((evaluation.predictions.predicted == evaluation.predictions.labels)[known].sum())
-    sentence = f"Right on {right:,} of {int(known.sum()):,} pictures".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    labelled = evaluation.predictions.labels >= 0
+    right = int((evaluation.predictions.predicted == evaluation.predictions.labels)[labelled].sum())
+    sentence = f"Right on {right:,} of {int(labelled.sum()):,} pictures".replace(",", "\N{NARROW NO-BREAK SPACE}")
     top1 = evaluation.scores.get("top1")
     if top1 is None or not np.isfinite(top1.value):
         return f"{sentence}."
@@ -60,14 +61,14 @@ def summary(evaluation: Evaluation) -> str:
 
 def remarks(evaluation: Evaluation) -> list[str]:
     """What a reader must know before the numbers are believed."""
-    said = [NOTES.get(evaluation.note, evaluation.note)] if evaluation.note else []
+    notes = [NOTES.get(evaluation.note, evaluation.note)] if evaluation.note else []
     counts = [each.n for each in evaluation.per_class]
     if counts and np.median(counts) < 10:
-        said.append(
+        notes.append(
             f"Few pictures per class ({np.median(counts):g} in the median): "
             "what is said of a single class is uncertain."
         )
-    return said
+    return notes
 
 
 def score(value: Score) -> View:
@@ -113,24 +114,25 @@ def _class(each: ClassScores) -> View:
 
 def confusion(evaluation: Evaluation) -> View:
     """The matrix's rows of cells (count, share of the true class); at most `CLASSES`, those with most errors."""
-    counts, classes = evaluation.confusion, evaluation.predictions.classes
+    counts = evaluation.confusion
+    classes = evaluation.predictions.classes
     wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
-    shown = np.sort(np.argsort(-wrong, kind="stable")[:CLASSES])
+    chosen = np.sort(np.argsort(-wrong, kind="stable")[:CLASSES])
     totals = counts.sum(axis=1)
     rows = [
         {
             "name": classes[true],
             "n": int(totals[true]),
             "cells": [
-                {"n": int(counts[true, said]), "share": counts[true, said] / totals[true], "right": true == said}
-                if counts[true, said]
+                {"n": int(counts[true, other]), "share": counts[true, other] / totals[true], "right": true == other}
+                if counts[true, other]
                 else None
-                for said in shown
+                for other in chosen
             ],
         }
-        for true in shown
+        for true in chosen
     ]
-    return {"rows": rows, "columns": [classes[said] for said in shown], "of": len(classes)}
+    return {"rows": rows, "columns": [classes[index] for index in chosen], "of": len(classes)}
 
 
 def confusions(evaluation: Evaluation, limit: int = 10) -> list[View]:
@@ -138,11 +140,12 @@ def confusions(evaluation: Evaluation, limit: int = 10) -> list[View]:
     counts = evaluation.confusion - np.diag(np.diag(evaluation.confusion))
     order = np.argsort(-counts, axis=None, kind="stable")[:limit]
     pairs = [divmod(int(place), len(counts)) for place in order] if counts.size else []
-    classes, totals = evaluation.predictions.classes, evaluation.confusion.sum(axis=1)
+    classes = evaluation.predictions.classes
+    totals = evaluation.confusion.sum(axis=1)
     return [
-        {"true": classes[true], "said": classes[said], "n": int(counts[true, said]), "of": int(totals[true])}
-        for true, said in pairs
-        if counts[true, said] > 0
+        {"true": classes[true], "predicted": classes[other], "n": int(counts[true, other]), "of": int(totals[true])}
+        for true, other in pairs
+        if counts[true, other] > 0
     ]
 
 
@@ -164,22 +167,25 @@ def slices(evaluation: Evaluation) -> list[View]:
 
 
 def answer(evaluation: Evaluation, index: int) -> View:
-    """What was true and what the network said of one picture, the two likeliest classes with their probabilities."""
-    said = evaluation.predictions
-    label, first = int(said.labels[index]), int(said.predicted[index])
+    """The true and the predicted class of one picture, the two likeliest classes with their probabilities."""
+    predictions = evaluation.predictions
+    classes = predictions.classes
+    label = int(predictions.labels[index])
+    first = int(predictions.predicted[index])
     view: View = {
-        "name": said.names[index],
-        "true": said.classes[label] if label >= 0 else None,
-        "said": said.classes[first],
+        "name": predictions.names[index],
+        "true": classes[label] if label >= 0 else None,
+        "predicted": classes[first],
         "right": label == first,
-        "sure": None,
+        "confidence": None,
         "second": None,
     }
-    if said.probabilities is not None:
-        row = said.probabilities[index]
-        view["sure"] = f"{row[first]:.2f}"
+    if predictions.probabilities is not None:
+        row = predictions.probabilities[index]
+        view["confidence"] = f"{row[first]:.2f}"
         others = [int(place) for place in np.argsort(-row, kind="stable")[:2] if place != first]
-        view["second"] = {"said": said.classes[others[0]], "sure": f"{row[others[0]]:.2f}"} if others else None
+        if others:
+            view["second"] = {"predicted": classes[others[0]], "confidence": f"{row[others[0]]:.2f}"}
     return view
 
 
@@ -193,7 +199,8 @@ def gallery(
     signed: bool = False,
 ) -> View:
     """Cards of pictures, and lines for those of which there is no thumbnail."""
-    cards, lines = [], []
+    cards = []
+    lines = []
     for index in indices[:limit]:
         view = answer(evaluation, int(index))
         image = pictures.get(view["name"])
@@ -240,7 +247,8 @@ def positions(similarity: Positions, colours: str = "viridis") -> View:
     """The grid of grids as one PNG of a pixel a value, transparent between tiles, with its labels' places."""
     ends = colour.limits(similarity.similarity)
     index = (colour.levels(similarity.similarity, ends).astype(int) * 254 // 255).astype(np.uint8)  # 255 is no colour
-    rows, columns = similarity.rows, similarity.columns
+    rows = similarity.rows
+    columns = similarity.columns
     whole = mosaic(index, gap=1)
     return {
         "image": palette_png(whole, colours, clear=True),
@@ -282,7 +290,7 @@ def palette_png(index: colour.Bytes, colours: str, clear: bool = False) -> str:
 
 
 def facts(mapping: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and values as text; what is not given (None, empty) is not shown."""
+    """Names and values as text; what is None or empty is left out."""
     return [(str(name), text(value)) for name, value in mapping.items() if value not in (None, "", (), [], {})]
 
 
@@ -306,7 +314,8 @@ def recipe(mapping: Mapping[str, Any]) -> View:
     ordered = {name: mapping[name] for name in RECIPE if name in mapping}
     rest = {name: value for name, value in mapping.items() if name not in ordered}
     if not ordered or len(mapping) <= len(RECIPE):
-        ordered, rest = {**ordered, **rest}, {}
+        ordered |= rest
+        rest = {}
     first, folded = ([(name.replace("_", " "), value) for name, value in facts(part)] for part in (ordered, rest))
     return {"first": first, "rest": folded} if first else {"first": folded, "rest": []}
 

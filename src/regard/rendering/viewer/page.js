@@ -42,16 +42,16 @@
   if (maps) {
     maps.addEventListener("change", showMaps);
     strength.addEventListener("input", showMaps);
-    showMaps(); // a browser may have kept the last visit's settings
+    showMaps(); // a browser may restore the last visit's settings
   }
 
   for (const matrix of document.querySelectorAll(".matrix")) {
     const readout = matrix.closest("section").querySelector(".readout");
-    const tell = (event) => {
+    const readCell = (event) => {
       const cell = event.target.closest("[title]");
       if (cell) readout.textContent = cell.title;
     };
-    matrix.addEventListener("pointerover", tell);
-    matrix.addEventListener("click", tell);
+    matrix.addEventListener("pointerover", readCell);
+    matrix.addEventListener("click", readCell);
   }
 })();

@@ -1,6 +1,7 @@
 """What a captioner says of pictures whose captions are known, and how near that is to them."""
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from regard.app.common import provenance, skipper, thumbnails
-from regard.app.console import log, progress
+from regard.app.console import progress
+from regard.app.report import thumbnails
 from regard.app.training import Page
-from regard.data.dataset import Dataset
+from regard.data.dataset import Dataset, skipper
 from regard.data.images.decode import open_picture
 from regard.data.layouts.captions import captions_of
 from regard.errors import DataError, UsageError
@@ -22,6 +23,8 @@ from regard.networks.captioners.base import Captioner
 from regard.records import Score, read_manifest, write_manifest
 from regard.rendering.pages.report import Report, report
 from regard.scenes import read_scenes
+
+log = logging.getLogger("regard")
 
 KIND = "caption scores"
 SCORES, SAID = "scores.json", "captions.jsonl"
@@ -179,12 +182,6 @@ def _interval(score: Score) -> str:
     if not math.isfinite(score.value):
         return "not defined for so few pictures"
     return f"{score.value:.3f} (95 % interval {score.low:.3f} to {score.high:.3f})"
-
-
-def origin_of(captioner: Captioner, **more: Any) -> dict[str, Any]:
-    """Where a result came from: captioner, hash of its weights, versions."""
-    known = {"network": captioner.name, "architecture": captioner.architecture}
-    return {**known, "weights_sha256": captioner.weights_hash(), **provenance(**more)}
 
 
 def scores_json(scored: Scored) -> dict[str, Any]:

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from regard.app.common import provenance, skipper
 from regard.app.given import Item, tokens_of
 from regard.app.looking import CAPTURED, Look
+from regard.data.dataset import skipper
 from regard.data.images.decode import open_picture
 from regard.errors import DataError, NetworkError
 from regard.explanation.words.dependence import Dependence, dependence
@@ -24,6 +24,7 @@ from regard.networks.captioners.base import Captioner, Kept, Prepared
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.wordpiece import Span
+from regard.networks.provenance import provenance
 from regard.records import Caption, Float, PatchGrid
 from regard.rendering.figures.canvas import fitted
 from regard.rendering.figures.caption_panels import LONGEST
@@ -109,9 +110,7 @@ class Captioning:
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
-        network = self.captioner
-        known = {"network": network.name, "architecture": network.architecture}
-        return {**known, "weights_sha256": network.weights_hash(), **provenance(transformers=version("transformers"))}
+        return provenance(self.captioner, transformers=version("transformers"))
 
     def fingerprint(self, *more: Any) -> str:
         """A hash of all that decides the result's bytes; `more` is what decides how it looks."""

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from regard.app.console import first_process, speak, stderr
+from regard.app.console import first_process, messages, stderr
 from regard.app.options import (
     NETWORK,
     OUTPUT,
@@ -473,9 +473,9 @@ def main(arguments: list[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words  # wherever it stands
     words = [word for word in words if word != "--debug"]
-    speak()
     try:
-        return int(app(words, standalone_mode=False, prog_name="regard") or 0)
+        with messages():
+            return int(app(words, standalone_mode=False, prog_name="regard") or 0)
     except RegardError as error:
         if debug:
             raise

@@ -1,12 +1,13 @@
 """`--sheet`: the first pictures with the maps of several methods, of all layers or of all heads side by side."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from PIL import Image
 
-from regard.app.console import log, progress
+from regard.app.console import progress
 from regard.app.work import Work
 from regard.errors import NetworkError, UsageError, unknown
 from regard.explanation import METHODS, Method
@@ -14,6 +15,8 @@ from regard.explanation.pictures.explain import heatmaps
 from regard.records import Heatmap
 from regard.rendering.figures.panel import target_words
 from regard.rendering.figures.sheets import Column, common_caption, comparison
+
+log = logging.getLogger("regard")
 
 ROWS = 12  # pictures on a comparison, at most
 MOST = 512  # layers or heads that are looked for

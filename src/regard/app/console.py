@@ -39,12 +39,24 @@ def first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def speak() -> None:
-    """Show the messages of the commands on stderr: what the command line does."""
-    if not log.handlers and first_process():
-        log.addHandler(_Plain())
-        log.setLevel(logging.INFO)
-        log.propagate = False
+@contextmanager
+def messages() -> Iterator[None]:
+    """Show the commands' messages on stderr while a command line runs; the logger is left as it was."""
+    if log.handlers or not first_process():
+        yield
+        return
+    handler = _Plain()
+    level = log.level
+    propagate = log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagate
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """`regard evaluate` of a captioner: what it says of pictures whose captions are known, and how near that is to them."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,17 +8,18 @@ from typing import Any
 from regard.app.caption_scores import (
     Scored,
     caption_page,
-    origin_of,
     score_captions,
     scores_json,
     write_scores,
 )
-from regard.app.console import log
 from regard.app.seen import scored_part
 from regard.app.training import Page
 from regard.data.layouts.captions import read_captioned
 from regard.files import new_folder, write_file
 from regard.networks.captioners.base import load_captioner
+from regard.networks.provenance import provenance
+
+log = logging.getLogger("regard")
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def evaluate_captions(
     scored = score_captions(captioner, part, batch_size=batch_size, skip_bad=skip_bad, seed=seed, note=note)
     if out is None:
         return CaptionResult(scored)
-    origin = origin_of(captioner)
+    origin = provenance(captioner)
     wanted = Page(Path(out).name, no_pictures, anonymise)
     html = caption_page(captioner, part, scored, wanted, facts={}, provenance=origin)
     with new_folder(out, overwrite) as folder:

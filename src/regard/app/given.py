@@ -1,16 +1,18 @@
 """Captions that are given: which picture has which, and the tokens that a network is to say."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from string import punctuation
 
-from regard.app.console import log
 from regard.data.dataset import Dataset, Picture, several
 from regard.data.layouts.captions import captions_of, read_captioned
 from regard.errors import DataError, UsageError
 from regard.explanation.words.words import UNKNOWN
 from regard.networks.captioners.base import Captioner, Prepared
+
+log = logging.getLogger("regard")
 
 ALL = "all"
 

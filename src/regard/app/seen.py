@@ -1,16 +1,18 @@
 """Which pictures are scored, and whether the network knows them from its training."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from regard.app.console import log
 from regard.data.dataset import Dataset
 from regard.data.hashes import picture_hashes
 from regard.data.splits import read_split, scoring_part, seen_as
 from regard.networks.run import is_run
 from regard.networks.sources.shipped import folder_of
+
+log = logging.getLogger("regard")
 
 
 def scored_part(dataset: Dataset, model: str | Path, split: str | None, keep_seen: bool) -> tuple[Dataset, str]:

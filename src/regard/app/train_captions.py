@@ -1,5 +1,6 @@
 """`regard train --task caption`: pictures with captions → a run folder: captioner, split, metrics, scores, report."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,15 +9,13 @@ from typing import Any
 from regard.app.caption_scores import (
     Scored,
     caption_page,
-    origin_of,
     read_scores,
     score_captions,
     scores_json,
     told,
     write_scores,
 )
-from regard.app.common import open_network
-from regard.app.console import log, phases
+from regard.app.console import phases
 from regard.app.training import Notes, Page, hashed, said, shareable
 from regard.data.dataset import Dataset
 from regard.data.images.longest_side import LongestSide
@@ -29,6 +28,8 @@ from regard.networks.captioners.families.catr import CatrCaptioner
 from regard.networks.captioners.own import DescriberCaptioner, OwnCaptioner
 from regard.networks.captioners.run import load_captioner_run, save_captioner
 from regard.networks.captioners.wordpiece import WordPiece
+from regard.networks.load import load
+from regard.networks.provenance import provenance
 from regard.networks.run import CAPTIONING, task_of
 from regard.networks.sources.shipped import folder_of
 from regard.training.folder import check_folder
@@ -37,6 +38,8 @@ from regard.training.loop import InterruptedTrainingError
 from regard.training.phases import prepared
 from regard.training.recipe import PRESETS, CaptionSettings, Recipe
 from regard.training.tasks import captioning
+
+log = logging.getLogger("regard")
 
 NEW_CATR = "catr"
 """The name of a CATR whose values are all to be learned."""
@@ -89,7 +92,7 @@ def train_captions(
             "interrupted while pictures were described; the training itself is done: the same command with --resume "
             "goes on"
         ) from error
-    origin = origin_of(captioner, recipe=recipe.name)
+    origin = provenance(captioner, recipe=recipe.name)
     write_scores(out / "evaluation", scored, origin)
     facts = {
         "Recipe": recipe.name,
@@ -197,7 +200,7 @@ def _check_unused(
 
 def _describer(arguments: Mapping[str, Any], settings: CaptionSettings, vocabulary: WordPiece) -> OwnCaptioner:
     named = {name: arguments[name] for name in ("model", "weights", "size", "seed")}
-    network = open_network(device="cpu", **named)
+    network = load(device="cpu", **named)
     shape = DecoderShape(
         len(vocabulary),
         vocabulary.start,

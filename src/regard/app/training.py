@@ -1,6 +1,7 @@
 """What the trainings of all tasks do alike around the work itself: notes along the way, pictures read and hashed."""
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.app.common import skipper
-from regard.app.console import log
-from regard.data.dataset import Dataset
+from regard.data.dataset import Dataset, skipper
 from regard.data.hashes import Duplicate, across_splits, duplicates, fingerprints, picture_hashes
 from regard.data.images.decode import open_picture
 from regard.errors import DataError, unknown
 from regard.training.recipe import Recipe
+
+log = logging.getLogger("regard")
 
 TASKS = ("classify", "caption")
 """What a network can learn."""

@@ -11,13 +11,13 @@ from typing import Any
 from PIL import Image
 
 from regard.app.asking import Asked, described
-from regard.app.common import provenance, skipper
-from regard.data.dataset import Dataset
+from regard.data.dataset import Dataset, skipper
 from regard.data.images.decode import Size, open_reduced
 from regard.data.openers import Source
 from regard.explanation import Method
 from regard.explanation.pictures.explain import heatmaps
 from regard.networks.network import Network
+from regard.networks.provenance import provenance
 from regard.records import Explanation, Heatmap
 
 

@@ -1,7 +1,8 @@
 """Pictures with what is known of them, without torch: the records that every layout of DATA is read into."""
 
+import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from regard.data.openers import FileOpener, Opener
 from regard.errors import DataError, unknown
+
+log = logging.getLogger("regard")
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 """The endings (in any case) of the files in a folder that count as pictures; others are ignored."""
@@ -199,3 +202,12 @@ def safe_name(text: str) -> str:
     """A path as the user wrote it → a POSIX path that stays inside of any folder: no drive, no root, no `..`."""
     parts = text.replace("\\", "/").split("/")
     return "/".join(part for part in parts if part not in ("", ".", "..") and not part.endswith(":"))
+
+
+def skipper(skip_bad: bool) -> Callable[[Picture, DataError], None] | None:
+    """What is done with a picture that cannot be read: named and skipped on request, else raised."""
+
+    def name(picture: Picture, error: DataError) -> None:
+        log.warning(f"skipped: {error}")
+
+    return name if skip_bad else None

@@ -5,6 +5,7 @@ name; `hf:ID` or a local Hugging Face folder. `random:NAME` is any timm or torch
 rows of `SOURCES` are that grammar.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
@@ -30,6 +31,8 @@ from regard.networks.sources.huggingface_files import is_huggingface
 from regard.networks.sources.shipped import CAPTIONERS, SHIPPED, folder_of
 
 __all__ = ["SOURCES", "Network", "load"]
+
+log = logging.getLogger("regard")
 
 RANDOM = "random:"
 _FILE_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".npz")
@@ -70,7 +73,7 @@ def load(
     precision: str = "float32",
     grid: tuple[int, int] | None = None,
 ) -> Network:
-    """The network that `model` names, in evaluation mode, with what there was to say in its `messages`.
+    """The network that `model` names, in evaluation mode, with what there was to say in its `messages` and in the log.
 
     `weights` is a checkpoint file for the named architecture; `pretrained=False` (or `random:NAME`) takes random
     values from `seed` instead. `classes` (a number, or names) decides the head: one of another size is replaced and
@@ -103,7 +106,10 @@ def load(
         preparation=preparation or network.preparation,
         precision=precision,
     )
-    return _on_device(network, device, copy=isinstance(model, nn.Module))
+    network = _on_device(network, device, copy=isinstance(model, nn.Module))
+    for message in network.messages:
+        log.info(message)
+    return network
 
 
 def available(pattern: str = "") -> list[tuple[str, str]]:

@@ -140,6 +140,16 @@ class Network:
         kept = {name: weights[name] for name in weights if not (skipped and name.startswith(skipped))}
         return tensors_hash(kept, edits)
 
+    def origin(self) -> dict[str, Any]:
+        """What a result says of the network that it came from, as JSON."""
+        return {
+            "network": self.name,
+            "architecture": self.architecture["name"],
+            "weights_sha256": self.weights_hash(),
+            "preparation": self.preparation.as_json(),
+            "precision": self.precision,
+        }
+
     def _head(self) -> nn.Module | None:
         return None if self.anatomy.head is None else self.module.get_submodule(self.anatomy.head)
 

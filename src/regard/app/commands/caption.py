@@ -4,6 +4,7 @@ Whatever the number of pictures, memory stays the same: panels, maps and all tha
 they come (`caption_files.py`), and the same command after an interruption goes on where it was.
 """
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from regard.app.caption_entry import entry_of
 from regard.app.caption_files import Names, Tally, UnfinishedCaptions
 from regard.app.caption_table import read_caption_table, write_caption_table
 from regard.app.captioning import Captioning
-from regard.app.console import log, progress
+from regard.app.console import progress
 from regard.app.given import Item, given_items, parse_which, plain_items, tokens_of
 from regard.app.looking import CAPTURED, Look
 from regard.app.output import OutputPlan, panel_names
@@ -46,6 +47,8 @@ from regard.rendering.figures.caption_panels import (
     tile_for,
 )
 from regard.rendering.lettering import font, visible
+
+log = logging.getLogger("regard")
 
 STYLES = ("regard", "source")
 GAINS = "after a word: its probability and, where there is room, the nats that it gains over another picture"

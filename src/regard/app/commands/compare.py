@@ -7,11 +7,12 @@ from typing import Any
 import pandas as pd
 
 from regard.app.commands.evaluate import predict_all, stored_predictions
-from regard.app.common import open_network, read_labelled
 from regard.app.seen import scored_part
+from regard.data.layouts import read_labelled
 from regard.errors import DataError, UsageError
 from regard.files import check_free, new_folder, write_file, write_json
 from regard.measurement.classification.compare import compare as measure
+from regard.networks.load import load
 from regard.records import Comparison, Predictions, write_manifest
 
 
@@ -83,7 +84,7 @@ def _scored(
     for name, run in names.items():
         part = parts[name][0]
         part = part.select(index for index, picture in enumerate(part.names) if picture in fair)
-        network = open_network(run, **settings)
+        network = load(run, **settings)
         found[name] = predict_all(network, part, group, (), batch_size, workers, skip_bad=False)[1]
     return found, {name: note for name, (_, note) in parts.items() if note}
 

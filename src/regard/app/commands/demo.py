@@ -1,6 +1,7 @@
 """`regard demo`: the whole job on what is shipped, offline: draw, train, score, explain, report."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +15,16 @@ from regard.app.commands.explain import explain
 from regard.app.commands.positions import positions
 from regard.app.commands.train import Run, train
 from regard.app.commands.train import as_json as run_json
-from regard.app.common import attention_maps, open_network, thumbnails
-from regard.app.console import log
-from regard.app.report import Example, page
+from regard.app.report import Example, attention_maps, page, thumbnails
 from regard.data.dataset import Dataset
 from regard.data.layouts import read, read_pictures
 from regard.files import new_folder, write_file
+from regard.networks.load import load
 from regard.networks.network import Network
 from regard.records import Evaluation, write_manifest
 from regard.scenes import write_scenes
+
+log = logging.getLogger("regard")
 
 MODEL = "pets-tiny"
 SCENES = 480
@@ -64,7 +66,7 @@ def demo(out: str | Path = "demo", overwrite: bool = False) -> Result:
         explain(_photographs(), folder / "photographs", model=folder / "run", layer=LAYER)
         positions(folder / "positions", model=folder / "run")
         log.info("4/5 describing scenes, word by word")
-        network = open_network(folder / "run", device="cpu")
+        network = load(folder / "run", device="cpu")
         scored = read(scenes).part("val")
         described = _one_each(scored)
         caption([scenes / name for name in described.names], folder / "captions", truth=scenes)

@@ -9,22 +9,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from regard.app.common import open_network, provenance, read_labelled, skipper
 from regard.app.console import progress
 from regard.app.evaluate_captions import CaptionResult, evaluate_captions
 from regard.app.evaluate_captions import as_json as captions_json
 from regard.app.report import page
 from regard.app.seen import scored_part
 from regard.app.training import check_task
-from regard.data.dataset import Dataset
+from regard.data.dataset import Dataset, skipper
+from regard.data.layouts import read_labelled
 from regard.data.splits import scoring_part
 from regard.errors import DataError, NetworkError, UsageError
 from regard.files import check_free, new_folder, write_file, write_json
 from regard.measurement.classification import tables
 from regard.measurement.classification.evaluation import as_json as scores_json
 from regard.measurement.classification.evaluation import evaluate as measure
+from regard.networks.load import load
 from regard.networks.network import Network
 from regard.networks.predict import probabilities
+from regard.networks.provenance import provenance
 from regard.networks.run import CAPTIONING, is_run, read_description, task_of
 from regard.networks.sources.shipped import folder_of
 from regard.records import Evaluation, Predictions, read_manifest, write_manifest
@@ -89,7 +91,7 @@ def evaluate(
         found = replace(known, **_sides(scored, group, slices or ()))
         network, origin = None, provenance(predictions=Path(predictions).name)
     else:
-        network = open_network(model, weights, size=size, device=device, precision=precision, seed=seed)
+        network = load(model, weights=weights, size=size, device=device, precision=precision, seed=seed)
         scored, note = scored_part(dataset, model, split, keep_seen)
         scored, found = predict_all(network, scored, group, slices or (), batch_size, workers, skip_bad)
         origin = provenance(network)

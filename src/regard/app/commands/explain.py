@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from regard.app.asking import Asked
-from regard.app.common import open_network
 from regard.app.comparing import compare
 from regard.app.console import progress
 from regard.app.output import OutputPlan, panel_names
@@ -23,6 +22,7 @@ from regard.data.layouts import read_pictures
 from regard.errors import DataError
 from regard.explanation import METHODS
 from regard.files import check_free, write_file, writing
+from regard.networks.load import load
 from regard.records import Explanation, Heatmap
 from regard.rendering.figures.canvas import png
 from regard.rendering.figures.panel import caption_of
@@ -102,7 +102,7 @@ def explain(
     if out is not None:
         check_free(out, overwrite)
     dataset = read_pictures(pictures if isinstance(pictures, str | Path) else list(pictures))
-    network = open_network(model, weights, size=size, device=device, precision=precision, seed=seed, grid=grid)
+    network = load(model, weights=weights, size=size, device=device, precision=precision, seed=seed, grid=grid)
     work = Work(network, dataset, row, asked.settings(row, network), asked, batch_size, workers, skip_bad)
     return _in_memory(work) if out is None else _on_disk(work, out, plan)
 

@@ -1,6 +1,7 @@
 """`regard positions`: how a network tells its patches apart, as figures, arrays and numbers beside their controls."""
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from regard.app.common import open_network, provenance, skipper
-from regard.app.console import log, progress
+from regard.app.console import progress
+from regard.data.dataset import skipper
 from regard.data.layouts import read_pictures
 from regard.errors import NetworkError, RegardError, UsageError, unknown
 from regard.explanation.positions.analysis import Subject, measure, subject, subject_of_logits, subject_of_tokens
@@ -20,11 +21,14 @@ from regard.networks.anatomy.positions import Encoding, encodings
 from regard.networks.load import load
 from regard.networks.network import Network
 from regard.networks.predict import prepared
+from regard.networks.provenance import provenance
 from regard.networks.run import is_run
 from regard.records import Positions, write_manifest
 from regard.rendering.colour import table
 from regard.rendering.figures.canvas import png
 from regard.rendering.figures.position_grids import draw
+
+log = logging.getLogger("regard")
 
 SCALES = ("shared", "each")
 
@@ -90,7 +94,7 @@ def positions(
     if colours is not None:
         table(colours)  # an unknown colour map is told before the work
     check_free(out, overwrite)
-    network = open_network(model, weights, size=size, device=device if pictures else "cpu", seed=seed)
+    network = load(model, weights=weights, size=size, device=device if pictures else "cpu", seed=seed)
     asked = _Asked(_before(model, before), from_grid, interpolation, permutations, seed)
     found = _told(network, asked, bool(pictures))
     if pictures:
@@ -190,7 +194,7 @@ def parse_grid(text: str) -> tuple[int, int] | None:
 def _before(model: str | Path, before: str | Path | None) -> Network | None:
     """The network given, or the one that a run records to have begun with, where that can be had."""
     if before is not None:
-        return open_network(before, device="cpu")
+        return load(before, device="cpu")
     start = _recorded(model)
     if start is None:
         return None

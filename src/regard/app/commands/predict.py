@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from regard.app.common import open_network, skipper
 from regard.app.console import progress
-from regard.data.dataset import Dataset
+from regard.data.dataset import Dataset, skipper
 from regard.data.layouts import read_pictures
 from regard.errors import DataError
 from regard.files import check_free, writing
+from regard.networks.load import load
 from regard.networks.network import Network
 from regard.networks.predict import probabilities
 from regard.results.predictions import PredictionWriter
@@ -53,7 +53,7 @@ def predict(
     out = Path(out)
     check_free(out, overwrite)
     dataset = read_pictures(pictures if isinstance(pictures, str | Path) else list(pictures))
-    network = open_network(model, weights, size=size, device=device, precision=precision, seed=seed)
+    network = load(model, weights=weights, size=size, device=device, precision=precision, seed=seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     with (
         writing(out),

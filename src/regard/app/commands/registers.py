@@ -1,5 +1,6 @@
 """`regard registers`: artifact tokens found, repaired without training, and the repair put to the test."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from regard.app.common import open_network, provenance, skipper, thumbnails
-from regard.app.console import log, progress
+from regard.app.console import progress
+from regard.app.report import thumbnails
 from regard.app.seen import scored_part
-from regard.data.dataset import Dataset
+from regard.data.dataset import Dataset, skipper
 from regard.data.hashes import picture_hashes
 from regard.data.images.decode import open_picture
 from regard.data.layouts import read
@@ -24,12 +25,16 @@ from regard.files import check_free, new_folder, write_file, write_json
 from regard.measurement.classification.noninferiority import NotWorse, not_worse
 from regard.measurement.localisation.pictures import foreground_auc, mean_score, points_at
 from regard.networks.attention.replay import token_blocks
+from regard.networks.load import load
 from regard.networks.network import Network
 from regard.networks.predict import prepared, probabilities
+from regard.networks.provenance import provenance
 from regard.networks.run import save_network
 from regard.records import Heatmap, Score
 from regard.rendering.figures.canvas import png
 from regard.rendering.figures.sheets import Column, comparison
+
+log = logging.getLogger("regard")
 
 SHOWN = 6
 """Pictures in the figure of before and after."""
@@ -86,7 +91,7 @@ def registers(
     if out is not None:
         check_free(out, overwrite)
     dataset = read(data, labels=False)
-    network = open_network(model, weights, size=size, device=device, seed=seed)
+    network = load(model, weights=weights, size=size, device=device, seed=seed)
     searched, tested = _parts(dataset, model, split, search, seed)
     log.info(f"searching in {len(searched)} pictures, testing on {len(tested)} others")
     with progress("searching for neurons", len(COUNTS)) as advance:

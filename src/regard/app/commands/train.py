@@ -1,6 +1,7 @@
 """`regard train`: a folder of pictures → a run folder: network, split, recipe, metrics, score and report."""
 
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,23 +13,25 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from regard.app.commands.evaluate import evaluation_of, predictions_of, write_evaluation
-from regard.app.common import open_network, provenance, read_labelled, skipper
-from regard.app.console import log, phases, progress
+from regard.app.console import phases, progress
 from regard.app.report import page
 from regard.app.train_captions import CaptionRun, train_captions
 from regard.app.train_captions import as_json as captions_json
 from regard.app.train_captions import as_text as captions_text
 from regard.app.training import TASKS, Notes, Page, check_task, hashed, lines, named_pairs, said, shareable
-from regard.data.dataset import Dataset
+from regard.data.dataset import Dataset, skipper
 from regard.data.hashes import (
     with_two_labels,
 )
+from regard.data.layouts import read_labelled
 from regard.data.splits import split_rows, split_text, training_parts
 from regard.errors import UsageError
 from regard.files import check_free, new_folder, write_file, write_json
 from regard.measurement.classification.evaluation import as_json as scores_json
 from regard.measurement.classification.evaluation import evaluate as measure
+from regard.networks.load import load
 from regard.networks.network import Network
+from regard.networks.provenance import provenance
 from regard.networks.run import save_network
 from regard.records import Evaluation
 from regard.training.features import FeatureStore, cache_folder, extract, network_key
@@ -37,6 +40,8 @@ from regard.training.folder import finish as finish_folder
 from regard.training.probe import Probe, fit_probe
 from regard.training.recipe import CaptionSettings, Recipe, read_recipe
 from regard.training.tasks import classification as finetune
+
+log = logging.getLogger("regard")
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ def train(
     with notes.phase("reading"):
         parts = _parts(data, chosen.arguments, notes, skip_bad)
     model_of = {name: chosen.arguments[name] for name in ("model", "weights", "size", "seed")}
-    network = open_network(
+    network = load(
         classes=parts.training.classes, device=device, precision=_probe_precision(chosen, precision), **model_of
     )
     if chosen.settings is None:

@@ -171,6 +171,10 @@ class Captioner(ABC):
         """SHA-256 over all weights: see `tensors_hash`."""
         return tensors_hash(self.module.state_dict())
 
+    def origin(self) -> dict[str, Any]:
+        """What a result says of the captioner that it came from, as JSON."""
+        return {"network": self.name, "architecture": self.architecture, "weights_sha256": self.weights_hash()}
+
     def check(self, kept: Kept | None, beams: int = 1, limit: int | None = None) -> int:
         """The length limit that holds. Raises `UsageError` for a layer, head, limit or beams that there are not."""
         if kept is not None:

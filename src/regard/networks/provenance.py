@@ -1,0 +1,23 @@
+"""Where a result came from: network, weights, versions. No paths, no time, no names of machines."""
+
+import platform
+from typing import Any, Protocol
+
+import PIL
+import timm
+import torch
+
+import regard
+
+
+class Named(Protocol):
+    """A network of any task, which says what it is."""
+
+    def origin(self) -> dict[str, Any]: ...
+
+
+def provenance(network: Named | None = None, **more: Any) -> dict[str, Any]:
+    """What a result's manifest says of its origin, as JSON; `more` stands beside it."""
+    known = {} if network is None else network.origin()
+    versions = {"torch": torch.__version__, "timm": timm.__version__, "pillow": PIL.__version__}
+    return {**known, **more, "regard": regard.__version__, "python": platform.python_version(), **versions}

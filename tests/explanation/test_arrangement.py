@@ -15,7 +15,7 @@ from regard.explanation.positions.controls import (
     resized_embeddings,
     resized_table,
 )
-from regard.networks.anatomy.positions import Encoding
+from regard.networks.anatomy.encodings import Encoding
 
 
 def _cosine(x: np.ndarray) -> np.ndarray:

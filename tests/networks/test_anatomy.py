@@ -7,7 +7,7 @@ from open_clip.transformer import VisionTransformer
 from torch import nn
 
 from regard.errors import NetworkError, UsageError
-from regard.networks.anatomy.anatomy import describe
+from regard.networks.anatomy.description import describe
 from regard.networks.anatomy.families import FAMILIES
 from regard.networks.load import load
 

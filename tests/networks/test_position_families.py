@@ -17,7 +17,8 @@ from torchvision.models import VisionTransformer
 from transformers.models.dinov3_vit import modeling_dinov3_vit
 
 from regard.errors import NetworkError
-from regard.networks.anatomy.positions import KINDS, TABLE, Encoding, encodings, pairs
+from regard.networks.anatomy.encoding_families import TABLE, encodings
+from regard.networks.anatomy.encodings import KINDS, Encoding, pairs
 
 SMALL: dict[str, Any] = {"embed_dim": 48, "num_heads": 3, "depth": 2}
 SIZE = (48, 80)

@@ -48,7 +48,7 @@ def borrowed(
     handles: list[RemovableHandle] = []
     parts = list(module.modules())
     modes = [(part, "training", True, False) for part in parts if part.training]
-    changes = [*modes, *_calls(parts), *_configurations(parts, switches)]
+    changes = [*modes, *_calling(parts), *_configurations(parts, switches)]
     if frozen:
         changes += [(weight, "requires_grad", True, False) for weight in module.parameters() if weight.requires_grad]
     try:
@@ -62,8 +62,8 @@ def borrowed(
             setattr(owner, name, value)
 
 
-def _calls(parts: list[nn.Module]) -> Iterator[tuple[Any, str, Any, Any]]:
-    """(owner, attribute, value as found, value inside) of how parts are called and attend.
+def _calling(parts: list[nn.Module]) -> Iterator[tuple[Any, str, Any, Any]]:
+    """(owner, attribute, value outside, value inside) of how parts are called and attend.
 
     Attributes are looked up in `vars`: a module's own look-up is slow where there is none, and there are hundreds.
     """
@@ -76,14 +76,14 @@ def _calls(parts: list[nn.Module]) -> Iterator[tuple[Any, str, Any, Any]]:
             yield part, "forward", part.forward, inside.__call__
         if has.get("fused_attn", True) is False:
             yield part, "fused_attn", False, True
-        if has.get("grad_checkpointing", False) is True:  # would run every block twice, and be heard twice
+        if has.get("grad_checkpointing", False) is True:  # would run every block twice, and record it twice
             yield part, "grad_checkpointing", True, False
 
 
 def _configurations(parts: list[nn.Module], switches: Iterable[tuple[str, Any]]) -> Iterator[tuple[Any, str, Any, Any]]:
     """The same of transformers' configurations, which many parts share."""
-    found: dict[int, Any] = {id(part.config): part.config for part in parts if "config" in vars(part)}
-    for config in found.values():
+    configurations: dict[int, Any] = {id(part.config): part.config for part in parts if "config" in vars(part)}
+    for config in configurations.values():
         if getattr(config, "_attn_implementation", None) not in (None, FUSED):
             yield config, "_attn_implementation_internal", config._attn_implementation_internal, FUSED
         for name, value in switches:
@@ -95,14 +95,14 @@ def _configurations(parts: list[nn.Module], switches: Iterable[tuple[str, Any]])
 def replaced_forwards(module: nn.Module, forwards: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
     """Parts of `module`, by path, with other functions in the place of their forward; put back at the end."""
     parts = {path: module.get_submodule(path) for path in forwards}
-    own = {path: vars(part).get("forward") for path, part in parts.items()}
+    before = {path: vars(part).get("forward") for path, part in parts.items()}
     try:
         for path, part in parts.items():
             part.__dict__["forward"] = forwards[path]
         yield
     finally:
         for path, part in parts.items():
-            if own[path] is None:
+            if before[path] is None:
                 part.__dict__.pop("forward", None)
             else:
-                part.__dict__["forward"] = own[path]
+                part.__dict__["forward"] = before[path]

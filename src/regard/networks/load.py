@@ -17,7 +17,7 @@ from torch import nn
 
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError, UsageError, unknown
-from regard.networks.anatomy.anatomy import describe
+from regard.networks.anatomy.description import describe
 from regard.networks.guard import usable
 from regard.networks.network import PRECISIONS, Network, set_head, with_outputs
 from regard.networks.run import is_run, load_run

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError, UsageError
-from regard.networks.anatomy.anatomy import Anatomy, describe, positions_of
+from regard.networks.anatomy.anatomy import Anatomy
+from regard.networks.anatomy.description import describe
 from regard.networks.guard import borrowed
 from regard.networks.sources.checkpoint import tensors_hash
 
@@ -89,13 +90,17 @@ class Network:
 
         Raises `NetworkError` for a network that has no table of absolute positions.
         """
-        positions = positions_of(self.module, self.anatomy)
-        if positions is None:
-            raise NetworkError(
-                f"{self.name} has no table of positional embeddings that regard knows; "
-                "there is one in ViTs of timm, torchvision and Hugging Face with absolute positions"
-            )
-        return positions.cpu().clone()
+        anatomy = self.anatomy
+        if anatomy.positions is not None and anatomy.size is not None:
+            table = self.module.get_parameter(anatomy.positions).detach()
+            patches = table.reshape(-1, table.shape[-1])[anatomy.positions_prefix :]
+            rows, columns = anatomy.grid(*anatomy.size)
+            if rows * columns == len(patches):
+                return torch.unflatten(patches, 0, (rows, columns)).cpu().clone()
+        raise NetworkError(
+            f"{self.name} has no table of positional embeddings that regard knows; "
+            "there is one in ViTs of timm, torchvision and Hugging Face with absolute positions"
+        )
 
     def replace_head(self, weight: Tensor, bias: Tensor | None = None, classes: Sequence[str] | None = None) -> None:
         """Put a linear head of `weight` (classes, d) and `bias` (classes,) into the network, in place.

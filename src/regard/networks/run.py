@@ -14,7 +14,7 @@ import safetensors.torch
 from regard.data.images.preparation import Preparation
 from regard.errors import DataError, NetworkError, OutputError, RegardError, UsageError
 from regard.files import SCHEMA, check_schema, write_file, write_json, writing
-from regard.networks.anatomy.anatomy import describe
+from regard.networks.anatomy.description import describe
 from regard.networks.edits import applied
 from regard.networks.network import Network
 from regard.networks.sources.build import BUILDERS, build

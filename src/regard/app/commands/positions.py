@@ -17,7 +17,8 @@ from regard.explanation.positions.analysis import Subject, measure, subject, sub
 from regard.explanation.positions.controls import Control, pretraining_grid, resized_embeddings, resized_table
 from regard.explanation.positions.readout import seen
 from regard.files import check_free, new_folder, write_file, write_json
-from regard.networks.anatomy.positions import Encoding, encodings
+from regard.networks.anatomy.encoding_families import encodings
+from regard.networks.anatomy.encodings import Encoding
 from regard.networks.load import load
 from regard.networks.network import Network
 from regard.networks.predict import prepared

@@ -12,7 +12,7 @@ from regard.errors import NetworkError
 from regard.explanation.positions.arrangement import Arrangement, OfOffsets, OfPairs, p_values
 from regard.explanation.positions.controls import Control
 from regard.explanation.positions.readout import Seen
-from regard.networks.anatomy.positions import Encoding
+from regard.networks.anatomy.encodings import Encoding
 from regard.records import Positions
 
 Array = NDArray[np.float64]

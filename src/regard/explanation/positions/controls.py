@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from regard.errors import UsageError, unknown
 from regard.explanation.positions.arrangement import Arrangement, OfOffsets, OfPairs
-from regard.networks.anatomy.positions import Encoding
+from regard.networks.anatomy.encodings import Encoding
 
 Array = NDArray[np.float64]
 Pair = tuple[int, int]

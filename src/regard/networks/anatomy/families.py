@@ -10,17 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regard.networks.anatomy.anatomy import Family, Pair, fixed
+from regard.networks.anatomy.anatomy import Family, Pair, fixed, pair
 
 # Each reader below takes Any: it reads attributes that only its own family has.
-
-
-def pair(size: Any) -> Pair:
-    """A size given as one number or two, as a pair."""
-    if isinstance(size, int):
-        return size, size
-    height, width = size
-    return int(height), int(width)
 
 
 def timm_head(module: Any) -> str | None:
@@ -39,20 +31,16 @@ def _timm_size(module: Any) -> Pair | None:
 
 def _timm_patch(module: Any) -> Pair | None:
     """Of the input: a hybrid's patches are larger than those of the feature map it cuts."""
-    size, grid = _timm_size(module), getattr(module.patch_embed, "grid_size", None)
+    size = _timm_size(module)
+    grid = getattr(module.patch_embed, "grid_size", None)
     if size is None or grid is None:
         return pair(module.patch_embed.patch_size)
     return size[0] // grid[0], size[1] // grid[1]
 
 
-def _timm_flexible(module: Any) -> bool:
-    """Whether pictures of other sizes than the one it was built for are taken."""
-    return bool(getattr(module, "dynamic_img_size", False)) or not getattr(module.patch_embed, "strict_img_size", True)
-
-
 def _timm_edge(module: Any) -> str:
-    cut = getattr(module, "embeds", None) or module.patch_embed
-    return "padded" if getattr(cut, "dynamic_img_pad", False) else "refused"
+    patch_embed = getattr(module, "embeds", None) or module.patch_embed
+    return "padded" if getattr(patch_embed, "dynamic_img_pad", False) else "refused"
 
 
 def _timm_prefix(module: Any) -> int:
@@ -70,10 +58,6 @@ def _timm_reads(module: Any) -> str:
     return "cls" if _timm_cls(module) and getattr(module, "global_pool", "token") in ("token", "") else "patches"
 
 
-def _timm_positions_prefix(module: Any) -> int:
-    return 0 if getattr(module, "no_embed_class", False) else _timm_prefix(module)
-
-
 def _timm(name: str, kind: str, **more: Any) -> Family:
     """A row for one of timm's classes, which differ in little."""
     settings: dict[str, Any] = {
@@ -84,12 +68,14 @@ def _timm(name: str, kind: str, **more: Any) -> Family:
         "head": timm_head,
         "patch": _timm_patch,
         "size": _timm_size,
-        "flexible": _timm_flexible,
+        "flexible": lambda module: bool(
+            getattr(module, "dynamic_img_size", False) or not getattr(module.patch_embed, "strict_img_size", True)
+        ),
         "edge": _timm_edge,
         "prefix": _timm_prefix,
         "cls": _timm_cls,
         "reads": _timm_reads,
-        "positions_prefix": _timm_positions_prefix,
+        "positions_prefix": lambda module: 0 if getattr(module, "no_embed_class", False) else _timm_prefix(module),
     }
     return Family(name=f"timm {name}", kind=f"timm.models.{kind}", **(settings | more))
 
@@ -99,16 +85,8 @@ def _configured(module: Any) -> Any:
     return getattr(module.config, "vision_config", module.config)
 
 
-def _huggingface_size(module: Any) -> Pair:
-    return pair(_configured(module).image_size)
-
-
 def _huggingface_patch(module: Any) -> Pair:
     return pair(_configured(module).patch_size)
-
-
-def _huggingface_head(module: Any) -> str | None:
-    return "classifier" if isinstance(getattr(module, "classifier", None), nn.Linear) else None
 
 
 def _registers(module: Any) -> int:
@@ -125,9 +103,9 @@ def _huggingface(
         settings: dict[str, Any] = {
             "attentions": (f"{root}{blocks}.*.{attention}",),
             "blocks": (f"{root}{blocks}.*",),
-            "head": _huggingface_head,
+            "head": lambda module: "classifier" if isinstance(getattr(module, "classifier", 0), nn.Linear) else None,
             "patch": _huggingface_patch,
-            "size": _huggingface_size,
+            "size": lambda module: pair(_configured(module).image_size),
             **more,
             "positions": None if positions is None else f"{root}{positions}",
             "pool": None if more.get("pool") is None else f"{root}{more['pool']}",
@@ -154,9 +132,10 @@ def _unmasked(module: Any, x: Tensor) -> dict[str, Any]:
 def _patchified(module: Any, x: Tensor) -> dict[str, Any]:
     """SigLIP 2 takes pictures already cut: (batch, patches, pixels of a patch), channels last, with their grid."""
     side = _huggingface_patch(module)[0]
-    rows, columns = x.shape[-2] // side, x.shape[-1] // side
+    rows = x.shape[-2] // side
+    columns = x.shape[-1] // side
     cut = x.unflatten(3, (columns, side)).unflatten(2, (rows, side))  # (batch, 3, rows, side, columns, side)
-    patches = cut.permute(0, 2, 4, 3, 5, 1).reshape(len(x), rows * columns, -1)
+    patches = cut.permute(0, 2, 4, 3, 5, 1).reshape(len(x), rows * columns, -1)  # (batch, patches, side · side · 3)
     shapes = torch.tensor([[rows, columns]], device=x.device).expand(len(x), -1)
     mask = torch.ones(patches.shape[:2], dtype=torch.int32, device=x.device)
     return {"pixel_values": patches, "pixel_attention_mask": mask, "spatial_shapes": shapes}

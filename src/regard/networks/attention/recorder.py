@@ -168,7 +168,8 @@ class AttentionRecorder(TorchFunctionMode):
         self.layer: LayerAttention | None = None  # of the module that runs now
 
     def attach(self, hooks: list[Any]) -> None:
-        """Hook the modules; the guard that lent `hooks` removes them."""
+        """Hook the modules; `borrowed`, whose list of hooks it is, ends the recording when it removes them."""
+        hooks.append(self)
         for layer, module in self.modules:
             hooks.append(module.register_forward_pre_hook(self._enter(layer)))
             hooks.append(module.register_forward_hook(self._leave))
@@ -186,7 +187,7 @@ class AttentionRecorder(TorchFunctionMode):
 
     def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
         layer = self.layer
-        self.close()
+        self.remove()
         if layer is None or (not layer.calls and layer.eager is None):
             raise NetworkError(f"{type(module).__name__} attends in a way of its own that regard cannot read")
         if len(layer.calls) > 1 and kind_of(module) not in COEFFICIENTS:
@@ -195,7 +196,7 @@ class AttentionRecorder(TorchFunctionMode):
             )
         self.on_layer(layer)
 
-    def close(self) -> None:
+    def remove(self) -> None:
         """Stop recording, after an exception in the middle of a module too."""
         if self.layer is not None:
             self.layer = None

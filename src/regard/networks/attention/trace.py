@@ -105,13 +105,9 @@ def recording(
     """
     module = network.module
     attentions = [(layer, module.get_submodule(network.anatomy.attentions[layer])) for layer in layers]
-    recorder = AttentionRecorder(attentions, on_layer, gradients)
     with borrowed(module, frozen=frozen, switches=network.anatomy.switches) as hooks:
-        recorder.attach(hooks)
-        try:
-            yield hooks
-        finally:
-            recorder.close()
+        AttentionRecorder(attentions, on_layer, gradients).attach(hooks)
+        yield hooks
 
 
 def layer_count(network: Network) -> int:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import NetworkError, UsageError
-from regard.networks.anatomy.anatomy import Anatomy, describe
+from regard.networks.anatomy.anatomy import Anatomy
+from regard.networks.anatomy.description import describe
 from regard.networks.captioners.decoding import Speaker, check_sizes
 from regard.networks.captioners.transformer import Cache, Decoder, Embeddings, Memory, sine_positions
 from regard.networks.network import Network

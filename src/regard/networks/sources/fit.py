@@ -8,7 +8,8 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from regard.errors import NetworkError
-from regard.networks.anatomy.anatomy import Anatomy, describe
+from regard.networks.anatomy.anatomy import Anatomy
+from regard.networks.anatomy.description import describe
 from regard.networks.sources.checkpoint import key_problems
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError
-from regard.networks.anatomy.anatomy import describe
+from regard.networks.anatomy.description import describe
 from regard.networks.network import Network
 from regard.networks.sources.build import Architecture
 from regard.networks.sources.checkpoint import key_problems, listed

@@ -7,7 +7,7 @@ from timm.data import resolve_model_data_config
 from torch import nn
 
 from regard.data.images.preparation import INTERPOLATIONS, Preparation
-from regard.networks.anatomy.anatomy import describe
+from regard.networks.anatomy.description import describe
 
 HALF = (0.5, 0.5, 0.5)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

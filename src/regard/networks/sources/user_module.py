@@ -9,7 +9,8 @@ from torch import nn
 
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError, UsageError
-from regard.networks.anatomy.anatomy import Anatomy, describe, kind_of
+from regard.networks.anatomy.anatomy import Anatomy, kind_of
+from regard.networks.anatomy.description import describe
 from regard.networks.anatomy.discovery import discover
 from regard.networks.network import Network
 from regard.networks.sources import huggingface, preparations

@@ -13,7 +13,7 @@ from torch import nn
 
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError
-from regard.networks.anatomy.anatomy import describe
+from regard.networks.anatomy.description import describe
 from regard.networks.network import Network
 from regard.networks.sources import hub, preparations
 from regard.networks.sources.build import Architecture, build, check_tag

@@ -1,8 +1,7 @@
-"""How a network tells its patches apart: one declared table, whose readers run the network's own code.
+"""How a network tells its patches apart, read by running its own code: embeddings, rotations, or biases.
 
-A row of `TABLE` says how a family is recognised, how many patches it has, and which readers find what it knows of
-places: embeddings that are added to the patches, rotations of queries and keys, or a bias that is
-added to the attention logits. Some networks have two of these. To support a family, add a row and a case to the tests.
+A reader takes the part of a network that has them, and (rows, columns) of patches; `encoding_families` is the table of
+which family is read by which.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,10 +14,8 @@ from numpy.typing import NDArray
 from timm.layers import resample_abs_pos_embed, resample_abs_pos_embed_nhwc
 from torch import Tensor, nn
 
-from regard.errors import NetworkError
-from regard.networks.guard import borrowed
+from regard.networks.anatomy.anatomy import Pair, pair
 
-Pair = tuple[int, int]
 Array = NDArray[np.float64]
 
 KINDS = ("embeddings", "rotary", "relative", "none")
@@ -43,47 +40,6 @@ class Encoding:
 
 
 Reader = Callable[[Any, Pair], Iterator[Encoding]]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A family: the classes ("module.Class") that its networks, or a part of them, are of, and how they are read.
-
-    `grid` gives (rows, columns) of patches for pictures of a (height, width), or of the size the network was built
-    for; each of `readers` yields what it finds, if anything.
-    """
-
-    family: str
-    classes: tuple[str, ...]
-    grid: Callable[[Any, Pair | None], Pair]
-    readers: tuple[Reader, ...]
-
-
-def encodings(module: nn.Module, size: Pair | None = None) -> tuple[Encoding, ...]:
-    """All ways in which a network tells patches apart; one of kind "none" where it has none.
-
-    `size` is the (height, width) of its pictures, for networks that take any. The network is left as it was found.
-    Raises `NetworkError` for a network of no family in the table.
-    """
-    row, part = find(module)
-    with borrowed(module), torch.no_grad():
-        rows, columns = row.grid(part, size)
-        found = tuple(encoding for reader in row.readers for encoding in reader(part, (rows, columns)))
-    return found or (Encoding("none", row.family, rows, columns, np.zeros(0)),)
-
-
-def find(module: nn.Module) -> tuple[Row, nn.Module]:
-    """The row of a network, and the part of it (often the whole) that the row is about."""
-    by_class = {name: row for row in TABLE for name in row.classes}
-    for part in module.modules():
-        for kind in type(part).__mro__:
-            row = by_class.get(f"{kind.__module__}.{kind.__qualname__}")
-            if row is not None:
-                return row, part
-    raise NetworkError(
-        f"how {type(module).__name__} tells its patches apart is not known to regard; "
-        f"it knows {', '.join(row.family for row in TABLE)}"
-    )
 
 
 def pairs(rows: int, columns: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -114,7 +70,7 @@ def _embeddings(source: str, table: Tensor, grid: Pair) -> Encoding:
     return Encoding("embeddings", source, rows, columns, _numpy(table[-rows * columns :]).reshape(rows, columns, -1))
 
 
-def _timm_embeddings(part: Any, grid: Pair) -> Iterator[Encoding]:
+def timm_embeddings(part: Any, grid: Pair) -> Iterator[Encoding]:
     """`pos_embed`, with or without prefix tokens, interpolated as the network does to pictures of another size."""
     table = part.pos_embed
     if table is None:
@@ -128,17 +84,17 @@ def _timm_embeddings(part: Any, grid: Pair) -> Iterator[Encoding]:
     yield _embeddings("pos_embed", resampled[0], grid)
 
 
-def _naflex_embeddings(part: Any, grid: Pair) -> Iterator[Encoding]:
+def naflex_embeddings(part: Any, grid: Pair) -> Iterator[Encoding]:
     """timm's NaFlexVit interpolates its table, or its tables of rows and columns, at every call."""
-    embeds, width = part.embeds, part.embed_dim
-    ways = {"learned": "_apply_learned_pos_embed", "factorized": "_apply_factorized_pos_embed"}
-    if embeds.pos_embed_type in ways:
-        x = next(part.parameters()).new_zeros(1, grid[0] * grid[1], width)
-        getattr(embeds, ways[embeds.pos_embed_type])(x, grid_size=list(grid))  # adds them to x, in place
+    embeds = part.embeds
+    methods = {"learned": "_apply_learned_pos_embed", "factorized": "_apply_factorized_pos_embed"}
+    if embeds.pos_embed_type in methods:
+        x = next(part.parameters()).new_zeros(1, grid[0] * grid[1], part.embed_dim)
+        getattr(embeds, methods[embeds.pos_embed_type])(x, grid_size=list(grid))  # adds them to x, in place
         yield _embeddings(f"embeds.pos_embed ({embeds.pos_embed_type})", x[0], grid)
 
 
-def _siglip2_embeddings(part: Any, grid: Pair) -> Iterator[Encoding]:
+def siglip2_embeddings(part: Any, grid: Pair) -> Iterator[Encoding]:
     """transformers' SigLIP 2 interpolates its square table to each picture."""
     side = part.embeddings.position_embedding_size
     table = part.embeddings.position_embedding.weight.reshape(side, side, -1)
@@ -146,17 +102,17 @@ def _siglip2_embeddings(part: Any, grid: Pair) -> Iterator[Encoding]:
     yield _embeddings("embeddings.position_embedding", resized[0], grid)
 
 
-def _interpolated_embeddings(part: Any, grid: Pair) -> Iterator[Encoding]:
+def interpolated_embeddings(part: Any, grid: Pair) -> Iterator[Encoding]:
     """transformers' networks for pictures of any size, which bring their table to each picture by themselves."""
     table = part.embeddings.position_embeddings
     if table is not None:
-        down, across = _pair(part.config.patch_size)
+        down, across = pair(part.config.patch_size)
         tokens = table.new_zeros(1, grid[0] * grid[1] + 1, table.shape[-1])
         resized = part.embeddings.interpolate_pos_encoding(tokens, grid[0] * down, grid[1] * across)
         yield _embeddings("embeddings.position_embeddings", resized[0], grid)
 
 
-def _attribute_embeddings(path: str) -> Reader:
+def attribute_embeddings(path: str) -> Reader:
     """A parameter (1, tokens, width) or (tokens, width), or an embedding layer, where it is not None."""
 
     def read(part: Any, grid: Pair) -> Iterator[Encoding]:
@@ -189,21 +145,21 @@ def _rotary(source: str, sine_cosine: Tensor, grid: Pair, layers: tuple[int, ...
     return Encoding("rotary", source, *grid, kernel, layers)
 
 
-def _eva_rotary(part: Any, grid: Pair) -> Iterator[Encoding]:
+def eva_rotary(part: Any, grid: Pair) -> Iterator[Encoding]:
     """timm's Eva: axial ("cat"), DINOv3's, multimodal, or mixed: other frequencies in each layer and head."""
     if part.rope is not None:
         built_for_one = hasattr(part.rope, "feat_shape") and not part.dynamic_img_size
         yield _rotary("rope", part.rope.get_embed() if built_for_one else part.rope.get_embed(shape=list(grid)), grid)
 
 
-def _naflex_rotary(part: Any, grid: Pair) -> Iterator[Encoding]:
+def naflex_rotary(part: Any, grid: Pair) -> Iterator[Encoding]:
     if part.rope is not None:
         yield _rotary("rope", part.rope.get_embed(shape=list(grid)), grid)
 
 
-def _dinov3_rotary(part: Any, grid: Pair) -> Iterator[Encoding]:
+def dinov3_rotary(part: Any, grid: Pair) -> Iterator[Encoding]:
     """transformers: cosine and sine for a picture of this many patches."""
-    patch = _pair(part.config.patch_size)
+    patch = pair(part.config.patch_size)
     picture = part.embeddings.cls_token.new_zeros(1, 3, grid[0] * patch[0], grid[1] * patch[1])
     cosine, sine = part.rope_embeddings(picture)
     yield _rotary("rope_embeddings", torch.cat([sine, cosine], dim=-1), grid)
@@ -219,18 +175,18 @@ def _relative(source: str, biases: list[Tensor], grid: Pair, shared: bool = Fals
     yield Encoding("relative", source, *grid, kernel, () if shared else tuple(range(len(kernel))))
 
 
-def _beit_relative(part: Any, grid: Pair) -> Iterator[Encoding]:
+def beit_relative(part: Any, grid: Pair) -> Iterator[Encoding]:
     """timm's BEiT: a table of each layer, or one that all share, or both, which are then added."""
-    own = [block.attn for block in part.blocks if block.attn.relative_position_bias_table is not None]
+    attentions = [block.attn for block in part.blocks if block.attn.relative_position_bias_table is not None]
     shared = None if part.rel_pos_bias is None else part.rel_pos_bias()
-    if own:
-        biases = [attention._get_rel_pos_bias()[0] + (0 if shared is None else shared) for attention in own]
+    if attentions:
+        biases = [attention._get_rel_pos_bias()[0] + (0 if shared is None else shared) for attention in attentions]
         yield from _relative("blocks.*.attn.relative_position_bias_table", biases, grid)
     elif shared is not None:
         yield from _relative("rel_pos_bias", [shared], grid, shared=True)
 
 
-def _relpos_relative(part: Any, grid: Pair) -> Iterator[Encoding]:
+def relpos_relative(part: Any, grid: Pair) -> Iterator[Encoding]:
     """timm's VisionTransformerRelPos: tables (`RelPosBias`) or a small network of log-distances (`RelPosMlp`)."""
     if part.shared_rel_pos is not None:
         yield from _relative("shared_rel_pos", [part.shared_rel_pos.get_bias()[0]], grid, shared=True)
@@ -238,30 +194,30 @@ def _relpos_relative(part: Any, grid: Pair) -> Iterator[Encoding]:
     yield from _relative("blocks.*.attn.rel_pos", biases, grid)
 
 
-def _huggingface_relative(shared: str, layers: str, own: str) -> Reader:
+def huggingface_relative(shared: str, layers: str, bias: str) -> Reader:
     """transformers' BEiT and Data2Vec: modules that give the bias (1, heads, tokens, tokens) for a grid."""
 
     def read(part: Any, grid: Pair) -> Iterator[Encoding]:
         common = _reach(part, shared)
         common = None if common is None else common(grid)[0]
-        found = [_reach(layer, own) for layer in part.get_submodule(layers)]
-        biases = [bias(grid)[0] + (0 if common is None else common) for bias in found if bias is not None]
+        parts = [_reach(layer, bias) for layer in part.get_submodule(layers)]
+        biases = [each(grid)[0] + (0 if common is None else common) for each in parts if each is not None]
         if not biases and common is not None:
             yield from _relative(shared, [common], grid, shared=True)
-        yield from _relative(f"{layers}.*.{own}", biases, grid)
+        yield from _relative(f"{layers}.*.{bias}", biases, grid)
 
     return read
 
 
 def _sam_windows(part: Any, grid: Pair) -> dict[Pair, list[int]]:
-    """The layers of each window: those that see the whole picture have the grid itself."""
-    found: dict[Pair, list[int]] = {}
+    """The layers of each size of window: those that attend to the whole picture have the grid itself."""
+    windows: dict[Pair, list[int]] = {}
     for layer, block in enumerate(part.blocks):
-        found.setdefault((block.window_size,) * 2 if block.window_size else grid, []).append(layer)
-    return found
+        windows.setdefault((block.window_size,) * 2 if block.window_size else grid, []).append(layer)
+    return windows
 
 
-def _sam_relative(part: Any, grid: Pair) -> Iterator[Encoding]:
+def sam_relative(part: Any, grid: Pair) -> Iterator[Encoding]:
     """timm's SAM: the bias is q · (h[rows apart] + w[columns apart]), so it is that of the mean query.
 
     A layer's norm gives tokens whose mean is its bias, wherever they point, so q is the projection of that bias (Li et
@@ -274,8 +230,8 @@ def _sam_relative(part: Any, grid: Pair) -> Iterator[Encoding]:
         for block in (part.blocks[layer] for layer in layers if part.blocks[layer].attn.use_rel_pos):
             query = _mean_query(block)  # (heads, width)
             sides = zip(window, (block.attn.rel_pos_h, block.attn.rel_pos_w), strict=True)
-            down, across = (_apart(query, get_rel_pos(side, side, table)) for side, table in sides)
-            kernels.append(down[:, :, None] + across[:, None, :])
+            down, across = (_bias_by_offset(query, get_rel_pos(side, side, table)) for side, table in sides)
+            kernels.append(down[:, :, None] + across[:, None, :])  # (heads, 2 · rows - 1, 2 · columns - 1)
         if kernels:
             yield Encoding("relative", "blocks.*.attn.rel_pos_*", *window, np.stack(kernels), tuple(layers))
 
@@ -288,120 +244,14 @@ def _mean_query(block: Any) -> Tensor:
     return attention.q_norm(query.unflatten(0, (attention.num_heads, -1)))
 
 
-def _apart(query: Tensor, table: Tensor) -> Array:
+def _bias_by_offset(query: Tensor, table: Tensor) -> Array:
     """Queries (heads, width) and (query place, key place, width) of an axis → (heads, 2 · side - 1)."""
     line = torch.cat([table[1:, 0].flip(0), table[0]])  # key before the query, farthest first; then from it on
     return _numpy(query @ line.T)
 
 
-def _sam_rotary(part: Any, grid: Pair) -> Iterator[Encoding]:
+def sam_rotary(part: Any, grid: Pair) -> Iterator[Encoding]:
     for window, layers in _sam_windows(part, grid).items():
         rope = part.blocks[layers[0]].attn.rope
         if rope is not None:
             yield _rotary("blocks.*.attn.rope", rope.get_embed(), window, tuple(layers))
-
-
-def _pair(size: Any) -> Pair:
-    height, width = (size, size) if isinstance(size, int) else size
-    return int(height), int(width)
-
-
-def _timm_grid(part: Any, size: Pair | None) -> Pair:
-    """As built, or as the picture has it where the network takes any size."""
-    embed = part.patch_embed
-    return _pair(embed.grid_size if size is None or embed.strict_img_size else embed.dynamic_feat_size(size))
-
-
-def _naflex_grid(part: Any, size: Pair | None) -> Pair:
-    if size is not None:
-        return _pair(part.embeds.dynamic_feat_size(size))
-    if part.embeds.pos_embed_grid_size is None:
-        raise NetworkError("this NaFlexVit takes pictures of any size and has no grid of its own; give their size")
-    return _pair(part.embeds.pos_embed_grid_size)
-
-
-def _configured_grid(part: Any, size: Pair | None) -> Pair:
-    """transformers: of the pictures that the configuration names."""
-    (height, width), patch = _pair(part.config.image_size), _pair(part.config.patch_size)
-    return height // patch[0], width // patch[1]
-
-
-def _any_size_grid(part: Any, size: Pair | None) -> Pair:
-    (height, width), patch = size or _pair(part.config.image_size), _pair(part.config.patch_size)
-    return height // patch[0], width // patch[1]
-
-
-def _siglip2_grid(part: Any, size: Pair | None) -> Pair:
-    """transformers' SigLIP 2: that of the square table, without a picture's size."""
-    side, patch = part.embeddings.position_embedding_size, part.config.patch_size
-    return (side, side) if size is None else (size[0] // patch, size[1] // patch)
-
-
-def _timm(module: str, name: str, *readers: Reader) -> Row:
-    return Row(f"timm {module}", (f"timm.models.{module}.{name}",), _timm_grid, readers)
-
-
-def _huggingface(
-    module: str, name: str, *readers: Reader, grid: Callable[[Any, Pair | None], Pair] = _configured_grid
-) -> Row:
-    kind = f"transformers.models.{module.removesuffix('_vision')}.modeling_{module}.{name}"
-    return Row(f"Hugging Face {name.removesuffix('Model')}", (kind,), grid, readers)
-
-
-_POSITIONS = _attribute_embeddings("embeddings.position_embeddings")
-_POSITION_LAYER = _attribute_embeddings("embeddings.position_embedding")
-
-TABLE: tuple[Row, ...] = (
-    _timm("vision_transformer", "VisionTransformer", _timm_embeddings),  # deit and hybrid too: its children
-    _timm("eva", "Eva", _timm_embeddings, _eva_rotary),
-    _timm("beit", "Beit", _timm_embeddings, _beit_relative),
-    _timm("cait", "Cait", _timm_embeddings),
-    _timm("vision_transformer_relpos", "VisionTransformerRelPos", _relpos_relative),
-    _timm("vision_transformer_sam", "VisionTransformerSAM", _timm_embeddings, _sam_relative, _sam_rotary),
-    Row(
-        "timm naflexvit",
-        ("timm.models.naflexvit.NaFlexVit",),
-        _naflex_grid,
-        (_naflex_embeddings, _naflex_rotary),
-    ),
-    Row(
-        "torchvision vit",
-        ("torchvision.models.vision_transformer.VisionTransformer",),
-        lambda part, size: (part.image_size // part.patch_size,) * 2,
-        (_attribute_embeddings("encoder.pos_embedding"),),
-    ),
-    Row(
-        "open_clip ViT",
-        ("open_clip.transformer.VisionTransformer",),
-        lambda part, size: _pair(part.grid_size),
-        (_attribute_embeddings("positional_embedding"),),
-    ),
-    _huggingface("vit", "ViTModel", _POSITIONS),
-    _huggingface("deit", "DeiTModel", _POSITIONS),
-    _huggingface("vit_mae", "ViTMAEModel", _POSITIONS),
-    _huggingface("vit_msn", "ViTMSNModel", _POSITIONS),
-    _huggingface("ijepa", "IJepaModel", _POSITIONS),
-    _huggingface("dinov2", "Dinov2Model", _interpolated_embeddings, grid=_any_size_grid),
-    _huggingface("dinov2_with_registers", "Dinov2WithRegistersModel", _interpolated_embeddings, grid=_any_size_grid),
-    _huggingface("dinov3_vit", "DINOv3ViTModel", _dinov3_rotary, grid=_any_size_grid),
-    _huggingface("clip", "CLIPVisionModel", _POSITION_LAYER),
-    _huggingface("siglip", "SiglipVisionModel", _POSITION_LAYER),
-    _huggingface("siglip2", "Siglip2VisionModel", _siglip2_embeddings, grid=_siglip2_grid),
-    _huggingface(
-        "beit",
-        "BeitModel",
-        _interpolated_embeddings,
-        _huggingface_relative("shared_position_bias", "layers", "relative_position_bias"),
-        grid=_any_size_grid,
-    ),
-    _huggingface(
-        "data2vec_vision",
-        "Data2VecVisionModel",
-        _interpolated_embeddings,
-        _huggingface_relative(
-            "encoder.relative_position_bias", "encoder.layer", "attention.attention.relative_position_bias"
-        ),
-        grid=_any_size_grid,
-    ),
-)
-"""The families; the first part of a network that is of a row's class decides."""

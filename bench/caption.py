@@ -31,11 +31,11 @@ from captioners import TEMPLATE, byte_vocabulary, word_vocabulary
 from PIL import Image
 from torch import Tensor
 
-from regard.networks.captioners.base import Captioner, Kept, load_captioner
+from regard.networks.captioners.base import CaptionNetwork, Capture, load_caption_network
 from regard.networks.captioners.catr import Catr
 from regard.networks.captioners.families.catr import CatrCaptioner
 
-ALL = Kept(None, "mean")
+ALL = Capture(None, "mean")
 
 
 def main() -> None:
@@ -50,14 +50,14 @@ def main() -> None:
     _batches(catr, image, options)
     captioners = {"CATR": catr}
     with tempfile.TemporaryDirectory() as scratch:
-        captioners["BLIP"] = load_captioner(_blip(Path(scratch) / "blip"))
-        captioners["Qwen2.5-VL"] = load_captioner(_qwen(Path(scratch) / "qwen"))
+        captioners["BLIP"] = load_caption_network(_blip(Path(scratch) / "blip"))
+        captioners["Qwen2.5-VL"] = load_caption_network(_qwen(Path(scratch) / "qwen"))
         for name, captioner in captioners.items():
             _maps(name, captioner, image, options)
         print()
         for name, captioner in captioners.items():
-            difference, kept = _beams(captioner, image, options)
-            print(f"{name}: maps of 3 beams differ from teacher forcing by {difference:.1e}; they take {kept:.0f} kB")
+            difference, size = _beams(captioner, image, options)
+            print(f"{name}: maps of 3 beams differ from teacher forcing by {difference:.1e}; they take {size:.0f} kB")
 
 
 def _options() -> argparse.Namespace:
@@ -93,7 +93,7 @@ def _speed(catr: CatrCaptioner, image: Image.Image, options: argparse.Namespace)
     said: dict[str, list[int]] = {}
 
     def ours() -> None:
-        said["ours"] = list(catr.say([prepared], limit=options.words)[0].tokens)
+        said["ours"] = list(catr.generate([prepared], limit=options.words)[0].tokens)
 
     def theirs() -> None:
         said["theirs"] = original(catr.module, pixels, options.words)
@@ -108,10 +108,10 @@ def _batches(catr: CatrCaptioner, image: Image.Image, options: argparse.Namespac
     said: dict[str, list[tuple[int, ...]]] = {}
 
     def alone() -> None:
-        said["alone"] = [catr.say([picture], limit=options.words)[0].tokens for picture in pictures]
+        said["alone"] = [catr.generate([picture], limit=options.words)[0].tokens for picture in pictures]
 
     def together() -> None:
-        said["together"] = [each.tokens for each in catr.say(pictures, limit=options.words)]
+        said["together"] = [each.tokens for each in catr.generate(pictures, limit=options.words)]
 
     row = _timed(alone, together, max(3, options.rounds // 2))
     _print("CATR, 8 pictures one by one", "a batch of 8", row, said["alone"] == said["together"])
@@ -120,15 +120,15 @@ def _batches(catr: CatrCaptioner, image: Image.Image, options: argparse.Namespac
 # Maps.
 
 
-def _maps(name: str, captioner: Captioner, image: Image.Image, options: argparse.Namespace) -> None:
+def _maps(name: str, captioner: CaptionNetwork, image: Image.Image, options: argparse.Namespace) -> None:
     prepared = captioner.prepare(image)
     said: dict[str, tuple[int, ...]] = {}
 
     def without() -> None:
-        said["without"] = captioner.say([prepared], limit=options.words)[0].tokens
+        said["without"] = captioner.generate([prepared], limit=options.words)[0].tokens
 
     def maps() -> None:
-        said["with"] = captioner.say([prepared], limit=options.words, kept=ALL)[0].tokens
+        said["with"] = captioner.generate([prepared], limit=options.words, capture=ALL)[0].tokens
 
     row = _timed(maps, without, options.rounds)
     _print(f"{name} with all maps", "without", row, said["with"] == said["without"])
@@ -144,11 +144,11 @@ def _maps(name: str, captioner: Captioner, image: Image.Image, options: argparse
     _print(f"{name} with all maps", "transformers' generate", row, said["with"] == said["plain"])
 
 
-def _beams(captioner: Captioner, image: Image.Image, options: argparse.Namespace) -> tuple[float, float]:
+def _beams(captioner: CaptionNetwork, image: Image.Image, options: argparse.Namespace) -> tuple[float, float]:
     """(largest difference between the maps of a beam search and those of its caption when given, kB of them)."""
     prepared = captioner.prepare(image)
-    found = captioner.say([prepared], beams=3, limit=options.words, kept=ALL)[0]
-    forced = captioner.force([prepared], [found.tokens], kept=ALL)[0]
+    found = captioner.generate([prepared], beams=3, limit=options.words, capture=ALL)[0]
+    forced = captioner.teacher_force([prepared], [found.tokens], capture=ALL)[0]
     assert found.attention is not None and forced.attention is not None
     return float((found.attention - forced.attention).abs().max()), found.attention.nbytes / 1000
 

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from regard.app.word_truth import scene_words
 from regard.data.images.decode import open_picture
+from regard.explanation.words.alignment import read_words, shown
 from regard.explanation.words.methods import grad_cross_attention
-from regard.explanation.words.words import END, read_words, shown
 from regard.measurement.localisation.words import BASELINES, MEASURES, TrueWord, WordRow, cover, iou, measure
-from regard.networks.captioners.base import Captioner, Kept, Prepared, load_captioner
-from regard.records import Caption
+from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture, load_caption_network
+from regard.records import END, Caption
 from regard.scenes import read_scenes
 
 Choice = tuple[str, int, int | None, str]
@@ -42,7 +42,7 @@ class Said:
 
 def main() -> None:
     options = _options()
-    captioner = load_captioner(options.model)
+    captioner = load_caption_network(options.model)
     found = list(_nouns(captioner, options.scenes, options.pictures))
     names = sorted({each.word.picture for each in found})
     first = set(names[::2])
@@ -72,12 +72,12 @@ def _methods(mean: dict[Choice, float]) -> list[str]:
     return sorted({choice[0] for choice in mean})
 
 
-def _nouns(captioner: Captioner, folder: Path, count: int) -> Iterator[Said]:
+def _nouns(captioner: CaptionNetwork, folder: Path, count: int) -> Iterator[Said]:
     """The right nouns of the first so many pictures, one picture after the other."""
     scenes = list(read_scenes(folder))[:count]
     for name, scene in scenes:
         prepared = captioner.prepare(open_picture(folder / name))
-        (decoding,) = captioner.say([prepared], kept=Kept(captioner.layers - 1))
+        (decoding,) = captioner.generate([prepared], capture=Capture(captioner.layers - 1))
         pieces = captioner.pieces(decoding.tokens)
         spans = [span for span in shown(decoding, pieces) if span.text != END]
         words = read_words(decoding, pieces, prepared.grid, name)
@@ -89,9 +89,11 @@ def _nouns(captioner: Captioner, folder: Path, count: int) -> Iterator[Said]:
                 yield Said(word, {choice: rows[span.start : span.stop].mean(0) for choice, rows in maps.items()})
 
 
-def _maps(captioner: Captioner, prepared: Prepared, tokens: tuple[int, ...]) -> dict[Choice, NDArray[np.float32]]:
+def _maps(
+    captioner: CaptionNetwork, prepared: PreparedPicture, tokens: tuple[int, ...]
+) -> dict[Choice, NDArray[np.float32]]:
     """Every choice's maps (tokens, rows, columns) of a caption."""
-    (decoding,) = captioner.force([prepared], [tokens], kept=Kept(None, None))
+    (decoding,) = captioner.teacher_force([prepared], [tokens], capture=Capture(None, None))
     found: dict[Choice, NDArray[np.float32]] = {}
     for layer in range(captioner.layers):
         for row, attention in (("predicting", decoding.predicting), ("reading", decoding.reading)):

@@ -28,7 +28,7 @@ from regard.data.images.longest_side import LongestSide
 from regard.errors import DataError, OutputError, UsageError
 from regard.explanation import METHODS
 from regard.explanation.words.dependence import dependence
-from regard.networks.captioners.base import Kept, load_captioner
+from regard.networks.captioners.base import Capture, load_caption_network
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.families.catr import CatrCaptioner
 from regard.networks.captioners.pieces import Pieces
@@ -125,10 +125,10 @@ def test_a_folder_of_pictures(folder: Path, pictures: Path, tmp_path: Path, run:
     names = ["a", "b", "deep/a", "deep/c"]
     arrays, panels = [f"maps/{name}.npy" for name in names], [f"{name}.png" for name in names]
     assert files(out) == sorted([*panels, *arrays, "captions.json", "contact_sheet.png", "manifest.json"])
-    captioner = load_captioner(folder)
+    captioner = load_caption_network(folder)
     for entry, name in zip(entries(out), ["a.png", "b.jpg", "deep/a.png", "deep/c.png"], strict=True):
         prepared = captioner.prepare(Image.open(pictures / name).convert("RGB"), "a cat")
-        right = captioner.say([prepared], beams=3, limit=6, kept=Kept(1, 2))[0]
+        right = captioner.generate([prepared], beams=3, limit=6, capture=Capture(1, 2))[0]
         rows = right.predicting[0, 0].numpy()
         maps = np.load(out / entry["maps"])
         assert entry["name"] == name and maps.dtype == np.float32 and maps.shape == (len(entry["words"]), 4, 6)
@@ -162,12 +162,12 @@ def test_a_given_caption_has_the_maps_of_another_method_and_what_it_owes_to_its_
     (tmp_path / "given.csv").write_text("filename,caption\n" + "".join(f"{name},{text}\n" for name in names))
     given = {"captions": tmp_path / "given.csv", "method": "grad_cross_attention", "layer": 0, "depends": True}
     regard.caption(names, tmp_path / "out", catr, **given)  # type: ignore[arg-type]
-    tokens = catr.encode(text)
+    tokens = catr.tokenize(text)
     ready = [catr.prepare(Image.open(name).convert("RGB")) for name in names]
     assert len(tokens) == 5 and tokens[-1] == 102
     for place, entry in enumerate(entries(tmp_path / "out")):
         assert [word["text"] for word in entry["words"]] == ["w7s", "w9", "w11", "<end>"]
-        forced = catr.force([ready[place]], [tokens])[0].log_probabilities
+        forced = catr.teacher_force([ready[place]], [tokens])[0].log_probabilities
         right = [float(forced[:2].sum()), *forced[2:].tolist()]
         assert [word["log_probability"] for word in entry["words"]] == pytest.approx(right, rel=1e-4)
         maps = METHODS.load("grad_cross_attention")(catr, ready[place], tokens, layer=0)
@@ -356,16 +356,16 @@ def test_the_contact_sheet_has_each_picture_with_its_words() -> None:
 
 
 def test_pictures_are_written_as_they_come(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    captioner, there = Planted(), []
-    say = captioner.say
+    captioner, counts = Planted(), []
+    generate = captioner.generate
 
     def watching(*arguments: Any, **how: Any) -> list[Decoding]:
-        there.append(len(list(tmp_path.glob("out.part/result/maps/**/*.npy"))))
-        return say(*arguments, **how)
+        counts.append(len(list(tmp_path.glob("out.part/result/maps/**/*.npy"))))
+        return generate(*arguments, **how)
 
-    monkeypatch.setattr(captioner, "say", watching)
+    monkeypatch.setattr(captioner, "generate", watching)
     regard.caption(pictures, tmp_path / "out", captioner, batch_size=2)
-    assert captioner.batches == [2, 2] and there == [0, 2]
+    assert captioner.batches == [2, 2] and counts == [0, 2]
 
 
 def test_bad_pictures_are_named_and_skipped_on_request(pictures: Path, tmp_path: Path, caplog: Any) -> None:
@@ -415,7 +415,7 @@ def test_layer_and_head_reach_the_captioner(pictures: Path, tmp_path: Path) -> N
     captioner = Planted()
     regard.caption(pictures / "a.png", tmp_path / "one", captioner)
     regard.caption(pictures / "a.png", tmp_path / "two", captioner, layer=0, head=1)
-    assert captioner.kept == [Kept(2, "mean"), Kept(0, 1)]
+    assert captioner.captures == [Capture(2, "mean"), Capture(0, 1)]
 
 
 # what cannot be done

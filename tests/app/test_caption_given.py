@@ -19,7 +19,7 @@ import regard
 from regard.app.commands import caption as command
 from regard.errors import DataError, RegardError, UsageError
 from regard.explanation import METHODS, Method
-from regard.networks.captioners.base import Captioner, Prepared
+from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.networks.captioners.decoding import Decoding
 
 Run = Callable[..., tuple[int, str, str]]
@@ -157,9 +157,9 @@ def test_a_prompt_leaves_less_room_for_a_caption(pictures: Path, tmp_path: Path)
     """Twelve tokens after the start, of which the prompt takes two."""
 
     class Prompted(Planted):
-        def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
+        def prepare(self, image: Image.Image, prompt: str | None = None) -> PreparedPicture:
             ready = super().prepare(image)
-            return Prepared(ready.inputs, ready.grid, (10, 1, 2))
+            return PreparedPicture(ready.inputs, ready.grid, (10, 1, 2))
 
     for text, fits in (("a cat naps " * 3, True), ("a cat naps " * 3 + "a", False)):
         file = write_json(pictures / "odd.json", {name: [text] for name in TOLD})
@@ -194,10 +194,10 @@ def test_options_of_given_captions(settings: dict[str, Any], message: str, pictu
 
 def test_captions_of_another_text_start_anew(pictures: Path, tmp_path: Path) -> None:
     class Stopped(Planted):
-        def force(self, pictures: Any, captions: Any, **how: Any) -> list[Decoding]:
+        def teacher_force(self, pictures: Any, captions: Any, **how: Any) -> list[Decoding]:
             if len(self.batches) == 1:
                 raise KeyboardInterrupt
-            return super().force(pictures, captions, **how)
+            return super().teacher_force(pictures, captions, **how)
 
     settings: dict[str, Any] = {"captions": pictures / "captions.json", "batch_size": 2}
     for told, batches in ((TOLD, [1]), ({**TOLD, "a.png": ["naps"]}, [2, 1])):
@@ -217,14 +217,19 @@ def test_captions_of_another_text_start_anew(pictures: Path, tmp_path: Path) -> 
 
 
 def numbered(
-    captioner: Captioner, picture: Prepared, tokens: Sequence[int], *, layer: int = 0, row: str = "predicting"
+    captioner: CaptionNetwork,
+    picture: PreparedPicture,
+    tokens: Sequence[int],
+    *,
+    layer: int = 0,
+    row: str = "predicting",
 ) -> np.ndarray:
     """The map of token i is 10 · layer + i everywhere, and 100 more by the reading rule."""
     values = np.arange(len(tokens)) + 10 * layer + 100 * (row == "reading")
     return np.broadcast_to(values[:, None, None], (len(tokens), ROWS, COLUMNS)).astype(np.float32)
 
 
-def below(captioner: Captioner, picture: Prepared, tokens: Sequence[int]) -> np.ndarray:
+def below(captioner: CaptionNetwork, picture: PreparedPicture, tokens: Sequence[int]) -> np.ndarray:
     return numbered(captioner, picture, tokens) - 3
 
 
@@ -242,7 +247,7 @@ def test_another_method_looks_at_the_finished_caption(pictures: Path, tmp_path: 
     result = regard.caption(pictures / "a.png", tmp_path / "out", captioner, method="numbered", layer=2)
     maps = np.load(tmp_path / "out" / "maps" / "a.npy")
     assert maps[:, 0, 0].tolist() == [20, 21, 23, 25, 26, 27] and (maps == maps[:, :1, :1]).all()
-    assert captioner.kept == [None] and result.settings["method"] == "numbered" and result.settings["layer"] == 2
+    assert captioner.captures == [None] and result.settings["method"] == "numbered" and result.settings["layer"] == 2
     assert "head" not in result.settings
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["settings"]["method"] == "numbered"
@@ -292,8 +297,8 @@ def test_the_command_checks_the_method_at_the_door(run: Run, pictures: Path, tmp
 class Honest(Planted):
     """The first word is the likelier the brighter the picture, and its map the higher up; the others never change."""
 
-    def force(self, pictures: Any, captions: Any, **how: Any) -> list[Decoding]:
-        found = super().force(pictures, captions, **how)
+    def teacher_force(self, pictures: Any, captions: Any, **how: Any) -> list[Decoding]:
+        found = super().teacher_force(pictures, captions, **how)
         for picture, decoding in zip(pictures, found, strict=True):
             bright = int(picture.inputs["brightness"]) / 3
             decoding.log_probabilities[0] = -100 / bright

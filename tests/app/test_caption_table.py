@@ -47,11 +47,11 @@ class Stopped(Varied):
         super().__init__()
         self.at, self.seconds = at, seconds
 
-    def say(self, pictures: Any, **how: Any) -> list[Decoding]:
+    def generate(self, pictures: Any, **how: Any) -> list[Decoding]:
         if len(self.batches) == self.at:
             time.sleep(self.seconds)
             raise KeyboardInterrupt
-        return super().say(pictures, **how)
+        return super().generate(pictures, **how)
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -174,8 +174,8 @@ def test_memory_does_not_grow_with_the_pictures(name: str, tmp_path: Path) -> No
         captioners.picture(20, 30, seed=index).save(folder / f"{index}.png")
 
     class Watched(Varied):
-        def say(self, pictures: Any, **how: Any) -> list[Decoding]:
-            found = super().say(pictures, **how)
+        def generate(self, pictures: Any, **how: Any) -> list[Decoding]:
+            found = super().generate(pictures, **how)
             gc.collect(0)
             alive.update(each.attention for each in found)
             most.append(len(alive))
@@ -216,9 +216,9 @@ def test_a_table_says_what_a_folder_says(pictures: Path, tmp_path: Path) -> None
     """Also with the words that nobody says, and of captions without any."""
 
     class Silent(Varied):
-        def say(self, pictures: Any, **how: Any) -> list[Decoding]:
-            found = super().say(pictures, **how)
-            return [*found[:2], *Planted((0, 0)).say(found[2:3], **how), *found[3:]]
+        def generate(self, pictures: Any, **how: Any) -> list[Decoding]:
+            found = super().generate(pictures, **how)
+            return [*found[:2], *Planted((0, 0)).generate(found[2:3], **how), *found[3:]]
 
     for row in ("reading", "predicting"):
         folder = regard.caption(pictures, tmp_path / row, Silent(), row=row)

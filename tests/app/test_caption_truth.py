@@ -10,7 +10,7 @@ from PIL import Image
 from regard.app.commands.caption import as_text, caption
 from regard.app.commands.evaluate import evaluate
 from regard.errors import DataError
-from regard.networks.captioners.base import load_captioner
+from regard.networks.captioners.base import load_caption_network
 from regard.networks.sources.shipped import HOME
 from regard.rendering.figures.caption_panels import WRONG, Cell, caption_panel
 from regard.scenes import write_scenes
@@ -96,7 +96,7 @@ def test_the_shipped_captioner_is_small_and_of_no_machine() -> None:
         "README.md", "model.json", "model.safetensors", "recipe.json", "split.csv", "vocabulary.txt"
     }  # fmt: skip
     assert "/" not in str(json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["arguments"])
-    captioner = load_captioner("scenes-captioner")
+    captioner = load_caption_network("scenes-captioner")
     assert captioner.name == "scenes-captioner"
     described = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     assert described["weights_sha256"] == captioner.weights_hash()

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from regard.explanation.words.alignment import read_words
 from regard.explanation.words.tagging import PENN, parts_of_speech
-from regard.explanation.words.words import read_words
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import Pieces
 from regard.records import PatchGrid

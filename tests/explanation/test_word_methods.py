@@ -25,7 +25,7 @@ from regard.explanation import METHODS
 from regard.explanation.words.dependence import GREY, dependence, moved, resized, without
 from regard.explanation.words.methods import cross_attention, fitting, grad_cross_attention, propagated
 from regard.explanation.words.token_activation import rank_gaussian, tam, unexplained
-from regard.networks.captioners.base import Captioner, Kept, Prepared, load_captioner
+from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture, load_caption_network
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.families.catr import CatrCaptioner
 from regard.networks.captioners.transformer import Attention
@@ -46,9 +46,9 @@ class Case:
     """A captioner that is awake, two pictures of other shapes as it takes them, and what it says of the first."""
 
     kind: str
-    captioner: Captioner
-    prepared: Prepared
-    other: Prepared
+    captioner: CaptionNetwork
+    prepared: PreparedPicture
+    other: PreparedPicture
     tokens: tuple[int, ...]
     folder: Path | None = None
 
@@ -71,9 +71,9 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
 
 
 def _of_transformers(kind: str, folder: Path) -> Case:
-    captioner = load_captioner(str(getattr(captioners, kind)(folder)))
+    captioner = load_caption_network(str(getattr(captioners, kind)(folder)))
     prepared, other = (captioner.prepare(picture(*size), PROMPT) for size in ((60, 100), (100, 60)))
-    return Case(kind, captioner, prepared, other, captioner.say([prepared], limit=5)[0].tokens, folder)
+    return Case(kind, captioner, prepared, other, captioner.generate([prepared], limit=5)[0].tokens, folder)
 
 
 def _catr() -> Case:
@@ -85,7 +85,7 @@ def _catr() -> Case:
     vocabulary = WordPiece(tuple(pieces), {piece: token for token, piece in enumerate(pieces)})
     captioner = CatrCaptioner(module, vocabulary=vocabulary, preparation=LongestSide(48))
     prepared, other = captioner.prepare(picture(66, 96)), captioner.prepare(picture(96, 50, 1))
-    return Case("catr", captioner, prepared, other, captioner.say([prepared], limit=5)[0].tokens)
+    return Case("catr", captioner, prepared, other, captioner.generate([prepared], limit=5)[0].tokens)
 
 
 def near(came: Any, right: Any, within: float = 1e-4) -> None:
@@ -103,7 +103,9 @@ def near(came: Any, right: Any, within: float = 1e-4) -> None:
 def test_cross_attention_is_what_force_gives(cases: Any, kind: str) -> None:
     case = cases(kind)
     given = case.captioner, case.prepared, case.tokens
-    whole = case.captioner.force([case.prepared], [case.tokens], kept=Kept(None, None))[0].attention.numpy()
+    whole = case.captioner.teacher_force([case.prepared], [case.tokens], capture=Capture(None, None))[
+        0
+    ].attention.numpy()
     assert whole.max() > 0.1  # awake: else any map would do
     found = cross_attention(*given)
     assert found.dtype == np.float32
@@ -414,12 +416,12 @@ def test_tam_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = torch.zeros(4, 5 + 4)  # words, places: four patches, the start, and four words
     logits[:, :4] = torch.tensor([[0.0, 4, 0, 0], [0, 4, 0, 1], [0, 0, 2, -5], [3, 4, 3, 5]])
     logits[1, 4], logits[2, 4:6] = 1, torch.tensor([1.0, 4])
-    prepared = Prepared({}, PatchGrid.whole(2, 2, 0, (32, 32)), (9, 9, 9, 9, 8), torch.arange(4))
+    prepared = PreparedPicture({}, PatchGrid.whole(2, 2, 0, (32, 32)), (9, 9, 9, 9, 8), torch.arange(4))
     captioner = SimpleNamespace(
-        offers={"picture tokens"},
+        capabilities={"picture tokens"},
         limit=9,
         pieces=lambda tokens: SimpleNamespace(special=(True,) * len(tokens)),
-        logits_of=lambda picture, tokens, of: logits[-len(of) :, : 5 + len(of)],
+        token_logits=lambda picture, tokens, of: logits[-len(of) :, : 5 + len(of)],
     )
     monkeypatch.setattr("regard.explanation.words.token_activation.rank_gaussian", lambda values: values)
     first, second, third, fourth = tam(captioner, prepared, (1, 2, 3, 4))  # type: ignore[arg-type]
@@ -446,14 +448,16 @@ class Planted:
 
     layers, limit = 1, 9
 
-    def prepare(self, image: Any) -> Prepared:
+    def prepare(self, image: Any) -> PreparedPicture:
         assert image.size == (40, 10)
         level = torch.full((1, 3), float(np.asarray(image).mean()))
-        return Prepared({"pixels": level, "input_ids": torch.tensor([[5]])}, PatchGrid.whole(1, 2, 0, (10, 40)), (5,))
+        return PreparedPicture(
+            {"pixels": level, "input_ids": torch.tensor([[5]])}, PatchGrid.whole(1, 2, 0, (10, 40)), (5,)
+        )
 
-    def force(self, pictures: Any, captions: Any, *, kept: Kept) -> list[Decoding]:
+    def teacher_force(self, pictures: Any, captions: Any, *, capture: Capture) -> list[Decoding]:
         own, _, none = pictures
-        assert captions == [(1, 2)] * 3 and kept == Kept(0, "mean")
+        assert captions == [(1, 2)] * 3 and capture == Capture(0, "mean")
         assert none.inputs["pixels"].unique().tolist() == [GREY[0]]
         assert none.start == own.start == (7, 8) and none.inputs["input_ids"].tolist() == [[7, 8]]
         return [
@@ -508,7 +512,7 @@ def test_dependence_of_every_captioner(cases: Any, kind: str) -> None:
     captioner, prompt = case.captioner, () if kind == "catr" else (PROMPT,)
     found = dependence(captioner, case.prepared, case.other, case.tokens, layer=1, head=0)
     grey = captioner.prepare(Image.new("RGB", case.prepared.grid.picture[::-1], GREY), *prompt)
-    right = captioner.force([case.prepared, case.other, grey], [case.tokens] * 3, kept=Kept(1, 0))
+    right = captioner.teacher_force([case.prepared, case.other, grey], [case.tokens] * 3, capture=Capture(1, 0))
     for told, decoding in zip((found.picture, found.other, found.without), right, strict=True):
         near(told.log_probabilities, decoding.log_probabilities, 1e-5)
         size = case.prepared.grid.rows, case.prepared.grid.columns
@@ -532,7 +536,7 @@ def test_methods_that_a_captioner_lacks_what_for_name_those_that_it_can_do(cases
     for name in others:
         with pytest.raises(UsageError, match=f"{name} needs a .*which .* lacks; use {' or '.join(METHODS_OF[kind])}$"):
             METHODS.load(name)(case.captioner, case.prepared, case.tokens)
-    what = case.captioner.logits_of if "tam" in others else case.captioner.opened
+    what = case.captioner.token_logits if "tam" in others else case.captioner.decoder_pass
     with pytest.raises(UsageError, match="has no "):
         what(case.prepared, case.tokens, [0])
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from regard.errors import UsageError
-from regard.explanation.words.words import focus, read_words, source_panels, spans, word_maps
+from regard.explanation.words.alignment import focus, read_words, source_panels, spans, word_maps
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import Pieces
 from regard.records import PatchGrid

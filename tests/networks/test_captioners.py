@@ -29,11 +29,11 @@ from torch import Tensor
 
 from regard.data.images.longest_side import LongestSide
 from regard.errors import NetworkError, UsageError
-from regard.networks.captioners.base import FAMILIES, Kept, load_captioner
+from regard.networks.captioners.base import FAMILIES, Capture, load_caption_network
 from regard.networks.captioners.decoding import Decoding, greedy
 from regard.networks.captioners.families.catr import CatrCaptioner
-from regard.networks.captioners.families.chat import _spread
-from regard.networks.captioners.tokenized import seen_box, whole_factor
+from regard.networks.captioners.families.language_model import _spread
+from regard.networks.captioners.pretrained import seen_box, whole_factor
 from regard.networks.captioners.wordpiece import WordPiece
 
 CROSS, CHAT = ("encoder_decoder", "blip"), ("tiled", "merged")
@@ -97,7 +97,7 @@ def by_transformers(case: Case, beams: int, **more: Any) -> Any:
 @pytest.mark.parametrize("beams", [1, 3])
 def test_tokens_are_those_of_generate_and_maps_those_of_teacher_forcing(cases: Any, kind: str, beams: int) -> None:
     case = cases(kind)
-    decoding = case.say(beams, alternatives=2)
+    decoding = case.generate(beams, alternatives=2)
     right = by_transformers(case, beams).sequences[0, len(case.prepared.start) :].tolist()
     assert list(decoding.tokens) == right[: len(decoding.tokens)]
     assert len(decoding.tokens) == LIMIT or decoding.finished
@@ -110,7 +110,7 @@ def test_tokens_are_those_of_generate_and_maps_those_of_teacher_forcing(cases: A
 def test_beam_maps_follow_the_beams(cases: Any, kind: str) -> None:
     """transformers' own maps, re-ordered by `beam_indices`; as they come, of beam 0, they are others."""
     case = cases(kind)
-    decoding = case.say(3)
+    decoding = case.generate(3)
     output = by_transformers(case, 3, output_attentions=True)
     steps = output.attentions if kind in CHAT else output.cross_attentions
     indices = output.beam_indices[0].tolist()
@@ -133,18 +133,18 @@ def test_a_given_caption_is_judged_with_its_stop(cases: Any, kind: str) -> None:
     as_forced(case, decoding)
     for wrong in ([], [decoding.tokens] * 2, [()]):
         with pytest.raises(UsageError, match=r"give one for each|has 0 tokens"):
-            case.captioner.force([case.prepared], wrong)
+            case.captioner.teacher_force([case.prepared], wrong)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_stops_is_kept_and_read(cases: Any, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The third token made one that stops: the caption ends with it, and the row that reads it is there too."""
     case = cases(kind)
-    before = case.say()
+    before = case.generate()
     stop = before.tokens[2]
     first = before.tokens.index(stop)
     monkeypatch.setattr(type(case.captioner), "stops", (stop,))
-    decoding = case.say(alternatives=2)
+    decoding = case.generate(alternatives=2)
     assert decoding.tokens == before.tokens[: first + 1] and decoding.finished
     as_forced(case, decoding)
 
@@ -152,30 +152,30 @@ def test_what_stops_is_kept_and_read(cases: Any, kind: str, monkeypatch: pytest.
 @pytest.mark.parametrize("kind", KINDS)
 def test_layers_and_heads_on_request(cases: Any, kind: str) -> None:
     case = cases(kind)
-    whole = case.say().attention
-    for kept in (Kept(1, 2), Kept(None, "mean"), Kept(2, None), Kept(0, "mean")):
-        came = case.say(kept=kept)
-        layers = slice(None) if kept.layer is None else slice(kept.layer, kept.layer + 1)
-        right = whole[layers].mean(1, keepdim=True) if kept.head == "mean" else whole[layers]
-        near(came.attention, right[:, 2:3] if kept.head == 2 else right, 1e-6)
-    assert case.say(kept=None).attention is None
+    whole = case.generate().attention
+    for capture in (Capture(1, 2), Capture(None, "mean"), Capture(2, None), Capture(0, "mean")):
+        came = case.generate(capture=capture)
+        layers = slice(None) if capture.layer is None else slice(capture.layer, capture.layer + 1)
+        right = whole[layers].mean(1, keepdim=True) if capture.head == "mean" else whole[layers]
+        near(came.attention, right[:, 2:3] if capture.head == 2 else right, 1e-6)
+    assert case.generate(capture=None).attention is None
     for how, words in (
-        ({"kept": Kept(3)}, "no layer 3; they go from 0 to 2"),
-        ({"kept": Kept(0, 4)}, "no head 4; they go from 0 to 3"),
+        ({"capture": Capture(3)}, "no layer 3; they go from 0 to 2"),
+        ({"capture": Capture(0, 4)}, "no head 4; they go from 0 to 3"),
         ({"beams": 0}, "0 beams are none"),
         ({"limit": 0}, "length limit of 0 tokens"),
     ):
         with pytest.raises(UsageError, match=words):
-            case.captioner.say([case.prepared], **how)
+            case.captioner.generate([case.prepared], **how)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_another_picture_has_other_maps_and_the_network_stays_as_it_was(cases: Any, kind: str) -> None:
     case = cases(kind)
     with as_it_was(case):
-        tokens = case.say().tokens
+        tokens = case.generate().tokens
         assert apart(case, tokens) > 0.02
-        assert case.say().tokens == tokens
+        assert case.generate().tokens == tokens
 
 
 @pytest.mark.parametrize("kind", CHAT)
@@ -183,7 +183,7 @@ def test_no_map_of_all_tokens_to_all_is_ever_made(cases: Any, kind: str) -> None
     case = cases(kind)
     assert len(case.prepared.start) > 20
     assert softmax_rows(case) == [1] * 3 * (LIMIT + 1)
-    assert softmax_rows(case, kept=None) == []
+    assert softmax_rows(case, capture=None) == []
 
 
 # geometry
@@ -233,7 +233,7 @@ def test_prompts_change_what_is_said(cases: Any, kind: str) -> None:
     case = cases(kind)
     other = case.captioner.prepare(picture(60, 100), "two dogs near the red ball")
     assert len(other.start) > len(case.prepared.start)
-    said = [each.tokens for each in case.captioner.say([case.prepared, other], limit=LIMIT)]
+    said = [each.tokens for each in case.captioner.generate([case.prepared, other], limit=LIMIT)]
     assert said[0] != said[1]
     assert len(case.captioner.prepare(picture(60, 100)).start) > 0
     with pytest.raises(UsageError, match="shorten the prompt"):
@@ -256,16 +256,16 @@ def catr() -> CatrCaptioner:
 def test_catr_speaks_as_its_network_does_whatever_the_shapes(catr: CatrCaptioner) -> None:
     given = [catr.prepare(picture(*size)) for size in ((140, 202), (202, 140), (140, 202))]
     assert [(each.grid.rows, each.grid.columns) for each in given] == [(5, 7), (7, 5), (5, 7)]
-    found = catr.say(given, limit=6, kept=Kept(None, None), alternatives=1)
+    found = catr.generate(given, limit=6, capture=Capture(None, None), alternatives=1)
     for prepared, decoding in zip(given, found, strict=True):
         with torch.no_grad():
             memory = catr.module.encode(prepared.inputs["pixels"][None])
         right = greedy(catr.module, memory, limit=6, capture=True, alternatives=1)[0]
         assert decoding.tokens == right.tokens
         near(decoding.attention, right.attention)  # type: ignore[arg-type]
-        mean = catr.force([prepared], [right.tokens], kept=Kept(2))[0].attention
+        mean = catr.teacher_force([prepared], [right.tokens], capture=Capture(2))[0].attention
         near(mean[0, 0], right.attention[2].mean(0))  # type: ignore[index]
-    assert catr.say(given[:1], beams=3, limit=6)[0].attention is None
+    assert catr.generate(given[:1], beams=3, limit=6)[0].attention is None
     with pytest.raises(UsageError, match="takes no prompt"):
         catr.prepare(picture(9, 9), "a cat")
 
@@ -282,11 +282,11 @@ def test_what_cannot_caption_is_told_what_can(tmp_path: Path) -> None:
     transformers.ViTConfig().save_pretrained(tmp_path)
     for model, words in (("pets-tiny", "no network that can caption"), (str(tmp_path), "of the kind 'vit'")):
         with pytest.raises(UsageError, match=rf"{words}.*catr-v1.*blip.*smolvlm"):
-            load_captioner(model)
+            load_caption_network(model)
     with pytest.raises(NetworkError, match="no such file"):
-        load_captioner("nowhere.pth")
+        load_caption_network("nowhere.pth")
     with pytest.raises(NetworkError, match="cannot fetch hf:nobody/nothing"):
-        load_captioner("hf:nobody/nothing")
+        load_caption_network("hf:nobody/nothing")
     assert set(FAMILIES) >= {"vision-encoder-decoder", "blip", "smolvlm", "qwen2_5_vl"}
 
 
@@ -303,4 +303,4 @@ def test_weights_that_lack_keys_are_refused(cases: Any, tmp_path: Path) -> None:
     tensors["strange.weight"] = tensors.pop(gone)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(NetworkError, match=r"1 missing: .*crossattention"):
-        load_captioner(str(folder))
+        load_caption_network(str(folder))

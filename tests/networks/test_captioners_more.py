@@ -31,11 +31,11 @@ from PIL import Image
 from torch import Tensor
 
 from regard.errors import NetworkError, UsageError
-from regard.networks.captioners.base import Kept, load_captioner
+from regard.networks.captioners.base import Capture, load_caption_network
 from regard.networks.captioners.decoding import Decoding
-from regard.networks.captioners.families.chat import Rows
+from regard.networks.captioners.families.language_model import Rows
 from regard.networks.captioners.families.llava import behind
-from regard.networks.captioners.tokenized import patch_side, seen_box
+from regard.networks.captioners.pretrained import patch_side, seen_box
 from regard.records import Box
 
 TILED, MERGED = ("smolvlm",), ("qwen2_vl", "qwen3_vl")
@@ -147,14 +147,14 @@ def by_transformers(case: Case, beams: int) -> list[int]:
 @pytest.mark.parametrize("beams", [1, 3])
 def test_tokens_are_those_of_generate_and_maps_those_of_teacher_forcing(cases: Any, kind: str, beams: int) -> None:
     case = cases(kind)
-    decoding = case.say(beams, alternatives=2)
+    decoding = case.generate(beams, alternatives=2)
     assert list(decoding.tokens) == by_transformers(case, beams)[: len(decoding.tokens)]
     assert len(decoding.tokens) == LIMIT or decoding.finished
     as_forced(case, decoding, 1e-5 if beams == 1 else 1e-4)
-    for kept in (Kept(1, 2), Kept(2)):
-        whole = decoding.attention[kept.layer, None]  # type: ignore[index]
-        right = whole[:, 2:3] if kept.head == 2 else whole.mean(1, keepdim=True)
-        near(case.say(beams, kept=kept).attention, right, 1e-6)
+    for capture in (Capture(1, 2), Capture(2)):
+        whole = decoding.attention[capture.layer, None]  # type: ignore[index]
+        right = whole[:, 2:3] if capture.head == 2 else whole.mean(1, keepdim=True)
+        near(case.generate(beams, capture=capture).attention, right, 1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -166,10 +166,10 @@ def test_a_given_caption_is_judged_with_its_stop(cases: Any, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["llava", "blip2", "git", "florence2"])
 def test_what_stops_is_kept_and_read(cases: Any, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     case = cases(kind)
-    before = case.say()
+    before = case.generate()
     stop = next(token for token in before.tokens[2:] if token not in case.prepared.start)
     monkeypatch.setattr(type(case.captioner), "stops", (stop,))
-    decoding = case.say(alternatives=2)
+    decoding = case.generate(alternatives=2)
     assert decoding.tokens == before.tokens[: before.tokens.index(stop) + 1] and decoding.finished
     as_forced(case, decoding)
 
@@ -177,7 +177,7 @@ def test_what_stops_is_kept_and_read(cases: Any, kind: str, monkeypatch: pytest.
 def test_a_stop_at_the_limit_is_not_forced(cases: Any) -> None:
     """Florence-2's own settings would end every caption that is cut off as if it were whole."""
     assert cases("florence2").eager.generation_config.forced_eos_token_id == 2
-    assert not cases("florence2").say().finished
+    assert not cases("florence2").generate().finished
 
 
 def test_scores_that_are_squashed_are_heard_on_the_way_and_a_window_afterwards(cases: Any) -> None:
@@ -185,7 +185,7 @@ def test_scores_that_are_squashed_are_heard_on_the_way_and_a_window_afterwards(c
     case = cases("paligemma2")
     assert len(case.prepared.start) == 21
     for limit in (1, 2):
-        as_forced(case, case.say(limit=limit, alternatives=2))
+        as_forced(case, case.generate(limit=limit, alternatives=2))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -194,11 +194,11 @@ def test_prompts_and_pictures_change_what_is_said_and_the_network_stays_as_it_wa
     module = case.captioner.module
     hooks = [len(part._forward_hooks) for part in module.modules()]
     with as_it_was(case):
-        tokens = case.say().tokens
+        tokens = case.generate().tokens
         asked = case.captioner.prepare(picture(60, 100), "two dogs near the red ball")
-        assert case.captioner.say([asked], limit=LIMIT)[0].tokens != tokens
+        assert case.captioner.generate([asked], limit=LIMIT)[0].tokens != tokens
         assert apart(case, tokens) > 0.01
-        assert case.say(kept=None).attention is None and case.say().tokens == tokens
+        assert case.generate(capture=None).attention is None and case.generate().tokens == tokens
         assert len(case.captioner.prepare(picture(60, 100)).start) > 0
     assert [len(part._forward_hooks) for part in module.modules()] == hooks
     with pytest.raises(UsageError, match="shorten the prompt"):
@@ -210,7 +210,7 @@ def test_no_map_of_all_tokens_to_all_is_ever_made(cases: Any, kind: str) -> None
     case = cases(kind)
     mine = [6] * 6 if kind == "blip2" else []  # the Q-Former's six layers of attention, four of them its queries' own
     assert sorted(softmax_rows(case)) == [1] * 3 * (LIMIT + 1) + mine
-    assert softmax_rows(case, kept=None) == []
+    assert softmax_rows(case, capture=None) == []
 
 
 @pytest.mark.parametrize("kind", ["git", "paligemma2"])
@@ -225,7 +225,7 @@ def test_of_attention_that_is_written_out_only_needed_rows_are_kept(
 
     before = Rows.keep
     monkeypatch.setattr(Rows, "keep", keep)
-    decoding = case.say(limit=2 if kind == "git" else 1)
+    decoding = case.generate(limit=2 if kind == "git" else 1)
     assert sizes == [4 * 16] * 3 * (len(decoding.tokens) + 1)  # heads × patches, one row at a time
 
 
@@ -380,7 +380,7 @@ def test_smolvlm_is_read_without_what_only_films_need(
     for file in ("config.json", "model.safetensors", "generation_config.json"):
         (tmp_path / file).write_bytes((case.folder / file).read_bytes())
     monkeypatch.setattr(own, "num2words", None)
-    came = load_captioner(str(tmp_path)).prepare(picture(60, 100), "a cat")
+    came = load_caption_network(str(tmp_path)).prepare(picture(60, 100), "a cat")
     assert set(came.inputs) == set(right)
     assert all(torch.equal(came.inputs[name], right[name]) for name in right)
 
@@ -412,7 +412,7 @@ def test_a_git_for_films_and_a_task_with_more_are_refused(cases: Any, tmp_path: 
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "num_image_with_embedding": 6}))
     with pytest.raises(NetworkError, match="describes films of 6 pictures"):
-        load_captioner(str(folder))
+        load_caption_network(str(folder))
     captioner = cases("florence2").captioner
     with pytest.raises(UsageError, match=r"'<CAPTION> a cat' has <CAPTION> and more"):
         captioner.prepare(picture(9, 9), "<CAPTION> a cat")

@@ -19,7 +19,7 @@ from torch import Tensor
 from regard.data.images.longest_side import LongestSide, alike, stack
 from regard.errors import DataError, NetworkError, UsageError
 from regard.networks.captioners.catr import Catr, CatrShape, grid_of, load_catr
-from regard.networks.captioners.decoding import Decoding, _Search, beam_search, force, greedy
+from regard.networks.captioners.decoding import Decoding, _Search, beam_search, greedy, teacher_force
 from regard.networks.captioners.transformer import Memory
 
 SIZE = (70, 101)
@@ -100,7 +100,7 @@ def test_golden_parity(golden: tuple[Catr, dict[str, np.ndarray]]) -> None:
     maps = decoding.predicting.mean(1).flatten(-2).numpy()
     assert np.abs(maps - right["cross_attention"]).max() < 1e-5
     assert (memory.rows, memory.columns) == (13, 19)
-    [forced] = force(catr, memory, [decoding.tokens], capture=True)
+    [forced] = teacher_force(catr, memory, [decoding.tokens], capture=True)
     near(forced.predicting, decoding.predicting, 1e-5)
 
 
@@ -127,7 +127,7 @@ def test_greedy_is_the_original_way(catr: Catr, pixels: Tensor, memory: Memory) 
 
 def test_greedy_with_cache_is_teacher_forcing_without(catr: Catr, memory: Memory) -> None:
     decodings = greedy(catr, memory, capture=True, alternatives=3)
-    forced = force(catr, memory, [decoding.tokens for decoding in decodings], capture=True, alternatives=3)
+    forced = teacher_force(catr, memory, [decoding.tokens for decoding in decodings], capture=True, alternatives=3)
     for came, right in zip(decodings, forced, strict=True):
         equal(came, right)
         assert torch.equal(came.alternatives, right.alternatives)
@@ -179,7 +179,9 @@ def test_the_length_limit_is_said(catr: Catr, memory: Memory) -> None:
 
 def test_given_captions_of_several_lengths(catr: Catr, pixels: Tensor, memory: Memory) -> None:
     captions = [(5,), (7, 8, 102), tuple(range(9, 9 + catr.limit)), (102,)]
-    for picture, decoding in zip(pixels, force(catr, memory, captions, capture=True, alternatives=3), strict=True):
+    for picture, decoding in zip(
+        pixels, teacher_force(catr, memory, captions, capture=True, alternatives=3), strict=True
+    ):
         as_the_twin(catr, picture, decoding)
         assert decoding.finished == (decoding.tokens[-1] == 102)
 
@@ -195,7 +197,7 @@ def test_given_captions_of_several_lengths(catr: Catr, pixels: Tensor, memory: M
 )
 def test_captions_that_cannot_be_said(catr: Catr, memory: Memory, captions: list, match: str) -> None:
     with pytest.raises(UsageError, match=match):
-        force(catr, memory, captions)
+        teacher_force(catr, memory, captions)
 
 
 def test_numbers_out_of_range(catr: Catr, memory: Memory) -> None:
@@ -214,7 +216,7 @@ def test_values_that_are_no_numbers_are_an_error(catr: Catr, pixels: Tensor) -> 
     for say in (
         lambda: greedy(catr, memory),
         lambda: beam_search(catr, memory, 2),
-        lambda: force(catr, memory, [(5,)]),
+        lambda: teacher_force(catr, memory, [(5,)]),
     ):
         with pytest.raises(NetworkError, match="NaN"):
             say()

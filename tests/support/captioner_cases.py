@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from regard.errors import NetworkError
-from regard.networks.captioners.base import Captioner, Kept, Prepared, load_captioner
+from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture, load_caption_network
 from regard.networks.captioners.decoding import Decoding
 
 
@@ -26,14 +26,14 @@ class Case:
 
     kind: str
     folder: Path
-    captioner: Captioner
+    captioner: CaptionNetwork
     eager: Any
-    prepared: Prepared
+    prepared: PreparedPicture
     limit: int
 
-    def say(self, beams: int = 1, **how: Any) -> Decoding:
-        how = {"kept": Kept(None, None), "limit": self.limit, **how}
-        return self.captioner.say([self.prepared], beams=beams, **how)[0]
+    def generate(self, beams: int = 1, **how: Any) -> Decoding:
+        how = {"capture": Capture(None, None), "limit": self.limit, **how}
+        return self.captioner.generate([self.prepared], beams=beams, **how)[0]
 
 
 def case_maker(folders: pytest.TempPathFactory, limit: int) -> Callable[[str], Case]:
@@ -42,7 +42,7 @@ def case_maker(folders: pytest.TempPathFactory, limit: int) -> Callable[[str], C
     @cache
     def case(kind: str) -> Case:
         folder = getattr(captioners, kind)(folders.mktemp(kind))
-        captioner = load_captioner(str(folder))
+        captioner = load_caption_network(str(folder))
         eager = type(captioner.module).from_pretrained(folder, attn_implementation="eager").eval()
         return Case(kind, folder, captioner, eager, captioner.prepare(picture(60, 100), "a cat"), limit)
 
@@ -83,9 +83,9 @@ def near_forced(decoding: Decoding, logits: Tensor, right: Tensor, within: float
 
 def given(case: Case) -> Decoding:
     """A caption that is given comes back whole, with its stop."""
-    tokens = tuple(case.captioner.encode("a small cat"))
+    tokens = tuple(case.captioner.tokenize("a small cat"))
     assert tokens[-1] in case.captioner.stops
-    decoding = case.captioner.force([case.prepared], [tokens], kept=Kept(None, None), alternatives=2)[0]
+    decoding = case.captioner.teacher_force([case.prepared], [tokens], capture=Capture(None, None), alternatives=2)[0]
     assert decoding.tokens == tokens and decoding.finished
     assert case.captioner.text(tokens) == "a small cat"
     assert case.captioner.pieces(tokens).special == (*[False] * (len(tokens) - 1), True)
@@ -95,7 +95,7 @@ def given(case: Case) -> Decoding:
 def apart(case: Case, tokens: tuple[int, ...]) -> float:
     """How far the maps of the same caption of another picture are from those of the case's."""
     other = case.captioner.prepare(picture(60, 100, seed=1), "a cat")
-    one, two = case.captioner.force([case.prepared, other], [tokens] * 2, kept=Kept(None, None))
+    one, two = case.captioner.teacher_force([case.prepared, other], [tokens] * 2, capture=Capture(None, None))
     return float((one.attention - two.attention).abs().max())  # type: ignore[operator]
 
 
@@ -130,17 +130,17 @@ class _Softmaxes(TorchDispatchMode):
 def softmax_rows(case: Case, **how: Any) -> list[int]:
     """The rows of each softmax that is written out while the case says its caption."""
     with _Softmaxes() as seen:
-        case.say(**how)
+        case.generate(**how)
     return seen.rows
 
 
-def on_grids(captioner: Captioner, tall: tuple[int, int], wide: tuple[int, int]) -> list[Prepared]:
+def on_grids(captioner: CaptionNetwork, tall: tuple[int, int], wide: tuple[int, int]) -> list[PreparedPicture]:
     """A tall and a wide picture, prepared: their grids, and those of their maps, are these."""
     found = []
     for size, grid in (((100, 60), tall), ((60, 100), wide)):
         prepared = captioner.prepare(picture(*size))
         assert (prepared.grid.rows, prepared.grid.columns) == grid and prepared.grid.picture == size
-        maps = captioner.say([prepared], limit=2, kept=Kept(2))[0].predicting
+        maps = captioner.generate([prepared], limit=2, capture=Capture(2))[0].predicting
         assert maps.shape == (1, 1, 2, *grid)
         found.append(prepared)
     return found
@@ -164,6 +164,6 @@ def refusals(folder: Path, to: Path, *preparation: str) -> list[str]:
         (("model.safetensors",), "the weights of .* cannot be loaded"),
     ):
         with pytest.raises(NetworkError, match=words) as raised:
-            load_captioner(str(without(folder, to / str(len(said)), *lacking)))
+            load_caption_network(str(without(folder, to / str(len(said)), *lacking)))
         said.append(str(raised.value))
     return said

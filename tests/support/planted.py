@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from regard.errors import DataError
-from regard.networks.captioners.base import Captioner, Kept, Prepared
+from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.wordpiece import WordPiece
@@ -21,38 +21,42 @@ VOCABULARY = WordPiece(PIECES, {piece: token for token, piece in enumerate(PIECE
 SENTENCE = (1, 2, 3, 4, 5, 6, 7, 8)  # a cat unbelievably naps. <end>
 
 
-class Planted(Captioner):
+class Planted(CaptionNetwork):
     """Says `said` of every picture in turn; row i of its attention looks at patch i alone."""
 
-    name, architecture, layers, heads, limit, usual = "planted", "Planted", 3, 2, 12, 9
+    name, architecture, layers, heads, limit, default_limit = "planted", "Planted", 3, 2, 12, 9
     takes_prompts = False
 
     def __init__(self, *said: Sequence[int]) -> None:
         self.module = nn.Linear(1, 1)
         nn.init.ones_(self.module.weight)
         nn.init.zeros_(self.module.bias)
-        self.said, self.batches, self.kept = said or (SENTENCE,), list[int](), list[Kept | None]()
+        self.said, self.batches, self.captures = said or (SENTENCE,), list[int](), list[Capture | None]()
 
-    def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
+    def prepare(self, image: Image.Image, prompt: str | None = None) -> PreparedPicture:
         if min(image.size) < 4:
             raise DataError(f"a picture of {image.height} × {image.width} pixels is too thin; crop it")
         size = image.height, image.width
         grid = PatchGrid(ROWS, COLUMNS, 0, size, (-10.0, -5.0, image.width + 2.0, image.height + 1.0))
         bright = sum(image.resize((1, 1), Image.Resampling.BOX).tobytes())
-        return Prepared({"brightness": torch.tensor(float(bright))}, grid, (10,))
+        return PreparedPicture({"brightness": torch.tensor(float(bright))}, grid, (10,))
 
-    def say(self, pictures: Any, *, kept: Kept | None = None, alternatives: int = 0, **how: Any) -> list[Decoding]:
-        before = self._seen(pictures, kept)
+    def generate(
+        self, pictures: Any, *, capture: Capture | None = None, alternatives: int = 0, **how: Any
+    ) -> list[Decoding]:
+        before = self._seen(pictures, capture)
         return [planted(self.said[(before + place) % len(self.said)], alternatives) for place, _ in enumerate(pictures)]
 
-    def force(self, pictures: Any, captions: Any, *, kept: Kept | None = None, alternatives: int = 0) -> list[Decoding]:
-        self._seen(pictures, kept)
+    def teacher_force(
+        self, pictures: Any, captions: Any, *, capture: Capture | None = None, alternatives: int = 0
+    ) -> list[Decoding]:
+        self._seen(pictures, capture)
         return [planted(caption, alternatives) for _, caption in zip(pictures, captions, strict=True)]
 
-    def _seen(self, pictures: Any, kept: Kept | None) -> int:
+    def _seen(self, pictures: Any, capture: Capture | None) -> int:
         before = sum(self.batches)
         self.batches.append(len(pictures))
-        self.kept.append(kept)
+        self.captures.append(capture)
         return before
 
     def pieces(self, tokens: Sequence[int]) -> Pieces:
@@ -61,15 +65,17 @@ class Planted(Captioner):
     def text(self, tokens: Sequence[int]) -> str:
         return VOCABULARY.text(tokens)
 
-    def encode(self, text: str) -> list[int]:
+    def tokenize(self, text: str) -> list[int]:
         return [*VOCABULARY.encode(text), 8]
 
 
 class Varied(Planted):
     """Says more or less of a picture, and looks more or less at its patches, as it is bright or dark."""
 
-    def say(self, pictures: Any, *, kept: Kept | None = None, alternatives: int = 0, **how: Any) -> list[Decoding]:
-        self._seen(pictures, kept)
+    def generate(
+        self, pictures: Any, *, capture: Capture | None = None, alternatives: int = 0, **how: Any
+    ) -> list[Decoding]:
+        self._seen(pictures, capture)
         found = []
         for picture in pictures:
             bright = int(picture.inputs["brightness"])

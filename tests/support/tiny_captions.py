@@ -10,9 +10,9 @@ from tiny_training import SMALL
 from regard.data.dataset import Dataset
 from regard.data.hashes import picture_hashes
 from regard.data.layouts.captions import caption_parts, read_captioned
-from regard.networks.captioners.describer import DecoderShape, new_describer
-from regard.networks.captioners.own import DescriberCaptioner
+from regard.networks.captioners.encoder_decoder import DecoderShape, new_encoder_decoder
 from regard.networks.captioners.run import save_captioner
+from regard.networks.captioners.trainable import EncoderDecoderCaptioner
 from regard.networks.load import load
 from regard.training.folder import finish
 from regard.training.recipe import Recipe, read_recipe
@@ -50,7 +50,7 @@ def caption_sides(data: Path) -> tuple[Dataset, Dataset]:
     return caption_parts(read_captioned(data))
 
 
-def tiny_captioner(training: Dataset, recipe: Recipe, seed: int = 0) -> DescriberCaptioner:
+def tiny_captioner(training: Dataset, recipe: Recipe, seed: int = 0) -> EncoderDecoderCaptioner:
     settings = recipe.settings
     vocabulary = captioning.vocabulary_of(training, settings)
     shape = DecoderShape(
@@ -64,13 +64,13 @@ def tiny_captioner(training: Dataset, recipe: Recipe, seed: int = 0) -> Describe
         settings.decoder_dropout,
     )
     network = load("random:vit_tiny_patch16_224", classes=2, arguments=SMALL, seed=seed)
-    module, architecture = new_describer(network, shape, settings.encoder_layers, seed)
-    return DescriberCaptioner(module, vocabulary, network.preparation, architecture, name="tiny")
+    module, architecture = new_encoder_decoder(network, shape, settings.encoder_layers, seed)
+    return EncoderDecoderCaptioner(module, vocabulary, network.preparation, architecture, name="tiny")
 
 
 def run_captions(
     data: Path, folder: Path, recipe: Recipe, save: bool = True, **options: object
-) -> tuple[DescriberCaptioner, captioning.Outcome]:
+) -> tuple[EncoderDecoderCaptioner, captioning.Outcome]:
     """A whole run, as the command does it: train, save the captioner, remove the checkpoints."""
     training, validation = caption_sides(data)
     captioner = tiny_captioner(training, recipe)

@@ -23,9 +23,9 @@ from regard.data.images.longest_side import LongestSide, stack
 from regard.data.layouts import read_pictures
 from regard.data.layouts.captions import caption_parts, captions_of, mirrored, read_captioned
 from regard.errors import DataError, NetworkError, OutputError, UsageError
-from regard.networks.captioners.base import Kept, load_captioner
+from regard.networks.captioners.base import Capture, load_caption_network
 from regard.networks.captioners.catr import Catr, CatrShape
-from regard.networks.captioners.describer import DecoderShape, build_describer, new_describer
+from regard.networks.captioners.encoder_decoder import DecoderShape, build_encoder_decoder, new_encoder_decoder
 from regard.networks.captioners.families.catr import CatrCaptioner
 from regard.networks.load import load
 from regard.networks.run import load_run
@@ -235,7 +235,7 @@ def test_a_captioner_learns_colours_and_sides(learned, data: Path) -> None:
     """Pictures that it was not trained on are described rightly; half of all training pictures came mirrored."""
     captioner, outcome, _ = learned
     _, validation = caption_sides(data)
-    said = captioner.say([captioner.prepare(open_picture(each.opener)) for each in validation.pictures])
+    said = captioner.generate([captioner.prepare(open_picture(each.opener)) for each in validation.pictures])
     right = [
         captioner.text(each.tokens) in captions_of(picture)
         or captioner.text(each.tokens).replace(" ,", ",") in captions_of(picture)
@@ -248,15 +248,15 @@ def test_a_captioner_learns_colours_and_sides(learned, data: Path) -> None:
 
 def test_a_run_is_loaded_and_says_the_same(learned, data: Path) -> None:
     captioner, _, folder = learned
-    again = load_captioner(folder)
+    again = load_caption_network(folder)
     assert again.vocabulary.pieces == captioner.vocabulary.pieces
     assert again.weights_hash() == captioner.weights_hash()
     picture = captioner.prepare(open_picture(caption_sides(data)[1].pictures[0].opener))
-    one, two = (each.say([picture], kept=Kept(None, None))[0] for each in (captioner, again))
+    one, two = (each.generate([picture], capture=Capture(None, None))[0] for each in (captioner, again))
     assert one.tokens == two.tokens
     assert torch.equal(one.attention, two.attention)
     assert one.attention.shape == (2, 2, len(one.tokens) + 1, 4, 4)
-    forced = captioner.force([picture], [one.tokens], kept=Kept(None, None))[0]
+    forced = captioner.teacher_force([picture], [one.tokens], capture=Capture(None, None))[0]
     torch.testing.assert_close(forced.attention, one.attention, atol=1e-5, rtol=0)
     with pytest.raises(NetworkError, match="regard caption"):
         load_run(folder)
@@ -315,7 +315,7 @@ def test_a_runs_recipe_does_it_again(data: Path, tmp_path: Path) -> None:
     one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("run", "again"))
     assert one == two
     on = train(data, tmp_path / "on", task="caption", model=tmp_path / "run", epochs=1, precision="float32")
-    assert load_captioner(on.out).vocabulary.pieces == load_captioner(tmp_path / "run").vocabulary.pieces
+    assert load_caption_network(on.out).vocabulary.pieces == load_caption_network(tmp_path / "run").vocabulary.pieces
     with pytest.raises(UsageError, match=r"its own, which --decoder-layers cannot change"):
         train(data, tmp_path / "wrong", task="caption", model=tmp_path / "run", decoder_layers=2)
     with pytest.raises(UsageError, match=r"its own, which --size cannot change"):
@@ -364,7 +364,7 @@ def test_the_command_leaves_a_run_with_scores_and_report(data: Path, tmp_path: P
     assert stored.said == run.scored.said
     again = train(data, tmp_path / "run", task="caption", precision="float32", batch_size=8, resume=True, **options)
     assert again.scored.said == run.scored.said
-    captioner = load_captioner(tmp_path / "run")
+    captioner = load_caption_network(tmp_path / "run")
     assert len(captioner.anatomy.blocks) == 1
     assert captioner.preparation.mode == "squash"
 
@@ -417,14 +417,14 @@ def test_encoders_that_cannot_see_patches_are_named() -> None:
     shape = DecoderShape(9, 2, 3, 16, 2, 1, 8)
     resnet = load("random:resnet18", classes=2)
     with pytest.raises(NetworkError, match="no grid of patches"):
-        new_describer(resnet, shape)
+        new_encoder_decoder(resnet, shape)
     vit = load("random:vit_tiny_patch16_224", classes=2, arguments=SMALL)
     with pytest.raises(UsageError, match="at most 2"):
-        new_describer(vit, shape, layers=3)
+        new_encoder_decoder(vit, shape, layers=3)
     with pytest.raises(NetworkError, match="must be"):
-        new_describer(load("random:vit_b_16", classes=2), shape)
+        new_encoder_decoder(load("random:vit_b_16", classes=2), shape)
     with pytest.raises(NetworkError, match="no describer can be built"):
-        build_describer({"kind": "describer", "arguments": {"encoder": {}, "decoder": {"width": 3}}})
+        build_encoder_decoder({"kind": "describer", "arguments": {"encoder": {}, "decoder": {"width": 3}}})
 
 
 @pytest.mark.parametrize(
@@ -446,7 +446,7 @@ def test_a_strangers_description_is_one_clear_error(changed: dict, words: str, l
     description["architecture"]["arguments"]["decoder"] |= changed
     (copy / "model.json").write_text(json.dumps(description), encoding="utf-8")
     with pytest.raises(NetworkError, match=words):
-        load_captioner(copy)
+        load_caption_network(copy)
     with pytest.raises(UsageError, match="blocks"):
         CatrShape(blocks=(1,))  # type: ignore[arg-type]
 
@@ -454,10 +454,10 @@ def test_a_strangers_description_is_one_clear_error(changed: dict, words: str, l
 def test_parts_that_only_a_head_would_use_are_taken_out() -> None:
     """They would never get a gradient, which several processes do not forgive."""
     average = load("random:vit_tiny_patch16_224", classes=2, arguments={**SMALL, "global_pool": "avg"})
-    module, architecture = new_describer(average, DecoderShape(9, 2, 3, 16, 2, 1, 8))
+    module, architecture = new_encoder_decoder(average, DecoderShape(9, 2, 3, 16, 2, 1, 8))
     module(torch.randn(2, 3, 32, 32), torch.randint(0, 9, (2, 4))).sum().backward()
     assert [name for name, value in module.named_parameters() if value.grad is None] == []
-    again = build_describer(architecture)
+    again = build_encoder_decoder(architecture)
     assert again.state_dict().keys() == module.state_dict().keys()
 
 
@@ -475,7 +475,7 @@ def test_groups_on_both_sides_of_the_users_split_are_named(tmp_path: Path, data:
 def test_every_value_of_a_new_describer_is_from_the_seed() -> None:
     vit = load("random:vit_tiny_patch16_224", classes=2, arguments=SMALL)
     shape = DecoderShape(9, 2, 3, 16, 2, 1, 8)
-    one, two, three = (new_describer(vit, shape, 1, seed)[0] for seed in (4, 4, 5))
+    one, two, three = (new_encoder_decoder(vit, shape, 1, seed)[0] for seed in (4, 4, 5))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
     assert not torch.equal(one.speech.head.weight, three.speech.head.weight)
     assert torch.equal(one.encoder.blocks[0].mlp.fc1.weight, vit.module.blocks[0].mlp.fc1.weight)

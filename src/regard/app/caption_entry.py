@@ -8,8 +8,8 @@ from typing import Any
 
 from regard.app.captioning import Described
 from regard.app.given import unknown_words
-from regard.explanation.words.words import focus
-from regard.networks.captioners.base import Captioner
+from regard.explanation.words.alignment import focus
+from regard.networks.captioners.base import CaptionNetwork
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.wordpiece import Span
@@ -19,7 +19,7 @@ DEPENDS = ("over_other", "over_none", "moved_by_other", "moved_by_none")
 """What is noted of how a word depends on the picture: see `explanation.dependence.Dependence`."""
 
 
-def entry_of(described: Described, captioner: Captioner, files: Mapping[str, str]) -> dict[str, Any]:
+def entry_of(described: Described, captioner: CaptionNetwork, files: Mapping[str, str]) -> dict[str, Any]:
     """What `captions.json` says of a picture; `files` are those that were made of it."""
     decoding, caption, item = described.decoding, described.caption, described.item
     words = zip(zip(caption.words, described.places, strict=True), _depends(described), strict=True)
@@ -78,7 +78,7 @@ def peak(heatmap: Heatmap) -> dict[str, Any] | None:
     return {"row": row, "column": column, "value": _number(values[row, column]), "box": box}
 
 
-def _steps(described: Described, captioner: Captioner) -> list[dict[str, Any]]:
+def _steps(described: Described, captioner: CaptionNetwork) -> list[dict[str, Any]]:
     """Each piece that was said, and what might have been said in its place."""
     decoding = described.decoding
     found = zip(
@@ -93,7 +93,7 @@ def _steps(described: Described, captioner: Captioner) -> list[dict[str, Any]]:
     ]
 
 
-def _choices(captioner: Captioner, tokens: Sequence[int], logs: Any) -> list[dict[str, Any]]:
+def _choices(captioner: CaptionNetwork, tokens: Sequence[int], logs: Any) -> list[dict[str, Any]]:
     return [_choice(piece, log) for piece, log in zip(readable(captioner.pieces(tokens)), logs, strict=True)]
 
 

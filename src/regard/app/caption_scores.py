@@ -19,7 +19,7 @@ from regard.errors import DataError, UsageError
 from regard.files import write_file, write_json
 from regard.measurement.captions.scores import Captioned, caption_scores, exact
 from regard.measurement.captions.true_words import PARTS, true_words
-from regard.networks.captioners.base import Captioner
+from regard.networks.captioners.base import CaptionNetwork
 from regard.records import Score, read_manifest, write_manifest
 from regard.rendering.pages.report import Report, report
 from regard.scenes import read_scenes
@@ -58,7 +58,7 @@ class Scored:
 
 
 def score_captions(
-    captioner: Captioner,
+    captioner: CaptionNetwork,
     pictures: Dataset,
     *,
     beams: int = 1,
@@ -97,7 +97,7 @@ def _truth(said: Mapping[str, str], folder: Path, seed: int) -> dict[str, Score]
         return {}
 
 
-def _said(captioner: Captioner, pictures: Dataset, beams: int, batch_size: int, skip_bad: bool) -> dict[str, str]:
+def _said(captioner: CaptionNetwork, pictures: Dataset, beams: int, batch_size: int, skip_bad: bool) -> dict[str, str]:
     said: dict[str, str] = {}
     skip, stream = skipper(skip_bad), iter(pictures.pictures)
     with progress("captioning", len(pictures)) as advance:
@@ -111,7 +111,9 @@ def _said(captioner: Captioner, pictures: Dataset, beams: int, batch_size: int, 
                     if skip is None:
                         raise
                     skip(picture, error)
-            for name, decoding in zip(names, captioner.say(prepared, beams=beams) if prepared else [], strict=True):
+            for name, decoding in zip(
+                names, captioner.generate(prepared, beams=beams) if prepared else [], strict=True
+            ):
                 said[name] = captioner.text(decoding.tokens)
             advance(len(batch))
     if not said:
@@ -147,7 +149,7 @@ def _score(stored: Mapping[str, Any]) -> Score:
 
 
 def caption_page(
-    captioner: Captioner,
+    captioner: CaptionNetwork,
     pictures: Dataset,
     scored: Scored,
     wanted: Page,

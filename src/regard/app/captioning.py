@@ -18,9 +18,9 @@ from regard.app.looking import CAPTURED, Look
 from regard.data.dataset import skipper
 from regard.data.images.decode import open_picture
 from regard.errors import DataError, NetworkError
+from regard.explanation.words.alignment import read_words, shown
 from regard.explanation.words.dependence import Dependence, dependence
-from regard.explanation.words.words import read_words, shown
-from regard.networks.captioners.base import Captioner, Kept, Prepared
+from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.wordpiece import Span
@@ -64,9 +64,9 @@ class _Ready:
     index: int
     item: Item
     image: Image.Image | None
-    prepared: Prepared
+    prepared: PreparedPicture
     tokens: tuple[int, ...]
-    other: Prepared | None
+    other: PreparedPicture | None
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Captioning:
     beside them, `depends` whether each caption is also said of the next picture and of none.
     """
 
-    captioner: Captioner
+    captioner: CaptionNetwork
     items: tuple[Item, ...]
     look: Look
     prompt: str | None
@@ -91,10 +91,10 @@ class Captioning:
     drawn: bool
 
     @property
-    def kept(self) -> Kept:
+    def kept(self) -> Capture:
         """What is captured on the way: by default the last layer's mean over heads."""
         layer, head = self.look.layer, self.look.head
-        return Kept(self.captioner.layers - 1 if layer is None else layer, "mean" if head is None else head)
+        return Capture(self.captioner.layers - 1 if layer is None else layer, "mean" if head is None else head)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class Captioning:
             small = fitted(image, LONGEST) if self.drawn else None
             yield _Ready(index, item, small, prepared, tokens, self._other(index) if self.depends else None)
 
-    def _other(self, index: int) -> Prepared:
+    def _other(self, index: int) -> PreparedPicture:
         """The next picture that can be read, of all in a circle, as the network takes it."""
         own, after = self.items[index], [*self.items[index + 1 :], *self.items[:index]]
         for item in after:
@@ -156,7 +156,7 @@ class Captioning:
                     raise
         raise DataError(f"there is no other picture that {own.name} could be compared with; leave --depends out")
 
-    def _prepared(self, item: Item, image: Image.Image) -> Prepared:
+    def _prepared(self, item: Item, image: Image.Image) -> PreparedPicture:
         try:
             return self.captioner.prepare(image, self.prompt)
         except (DataError, NetworkError) as error:
@@ -165,19 +165,19 @@ class Captioning:
     def _said(self, batch: Sequence[_Ready]) -> list[Decoding]:
         """What is said of each picture, with attention that `read_words` makes the words' maps of."""
         captured = self.look.method.name == CAPTURED
-        pictures, kept = [each.prepared for each in batch], self.kept if captured else None
+        pictures, capture = [each.prepared for each in batch], self.kept if captured else None
         if self.given is None:
-            said = self.captioner.say(
-                pictures, beams=self.beams, limit=self.limit, kept=kept, alternatives=ALTERNATIVES
+            said = self.captioner.generate(
+                pictures, beams=self.beams, limit=self.limit, capture=capture, alternatives=ALTERNATIVES
             )
         else:
             captions = [each.tokens for each in batch]
-            said = self.captioner.force(pictures, captions, kept=kept, alternatives=ALTERNATIVES)
+            said = self.captioner.teacher_force(pictures, captions, capture=capture, alternatives=ALTERNATIVES)
         if captured:
             return said
         return [self._looked(picture, decoding) for picture, decoding in zip(pictures, said, strict=True)]
 
-    def _looked(self, picture: Prepared, decoding: Decoding) -> Decoding:
+    def _looked(self, picture: PreparedPicture, decoding: Decoding) -> Decoding:
         """A finished caption with the maps of the method in the place of attention.
 
         By the reading rule the start has a map too: of the row that reads it, which predicts the first token.
@@ -199,6 +199,6 @@ class Captioning:
         depends = None if ready.other is None else self._depends(ready, ready.other, decoding).of_words(said)
         return Described(item, ready.image, Caption(item.name, text, words), decoding, pieces, places, grid, depends)
 
-    def _depends(self, ready: _Ready, other: Prepared, decoding: Decoding) -> Dependence:
+    def _depends(self, ready: _Ready, other: PreparedPicture, decoding: Decoding) -> Dependence:
         asked = {"layer": self.kept.layer, "head": self.look.head, "row": self.look.row}
         return dependence(self.captioner, ready.prepared, other, decoding.tokens, **asked)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from regard.app.seen import scored_part
 from regard.app.training import Page
 from regard.data.layouts.captions import read_captioned
 from regard.files import new_folder, write_file
-from regard.networks.captioners.base import load_captioner
+from regard.networks.captioners.base import load_caption_network
 from regard.networks.provenance import provenance
 
 log = logging.getLogger("regard")
@@ -47,7 +47,7 @@ def evaluate_captions(
 ) -> CaptionResult:
     """Score a captioner on pictures with captions; which of them, and what is said of those it knows, as `evaluate`."""
     part, note = scored_part(read_captioned(data), model, split, keep_seen)
-    captioner = load_captioner(model, device)
+    captioner = load_caption_network(model, device)
     for message in captioner.messages:
         log.info(message)
     scored = score_captions(captioner, part, batch_size=batch_size, skip_bad=skip_bad, seed=seed, note=note)

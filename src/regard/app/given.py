@@ -9,8 +9,8 @@ from string import punctuation
 from regard.data.dataset import Dataset, Picture, several
 from regard.data.layouts.captions import captions_of, read_captioned
 from regard.errors import DataError, UsageError
-from regard.explanation.words.words import UNKNOWN
-from regard.networks.captioners.base import Captioner, Prepared
+from regard.explanation.words.alignment import UNKNOWN
+from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 
 log = logging.getLogger("regard")
 
@@ -82,13 +82,13 @@ def _items(picture: Picture, captioned: Picture, which: int | None) -> Iterator[
     yield Item(picture, captions[which])
 
 
-def tokens_of(captioner: Captioner, item: Item, prepared: Prepared | None = None) -> tuple[int, ...]:
+def tokens_of(captioner: CaptionNetwork, item: Item, prepared: PreparedPicture | None = None) -> tuple[int, ...]:
     """The tokens of a given caption, the stop among them.
 
     Raises `DataError` where there is nothing to say, or more than can follow what the picture begins with.
     """
     text = item.caption or ""
-    tokens = tuple(captioner.encode(text))
+    tokens = tuple(captioner.tokenize(text))
     if not captioner.text(tokens):
         raise DataError(f"{item.name}: the caption {text!r} has no words for {captioner.name}; give it some")
     begun = 1 if prepared is None else len(prepared.start)
@@ -105,13 +105,13 @@ def _cut(text: str, most: int = 40) -> str:
     return text if len(text) <= most else f"{text[:most].rstrip()} ..."
 
 
-def unknown_words(captioner: Captioner, text: str) -> list[str]:
+def unknown_words(captioner: CaptionNetwork, text: str) -> list[str]:
     """The words of a text that the network's vocabulary cannot write, as the user wrote them."""
-    if not _is_unknown(captioner, captioner.encode(text)):
+    if not _is_unknown(captioner, captioner.tokenize(text)):
         return []
     words = (word.strip(punctuation) or word for word in text.split())
-    return [word for word in words if _is_unknown(captioner, captioner.encode(word))]
+    return [word for word in words if _is_unknown(captioner, captioner.tokenize(word))]
 
 
-def _is_unknown(captioner: Captioner, tokens: Sequence[int]) -> bool:
+def _is_unknown(captioner: CaptionNetwork, tokens: Sequence[int]) -> bool:
     return any(text in UNKNOWN for text in captioner.pieces(tokens).texts)

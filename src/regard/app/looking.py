@@ -9,9 +9,9 @@ from torch import Tensor
 
 from regard.errors import UsageError, unknown
 from regard.explanation import METHODS, Method
+from regard.explanation.words.alignment import ROWS
 from regard.explanation.words.methods import check_fits
-from regard.explanation.words.words import ROWS
-from regard.networks.captioners.base import Captioner, Kept, Prepared
+from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
 
 CAPTURED = "cross_attention"
 """The method whose maps are captured while a caption comes about; others look at the finished one."""
@@ -43,12 +43,12 @@ class Look:
                 raise UsageError(f"{method} takes no --{name}; leave it out, or choose another --method")
         return cls(METHODS[method], row, layer, head, start)
 
-    def check(self, captioner: Captioner) -> None:
+    def check(self, captioner: CaptionNetwork) -> None:
         """Raise `UsageError` for what this captioner cannot do: the method, a layer, a head."""
         check_fits(self.method.name, captioner)
-        captioner.check(Kept(self.layer, "mean" if self.head is None else self.head))
+        captioner.check(Capture(self.layer, "mean" if self.head is None else self.head))
 
-    def maps(self, captioner: Captioner, picture: Prepared, tokens: Sequence[int], row: str) -> Tensor:
+    def maps(self, captioner: CaptionNetwork, picture: PreparedPicture, tokens: Sequence[int], row: str) -> Tensor:
         """(tokens, rows, columns): the maps of a finished caption."""
         asked = {"row": row, "layer": self.layer, "head": self.head, "start": self.start}
         given = {name: value for name, value in asked.items() if name in self.method.settings and value is not None}

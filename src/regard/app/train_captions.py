@@ -23,10 +23,10 @@ from regard.data.layouts.captions import caption_parts, read_captioned
 from regard.errors import UsageError
 from regard.files import write_file
 from regard.networks.captioners.catr import PUBLIC, CatrShape, is_catr_file, load_catr, new_catr
-from regard.networks.captioners.describer import DecoderShape, new_describer
+from regard.networks.captioners.encoder_decoder import DecoderShape, new_encoder_decoder
 from regard.networks.captioners.families.catr import CatrCaptioner
-from regard.networks.captioners.own import DescriberCaptioner, OwnCaptioner
 from regard.networks.captioners.run import load_captioner_run, save_captioner
+from regard.networks.captioners.trainable import EncoderDecoderCaptioner, TrainableCaptioner
 from regard.networks.captioners.wordpiece import WordPiece
 from regard.networks.load import load
 from regard.networks.provenance import provenance
@@ -138,7 +138,7 @@ def _parts(
     return training, validation, found.hashes
 
 
-def _started(recipe: Recipe, training: Dataset, device: str | None) -> OwnCaptioner:
+def _started(recipe: Recipe, training: Dataset, device: str | None) -> TrainableCaptioner:
     """The captioner that is to be trained, as `--model` says, its preparation as the settings have it."""
     settings = _settings(recipe)
     captioner = _made(recipe.arguments, settings, training)
@@ -147,7 +147,7 @@ def _started(recipe: Recipe, training: Dataset, device: str | None) -> OwnCaptio
     return captioner.to(device)
 
 
-def _made(arguments: Mapping[str, Any], settings: CaptionSettings, training: Dataset) -> OwnCaptioner:
+def _made(arguments: Mapping[str, Any], settings: CaptionSettings, training: Dataset) -> TrainableCaptioner:
     model, weights, seed = str(arguments["model"]), arguments["weights"], arguments["seed"]
     if task_of(folder_of(model)) == CAPTIONING:
         captioner = load_captioner_run(folder_of(model))
@@ -198,7 +198,7 @@ def _check_unused(
         )
 
 
-def _describer(arguments: Mapping[str, Any], settings: CaptionSettings, vocabulary: WordPiece) -> OwnCaptioner:
+def _describer(arguments: Mapping[str, Any], settings: CaptionSettings, vocabulary: WordPiece) -> TrainableCaptioner:
     named = {name: arguments[name] for name in ("model", "weights", "size", "seed")}
     network = load(device="cpu", **named)
     shape = DecoderShape(
@@ -211,8 +211,8 @@ def _describer(arguments: Mapping[str, Any], settings: CaptionSettings, vocabula
         settings.longest + 1,
         settings.decoder_dropout,
     )
-    module, architecture = new_describer(network, shape, settings.encoder_layers, arguments["seed"])
-    return DescriberCaptioner(module, vocabulary, prepared(network.preparation, settings), architecture)
+    module, architecture = new_encoder_decoder(network, shape, settings.encoder_layers, arguments["seed"])
+    return EncoderDecoderCaptioner(module, vocabulary, prepared(network.preparation, settings), architecture)
 
 
 def _settings(recipe: Recipe) -> CaptionSettings:

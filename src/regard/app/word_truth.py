@@ -17,10 +17,9 @@ from regard.data.layouts.coco import read_coco
 from regard.data.regions.coco import Bools, mask_of, union
 from regard.data.regions.coco_nouns import Phrase, nouns_for
 from regard.errors import DataError
-from regard.explanation.words.words import END, START
 from regard.files import file_hash
 from regard.measurement.localisation.words import BASELINES, MEASURES, TrueWord, WordRow, WordScores, measure
-from regard.records import Caption, Heatmap
+from regard.records import END, START, Caption, Heatmap
 from regard.records.captions import read_captions
 from regard.scenes import ANIMALS, GROUNDS, THINGS, JudgedWord, Scene, judge, read_scenes, render
 from regard.scenes.lexicon import ITEM_NOUNS

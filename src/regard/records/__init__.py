@@ -12,7 +12,7 @@ count from 0. Pictures are (height, width), boxes are (left, top, right, bottom)
 
 from regard.records.grid import Box, Float, PatchGrid
 from regard.records.manifest import read_manifest, write_long_manifest, write_manifest
-from regard.records.maps import Caption, Explanation, Heatmap, Target, Word
+from regard.records.maps import END, START, Caption, Explanation, Heatmap, Target, Word
 from regard.records.scores import (
     ClassScores,
     ComparedRun,
@@ -27,6 +27,8 @@ from regard.records.scores import (
 )
 
 __all__ = [
+    "END",
+    "START",
     "Box",
     "Caption",
     "ClassScores",

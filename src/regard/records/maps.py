@@ -147,6 +147,10 @@ def _stacked(values: list[Float]) -> Float:
     return np.stack(values).astype(np.float32, copy=False)
 
 
+START, END = "<start>", "<end>"
+"""The texts of the words that stand for the start of a caption, which no step predicts, and for its stop."""
+
+
 @dataclass(frozen=True)
 class Word:
     """A word of a caption: its probability (0 to 1) and, where there is one, the map of where the network looked."""

@@ -29,10 +29,10 @@ from regard.app.word_truth import as_text as measured_text
 from regard.app.work import thumbnail
 from regard.data.layouts import read_pictures
 from regard.errors import DataError, UsageError, unknown
-from regard.explanation.words.words import source_panels
+from regard.explanation.words.alignment import source_panels
 from regard.files import check_free, exchange, put_file, write_file, write_json, writing
 from regard.measurement.localisation.words import TrueWord
-from regard.networks.captioners.base import Captioner, load_captioner
+from regard.networks.captioners.base import CaptionNetwork, load_caption_network
 from regard.records import Caption, write_manifest
 from regard.records.captions import KIND, read_captions
 from regard.rendering.figures.canvas import png
@@ -80,7 +80,7 @@ class Result:
 def caption(
     pictures: str | Path | Sequence[str | Path],
     out: str | Path,
-    model: str | Path | Captioner = "scenes-captioner",
+    model: str | Path | CaptionNetwork = "scenes-captioner",
     captions: str | Path | None = None,
     which: str | int = "0",
     prompt: str | None = None,
@@ -109,10 +109,10 @@ def caption(
     gets a row for each word instead. A run that was interrupted is gone on with.
 
     `model` is the shipped `scenes-captioner`, a run of `regard train --task caption`, a CATR (`catr-v1`, `catr-v2`,
-    `catr-v3`, or a checkpoint file), `hf:ID`, a Hugging Face folder, or what `load_captioner` gave. With `captions`, a
-    COCO-style .json, a .csv with filename,caption or a folder with one of these, captions are not made but given word
-    by word: of several for a picture the one at `which`, from 0, or "all". `prompt` is what the caption begins with or
-    answers, `limit` the most tokens of a caption that is made.
+    `catr-v3`, or a checkpoint file), `hf:ID`, a Hugging Face folder, or what `load_caption_network` gave. With
+    `captions`, a COCO-style .json, a .csv with filename,caption or a folder with one of these, captions are not made
+    but given word by word: of several for a picture the one at `which`, from 0, or "all". `prompt` is what the
+    caption begins with or answers, `limit` the most tokens of a caption that is made.
 
     Maps are by a `method` of METHODS that is of words, by default attention to the picture: of one `layer`, by default
     the last, and one `head`, by default the mean; `row` says which step's, the one that predicts a word or the one
@@ -181,12 +181,12 @@ def _items(
     return plain_items(dataset) if captions is None else given_items(dataset, Path(captions), number, skip_bad)
 
 
-def _opened(model: str | Path | Captioner, device: str | None) -> Captioner:
-    if isinstance(model, Captioner):
+def _opened(model: str | Path | CaptionNetwork, device: str | None) -> CaptionNetwork:
+    if isinstance(model, CaptionNetwork):
         if device is not None:
             raise UsageError("a captioner that is given stays on its own device; move its module, and leave device out")
         return model
-    captioner = load_captioner(model, device)
+    captioner = load_caption_network(model, device)
     for message in captioner.messages:
         log.info(message)
     return captioner

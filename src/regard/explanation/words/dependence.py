@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from regard.errors import unknown
+from regard.explanation.words.alignment import ROWS
 from regard.explanation.words.methods import check_caption
-from regard.explanation.words.words import ROWS
-from regard.networks.captioners.base import Captioner, Kept, Prepared
+from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.wordpiece import Span
 from regard.records import Float
@@ -65,9 +65,9 @@ class Dependence:
 
 
 def dependence(
-    captioner: Captioner,
-    picture: Prepared,
-    other: Prepared,
+    captioner: CaptionNetwork,
+    picture: PreparedPicture,
+    other: PreparedPicture,
     tokens: Sequence[int],
     *,
     layer: int | None = None,
@@ -82,14 +82,14 @@ def dependence(
     """
     if row not in ROWS:
         raise unknown("row", row, ROWS)
-    kept = Kept(captioner.layers - 1 if layer is None else layer, "mean" if head is None else head)
+    capture = Capture(captioner.layers - 1 if layer is None else layer, "mean" if head is None else head)
     said = check_caption(captioner, tokens)
-    found = captioner.force([picture, other, without(captioner, picture)], [said] * 3, kept=kept)
+    found = captioner.teacher_force([picture, other, without(captioner, picture)], [said] * 3, capture=capture)
     size = picture.grid.rows, picture.grid.columns
     return Dependence(*(_told(decoding, row, size) for decoding in found))
 
 
-def without(captioner: Captioner, picture: Prepared) -> Prepared:
+def without(captioner: CaptionNetwork, picture: PreparedPicture) -> PreparedPicture:
     """The same prompt with a mid-grey picture of the same size."""
     height, width = picture.grid.picture
     grey = captioner.prepare(Image.new("RGB", (width, height), GREY))

@@ -9,10 +9,10 @@ from torch import Tensor
 from regard.errors import UsageError, unknown
 from regard.explanation import METHODS
 from regard.explanation.pictures.gradients import gradients_on
-from regard.explanation.words.words import ROWS
+from regard.explanation.words.alignment import ROWS
 from regard.networks.attention.trace import indices
-from regard.networks.captioners.base import Captioner, Kept, Prepared
-from regard.networks.captioners.opened import Opened
+from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
+from regard.networks.captioners.decoder_pass import DecoderPass
 from regard.records import Float
 
 NEEDS = {
@@ -24,14 +24,14 @@ NEEDS = {
 """What a method may require of a captioner, and what it may lack."""
 
 
-def fitting(captioner: Captioner) -> tuple[str, ...]:
+def fitting(captioner: CaptionNetwork) -> tuple[str, ...]:
     """The methods of kind `word` that this captioner has what it takes for."""
-    return tuple(row.name for row in METHODS if row.kind == "word" and captioner.offers.issuperset(row.requires))
+    return tuple(row.name for row in METHODS if row.kind == "word" and captioner.capabilities.issuperset(row.requires))
 
 
-def check_fits(method: str, captioner: Captioner) -> None:
+def check_fits(method: str, captioner: CaptionNetwork) -> None:
     """Raise `UsageError` where a captioner lacks what a method requires, naming the methods that it can do."""
-    lacking = [NEEDS.get(need, need) for need in METHODS[method].requires if need not in captioner.offers]
+    lacking = [NEEDS.get(need, need) for need in METHODS[method].requires if need not in captioner.capabilities]
     if lacking:
         raise UsageError(
             f"{method} needs {' and '.join(lacking)}, which {captioner.name} ({captioner.architecture}) lacks; "
@@ -39,7 +39,7 @@ def check_fits(method: str, captioner: Captioner) -> None:
         )
 
 
-def check_caption(captioner: Captioner, tokens: Sequence[int]) -> tuple[int, ...]:
+def check_caption(captioner: CaptionNetwork, tokens: Sequence[int]) -> tuple[int, ...]:
     """The tokens of a caption as integers. Raises `UsageError` for one that is empty or too long."""
     if not 1 <= len(tokens) <= captioner.limit:
         raise UsageError(
@@ -57,8 +57,8 @@ def check_predicting(method: str, row: str) -> None:
 
 
 def cross_attention(
-    captioner: Captioner,
-    picture: Prepared,
+    captioner: CaptionNetwork,
+    picture: PreparedPicture,
     tokens: Sequence[int],
     *,
     layer: int | None = None,
@@ -74,15 +74,15 @@ def cross_attention(
     """
     if row not in ROWS:
         raise unknown("row", row, ROWS)
-    kept = Kept(captioner.layers - 1 if layer is None else layer, "mean" if head is None else head)
-    (decoding,) = captioner.force([picture], [tokens], kept=kept)
+    capture = Capture(captioner.layers - 1 if layer is None else layer, "mean" if head is None else head)
+    (decoding,) = captioner.teacher_force([picture], [tokens], capture=capture)
     rows = decoding.predicting if row == "predicting" else decoding.reading
     return rows[0, 0].float().numpy().astype(np.float32)
 
 
 def grad_cross_attention(
-    captioner: Captioner,
-    picture: Prepared,
+    captioner: CaptionNetwork,
+    picture: PreparedPicture,
     tokens: Sequence[int],
     *,
     layer: int | None = None,
@@ -106,18 +106,18 @@ def grad_cross_attention(
         raise UsageError(
             "grad_cross_attention takes --layer and --head, or --start and all behind it; give one of them"
         )
-    captioner.check(Kept(layer, "mean" if head is None else head))
+    captioner.check(Capture(layer, "mean" if head is None else head))
     tokens, last = check_caption(captioner, tokens), captioner.layers - 1
     if start is not None:
         indices("layer", start, captioner.layers)
     chosen = range(start, last + 1) if start is not None else [last if layer is None else layer]
     with gradients_on():
-        opened = captioner.opened(picture, tokens, chosen)
+        opened = captioner.decoder_pass(picture, tokens, chosen)
         rows = _through_layers(opened) if start is not None else _of_layer(opened, chosen[0] < last, head)
     return picture.grid.fold(opened.to_patches(rows).float().cpu().numpy()).astype(np.float32)
 
 
-def _of_layer(opened: Opened, mixes: bool, head: int | None) -> Tensor:
+def _of_layer(opened: DecoderPass, mixes: bool, head: int | None) -> Tensor:
     """(tokens, keys): eq. 5 for one layer. `mixes`: tokens still do behind it, so each needs a backward of its own."""
     logs, (weights,), first = opened.log_probabilities, opened.cross, opened.first
     parts = logs if mixes else [logs.sum()]
@@ -131,7 +131,7 @@ def _of_layer(opened: Opened, mixes: bool, head: int | None) -> Tensor:
     return helping.mean(0) if head is None else helping[head]
 
 
-def _through_layers(opened: Opened) -> Tensor:
+def _through_layers(opened: DecoderPass) -> Tensor:
     """(tokens, keys): R_qi in the row that predicts each token, by one backward for each."""
     given = [*opened.itself, *opened.cross]
     rows = []

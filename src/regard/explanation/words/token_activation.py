@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from regard.errors import UsageError
 from regard.explanation.words.methods import check_caption, check_fits, check_predicting
-from regard.networks.captioners.base import Captioner, Prepared
+from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.records import Float
 
 _ALMOST_NONE = 1e-8
@@ -20,8 +20,8 @@ _NARROW = 1e-12
 
 
 def tam(
-    captioner: Captioner,
-    picture: Prepared,
+    captioner: CaptionNetwork,
+    picture: PreparedPicture,
     tokens: Sequence[int],
     *,
     layer: int | None = None,
@@ -62,13 +62,13 @@ class _Said:
     text: NDArray[np.float64]
 
     @classmethod
-    def of(cls, captioner: Captioner, picture: Prepared, tokens: tuple[int, ...]) -> "_Said":
+    def of(cls, captioner: CaptionNetwork, picture: PreparedPicture, tokens: tuple[int, ...]) -> "_Said":
         seen = _places(captioner, picture)
         special = captioner.pieces(picture.start).special
         start = len(picture.start)
         asked = [place for place in range(start) if not special[place]]
         words = [*(picture.start[place] for place in asked), *tokens]
-        found = captioner.logits_of(picture, tokens, words).clamp(min=0).double().numpy()
+        found = captioner.token_logits(picture, tokens, words).clamp(min=0).double().numpy()
         before = found.shape[1] - start - len(tokens)  # tokens of the picture that are not among those of the prompt
         places = before + np.asarray([*asked, *range(start - 1, start - 1 + len(tokens))])  # the last predicts
         after = (places > seen.max()) | (np.arange(len(places)) >= len(asked))
@@ -84,7 +84,7 @@ class _Said:
         return (values - low) / (most - low) if most > low else np.zeros_like(values)
 
 
-def _places(captioner: Captioner, picture: Prepared) -> NDArray[np.int64]:
+def _places(captioner: CaptionNetwork, picture: PreparedPicture) -> NDArray[np.int64]:
     """Where the picture's tokens are among all, those alone that lie somewhere in it."""
     if picture.places is None or not len(picture.places):
         raise UsageError(f"the prompt of {captioner.name} has no tokens of the picture; prepare the picture again")
@@ -102,7 +102,7 @@ def unexplained(
     return np.clip(values - scale * interference, 0, None)
 
 
-def _unfolded(values: NDArray[np.float64], picture: Prepared) -> NDArray[np.float64]:
+def _unfolded(values: NDArray[np.float64], picture: PreparedPicture) -> NDArray[np.float64]:
     """(places,) → (rows, columns): of each patch the mean of the tokens that cover it, or 0 where none does."""
     if picture.spread is not None:
         spread = picture.spread.double().cpu().numpy()  # (tokens, patches)

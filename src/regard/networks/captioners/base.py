@@ -17,8 +17,8 @@ from torch import Tensor
 
 from regard.errors import NetworkError, UsageError
 from regard.networks.captioners.catr import PUBLIC, load_catr
-from regard.networks.captioners.decoding import Decoding, Speaker
-from regard.networks.captioners.opened import Opened, open_speaker
+from regard.networks.captioners.decoder_pass import DecoderPass, decoder_pass
+from regard.networks.captioners.decoding import CaptionModule, Decoding
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.guard import borrowed, usable
 from regard.networks.run import CAPTIONING, task_of
@@ -30,17 +30,17 @@ from regard.records import PatchGrid
 Head = int | Literal["mean"] | None
 
 FAMILIES = {
-    "vision-encoder-decoder": "regard.networks.captioners.families.cross_attention:EncoderDecoder",
+    "vision-encoder-decoder": "regard.networks.captioners.families.cross_attention:VisionEncoderDecoder",
     "blip": "regard.networks.captioners.families.cross_attention:Blip",
-    "idefics3": "regard.networks.captioners.families.chat:Tiled",
-    "smolvlm": "regard.networks.captioners.families.chat:Tiled",
-    "qwen2_vl": "regard.networks.captioners.families.chat:Merged",
-    "qwen2_5_vl": "regard.networks.captioners.families.chat:Merged",
-    "qwen3_vl": "regard.networks.captioners.families.chat:Merged",
+    "idefics3": "regard.networks.captioners.families.language_model:Idefics",
+    "smolvlm": "regard.networks.captioners.families.language_model:Idefics",
+    "qwen2_vl": "regard.networks.captioners.families.language_model:Qwen",
+    "qwen2_5_vl": "regard.networks.captioners.families.language_model:Qwen",
+    "qwen3_vl": "regard.networks.captioners.families.language_model:Qwen",
     "blip-2": "regard.networks.captioners.families.blip2:blip2",
     "git": "regard.networks.captioners.families.prefix:Git",
     "paligemma": "regard.networks.captioners.families.prefix:PaliGemma",
-    "florence2": "regard.networks.captioners.families.reading:Florence2",
+    "florence2": "regard.networks.captioners.families.joint_encoder:Florence2",
     "llava": "regard.networks.captioners.families.llava:Llava",
     "llava_next": "regard.networks.captioners.families.llava:LlavaNext",
 }
@@ -48,7 +48,7 @@ FAMILIES = {
 
 
 @dataclass(frozen=True)
-class Kept:
+class Capture:
     """Which attention is kept: of one `layer`, from 0, or all (None); of one `head`, all (None), or their mean."""
 
     layer: int | None = None
@@ -72,7 +72,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedPicture:
     """A picture as a captioner takes it: tensors by name, `start` the tokens that the caption follows, and its grid."""
 
     inputs: Mapping[str, Tensor]
@@ -82,8 +82,8 @@ class Prepared:
     spread: Tensor | None = None
 
 
-class Captioner(ABC):
-    """A network that describes pictures. `limit` is the most tokens of a caption, `usual` how many are asked for.
+class CaptionNetwork(ABC):
+    """A network that describes pictures. `limit` is the most tokens of a caption, `default_limit` the usual most.
 
     `layers` and `heads` count those of the attention that is shown; `messages` is what loading had to say.
     """
@@ -93,23 +93,23 @@ class Captioner(ABC):
     layers: int
     heads: int
     limit: int
-    usual: int
+    default_limit: int
     messages: tuple[str, ...] = ()
     module: torch.nn.Module
     takes_prompts = True
 
     @abstractmethod
-    def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
+    def prepare(self, image: Image.Image, prompt: str | None = None) -> PreparedPicture:
         """An upright RGB picture, and what the caption shall begin with or answer, as the network takes them."""
 
     @abstractmethod
-    def say(
+    def generate(
         self,
-        pictures: Sequence[Prepared],
+        pictures: Sequence[PreparedPicture],
         *,
         beams: int = 1,
         limit: int | None = None,
-        kept: Kept | None = None,
+        capture: Capture | None = None,
         alternatives: int = 0,
     ) -> list[Decoding]:
         """A caption for each picture: greedy with one beam, else the best that `beams` open ones lead to.
@@ -119,12 +119,12 @@ class Captioner(ABC):
         """
 
     @abstractmethod
-    def force(
+    def teacher_force(
         self,
-        pictures: Sequence[Prepared],
+        pictures: Sequence[PreparedPicture],
         captions: Sequence[Sequence[int]],
         *,
-        kept: Kept | None = None,
+        capture: Capture | None = None,
         alternatives: int = 0,
     ) -> list[Decoding]:
         """The same for captions that are given, as tokens with the stop where it is to be judged too."""
@@ -138,27 +138,27 @@ class Captioner(ABC):
         """A caption as a person writes it."""
 
     @abstractmethod
-    def encode(self, text: str) -> list[int]:
+    def tokenize(self, text: str) -> list[int]:
         """The tokens of a caption that is to follow the start, with the stop."""
 
     @property
-    def offers(self) -> frozenset[str]:
+    def capabilities(self) -> frozenset[str]:
         """What methods can ask of it: its "attention" and "gradients", a "decoder" that looks at the picture by
         attention of its own, "picture tokens" among those of a language model."""
-        own = ("decoder",) if isinstance(self.module, Speaker) else ()
+        own = ("decoder",) if isinstance(self.module, CaptionModule) else ()
         return frozenset(("attention", "gradients", *own))
 
-    def opened(self, picture: Prepared, tokens: Sequence[int], layers: Sequence[int]) -> Opened:
+    def decoder_pass(self, picture: PreparedPicture, tokens: Sequence[int], layers: Sequence[int]) -> DecoderPass:
         """One pass over a given caption through which gradients flow, which must be on; the attention is that of
         `layers`, in rising order. Raises `UsageError` where there is no decoder."""
-        if not isinstance(self.module, Speaker):
+        if not isinstance(self.module, CaptionModule):
             raise UsageError(f"{self.name} has no decoder with attention of its own to the picture")
         with borrowed(self.module, frozen=True):
             with torch.no_grad():
                 memory = self.module.encode(picture.inputs["pixels"][None].to(self.device))
-            return open_speaker(self.module, memory, tokens, layers)
+            return decoder_pass(self.module, memory, tokens, layers)
 
-    def logits_of(self, picture: Prepared, tokens: Sequence[int], of: Sequence[int]) -> Tensor:
+    def token_logits(self, picture: PreparedPicture, tokens: Sequence[int], of: Sequence[int]) -> Tensor:
         """(of, prompt + tokens) float32 on the CPU: the logits of some tokens of the vocabulary at every place of the
         prompt, the picture's tokens among them, and of a given caption. Raises `UsageError` without picture tokens."""
         raise UsageError(f"{self.name} has no tokens of the picture among those of a language model")
@@ -175,14 +175,14 @@ class Captioner(ABC):
         """What a result says of the captioner that it came from, as JSON."""
         return {"network": self.name, "architecture": self.architecture, "weights_sha256": self.weights_hash()}
 
-    def check(self, kept: Kept | None, beams: int = 1, limit: int | None = None) -> int:
+    def check(self, capture: Capture | None, beams: int = 1, limit: int | None = None) -> int:
         """The length limit that holds. Raises `UsageError` for a layer, head, limit or beams that there are not."""
-        if kept is not None:
-            _in_range("layer", kept.layer, self.layers)
-            _in_range("head", None if kept.head == "mean" else kept.head, self.heads)
+        if capture is not None:
+            _in_range("layer", capture.layer, self.layers)
+            _in_range("head", None if capture.head == "mean" else capture.head, self.heads)
         if beams < 1:
             raise UsageError(f"{beams} beams are none; there must be at least 1 (3 to 5 are usual)")
-        limit = self.usual if limit is None else limit
+        limit = self.default_limit if limit is None else limit
         if not 1 <= limit <= self.limit:
             raise UsageError(f"a length limit of {limit} tokens is out of range; it goes from 1 to {self.limit}")
         return limit
@@ -193,7 +193,7 @@ def _in_range(what: str, came: int | None, count: int) -> None:
         raise UsageError(f"there is no {what} {came}; they go from 0 to {count - 1}")
 
 
-def load_captioner(model: str | Path, device: str | torch.device | None = None) -> Captioner:
+def load_caption_network(model: str | Path, device: str | torch.device | None = None) -> CaptionNetwork:
     """The captioner that `model` names: a run of `regard train --task caption`, a public CATR or its file, a Hugging
     Face folder, or `hf:ID`.
 
@@ -206,7 +206,7 @@ def load_captioner(model: str | Path, device: str | torch.device | None = None) 
     return captioner
 
 
-def _load(model: str) -> Captioner:
+def _load(model: str) -> CaptionNetwork:
     from regard.networks.captioners.families.catr import CatrCaptioner
     from regard.networks.sources.huggingface_files import folder_of, is_huggingface
 
@@ -225,7 +225,7 @@ def _load(model: str) -> Captioner:
     raise UsageError(f"{model} is no network that can caption; {_those_that_can()}")
 
 
-def _of_family(model: str, folder: Path) -> Captioner:
+def _of_family(model: str, folder: Path) -> CaptionNetwork:
     from regard.networks.sources.huggingface_files import read_config
 
     config = read_config(folder, f"the configuration of {model} cannot be loaded")
@@ -233,7 +233,7 @@ def _of_family(model: str, folder: Path) -> Captioner:
         raise UsageError(f"{model} is of the kind {config.model_type!r}, which cannot caption; {_those_that_can()}")
     module, name = FAMILIES[config.model_type].split(":")
     kind: Any = getattr(import_module(module), name)
-    captioner: Captioner = kind(folder, model, config)
+    captioner: CaptionNetwork = kind(folder, model, config)
     return captioner
 
 

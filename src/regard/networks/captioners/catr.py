@@ -21,7 +21,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from regard.data.images.decode import Size
 from regard.data.images.longest_side import LongestSide
 from regard.errors import NetworkError, UsageError, unknown
-from regard.networks.captioners.decoding import Speaker, check_sizes
+from regard.networks.captioners.decoding import CaptionModule, check_sizes
 from regard.networks.captioners.transformer import Cache, Decoder, Embeddings, Encoder, Memory, sine_positions
 from regard.networks.sources.checkpoint import listed, read_checkpoint
 from regard.networks.sources.fit import fit
@@ -101,7 +101,7 @@ class Head(nn.Module):
         return last(F.relu(second(F.relu(first(x)))))
 
 
-class Catr(Speaker):
+class Catr(CaptionModule):
     """Normalised pictures and tokens → logits. `encode` once, `decode` as often as wanted; `forward` does both."""
 
     def __init__(self, shape: CatrShape | None = None) -> None:

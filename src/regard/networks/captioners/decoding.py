@@ -21,7 +21,7 @@ Beam = tuple[float, tuple[int, ...]]
 """A log-probability, or how it is judged, and the tokens it is of."""
 
 
-class Speaker(nn.Module, ABC):
+class CaptionModule(nn.Module, ABC):
     """A network that can go on with a caption: what `greedy`, `beam_search` and `force` need of it.
 
     `start` and `stop` are tokens, `vocabulary` counts them, `limit` is the most tokens that can follow the start.
@@ -101,33 +101,33 @@ class Decoding:
 
 
 def greedy(
-    speaker: Speaker, memory: Memory, *, limit: int | None = None, capture: bool = False, alternatives: int = 0
+    module: CaptionModule, memory: Memory, *, limit: int | None = None, capture: bool = False, alternatives: int = 0
 ) -> list[Decoding]:
     """The likeliest next token, again and again, for each of the memory's pictures.
 
     `limit` is the most tokens, by default as many as the network can. With `capture` the attention is kept:
     tokens × patches × layers × heads numbers. Raises `UsageError` for a limit or number of alternatives out of range.
     """
-    limit = _check(speaker, limit, alternatives)
+    limit = _check(module, limit, alternatives)
     cache, notes = Cache(), _Notes(alternatives)
-    last = torch.full((memory.pictures, 1), speaker.start, device=memory.device)
+    last = torch.full((memory.pictures, 1), module.start, device=memory.device)
     ended = torch.zeros(memory.pictures, 1, dtype=torch.bool, device=memory.device)
-    with borrowed(speaker), torch.no_grad():
+    with borrowed(module), torch.no_grad():
         for _ in range(limit):
-            logits, attention = speaker.decode(last, memory, cache, capture)
+            logits, attention = module.decode(last, memory, cache, capture)
             last = logits[:, -1:].argmax(-1)
             notes.add(logits, last, attention)
-            ended |= last == speaker.stop
+            ended |= last == module.stop
             if ended.all():
                 break
         if capture:  # one step more: the row that reads the last token
-            notes.look(speaker.decode(last, memory, cache, capture)[1])
+            notes.look(module.decode(last, memory, cache, capture)[1])
     tokens = torch.cat(notes.tokens, dim=1).tolist()
-    return notes.decodings([_until(row, speaker.stop) for row in tokens], speaker.stop, memory)
+    return notes.decodings([_until(row, module.stop) for row in tokens], module.stop, memory)
 
 
-def force(
-    speaker: Speaker,
+def teacher_force(
+    module: CaptionModule,
     memory: Memory,
     captions: Sequence[Sequence[int]],
     *,
@@ -139,19 +139,19 @@ def force(
     A caption is its tokens after the start, with the stop where it is to be judged too. One pass for all of them.
     Raises `UsageError` for a caption that is empty, too long, or has tokens that there are not.
     """
-    _check(speaker, None, alternatives)
-    _check_captions(speaker, memory, captions)
+    _check(module, None, alternatives)
+    _check_captions(module, memory, captions)
     longest = max(map(len, captions))
-    rows = [[speaker.start, *caption, *[0] * (longest - len(caption))] for caption in captions]
+    rows = [[module.start, *caption, *[0] * (longest - len(caption))] for caption in captions]
     tokens, notes = torch.tensor(rows, device=memory.device), _Notes(alternatives)
-    with borrowed(speaker), torch.no_grad():
-        logits, attention = speaker.decode(tokens, memory, capture=capture)
+    with borrowed(module), torch.no_grad():
+        logits, attention = module.decode(tokens, memory, capture=capture)
     notes.add(logits[:, :-1], tokens[:, 1:], attention)
-    return notes.decodings([tuple(map(int, caption)) for caption in captions], speaker.stop, memory)
+    return notes.decodings([tuple(map(int, caption)) for caption in captions], module.stop, memory)
 
 
 def beam_search(
-    speaker: Speaker,
+    module: CaptionModule,
     memory: Memory,
     beams: int,
     *,
@@ -167,13 +167,15 @@ def beam_search(
     them. Attention and probabilities are those of the winner: one more pass over it gives them, so they cannot belong
     to another beam. Raises `UsageError` for numbers out of range.
     """
-    limit = _check(speaker, limit, alternatives)
+    limit = _check(module, limit, alternatives)
     if beams < 1:
         raise UsageError(f"{beams} beams are none; there must be at least 1 (3 to 5 are usual)")
-    searches = [_Search(beams, penalty, speaker.stop) for _ in range(memory.pictures)]
-    with borrowed(speaker), torch.no_grad():
-        _run(speaker, memory, searches, limit)
-    return force(speaker, memory, [search.best() for search in searches], capture=capture, alternatives=alternatives)
+    searches = [_Search(beams, penalty, module.stop) for _ in range(memory.pictures)]
+    with borrowed(module), torch.no_grad():
+        _run(module, memory, searches, limit)
+    return teacher_force(
+        module, memory, [search.best() for search in searches], capture=capture, alternatives=alternatives
+    )
 
 
 @dataclass
@@ -221,12 +223,12 @@ class _Search:
         return score / max(len(tokens), 1) ** self.penalty, tokens
 
 
-def _run(speaker: Speaker, memory: Memory, searches: Sequence[_Search], limit: int) -> None:
+def _run(module: CaptionModule, memory: Memory, searches: Sequence[_Search], limit: int) -> None:
     """All searches in step, until each is done or the limit is reached."""
     beams, cache = searches[0].beams, Cache()
-    last = torch.full((len(searches) * beams, 1), speaker.start, device=memory.device)
+    last = torch.full((len(searches) * beams, 1), module.start, device=memory.device)
     for _ in range(limit):
-        logits, _none = speaker.decode(last, memory, cache)
+        logits, _none = module.decode(last, memory, cache)
         scores = torch.tensor([[score for score, _ in search.open] for search in searches], device=memory.device)
         candidates = _candidates(scores, logits[:, -1].float().log_softmax(-1))
         parents = [search.advance(best) for search, best in zip(searches, candidates, strict=True)]
@@ -318,23 +320,23 @@ def _until(tokens: Iterable[int], stop: int) -> tuple[int, ...]:
     return tuple(kept)
 
 
-def _check(speaker: Speaker, limit: int | None, alternatives: int) -> int:
-    limit = speaker.limit if limit is None else limit
-    if not 1 <= limit <= speaker.limit:
-        raise UsageError(f"a length limit of {limit} tokens is out of range; it goes from 1 to {speaker.limit}")
-    if not 0 <= alternatives <= speaker.vocabulary:
-        raise UsageError(f"{alternatives} alternatives are out of range; there may be 0 to {speaker.vocabulary}")
+def _check(module: CaptionModule, limit: int | None, alternatives: int) -> int:
+    limit = module.limit if limit is None else limit
+    if not 1 <= limit <= module.limit:
+        raise UsageError(f"a length limit of {limit} tokens is out of range; it goes from 1 to {module.limit}")
+    if not 0 <= alternatives <= module.vocabulary:
+        raise UsageError(f"{alternatives} alternatives are out of range; there may be 0 to {module.vocabulary}")
     return limit
 
 
-def _check_captions(speaker: Speaker, memory: Memory, captions: Sequence[Sequence[int]]) -> None:
+def _check_captions(module: CaptionModule, memory: Memory, captions: Sequence[Sequence[int]]) -> None:
     if len(captions) != memory.pictures:
         raise UsageError(f"{len(captions)} captions came for {memory.pictures} pictures; give one for each")
     for index, caption in enumerate(captions):
-        if not 1 <= len(caption) <= speaker.limit:
+        if not 1 <= len(caption) <= module.limit:
             raise UsageError(
-                f"caption {index} has {len(caption)} tokens; there may be 1 to {speaker.limit}, the stop among them"
+                f"caption {index} has {len(caption)} tokens; there may be 1 to {module.limit}, the stop among them"
             )
-        wrong = [token for token in caption if not 0 <= token < speaker.vocabulary]
+        wrong = [token for token in caption if not 0 <= token < module.vocabulary]
         if wrong:
-            raise UsageError(f"caption {index} has the token {wrong[0]}; they go from 0 to {speaker.vocabulary - 1}")
+            raise UsageError(f"caption {index} has the token {wrong[0]}; they go from 0 to {module.vocabulary - 1}")

@@ -14,9 +14,9 @@ from regard.data.images.longest_side import LongestSide
 from regard.data.images.preparation import Preparation
 from regard.errors import DataError, NetworkError, OutputError, UsageError
 from regard.files import SCHEMA, write_file, write_json, writing
-from regard.networks.captioners import catr, describer
+from regard.networks.captioners import catr, encoder_decoder
 from regard.networks.captioners.families.catr import CatrCaptioner
-from regard.networks.captioners.own import DescriberCaptioner, OwnCaptioner
+from regard.networks.captioners.trainable import EncoderDecoderCaptioner, TrainableCaptioner
 from regard.networks.captioners.wordpiece import WordPiece
 from regard.networks.run import CAPTIONING, DESCRIPTION, WEIGHTS, read_description
 from regard.networks.sources.checkpoint import read_checkpoint
@@ -25,7 +25,7 @@ from regard.networks.sources.fit import fit
 VOCABULARY = "vocabulary.txt"
 
 
-def save_captioner(captioner: OwnCaptioner, folder: Path | str, overwrite: bool = False) -> Path:
+def save_captioner(captioner: TrainableCaptioner, folder: Path | str, overwrite: bool = False) -> Path:
     """Write weights and vocabulary, then `model.json`, into a folder. Raises `OutputError` as `save_network` does."""
     folder = Path(folder)
     if not overwrite and any((folder / name).exists() for name in (WEIGHTS, DESCRIPTION)):
@@ -39,7 +39,7 @@ def save_captioner(captioner: OwnCaptioner, folder: Path | str, overwrite: bool 
     return folder
 
 
-def load_captioner_run(folder: Path | str, name: str | None = None) -> OwnCaptioner:
+def load_captioner_run(folder: Path | str, name: str | None = None) -> TrainableCaptioner:
     """The captioner of a run folder. Raises `NetworkError` when it is damaged, and `UsageError` for a classifier's."""
     folder = Path(folder)
     description = read_description(folder)
@@ -60,19 +60,21 @@ def load_captioner_run(folder: Path | str, name: str | None = None) -> OwnCaptio
     return captioner
 
 
-def _built(description: dict[str, Any], vocabulary: WordPiece, name: str) -> OwnCaptioner:
+def _built(description: dict[str, Any], vocabulary: WordPiece, name: str) -> TrainableCaptioner:
     architecture = dict(description["architecture"])
     if architecture["kind"] == catr.KIND:
         shape = catr.CatrShape(**{**architecture["arguments"], "blocks": tuple(architecture["arguments"]["blocks"])})
         longest = LongestSide(**description["preparation"])
         return CatrCaptioner(catr.Catr(shape).eval(), name=name, vocabulary=vocabulary, preparation=longest)
-    if architecture["kind"] != describer.KIND:
+    if architecture["kind"] != encoder_decoder.KIND:
         raise NetworkError(f"there is no captioner of kind {architecture['kind']!r}; it was written by a newer regard")
     preparation = Preparation.from_json(description["preparation"])
-    return DescriberCaptioner(describer.build_describer(architecture), vocabulary, preparation, architecture, name=name)
+    return EncoderDecoderCaptioner(
+        encoder_decoder.build_encoder_decoder(architecture), vocabulary, preparation, architecture, name=name
+    )
 
 
-def _description(captioner: OwnCaptioner) -> dict[str, Any]:
+def _description(captioner: TrainableCaptioner) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "task": CAPTIONING,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from regard.errors import UsageError
-from regard.records import Caption, Heatmap
+from regard.records import START, Caption, Heatmap
 from regard.rendering import colour
 from regard.rendering.figures.canvas import FAINT, GAP, INK, MARGIN, PAPER, fitted, values_on
 from regard.rendering.figures.sheets import SCALES, captioned
@@ -18,8 +18,6 @@ from regard.rendering.lettering import font, number, shorten, wrap
 NOTHING = "(no words)"
 WRONG = (190, 40, 40)
 """The line through a word that is not true."""
-START = "<start>"
-"""The one word that no network predicts."""
 LEAST = 560  # pixels that a panel is wide at least, so that the caption has room
 LONGEST = 420  # pixels of a picture's longer side at most, however few there are
 NARROW = 128  # pixels that a cell is wide at least, so that a word has room

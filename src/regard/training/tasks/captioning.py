@@ -19,7 +19,7 @@ from regard.data.dataset import Dataset, listed
 from regard.data.images.augment import Augmentation
 from regard.data.layouts.captions import captions_of, mirrored
 from regard.errors import DataError, UsageError
-from regard.networks.captioners.own import OwnCaptioner
+from regard.networks.captioners.trainable import TrainableCaptioner
 from regard.networks.captioners.wordpiece import PAD, START, STOP, UNKNOWN, WordPiece, split_words
 from regard.networks.guard import borrowed
 from regard.training.loader import Feed, check_processes
@@ -72,7 +72,7 @@ def vocabulary_of(training: Dataset, settings: CaptionSettings) -> WordPiece:
 
 
 def run(
-    captioner: OwnCaptioner,
+    captioner: TrainableCaptioner,
     training: Dataset,
     validation: Dataset,
     hashes: Mapping[str, str],
@@ -101,7 +101,7 @@ def run(
 
 
 def _phases(
-    captioner: OwnCaptioner,
+    captioner: TrainableCaptioner,
     training: Dataset,
     validation: Dataset,
     lessons: tuple[Captions, Captions],
@@ -139,7 +139,7 @@ def _phases(
     return Outcome(tuple(journal.rows), tuple(journal.messages), facts, selected, session.world.main)
 
 
-def score(captioner: OwnCaptioner, feed: Feed, session: Session, precision: str) -> dict[str, float]:
+def score(captioner: TrainableCaptioner, feed: Feed, session: Session, precision: str) -> dict[str, float]:
     """Mean log-loss of a token in nats, and how often the likeliest is the one that follows, over all processes."""
     device, sums = session.world.device, torch.zeros(3, dtype=torch.float64)
     with borrowed(captioner.module), torch.no_grad(), closing(feed.steps(1)) as steps:
@@ -157,14 +157,14 @@ def score(captioner: OwnCaptioner, feed: Feed, session: Session, precision: str)
 
 
 def _lessons(
-    captioner: OwnCaptioner, part: Dataset, settings: CaptionSettings, seed: int, choose: bool = True
+    captioner: TrainableCaptioner, part: Dataset, settings: CaptionSettings, seed: int, choose: bool = True
 ) -> Captions:
     """Every caption of every picture as tokens, and that of its mirror image. Raises `DataError` for one too long."""
     tokens: dict[str, list[int]] = {}
 
     def encoded(text: str) -> list[int]:
         if text not in tokens:
-            tokens[text] = captioner.encode(text)
+            tokens[text] = captioner.tokenize(text)
         return tokens[text]
 
     captions, longest = [], captioner.module.limit
@@ -182,7 +182,7 @@ def _lessons(
 
 
 def _check(
-    captioner: OwnCaptioner, training: Dataset, validation: Dataset, settings: CaptionSettings, world: World
+    captioner: TrainableCaptioner, training: Dataset, validation: Dataset, settings: CaptionSettings, world: World
 ) -> None:
     """Everything that can be known to be wrong before any work."""
     for part, what in ((training, "train on"), (validation, "score on")):

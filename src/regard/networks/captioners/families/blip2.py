@@ -19,14 +19,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from regard.errors import NetworkError
-from regard.networks.captioners.base import Captioner, Kept, Prepared
-from regard.networks.captioners.families.chat import ChatCaptioner, Rows
+from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
 from regard.networks.captioners.families.cross_attention import written_out
-from regard.networks.captioners.families.reading import ReadingCaptioner
-from regard.networks.captioners.tokenized import USUAL, patch_side
+from regard.networks.captioners.families.joint_encoder import JointEncoderCaptioner
+from regard.networks.captioners.families.language_model import LanguageModelCaptioner, Rows
+from regard.networks.captioners.pretrained import USUAL, patch_side
 
 
-def blip2(folder: Path, model: str, config: Any) -> Captioner:
+def blip2(folder: Path, model: str, config: Any) -> CaptionNetwork:
     """BLIP-2 with a language model that continues (OPT), or one that reads and writes (Flan-T5)."""
     kind = Blip2Continuing if config.use_decoder_only_language_model else Blip2Reading
     return kind(folder, model, config)
@@ -77,18 +77,18 @@ def _stops(module: Any) -> tuple[int, ...]:
     return tuple(found) if isinstance(found, list | tuple) else () if found is None else (int(found),)
 
 
-class Blip2Continuing(ChatCaptioner):
+class Blip2Continuing(LanguageModelCaptioner):
     """BLIP-2 with OPT: the queries stand before a prompt, and the caption goes on with it."""
 
     def __init__(self, folder: Path, model: str, config: Any) -> None:
         super().__init__(folder, model, config)
-        self.speaker = self.module.language_model.get_decoder()
+        self.decoder = self.module.language_model.get_decoder()
 
     @property
     def stops(self) -> tuple[int, ...]:
         return _stops(self.module) or super().stops
 
-    def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
+    def prepare(self, image: Image.Image, prompt: str | None = None) -> PreparedPicture:
         return super().prepare(image, prompt or "")
 
     def _asked(self, prompt: str) -> str:
@@ -99,8 +99,8 @@ class Blip2Continuing(ChatCaptioner):
         return *_grid(self.module, high, wide, places), None
 
     @contextmanager
-    def _heard(self, picture: Prepared, kept: Kept | None, count: int) -> Iterator[Rows | None]:
-        with super()._heard(picture, kept, count) as rows:
+    def _heard(self, picture: PreparedPicture, capture: Capture | None, count: int) -> Iterator[Rows | None]:
+        with super()._heard(picture, capture, count) as rows:
             if rows is None:
                 yield None
                 return
@@ -110,7 +110,7 @@ class Blip2Continuing(ChatCaptioner):
             rows.found = {layer: [each @ carried for each in found] for layer, found in rows.found.items()}
 
 
-class Blip2Reading(ReadingCaptioner):
+class Blip2Reading(JointEncoderCaptioner):
     """BLIP-2 with Flan-T5: queries and prompt are read together, and the caption answers."""
 
     def __init__(self, folder: Path, model: str, config: Any) -> None:
@@ -119,7 +119,7 @@ class Blip2Reading(ReadingCaptioner):
         self.decoder = self.module.language_model.decoder
         self.layers, self.heads = text.num_decoder_layers, text.num_heads
         self.limit = int(text.n_positions) - 1
-        self.usual = min(USUAL, self.limit)
+        self.default_limit = min(USUAL, self.limit)
         self.start = int(text.decoder_start_token_id)
         self.begun = (self.start,)
 
@@ -134,7 +134,7 @@ class Blip2Reading(ReadingCaptioner):
     def layout(self, high: int, wide: int, places: int) -> tuple[int, int, int]:
         return *_grid(self.module, high, wide, places), 0
 
-    def look(self, picture: Prepared) -> tuple[Prepared, Tensor]:
+    def look(self, picture: PreparedPicture) -> tuple[PreparedPicture, Tensor]:
         with _hopping(self.module.qformer) as hop:
             looked, read = super().look(picture)
         return replace(looked, spread=hop.mean()), read

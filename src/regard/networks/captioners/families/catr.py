@@ -8,12 +8,12 @@ from torch import Tensor
 from regard.data.images.longest_side import LongestSide
 from regard.networks.anatomy.anatomy import Anatomy
 from regard.networks.captioners.catr import KIND, STRIDE, Catr, grid_of
-from regard.networks.captioners.own import OwnCaptioner
+from regard.networks.captioners.trainable import TrainableCaptioner
 from regard.networks.captioners.wordpiece import WordPiece
 from regard.records import PatchGrid
 
 
-class CatrCaptioner(OwnCaptioner):
+class CatrCaptioner(TrainableCaptioner):
     """CATR with its vocabulary and preparation, for pictures of any shape."""
 
     architecture = "CATR"

@@ -19,13 +19,13 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
 from regard.errors import UsageError
-from regard.networks.captioners.base import Kept, Prepared
+from regard.networks.captioners.base import Capture, PreparedPicture
+from regard.networks.captioners.decoder_pass import DecoderPass, chosen
 from regard.networks.captioners.decoding import Decoding
-from regard.networks.captioners.opened import Opened, chosen
-from regard.networks.captioners.tokenized import (
+from regard.networks.captioners.pretrained import (
     USUAL,
-    TokenizedCaptioner,
-    kept_layers,
+    PretrainedCaptioner,
+    captured_layers,
     read_captioner,
     read_part,
     require_parts,
@@ -37,7 +37,7 @@ from regard.networks.sources.huggingface_files import failures_of, quiet
 from regard.records import PatchGrid
 
 
-class CrossCaptioner(TokenizedCaptioner):
+class CrossAttentionCaptioner(PretrainedCaptioner):
     """What both kinds share. `decoder` is the part that speaks, `start` the token before every caption."""
 
     decoder: Any
@@ -56,9 +56,9 @@ class CrossCaptioner(TokenizedCaptioner):
     def _sized(self, config: Any) -> None:
         self.layers, self.heads = config.num_hidden_layers, config.num_attention_heads
         self.limit = int(config.max_position_embeddings) - 1
-        self.usual = min(USUAL, self.limit)
+        self.default_limit = min(USUAL, self.limit)
 
-    def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
+    def prepare(self, image: Image.Image, prompt: str | None = None) -> PreparedPicture:
         with failures_of(f"the picture preparation of {self.name} cannot be loaded"):
             pixels = self.processor(images=image, return_tensors="pt")["pixel_values"]
         rows, columns, prefix = self._layout(pixels)
@@ -68,7 +68,7 @@ class CrossCaptioner(TokenizedCaptioner):
             raise UsageError(
                 f"the prompt has {len(begun)} tokens, and {self.name} takes {self.limit}; shorten the prompt"
             )
-        return Prepared({"pixel_values": pixels}, grid, (self.start, *map(int, begun)))
+        return PreparedPicture({"pixel_values": pixels}, grid, (self.start, *map(int, begun)))
 
     def _layout(self, pixels: Tensor) -> tuple[int, int, int]:
         """(rows, columns, prefix) of the encoder's tokens, found once for each shape of pictures."""
@@ -90,16 +90,16 @@ class CrossCaptioner(TokenizedCaptioner):
     def see(self, pixels: Tensor) -> Tensor:
         """(1, 3, height, width) → what the decoder looks at, (1, tokens, width)."""
 
-    def look(self, picture: Prepared) -> tuple[Prepared, Tensor]:
+    def look(self, picture: PreparedPicture) -> tuple[PreparedPicture, Tensor]:
         """What the decoder looks at, (1, tokens, width), and the picture, with a `spread` where only looking tells."""
         return picture, self.see(picture.inputs["pixel_values"].to(self.device))
 
-    def to_patches(self, rows: Tensor, picture: Prepared) -> Tensor:
+    def to_patches(self, rows: Tensor, picture: PreparedPicture) -> Tensor:
         """(..., what the decoder looks at) → (..., patches)."""
         return rows[..., picture.grid.prefix :]
 
     @abstractmethod
-    def generate(self, seen: Tensor, start: Tensor, plan: Any) -> Any:
+    def generate_tokens(self, seen: Tensor, start: Tensor, plan: Any) -> Any:
         """What transformers generates: `sequences` (1, tokens), those of the start among them, and what it kept."""
 
     @abstractmethod
@@ -109,16 +109,16 @@ class CrossCaptioner(TokenizedCaptioner):
         With the `memory` of a generation, what the decoder looks at need not be projected again.
         """
 
-    def say(
+    def generate(
         self,
-        pictures: Sequence[Prepared],
+        pictures: Sequence[PreparedPicture],
         *,
         beams: int = 1,
         limit: int | None = None,
-        kept: Kept | None = None,
+        capture: Capture | None = None,
         alternatives: int = 0,
     ) -> list[Decoding]:
-        wanted = self.check(kept, beams, limit)
+        wanted = self.check(capture, beams, limit)
         found = []
         for picture in pictures:
             plan = self.plan(beams, min(wanted, self._room(picture)), decoder_start_token_id=self.start)
@@ -126,33 +126,33 @@ class CrossCaptioner(TokenizedCaptioner):
                 looked, seen = self.look(picture)
                 start = torch.tensor([picture.start], device=self.device)
                 with written_out(self.decoder, not self.fused):
-                    said = self.generate(seen, start, plan)
+                    said = self.generate_tokens(seen, start, plan)
                 tokens = self.until_stop(said.sequences[0, len(picture.start) :].tolist())
-                found.append(self._judge(looked, seen, tokens, kept, alternatives, remembered(said)))
+                found.append(self._judge(looked, seen, tokens, capture, alternatives, remembered(said)))
         return found
 
-    def force(
+    def teacher_force(
         self,
-        pictures: Sequence[Prepared],
+        pictures: Sequence[PreparedPicture],
         captions: Sequence[Sequence[int]],
         *,
-        kept: Kept | None = None,
+        capture: Capture | None = None,
         alternatives: int = 0,
     ) -> list[Decoding]:
-        self.check(kept)
+        self.check(capture)
         self.check_captions(len(pictures), captions)
         found = []
         for picture, caption in zip(pictures, captions, strict=True):
             with borrowed(self.module), quiet(), torch.no_grad():
                 looked, seen = self.look(picture)
-                found.append(self._judge(looked, seen, tuple(map(int, caption)), kept, alternatives))
+                found.append(self._judge(looked, seen, tuple(map(int, caption)), capture, alternatives))
         return found
 
     @property
-    def offers(self) -> frozenset[str]:
+    def capabilities(self) -> frozenset[str]:
         return frozenset(("attention", "gradients", "decoder"))
 
-    def opened(self, picture: Prepared, tokens: Sequence[int], layers: Sequence[int]) -> Opened:
+    def decoder_pass(self, picture: PreparedPicture, tokens: Sequence[int], layers: Sequence[int]) -> DecoderPass:
         whole, first = torch.tensor([[*picture.start, *tokens]], device=self.device), len(picture.start) - 1
         with borrowed(self.module, frozen=True) as hooks, quiet(), written_out(self.decoder, True):
             with torch.no_grad():
@@ -160,7 +160,7 @@ class CrossCaptioner(TokenizedCaptioner):
             hooks.append(self.decoder.get_input_embeddings().register_forward_hook(_begin))
             output = self.run(seen, whole, attentions=True)
         cross, itself = output.cross_attentions, output.get("decoder_attentions", output.get("attentions"))
-        return Opened(
+        return DecoderPass(
             chosen(output.logits[0, first:-1], tokens),
             tuple(cross[layer] for layer in layers),
             tuple(itself[layer] for layer in layers),
@@ -168,27 +168,27 @@ class CrossCaptioner(TokenizedCaptioner):
             lambda rows: self.to_patches(rows, looked),
         )
 
-    def _room(self, picture: Prepared) -> int:
+    def _room(self, picture: PreparedPicture) -> int:
         """How many tokens can follow the prompt."""
         return self.limit + 1 - len(picture.start)
 
     def _judge(
         self,
-        picture: Prepared,
+        picture: PreparedPicture,
         seen: Tensor,
         tokens: tuple[int, ...],
-        kept: Kept | None,
+        capture: Capture | None,
         alternatives: int,
         memory: Any = None,
     ) -> Decoding:
         """The decoder's pass over a finished caption, attention written out: T rows are few."""
         whole = torch.tensor([[*picture.start, *tokens]], device=self.device)
         first = len(picture.start) - 1  # the row that predicts the first token
-        with written_out(self.decoder, kept is not None or not self.fused):
-            output = self.run(seen, whole, kept is not None, memory)
+        with written_out(self.decoder, capture is not None or not self.fused):
+            output = self.run(seen, whole, capture is not None, memory)
         attention = None
-        if kept is not None:
-            rows = kept_layers(output.cross_attentions, kept)[:, :, first:]
+        if capture is not None:
+            rows = captured_layers(output.cross_attentions, capture)[:, :, first:]
             grid = picture.grid
             attention = self.to_patches(rows, picture).unflatten(-1, (grid.rows, grid.columns)).float().cpu()
         return self.noted(tokens, output.logits[0, first:-1], attention, alternatives)
@@ -227,7 +227,7 @@ def written_out(decoder: Any, on: bool) -> Iterator[None]:
         decoder.config._attn_implementation_internal = before
 
 
-class EncoderDecoder(CrossCaptioner):
+class VisionEncoderDecoder(CrossAttentionCaptioner):
     """VisionEncoderDecoder: any encoder with a patch grid, any decoder with cross-attention (ViT-GPT2, TrOCR, ...)."""
 
     def __init__(self, folder: Path, model: str, config: Any) -> None:
@@ -249,7 +249,7 @@ class EncoderDecoder(CrossCaptioner):
         seen: Tensor = self.module.encoder(pixel_values=pixels).last_hidden_state
         return seen
 
-    def generate(self, seen: Tensor, start: Tensor, plan: Any) -> Any:
+    def generate_tokens(self, seen: Tensor, start: Tensor, plan: Any) -> Any:
         outputs = BaseModelOutput(last_hidden_state=seen)
         return self.module.generate(encoder_outputs=outputs, decoder_input_ids=start, generation_config=plan)
 
@@ -260,7 +260,7 @@ class EncoderDecoder(CrossCaptioner):
         )
 
 
-class Blip(CrossCaptioner):
+class Blip(CrossAttentionCaptioner):
     """BLIP, whose decoder begins with a token of its own and stops at the separator."""
 
     fused = False
@@ -283,7 +283,7 @@ class Blip(CrossCaptioner):
         seen: Tensor = self.module.vision_model(pixel_values=pixels).last_hidden_state
         return seen
 
-    def generate(self, seen: Tensor, start: Tensor, plan: Any) -> Any:
+    def generate_tokens(self, seen: Tensor, start: Tensor, plan: Any) -> Any:
         return self.decoder.generate(input_ids=start, generation_config=plan, **_encoded(seen))
 
     def run(self, seen: Tensor, tokens: Tensor, attentions: bool, memory: Any = None) -> Any:

@@ -11,16 +11,16 @@ from transformers.image_processing_utils import get_patch_output_size, select_be
 from transformers.models.llava_next.modeling_llava_next import unpad_image
 
 from regard.errors import NetworkError
-from regard.networks.captioners.base import Prepared
-from regard.networks.captioners.families.chat import ChatCaptioner
-from regard.networks.captioners.tokenized import patch_side, seen_box, whole_factor
+from regard.networks.captioners.base import PreparedPicture
+from regard.networks.captioners.families.language_model import LanguageModelCaptioner
+from regard.networks.captioners.pretrained import patch_side, seen_box, whole_factor
 from regard.records import Box
 
 
-class Llava(ChatCaptioner):
+class Llava(LanguageModelCaptioner):
     """LLaVA: one square of patches, of the middle of the picture where its processor crops."""
 
-    def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
+    def prepare(self, image: Image.Image, prompt: str | None = None) -> PreparedPicture:
         prepared = super().prepare(image, prompt)
         return replace(prepared, grid=replace(prepared.grid, box=self._box(image)))
 

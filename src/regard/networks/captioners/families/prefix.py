@@ -17,17 +17,17 @@ from PIL import Image
 from torch import Tensor, nn
 
 from regard.errors import NetworkError, UsageError
-from regard.networks.captioners.base import Kept, Prepared
+from regard.networks.captioners.base import Capture, PreparedPicture
 from regard.networks.captioners.decoding import Decoding
-from regard.networks.captioners.families.chat import ChatCaptioner, Rows
 from regard.networks.captioners.families.cross_attention import written_out
-from regard.networks.captioners.tokenized import patch_side, seen_box, whole_factor
+from regard.networks.captioners.families.language_model import LanguageModelCaptioner, Rows
+from regard.networks.captioners.pretrained import patch_side, seen_box, whole_factor
 from regard.networks.guard import borrowed
 from regard.networks.sources.huggingface_files import failures_of, quiet
 from regard.records import PatchGrid
 
 
-class PrefixCaptioner(ChatCaptioner):
+class PrefixCaptioner(LanguageModelCaptioner):
     """What both share. `fused`: whether the part that speaks can use fused attention."""
 
     fused = True
@@ -35,25 +35,25 @@ class PrefixCaptioner(ChatCaptioner):
     @property
     def attending(self) -> Sequence[nn.Module]:
         """The parts that attend, layer by layer, whose second output is what they attend to."""
-        return [layer.self_attn for layer in self.speaker.layers]
+        return [layer.self_attn for layer in self.decoder.layers]
 
     @contextmanager
-    def _heard(self, picture: Prepared, kept: Kept | None, count: int) -> Iterator[Rows | None]:
+    def _heard(self, picture: PreparedPicture, capture: Capture | None, count: int) -> Iterator[Rows | None]:
         if self.fused:
-            with super()._heard(picture, kept, count) as rows:
+            with super()._heard(picture, capture, count) as rows:
                 yield rows
             return
-        with borrowed(self.module) as handles, quiet(), torch.no_grad(), written_out(self.speaker, True):
+        with borrowed(self.module) as handles, quiet(), torch.no_grad(), written_out(self.decoder, True):
             rows = None
-            if kept is not None and picture.places is not None:
-                rows = Rows({}, picture.places.to(self.device), kept, count)
+            if capture is not None and picture.places is not None:
+                rows = Rows({}, picture.places.to(self.device), capture, count)
                 handles += [part.register_forward_hook(_keeping(rows, i)) for i, part in enumerate(self.attending)]
             yield rows
 
 
 def _keeping(rows: Rows, layer: int) -> Any:
     def keep(part: nn.Module, args: Any, output: tuple[Tensor, Tensor]) -> None:
-        if rows.kept.has(layer):
+        if rows.capture.has(layer):
             rows.keep(layer, output[1])
 
     return keep
@@ -70,14 +70,14 @@ class Git(PrefixCaptioner):
                 f"{model} describes films of {config.num_image_with_embedding} pictures; give a GIT that describes one"
             )
         super().__init__(folder, model, config)
-        self.speaker = self.module.git.encoder
+        self.decoder = self.module.git.encoder
         self.start = int(config.bos_token_id)
 
     @property
     def attending(self) -> Sequence[nn.Module]:
-        return [layer.attention.self for layer in self.speaker.layer]
+        return [layer.attention.self for layer in self.decoder.layer]
 
-    def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
+    def prepare(self, image: Image.Image, prompt: str | None = None) -> PreparedPicture:
         with quiet(), failures_of(f"the picture preparation of {self.name} cannot be loaded"):
             pixels = self.processor.image_processor(images=[image], return_tensors="pt")["pixel_values"]
         begun = self.tokenizer.encode(prompt, add_special_tokens=False) if prompt else []
@@ -89,7 +89,7 @@ class Git(PrefixCaptioner):
         inputs = {"pixel_values": pixels, "input_ids": start, "attention_mask": torch.ones_like(start)}
         rows, columns, _ = self.layout(inputs, 0)
         grid = PatchGrid(rows, columns, 1, (image.height, image.width), seen_box(self.processor.image_processor, image))
-        return Prepared(inputs, grid, tuple(start[0].tolist()), torch.arange(1, grid.tokens))
+        return PreparedPicture(inputs, grid, tuple(start[0].tolist()), torch.arange(1, grid.tokens))
 
     def layout(self, inputs: Mapping[str, Tensor], places: int) -> tuple[int, int, Tensor | None]:
         patch = patch_side(self.module.config.vision_config)
@@ -108,7 +108,7 @@ class PaliGemma(PrefixCaptioner):
         self.fused = getattr(self.config, "attn_logit_softcapping", None) is None
         self.window = getattr(self.config, "sliding_window", None)
 
-    def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
+    def prepare(self, image: Image.Image, prompt: str | None = None) -> PreparedPicture:
         with warnings.catch_warnings():  # its processor makes labels by a way that numpy will drop
             warnings.simplefilter("ignore", DeprecationWarning)
             prepared = super().prepare(image, self.prompt if prompt is None else prompt)
@@ -123,9 +123,9 @@ class PaliGemma(PrefixCaptioner):
         rows, columns, _ = whole_factor(places, *(side // patch for side in inputs["pixel_values"].shape[-2:]))
         return rows, columns, None
 
-    def _greedy(self, picture: Prepared, limit: int, kept: Kept | None, alternatives: int) -> Decoding:
+    def _greedy(self, picture: PreparedPicture, limit: int, capture: Capture | None, alternatives: int) -> Decoding:
         """Judged afterwards where layers look no further back than a window, and the first patches fall out of it:
         then what is heard on the way lies elsewhere."""
         if self.window is None or len(picture.start) + limit + 1 < self.window:
-            return super()._greedy(picture, limit, kept, alternatives)
-        return self._judge(picture, self._searched(picture, 1, limit), kept, alternatives)
+            return super()._greedy(picture, limit, capture, alternatives)
+        return self._judge(picture, self._searched(picture, 1, limit), capture, alternatives)

@@ -14,14 +14,14 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
 from regard.errors import NetworkError, UsageError
-from regard.networks.captioners.base import Prepared
-from regard.networks.captioners.families.cross_attention import CrossCaptioner, caching
-from regard.networks.captioners.tokenized import USUAL, read_processor, seen_box
+from regard.networks.captioners.base import PreparedPicture
+from regard.networks.captioners.families.cross_attention import CrossAttentionCaptioner, caching
+from regard.networks.captioners.pretrained import USUAL, read_processor, seen_box
 from regard.networks.sources.huggingface_files import failures_of, quiet
 from regard.records import PatchGrid
 
 
-class ReadingCaptioner(CrossCaptioner):
+class JointEncoderCaptioner(CrossAttentionCaptioner):
     """What all kinds share. `begun` are the tokens before every caption, `image_token` those of the picture."""
 
     begun: tuple[int, ...]
@@ -33,7 +33,7 @@ class ReadingCaptioner(CrossCaptioner):
         self.reader = read_processor(folder, model, config.model_type)
         self.image_token = -1 if config.image_token_id is None else int(config.image_token_id)
 
-    def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
+    def prepare(self, image: Image.Image, prompt: str | None = None) -> PreparedPicture:
         prompt = self.prompt if prompt is None else prompt
         with quiet(), failures_of(f"the picture preparation of {self.name} cannot be loaded"):
             inputs = dict(self.reader(images=[image], text=[prompt], return_tensors="pt"))
@@ -47,13 +47,13 @@ class ReadingCaptioner(CrossCaptioner):
         high, wide = inputs["pixel_values"].shape[-2:]
         rows, columns, before = self.layout(high, wide, len(places))
         grid = PatchGrid(rows, columns, 0, (image.height, image.width), seen_box(self.processor, image))
-        return Prepared(inputs, grid, self.begun, places[before:])
+        return PreparedPicture(inputs, grid, self.begun, places[before:])
 
     @abstractmethod
     def layout(self, high: int, wide: int, places: int) -> tuple[int, int, int]:
         """(rows, columns) of the picture's patches, and how many of its tokens before them lie nowhere."""
 
-    def look(self, picture: Prepared) -> tuple[Prepared, Tensor]:
+    def look(self, picture: PreparedPicture) -> tuple[PreparedPicture, Tensor]:
         looked, seen = super().look(picture)
         tokens = picture.inputs["input_ids"].to(self.device)
         embedded = self.module.get_input_embeddings()(tokens)
@@ -75,11 +75,11 @@ class ReadingCaptioner(CrossCaptioner):
     def writer(self) -> Any:
         """The network that generates from what was read."""
 
-    def to_patches(self, rows: Tensor, picture: Prepared) -> Tensor:
+    def to_patches(self, rows: Tensor, picture: PreparedPicture) -> Tensor:
         rows = rows[..., picture.places]
         return rows if picture.spread is None else rows @ picture.spread
 
-    def generate(self, seen: Tensor, start: Tensor, plan: Any) -> Any:
+    def generate_tokens(self, seen: Tensor, start: Tensor, plan: Any) -> Any:
         """transformers itself forces what follows the first of the start; a stop at the limit is not forced, as it
         would hide that there was one."""
         plan.max_new_tokens += start.shape[1] - 1
@@ -95,7 +95,7 @@ class ReadingCaptioner(CrossCaptioner):
         )
 
 
-class Florence2(ReadingCaptioner):
+class Florence2(JointEncoderCaptioner):
     """Florence-2, whose DaViT halves its grid at each stage. Its prompts are tasks, `<CAPTION>`, `<DETAILED_CAPTION>`,
     or plain sentences. Before the patches stands their mean, which lies nowhere.
 
@@ -111,12 +111,12 @@ class Florence2(ReadingCaptioner):
         self.decoder = self.module.model.language_model.decoder
         self.layers, self.heads = text.decoder_layers, text.decoder_attention_heads
         self.limit = int(text.max_position_embeddings) - 1
-        self.usual = min(USUAL, self.limit)
+        self.default_limit = min(USUAL, self.limit)
         self.start = int(text.decoder_start_token_id)
         forced = getattr(self.module.generation_config, "forced_bos_token_id", None)
         self.begun = (self.start,) if forced is None else (self.start, int(forced))
 
-    def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
+    def prepare(self, image: Image.Image, prompt: str | None = None) -> PreparedPicture:
         for task in self.reader.task_prompts_without_inputs:
             if prompt is not None and task in prompt and prompt != task:
                 raise UsageError(

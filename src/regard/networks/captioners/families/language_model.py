@@ -25,9 +25,9 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from regard.errors import NetworkError, UsageError
-from regard.networks.captioners.base import Kept, Prepared
+from regard.networks.captioners.base import Capture, PreparedPicture
 from regard.networks.captioners.decoding import Decoding
-from regard.networks.captioners.tokenized import USUAL, TokenizedCaptioner, read_captioner, read_processor
+from regard.networks.captioners.pretrained import USUAL, PretrainedCaptioner, read_captioner, read_processor
 from regard.networks.guard import borrowed
 from regard.networks.sources.huggingface_files import failures_of, quiet
 from regard.records import PatchGrid
@@ -43,13 +43,13 @@ class Rows:
 
     layers: dict[int, int]  # by the id of the part that attends
     places: Tensor
-    kept: Kept
+    capture: Capture
     count: int = 1
     found: dict[int, list[Tensor]] = field(default_factory=dict)
 
     def note(self, part: Any, query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None) -> None:
         layer = self.layers.get(id(part))
-        if layer is None or not self.kept.has(layer):
+        if layer is None or not self.capture.has(layer):
             return
         count = min(self.count, query.shape[2])
         key = repeat_kv(key, query.shape[1] // key.shape[1])
@@ -60,7 +60,7 @@ class Rows:
     def keep(self, layer: int, weights: Tensor) -> None:
         """What a layer attends to, (beams, heads, rows, keys): the last rows of the first, to the places."""
         rows = weights[0, :, -self.count :][..., self.places]
-        self.found.setdefault(layer, []).append(self.kept.heads(rows, 0))
+        self.found.setdefault(layer, []).append(self.capture.heads(rows, 0))
 
     def attention(self) -> Tensor:
         """(layers kept, heads kept, rows, places)."""
@@ -109,7 +109,7 @@ class _OneMore(transformers.StoppingCriteria):
         return torch.full((len(input_ids),), len(said) > 1 and said[-2] in self.stops, device=input_ids.device)
 
 
-class ChatCaptioner(TokenizedCaptioner):
+class LanguageModelCaptioner(PretrainedCaptioner):
     """What all kinds share. `image_token` marks the places of the picture's tokens in the prompt (-1: none does).
 
     `spoken` is what the words that are said have in masks and kinds of tokens, where it is not 0.
@@ -122,14 +122,14 @@ class ChatCaptioner(TokenizedCaptioner):
         module, messages = read_captioner(transformers.AutoModelForImageTextToText, folder, model)
         super().__init__(model, folder, module, self.processor.tokenizer, messages)
         self.config = config.get_text_config()
-        self.speaker: Any = module.get_decoder()
+        self.decoder: Any = module.get_decoder()
         token = getattr(config, "image_token_id", None)
         self.image_token = -1 if token is None else int(token)
         self.layers, self.heads = self.config.num_hidden_layers, self.config.num_attention_heads
         self.limit = int(self.config.max_position_embeddings) - 1
-        self.usual = min(USUAL, self.limit)
+        self.default_limit = min(USUAL, self.limit)
 
-    def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
+    def prepare(self, image: Image.Image, prompt: str | None = None) -> PreparedPicture:
         with quiet(), failures_of(f"the picture preparation of {self.name} cannot be loaded"):
             text = self._asked(PROMPT if prompt is None else prompt)
             inputs = dict(self.processor(images=[image], text=[text], return_tensors="pt"))
@@ -142,7 +142,7 @@ class ChatCaptioner(TokenizedCaptioner):
             )
         rows, columns, spread = self.layout(inputs, len(places))
         grid = PatchGrid.whole(rows, columns, 0, (image.height, image.width))
-        return Prepared(inputs, grid, tuple(tokens.tolist()), places, spread)
+        return PreparedPicture(inputs, grid, tuple(tokens.tolist()), places, spread)
 
     def _asked(self, prompt: str) -> str:
         """The prompt with the picture before it, as the model's own template puts it."""
@@ -157,70 +157,72 @@ class ChatCaptioner(TokenizedCaptioner):
         """(rows, columns) of the picture's tokens, and where they do not simply lie row by row, how each spreads:
         (places, rows × columns), each row summing to one."""
 
-    def say(
+    def generate(
         self,
-        pictures: Sequence[Prepared],
+        pictures: Sequence[PreparedPicture],
         *,
         beams: int = 1,
         limit: int | None = None,
-        kept: Kept | None = None,
+        capture: Capture | None = None,
         alternatives: int = 0,
     ) -> list[Decoding]:
-        wanted = self.check(kept, beams, limit)
+        wanted = self.check(capture, beams, limit)
         found = []
         for picture in pictures:
             room = min(wanted, self.limit - len(picture.start))
             if beams == 1:
-                found.append(self._greedy(picture, room, kept, alternatives))
+                found.append(self._greedy(picture, room, capture, alternatives))
             else:
-                found.append(self._judge(picture, self._searched(picture, beams, room), kept, alternatives))
+                found.append(self._judge(picture, self._searched(picture, beams, room), capture, alternatives))
         return found
 
-    def force(
+    def teacher_force(
         self,
-        pictures: Sequence[Prepared],
+        pictures: Sequence[PreparedPicture],
         captions: Sequence[Sequence[int]],
         *,
-        kept: Kept | None = None,
+        capture: Capture | None = None,
         alternatives: int = 0,
     ) -> list[Decoding]:
-        self.check(kept)
+        self.check(capture)
         self.check_captions(len(pictures), captions)
         given = zip(pictures, captions, strict=True)
-        return [self._judge(picture, tuple(map(int, caption)), kept, alternatives) for picture, caption in given]
+        return [self._judge(picture, tuple(map(int, caption)), capture, alternatives) for picture, caption in given]
 
-    def _greedy(self, picture: Prepared, limit: int, kept: Kept | None, alternatives: int) -> Decoding:
+    def _greedy(self, picture: PreparedPicture, limit: int, capture: Capture | None, alternatives: int) -> Decoding:
         """Generated, and heard on the way."""
         prompt = len(picture.start)
         beyond = self.config.vocab_size  # a token that never comes: `_OneMore` stops in the place of transformers
         plan = self.plan(1, limit + 1, eos_token_id=beyond, output_logits=True)
         stopping = transformers.StoppingCriteriaList([_OneMore(prompt, self.stops)])
-        with self._heard(picture, kept, 1) as rows:
+        with self._heard(picture, capture, 1) as rows:
             output = self.module.generate(**self._inputs(picture), generation_config=plan, stopping_criteria=stopping)
         tokens = self.until_stop(output.sequences[0, prompt:][:limit].tolist())
         logits = torch.cat(output.logits)[: len(tokens)]
         attention = None if rows is None else self._folded(rows.attention()[:, :, : len(tokens) + 1], picture)
         return self.noted(tokens, logits, attention, alternatives)
 
-    def _searched(self, picture: Prepared, beams: int, limit: int) -> tuple[int, ...]:
+    def _searched(self, picture: PreparedPicture, beams: int, limit: int) -> tuple[int, ...]:
         with self._heard(picture, None, 1):
             output = self.module.generate(**self._inputs(picture), generation_config=self.plan(beams, limit))
         return self.until_stop(output.sequences[0, len(picture.start) :].tolist())
 
-    def _judge(self, picture: Prepared, tokens: tuple[int, ...], kept: Kept | None, alternatives: int) -> Decoding:
+    def _judge(
+        self, picture: PreparedPicture, tokens: tuple[int, ...], capture: Capture | None, alternatives: int
+    ) -> Decoding:
         """One pass over prompt and caption; of its attention only the caption's rows are kept."""
         inputs, count = self._inputs(picture, tokens), len(tokens) + 1
-        with self._heard(picture, kept, count) as rows:
+        with self._heard(picture, capture, count) as rows:
             logits = self.module(**inputs, use_cache=False, logits_to_keep=count).logits[0, -count:-1]
         attention = None if rows is None else self._folded(rows.attention(), picture)
         return self.noted(tokens, logits, attention, alternatives)
 
     @property
-    def offers(self) -> frozenset[str]:
+    def capabilities(self) -> frozenset[str]:
         asked = hasattr(self.module, "qformer")  # what stands for the picture are queries, which lie nowhere in it
         return frozenset(("attention", "gradients", *(() if asked else ("picture tokens",))))
 
-    def logits_of(self, picture: Prepared, tokens: Sequence[int], of: Sequence[int]) -> Tensor:
+    def token_logits(self, picture: PreparedPicture, tokens: Sequence[int], of: Sequence[int]) -> Tensor:
         """The head's rows of those tokens times the last hidden states, before a cap on logits where there is one.
 
         The head is never run for the whole vocabulary at every place, which would take most of the memory.
@@ -231,13 +233,13 @@ class ChatCaptioner(TokenizedCaptioner):
             states.append(output.last_hidden_state[0])
 
         with borrowed(self.module) as hooks, self._heard(picture, None, 1):
-            hooks.append(self.speaker.register_forward_hook(keep))
+            hooks.append(self.decoder.register_forward_hook(keep))
             self.module(**self._inputs(picture, tokens), use_cache=False, logits_to_keep=1)
             head, chosen = self.module.get_output_embeddings(), list(of)
             bias = None if head.bias is None else head.bias[chosen]
             return F.linear(states[-1], head.weight[chosen], bias).T.float().cpu()
 
-    def _inputs(self, picture: Prepared, tokens: Sequence[int] = ()) -> dict[str, Tensor]:
+    def _inputs(self, picture: PreparedPicture, tokens: Sequence[int] = ()) -> dict[str, Tensor]:
         """What the network takes: the prompt, and behind it a caption."""
         inputs = {name: value.to(self.device) for name, value in picture.inputs.items()}
         said = torch.tensor([list(tokens)], dtype=torch.long, device=self.device)
@@ -251,14 +253,14 @@ class ChatCaptioner(TokenizedCaptioner):
         return inputs
 
     @contextmanager
-    def _heard(self, picture: Prepared, kept: Kept | None, count: int) -> Iterator[Rows | None]:
+    def _heard(self, picture: PreparedPicture, capture: Capture | None, count: int) -> Iterator[Rows | None]:
         """Inside, the attention of the part that speaks is heard; everything is put back at the end."""
         rows = None
         with borrowed(self.module), quiet(), torch.no_grad():
-            before, config = self.speaker.config._attn_implementation_internal, self.speaker.config
-            if kept is not None and picture.places is not None:
-                layers = {id(layer.self_attn): index for index, layer in enumerate(self.speaker.layers)}
-                rows = Rows(layers, picture.places.to(self.device), kept, count)
+            before, config = self.decoder.config._attn_implementation_internal, self.decoder.config
+            if capture is not None and picture.places is not None:
+                layers = {id(layer.self_attn): index for index, layer in enumerate(self.decoder.layers)}
+                rows = Rows(layers, picture.places.to(self.device), capture, count)
                 config._attn_implementation_internal = NAME
             token = _HEARD.set(rows)
             try:
@@ -267,13 +269,13 @@ class ChatCaptioner(TokenizedCaptioner):
                 _HEARD.reset(token)
                 config._attn_implementation_internal = before
 
-    def _folded(self, rows: Tensor, picture: Prepared) -> Tensor:
+    def _folded(self, rows: Tensor, picture: PreparedPicture) -> Tensor:
         """(layers, heads, rows, places) → (layers, heads, rows, rows of patches, columns)."""
         rows = rows.float().cpu() if picture.spread is None else rows.float().cpu() @ picture.spread
         return rows.unflatten(-1, (picture.grid.rows, picture.grid.columns))
 
 
-class Tiled(ChatCaptioner):
+class Idefics(LanguageModelCaptioner):
     """Idefics3 and SmolVLM: the picture cut into square tiles, and last the whole of it as one more tile.
 
     The map is on the tiles' grid; what goes to a token of the whole picture spreads evenly over the patches that lie
@@ -303,7 +305,7 @@ def _spread(side: int, down: int, across: int) -> Tensor:
     return torch.cat([tiles, whole.mean((1, 3)).flatten(0, 1)])
 
 
-class Merged(ChatCaptioner):
+class Qwen(LanguageModelCaptioner):
     """Qwen's: a grid of any shape, of which each token holds 2 × 2 patches."""
 
     def layout(self, inputs: Mapping[str, Tensor], places: int) -> tuple[int, int, Tensor | None]:

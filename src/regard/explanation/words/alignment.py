@@ -16,10 +16,9 @@ from regard.explanation.words.tagging import parts_of_speech
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.wordpiece import Span
-from regard.records import Float, Heatmap, PatchGrid, Word
+from regard.records import END, START, Float, Heatmap, PatchGrid, Word
 
 ROWS = ("predicting", "reading")
-START, END = "<start>", "<end>"
 UNKNOWN = ("[UNK]", "<unk>")
 """How vocabularies write what they do not have; it is shown, as a word stands there."""
 _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "IDEOGRAPHIC")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from regard.errors import NetworkError, UsageError
 from regard.networks.anatomy.anatomy import Anatomy
 from regard.networks.anatomy.description import describe
-from regard.networks.captioners.decoding import Speaker, check_sizes
+from regard.networks.captioners.decoding import CaptionModule, check_sizes
 from regard.networks.captioners.transformer import Cache, Decoder, Embeddings, Memory, sine_positions
 from regard.networks.network import Network
 from regard.networks.sources.build import Architecture, build
@@ -58,7 +58,7 @@ class Speech(nn.Module):
             nn.init.normal_(table.weight, std=0.02)
 
 
-class Describer(Speaker):
+class EncoderDecoder(CaptionModule):
     """Normalised pictures and tokens → logits. `encode` once, `decode` as often as wanted; `forward` does both.
 
     What of the encoder lies behind its patches (a norm of their average, a pooling) is taken out of it, in place.
@@ -101,7 +101,7 @@ class Describer(Speaker):
     def decode(
         self, tokens: Tensor, memory: Memory, cache: Cache | None = None, capture: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """See `Speaker.decode`. Tokens padded at the end need no mask: none looks at those behind it."""
+        """See `CaptionModule.decode`. Tokens padded at the end need no mask: none looks at those behind it."""
         places = self.speech.embeddings.places(0 if cache is None else cache.length, tokens.shape[1])
         x = self.speech.embeddings(tokens, places)
         x, attention = self.speech.decoder(x, places, memory, cache, capture)
@@ -142,7 +142,7 @@ def architecture_of(encoder: Architecture, shape: DecoderShape) -> Architecture:
     return {"kind": KIND, "name": name, "arguments": {"encoder": encoder, "decoder": asdict(shape)}}
 
 
-def build_describer(architecture: Mapping[str, Any], seed: int = 0) -> Describer:
+def build_encoder_decoder(architecture: Mapping[str, Any], seed: int = 0) -> EncoderDecoder:
     """The network of an architecture, at random from `seed`. Raises `NetworkError` where it cannot be built."""
     try:
         encoder = dict(architecture["arguments"]["encoder"])
@@ -156,12 +156,12 @@ def build_describer(architecture: Mapping[str, Any], seed: int = 0) -> Describer
         raise NetworkError(f"the encoder of a captioner is a network of timm; came one of kind {kind!r}")
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
-        return Describer(build(encoder, seed), shape).eval()
+        return EncoderDecoder(build(encoder, seed), shape).eval()
 
 
-def new_describer(
+def new_encoder_decoder(
     network: Network, shape: DecoderShape, layers: int | None = None, seed: int = 0
-) -> tuple[Describer, Architecture]:
+) -> tuple[EncoderDecoder, Architecture]:
     """A describer whose encoder is a classifier without its head: its first `layers` blocks, or all.
 
     The decoder's values are drawn from `seed`. Raises `NetworkError` for a network that cannot be an encoder, and
@@ -185,7 +185,7 @@ def new_describer(
         arguments["depth"] = layers
     encoder = {**network.architecture, "arguments": arguments}
     architecture = architecture_of(encoder, shape)
-    module = build_describer(architecture, seed)
+    module = build_encoder_decoder(architecture, seed)
     own, given = module.encoder.state_dict(), network.module.state_dict()
     missing = [name for name in own if name not in given or given[name].shape != own[name].shape]
     if missing:

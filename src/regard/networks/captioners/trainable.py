@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 from PIL import Image
@@ -13,9 +13,9 @@ from regard.data.images.longest_side import LongestSide, alike, stack
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError, UsageError
 from regard.networks.anatomy.anatomy import Anatomy
-from regard.networks.captioners.base import Captioner, Kept, Prepared
-from regard.networks.captioners.decoding import Decoding, Speaker, beam_search, force, greedy
-from regard.networks.captioners.describer import Describer
+from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
+from regard.networks.captioners.decoding import CaptionModule, Decoding, beam_search, greedy, teacher_force
+from regard.networks.captioners.encoder_decoder import EncoderDecoder
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.transformer import Memory
 from regard.networks.captioners.wordpiece import PAD, WordPiece
@@ -23,21 +23,21 @@ from regard.networks.guard import borrowed, usable
 from regard.networks.sources.build import Architecture
 from regard.records import PatchGrid
 
-Speak = Callable[[Memory, list[int]], list[Decoding]]
+Decode = Callable[[Memory, list[int]], list[Decoding]]
 
 
-class OwnCaptioner(Captioner):
-    """A `Speaker` with its vocabulary and preparation. Pictures of equal shape go through it together."""
+class TrainableCaptioner(CaptionNetwork):
+    """A `CaptionModule` with its vocabulary and preparation. Pictures of equal shape go through it together."""
 
     takes_prompts = False
-    module: Speaker
+    module: CaptionModule
     preparation: Preparation | LongestSide
     description: Architecture
     """What a run keeps of it, to build it again."""
 
     def __init__(
         self,
-        module: Speaker,
+        module: CaptionModule,
         vocabulary: WordPiece,
         name: str,
         sizes: tuple[int, int],
@@ -46,7 +46,7 @@ class OwnCaptioner(Captioner):
         self.module, self.vocabulary = module, vocabulary
         self.name, self.messages = name, messages
         self.layers, self.heads = sizes
-        self.limit = self.usual = module.limit
+        self.limit = self.default_limit = module.limit
         if len(vocabulary) != module.vocabulary:
             raise NetworkError(
                 f"{name} speaks {module.vocabulary} tokens, but the vocabulary has {len(vocabulary)} pieces; "
@@ -78,60 +78,59 @@ class OwnCaptioner(Captioner):
     def grid(self, size: tuple[int, int], pixels: Tensor) -> PatchGrid:
         """Where the patches of an input (3, height, width) lie in a picture of this (height, width)."""
 
-    def prepare(self, image: Image.Image, prompt: str | None = None) -> Prepared:
+    def prepare(self, image: Image.Image, prompt: str | None = None) -> PreparedPicture:
         if prompt is not None:
             raise UsageError(f"{self.name} takes no prompt; leave it out")
         pixels = self.preparation.tensor(image)
-        return Prepared({"pixels": pixels}, self.grid((image.height, image.width), pixels), (self.module.start,))
+        return PreparedPicture({"pixels": pixels}, self.grid((image.height, image.width), pixels), (self.module.start,))
 
-    def memory(self, pictures: Sequence[Prepared]) -> Memory:
+    def memory(self, pictures: Sequence[PreparedPicture]) -> Memory:
         """What the decoder looks at, of pictures of equal shape; with gradients where they are wanted."""
         batch, _ = stack([picture.inputs["pixels"] for picture in pictures])
         return self.module.encode(batch.to(self.device))
 
-    def say(
+    def generate(
         self,
-        pictures: Sequence[Prepared],
+        pictures: Sequence[PreparedPicture],
         *,
         beams: int = 1,
         limit: int | None = None,
-        kept: Kept | None = None,
+        capture: Capture | None = None,
         alternatives: int = 0,
     ) -> list[Decoding]:
-        limit, capture = self.check(kept, beams, limit), kept is not None
+        limit = self.check(capture, beams, limit)
 
-        def speak(memory: Memory, places: list[int]) -> list[Decoding]:
-            if beams == 1:
-                return greedy(self.module, memory, limit=limit, capture=capture, alternatives=alternatives)
-            return beam_search(self.module, memory, beams, limit=limit, capture=capture, alternatives=alternatives)
+        def decode(memory: Memory, indices: list[int]) -> list[Decoding]:
+            how: Any = {"limit": limit, "capture": capture is not None, "alternatives": alternatives}
+            return greedy(self.module, memory, **how) if beams == 1 else beam_search(self.module, memory, beams, **how)
 
-        return self._together(pictures, speak, kept)
+        return self._by_shape(pictures, decode, capture)
 
-    def force(
+    def teacher_force(
         self,
-        pictures: Sequence[Prepared],
+        pictures: Sequence[PreparedPicture],
         captions: Sequence[Sequence[int]],
         *,
-        kept: Kept | None = None,
+        capture: Capture | None = None,
         alternatives: int = 0,
     ) -> list[Decoding]:
-        self.check(kept)
+        self.check(capture)
 
-        def speak(memory: Memory, places: list[int]) -> list[Decoding]:
-            given = [captions[place] for place in places]
-            return force(self.module, memory, given, capture=kept is not None, alternatives=alternatives)
+        def decode(memory: Memory, indices: list[int]) -> list[Decoding]:
+            texts = [captions[index] for index in indices]
+            return teacher_force(self.module, memory, texts, capture=capture is not None, alternatives=alternatives)
 
-        return self._together(pictures, speak, kept)
+        return self._by_shape(pictures, decode, capture)
 
-    def _together(self, pictures: Sequence[Prepared], speak: Speak, kept: Kept | None) -> list[Decoding]:
+    def _by_shape(self, pictures: Sequence[PreparedPicture], decode: Decode, capture: Capture | None) -> list[Decoding]:
         """Those of equal shape at a time, each group encoded once; in the order that they came in."""
         pixels = [picture.inputs["pixels"] for picture in pictures]
-        found: dict[int, Decoding] = {}
-        for places in alike([(each.shape[1], each.shape[2]) for each in pixels], max(1, len(pixels))):
+        decodings: dict[int, Decoding] = {}
+        for indices in alike([(each.shape[1], each.shape[2]) for each in pixels], max(1, len(pixels))):
             with borrowed(self.module), torch.no_grad():
-                memory = self.memory([pictures[place] for place in places])
-            found.update(zip(places, speak(memory, places), strict=True))
-        return [_kept(found[place], kept) for place in range(len(pictures))]
+                memory = self.memory([pictures[index] for index in indices])
+            decodings.update(zip(indices, decode(memory, indices), strict=True))
+        return [_selected(decodings[index], capture) for index in range(len(pictures))]
 
     def pieces(self, tokens: Sequence[int]) -> Pieces:
         special = {self.module.start, self.module.stop, self.vocabulary.tokens[PAD]}
@@ -141,22 +140,22 @@ class OwnCaptioner(Captioner):
     def text(self, tokens: Sequence[int]) -> str:
         return self.vocabulary.text(tokens)
 
-    def encode(self, text: str) -> list[int]:
+    def tokenize(self, text: str) -> list[int]:
         return [*self.vocabulary.encode(text), self.module.stop]
 
 
-def _kept(decoding: Decoding, kept: Kept | None) -> Decoding:
-    if kept is None or decoding.attention is None:
+def _selected(decoding: Decoding, capture: Capture | None) -> Decoding:
+    if capture is None or decoding.attention is None:
         return decoding
-    return replace(decoding, attention=kept.of(decoding.attention).clone())
+    return replace(decoding, attention=capture.of(decoding.attention).clone())
 
 
-class DescriberCaptioner(OwnCaptioner):
+class EncoderDecoderCaptioner(TrainableCaptioner):
     """The encoder of a ViT and a decoder of one's own. All pictures are brought to the encoder's size."""
 
     def __init__(
         self,
-        module: Describer,
+        module: EncoderDecoder,
         vocabulary: WordPiece,
         preparation: Preparation,
         description: Architecture,

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from regard.errors import NetworkError, UsageError
-from regard.networks.captioners.base import Captioner, Kept
+from regard.networks.captioners.base import CaptionNetwork, Capture
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.sources.checkpoint import key_problems, listed
@@ -63,7 +63,7 @@ def require_parts(folder: Path, model: str) -> None:
             )
 
 
-class TokenizedCaptioner(Captioner):
+class PretrainedCaptioner(CaptionNetwork):
     """What all captioners of transformers share: a tokenizer, the tokens that stop, and how a caption is noted."""
 
     def __init__(self, model: str, folder: Path, module: Any, tokenizer: Any, messages: tuple[str, ...]) -> None:
@@ -90,18 +90,18 @@ class TokenizedCaptioner(Captioner):
         text = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
         return " ".join(text.split())
 
-    def encode(self, text: str) -> list[int]:
+    def tokenize(self, text: str) -> list[int]:
         given = self.tokenizer.encode(text, add_special_tokens=False)
         return [*map(int, given), *self.stops[:1]]
 
     def until_stop(self, tokens: Iterable[int]) -> tuple[int, ...]:
         """The tokens up to the first that stops, which is kept."""
-        kept: list[int] = []
+        caption: list[int] = []
         for token in tokens:
-            kept.append(int(token))
+            caption.append(int(token))
             if token in self.stops:
                 break
-        return tuple(kept)
+        return tuple(caption)
 
     def noted(self, tokens: Sequence[int], logits: Tensor, attention: Tensor | None, alternatives: int) -> Decoding:
         """A caption with its logits (tokens, vocabulary) and attention (layers, heads, tokens + 1, rows, columns)."""
@@ -185,9 +185,9 @@ def _cropped(processor: Any, picture: tuple[int, int]) -> Box:
     return left, top, left + wide, top + high
 
 
-def kept_layers(attention: Sequence[Tensor], kept: Kept) -> Tensor:
+def captured_layers(attention: Sequence[Tensor], capture: Capture) -> Tensor:
     """Layers of (1, heads, rows, keys) → those kept, (layers, heads, rows, keys)."""
-    return torch.cat([kept.heads(layer, 1) for index, layer in enumerate(attention) if kept.has(index)])
+    return torch.cat([capture.heads(layer, 1) for index, layer in enumerate(attention) if capture.has(index)])
 
 
 def patch_side(config: Any) -> int:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from regard.networks.captioners.decoding import Speaker
+from regard.networks.captioners.decoding import CaptionModule
 from regard.networks.captioners.transformer import Attention, DecoderLayer, Memory
 from regard.networks.guard import replaced_forwards
 
 
 @dataclass(frozen=True)
-class Opened:
+class DecoderPass:
     """One pass over a caption, and the attention of some layers as the network used it: gradients by it can be taken.
 
     `log_probabilities` (tokens,) are natural, of each token after those before it. For each layer, `cross` is the
@@ -33,22 +33,22 @@ def chosen(logits: Tensor, tokens: Sequence[int]) -> Tensor:
     return logits.float().log_softmax(-1).gather(1, picked.T)[:, 0]
 
 
-def open_speaker(speaker: Speaker, memory: Memory, tokens: Sequence[int], layers: Sequence[int]) -> Opened:
+def decoder_pass(module: CaptionModule, memory: Memory, tokens: Sequence[int], layers: Sequence[int]) -> DecoderPass:
     """A pass of one of regard's own networks over a caption of the memory's one picture, gradients being on.
 
     Of its weights none need ask for gradients: they begin at the first of the layers.
     """
-    paths = [path for path, part in speaker.named_modules() if isinstance(part, DecoderLayer)]
+    paths = [path for path, part in module.named_modules() if isinstance(part, DecoderLayer)]
     cross, itself = list[Tensor](), list[Tensor]()
     forwards = {
-        f"{paths[layer]}.{name}": _keeping(getattr(speaker.get_submodule(paths[layer]), name), kept)
+        f"{paths[layer]}.{name}": _keeping(getattr(module.get_submodule(paths[layer]), name), kept)
         for layer in layers
         for name, kept in (("self_attn", itself), ("multihead_attn", cross))
     }
-    whole = torch.tensor([[speaker.start, *tokens]], device=memory.device)
-    with replaced_forwards(speaker, forwards):
-        logits, _ = speaker.decode(whole, memory)
-    return Opened(chosen(logits[0, :-1], tokens), tuple(cross), tuple(itself), 0, lambda rows: rows)
+    whole = torch.tensor([[module.start, *tokens]], device=memory.device)
+    with replaced_forwards(module, forwards):
+        logits, _ = module.decode(whole, memory)
+    return DecoderPass(chosen(logits[0, :-1], tokens), tuple(cross), tuple(itself), 0, lambda rows: rows)
 
 
 def _keeping(attention: Attention, kept: list[Tensor]) -> Callable[..., Tensor]:

@@ -46,10 +46,10 @@ def writing(path: Path | str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _REASONS:
             raise
-        raise _refused(path, error) from error
+        raise _output_error(path, error) from error
 
 
-def _refused(path: Path | str, error: OSError) -> OutputError:
+def _output_error(path: Path | str, error: OSError) -> OutputError:
     reason = _REASONS.get(error.errno or 0, f"{error.strerror}; choose another place")
     return OutputError(f"cannot write {path}: {reason}")
 
@@ -57,7 +57,10 @@ def _refused(path: Path | str, error: OSError) -> OutputError:
 def write_file(path: Path | str, content: str | bytes | Iterable[str]) -> Path:
     """Write a whole file or nothing: aside, flushed to the disk, then renamed over what was there.
 
-    Text, in one or as it comes, becomes UTF-8; bytes of a file name that are none come out as they were.
+    Text, in one or in parts, becomes UTF-8; bytes of a file name that are none come out as they were.
+
+    >>> write_file("notes/first.txt", ["one\\n", "two\\n"]).read_text()
+    'one\\ntwo\\n'
     """
     path = Path(path)
     parts = [content] if isinstance(content, str | bytes) else content
@@ -79,7 +82,13 @@ def write_file(path: Path | str, content: str | bytes | Iterable[str]) -> Path:
 
 
 def write_json(path: Path | str, content: Any) -> Path:
-    """Write JSON with two-space indents and a final newline; NaN and infinity, which JSON lacks, are refused."""
+    """Write JSON with two-space indents and a final newline; NaN and infinity, which JSON lacks, are refused.
+
+    >>> print(write_json("scores.json", {"top1": 0.944}).read_text(), end="")
+    {
+      "top1": 0.944
+    }
+    """
     return write_file(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -89,6 +98,15 @@ def new_folder(folder: Path | str, overwrite: bool = False) -> Iterator[Path]:
 
     Raises `OutputError` before any work when `folder` exists and is not empty, unless `overwrite`; then the old
     one stays until the block has succeeded. An exception (Ctrl-C too) leaves what was there untouched.
+
+    >>> with new_folder("result") as folder:
+    ...     _ = write_json(folder / "manifest.json", {"schema": SCHEMA})
+    >>> Path("result/manifest.json").is_file()
+    True
+    >>> with new_folder("result"):
+    ...     pass
+    Traceback (most recent call last):
+    regard.errors.OutputError: result exists already; choose another --out, or --overwrite to replace it
     """
     folder = Path(folder)
     check_free(folder, overwrite)
@@ -109,19 +127,19 @@ def _folder_beside(folder: Path) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:  # whatever it is, it is about writing
-        raise _refused(folder, error) from error
+        raise _output_error(folder, error) from error
 
 
 def check_free(path: Path | str, overwrite: bool = False) -> None:
-    """Raise `OutputError` when `path` is taken (a file, or a folder with something in it) and not `overwrite`.
+    """Raise `OutputError` when `path` is occupied (a file, or a folder with something in it) and not `overwrite`.
 
     Even with `overwrite` a folder is only replaced when regard wrote it: it then holds one of `MARKERS`.
     """
     path = Path(path)
-    taken = path.is_file() or (path.is_dir() and any(path.iterdir()))
-    if taken and not overwrite:
+    occupied = path.is_file() or (path.is_dir() and any(path.iterdir()))
+    if occupied and not overwrite:
         raise OutputError(f"{path} exists already; choose another --out, or --overwrite to replace it")
-    if taken and path.is_dir() and not any((path / marker).is_file() for marker in MARKERS):
+    if occupied and path.is_dir() and not any((path / marker).is_file() for marker in MARKERS):
         raise OutputError(
             f"{path} was not written by regard (it holds neither {' nor '.join(MARKERS)}), so --overwrite leaves it "
             "alone; choose another --out, or remove it yourself"
@@ -138,7 +156,11 @@ def check_schema(stored: Mapping[str, Any], path: Path) -> None:
 
 
 def file_hash(path: Path | str) -> str:
-    """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits.
+
+    >>> file_hash(write_file("empty.txt", ""))[:16]
+    'e3b0c44298fc1c14'
+    """
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -27,11 +27,18 @@ R = TypeVar("R", bound=Row)
 
 
 class Table(Generic[R]):
-    """Rows by name. `kind` is the word for one row ("method"); `group` the entry point group for rows from outside."""
+    """Rows by name. `kind` is the word for one row ("method"); `group` the entry point group for rows from outside.
+
+    >>> from types import SimpleNamespace
+    >>> shapes = Table("shape", (SimpleNamespace(name="square", target="math:sqrt"),), "example.shapes")
+    >>> shapes.names, "circle" in shapes, shapes.load("square")(9)
+    (('square',), False, 3.0)
+    """
 
     def __init__(self, kind: str, rows: tuple[R, ...], group: str) -> None:
-        self.kind, self.group = kind, group
-        self._own = {row.name: row for row in rows}
+        self.kind = kind
+        self.group = group
+        self._builtin = {row.name: row for row in rows}
 
     def __iter__(self) -> Iterator[R]:
         return iter(self._rows.values())
@@ -72,6 +79,6 @@ class Table(Generic[R]):
 
     @cached_property
     def _rows(self) -> dict[str, R]:
-        """Own rows and those that installed packages offer; an own name cannot be taken from outside."""
+        """Our rows and those that installed packages offer; a name of ours cannot be replaced from outside."""
         outside = {row.name: row for row in (point.load() for point in entry_points(group=self.group))}
-        return outside | self._own
+        return outside | self._builtin

@@ -8,7 +8,7 @@ from timm.layers import resample_abs_pos_embed
 
 from regard.errors import UsageError
 from regard.explanation.positions.analysis import around_each, by_offset
-from regard.explanation.positions.arrangement import OfOffsets, OfPairs, p_values
+from regard.explanation.positions.arrangement import OffsetArrangement, PairArrangement, p_values
 from regard.explanation.positions.controls import (
     Control,
     pretraining_grid,
@@ -30,7 +30,7 @@ def _places(rows: int, columns: int) -> list[tuple[int, int]]:
 def test_a_grid_whose_rows_are_alike_by_hand() -> None:
     """6 × 6, similarity 1 in a row and 0 elsewhere: 30 of 60 neighbours and 90 of 630 pairs share a row."""
     rows = np.repeat(np.eye(6), 6, axis=0)  # one-hot of the row: cosine 1 or 0
-    numbers = OfPairs(rows @ rows.T, 6, 6, rows).numbers()
+    numbers = PairArrangement(rows @ rows.T, 6, 6, rows).numbers()
     assert numbers["neighbours"] == pytest.approx(0.5)
     assert numbers["neighbour_gain"] == pytest.approx(0.5 - 90 / 630)
     assert numbers["row_gain"] == pytest.approx(1)  # (0, 5) against (3, 4) and (4, 3)
@@ -44,11 +44,11 @@ def test_straight_and_askew_are_compared_at_the_very_same_distance() -> None:
     places = np.array(_places(7, 9))
     apart = np.abs(places[:, None] - places[None])  # (patches, patches, 2)
     isotropic = np.exp(-np.hypot(*np.moveaxis(apart, -1, 0)) / 3)
-    even = OfPairs(isotropic, 7, 9).numbers()
+    even = PairArrangement(isotropic, 7, 9).numbers()
     assert even["row_gain"] == pytest.approx(0, abs=1e-12)
     assert even["column_gain"] == pytest.approx(0, abs=1e-12)
     assert even["distance_spearman"] == pytest.approx(-1)
-    across = OfPairs(isotropic + 0.25 * ((apart == (0, 5)).all(-1)), 7, 9).numbers()
+    across = PairArrangement(isotropic + 0.25 * ((apart == (0, 5)).all(-1)), 7, 9).numbers()
     assert across["row_gain"] == pytest.approx(0.25)
     assert across["column_gain"] == pytest.approx(0, abs=1e-12)
 
@@ -59,7 +59,7 @@ def test_distances_are_weighted_by_their_pairs() -> None:
     apart = np.abs(places[:, None] - places[None])
     gains = {5: 1.0, 10: 10.0, 13: 100.0}
     similarity = sum(gain * (apart == (0, step)).all(-1) for step, gain in gains.items())
-    assert OfPairs(similarity.astype(float), 11, 14).numbers()["row_gain"] == pytest.approx((9 + 40 + 100) / 14)
+    assert PairArrangement(similarity.astype(float), 11, 14).numbers()["row_gain"] == pytest.approx((9 + 40 + 100) / 14)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(4, 6), (7, 3)])
@@ -69,7 +69,7 @@ def test_numbers_of_pairs_as_written_out(rows: int, columns: int) -> None:
     similarity, places = _cosine(x), _places(rows, columns)
     order = generator.permutation(rows * columns)
     similarity_permuted, x_permuted = similarity[np.ix_(order, order)], x[order]
-    numbers = OfPairs(similarity, rows, columns, x).numbers(order)
+    numbers = PairArrangement(similarity, rows, columns, x).numbers(order)
     pairs = [(a, b) for a in range(len(places)) for b in range(a)]
     values = np.array([similarity_permuted[pair] for pair in pairs])
     steps = [(abs(places[a][0] - places[b][0]), abs(places[a][1] - places[b][1])) for a, b in pairs]
@@ -103,7 +103,7 @@ def test_numbers_of_offsets_as_written_out() -> None:
     kernel = np.random.default_rng(3).normal(size=(9, 13))
     even = (kernel + kernel[::-1, ::-1]) / 2
     half = {(a, b): even[a + 4, b + 6] for a in range(-4, 5) for b in range(-6, 7) if (a, b) > (0, 0)}
-    numbers, values = OfOffsets(kernel).numbers(), np.array(list(half.values()))
+    numbers, values = OffsetArrangement(kernel).numbers(), np.array(list(half.values()))
     near = (half[0, 1] + half[1, 0]) / 2
     assert numbers["neighbours"] == pytest.approx(near)
     assert numbers["neighbour_gain"] == pytest.approx(near - values.mean())
@@ -117,25 +117,25 @@ def test_numbers_of_offsets_as_written_out() -> None:
 
 def test_a_kernel_permuted_keeps_its_middle_and_its_symmetry() -> None:
     kernel = np.random.default_rng(0).normal(size=(3, 5))
-    offsets = OfOffsets(kernel)
+    offsets = OffsetArrangement(kernel)
     order = np.random.default_rng(1).permutation(offsets.labels)
     even = ((kernel + kernel[::-1, ::-1]) / 2).ravel()
     moved = even[8:][order]
-    expected = OfOffsets(np.concatenate([moved[::-1], [even[7]], moved]).reshape(3, 5)).numbers()
+    expected = OffsetArrangement(np.concatenate([moved[::-1], [even[7]], moved]).reshape(3, 5)).numbers()
     assert offsets.numbers(order) == pytest.approx(expected, nan_ok=True)
 
 
 def test_an_additive_kernel_is_all_rows_and_columns() -> None:
     down, across = np.cos(0.7 * np.arange(-3, 4)), np.cos(0.3 * np.arange(-5, 6))
-    assert OfOffsets(down[:, None] + across).numbers()["similarity_r2"] == pytest.approx(1)
-    assert OfOffsets(down[:, None] * across).numbers()["similarity_r2"] < 0.95
+    assert OffsetArrangement(down[:, None] + across).numbers()["similarity_r2"] == pytest.approx(1)
+    assert OffsetArrangement(down[:, None] * across).numbers()["similarity_r2"] < 0.95
 
 
 def test_what_a_grid_does_not_have_is_not_a_number() -> None:
-    row = OfPairs(_cosine(np.random.default_rng(0).normal(size=(4, 3))), 1, 4, np.ones((4, 3))).numbers()
+    row = PairArrangement(_cosine(np.random.default_rng(0).normal(size=(4, 3))), 1, 4, np.ones((4, 3))).numbers()
     assert np.isnan([row["row_gain"], row["column_gain"], row["embedding_r2"]]).all()
     assert np.isfinite(row["neighbour_gain"])
-    constant = p_values(OfPairs(np.ones((12, 12)), 3, 4), permutations=5)
+    constant = p_values(PairArrangement(np.ones((12, 12)), 3, 4), permutations=5)
     assert np.isnan(constant["distance_spearman"].value) and np.isnan(constant["distance_spearman"].p)
     assert np.isnan(constant["similarity_r2"].value)
     assert constant["neighbour_gain"].p == 1
@@ -143,7 +143,7 @@ def test_what_a_grid_does_not_have_is_not_a_number() -> None:
 
 def test_p_counts_permutations_that_reach_the_value_and_the_value_itself() -> None:
     similarity = _cosine(np.random.default_rng(5).normal(size=(12, 3)))
-    pairs = OfPairs(similarity, 3, 4)
+    pairs = PairArrangement(similarity, 3, 4)
     generator, value = np.random.default_rng(7), pairs.numbers()
     others = [pairs.numbers(generator.permutation(12)) for _ in range(19)]
     found = p_values(pairs, permutations=19, seed=7)
@@ -162,9 +162,9 @@ def test_p_values_are_uniform_where_there_is_nothing(kind: str) -> None:
     for seed in range(times):
         if kind == "pairs":
             x = generator.normal(size=(6 * 6, 4))
-            arrangement: OfPairs | OfOffsets = OfPairs(_cosine(x), 6, 6, x)
+            arrangement: PairArrangement | OffsetArrangement = PairArrangement(_cosine(x), 6, 6, x)
         else:
-            arrangement = OfOffsets(generator.normal(size=(11, 13)))
+            arrangement = OffsetArrangement(generator.normal(size=(11, 13)))
         for name, result in p_values(arrangement, permutations=19, seed=seed).items():
             p.setdefault(name, []).append(result.p)
     for name, values in p.items():
@@ -177,7 +177,7 @@ def test_p_values_are_small_on_what_was_planted_and_24_by_24_is_feasible() -> No
     generator = np.random.default_rng(0)
     rows, columns = generator.normal(size=(2, 24, 32)).cumsum(axis=1) / 3  # neighbouring rows are alike
     x = (rows[:, None] + columns[None]).reshape(576, 32) + 0.3 * generator.normal(size=(576, 32))
-    found = p_values(OfPairs(_cosine(x), 24, 24, x), permutations=999)
+    found = p_values(PairArrangement(_cosine(x), 24, 24, x), permutations=999)
     for name in ("neighbour_gain", "distance_spearman", "similarity_r2", "embedding_r2"):
         assert found[name].p == 0.001, name
 
@@ -192,7 +192,7 @@ def test_random_embeddings_resized_look_like_a_finding() -> None:
         grown = resample_abs_pos_embed(
             torch.randn(1, 196, 256), [24, 24], [14, 14], num_prefix_tokens=0, interpolation=interpolation
         )
-        own = OfPairs(_cosine(grown[0].double().numpy()), 24, 24).numbers()["neighbours"]
+        own = PairArrangement(_cosine(grown[0].double().numpy()), 24, 24).numbers()["neighbours"]
         mean[interpolation], low, high = Control(encoding, (14, 14), interpolation).numbers()["neighbours"]
         assert low - 0.01 < own < high + 0.01
     assert mean["bicubic"] == pytest.approx(0.62, abs=0.01)

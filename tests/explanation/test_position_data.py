@@ -13,7 +13,7 @@ from woken import written_out
 from regard.data.images.preparation import Preparation
 from regard.errors import DataError, NetworkError, UsageError
 from regard.explanation.positions.analysis import measure, subject_of_logits, subject_of_tokens
-from regard.explanation.positions.readout import seen
+from regard.explanation.positions.readout import block_means
 from regard.networks.load import load
 from regard.networks.network import Network
 
@@ -53,7 +53,7 @@ ATTEND = [
 def test_logits_are_those_of_attention_written_out(name: str, arguments: dict[str, Any]) -> None:
     """log softmax is the logit less a constant of its query: with the query's mean taken off both are equal."""
     network, x = _network(name, **arguments), _pictures()
-    found = seen(network, [x[:2], x[2:]], layer=1, logits=True)
+    found = block_means(network, [x[:2], x[2:]], layer=1, logits=True)
     _, rows = written_out(network.module, x)
     weights = rows[1].reshape(3, 3, *rows[1].shape[-2:])[:, :, -15:, -15:].double()
     expected = weights.log() - weights.log().mean(dim=-1, keepdim=True)
@@ -71,10 +71,10 @@ def test_tokens_are_the_mean_of_what_goes_into_the_block() -> None:
         network.logits(x)
     mean = inputs[0][:, 1:].double().mean(dim=0)
     expected = (mean - mean.mean(dim=0)).reshape(3, 5, 48).numpy()
-    assert np.allclose(seen(network, [x]).tokens, expected, atol=1e-6)  # the last of two by default
-    assert np.allclose(seen(network, [x[:1], x[1:]], layer=1).tokens, expected, atol=1e-6)
-    assert not np.allclose(seen(network, [x], layer=0).tokens, expected, atol=1e-2)
-    assert seen(network, [x]).logits is None
+    assert np.allclose(block_means(network, [x]).tokens, expected, atol=1e-6)  # the last of two by default
+    assert np.allclose(block_means(network, [x[:1], x[1:]], layer=1).tokens, expected, atol=1e-6)
+    assert not np.allclose(block_means(network, [x], layer=0).tokens, expected, atol=1e-2)
+    assert block_means(network, [x]).logits is None
 
 
 def test_the_network_is_left_as_it_was_found() -> None:
@@ -86,7 +86,7 @@ def test_the_network_is_left_as_it_was_found() -> None:
         raise DataError("a picture that cannot be read")
 
     with pytest.raises(DataError, match="cannot be read"):
-        seen(network, broken(), logits=True)
+        block_means(network, broken(), logits=True)
     assert all(part.training for part in network.module.modules())
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in network.module.modules())
 
@@ -94,20 +94,20 @@ def test_the_network_is_left_as_it_was_found() -> None:
 def test_what_cannot_be_seen_is_said() -> None:
     network = _network("vit_tiny_patch16_224")
     with pytest.raises(UsageError, match="no layer 2; it goes from 0 to 1"):
-        seen(network, [_pictures()], layer=2)
+        block_means(network, [_pictures()], layer=2)
     with pytest.raises(UsageError, match="no pictures"):
-        seen(network, [])
+        block_means(network, [])
     windows = _network("samvit_base_patch16_224", window_size=2, global_attn_indexes=(1,))
     with pytest.raises(NetworkError, match="windows of 4 patches"):
-        seen(windows, [_pictures()], layer=0, logits=True)
-    assert seen(windows, [_pictures()], logits=True).logits is not None
+        block_means(windows, [_pictures()], layer=0, logits=True)
+    assert block_means(windows, [_pictures()], logits=True).logits is not None
     with pytest.raises(NetworkError, match="blocks of resnet18"):
-        seen(load("random:resnet18"), [_pictures()])
+        block_means(load("random:resnet18"), [_pictures()])
 
 
 def test_logits_make_a_kernel_for_each_head_and_a_similarity_of_all() -> None:
     network = _network("beit_base_patch16_224")
-    found = seen(network, [_pictures()], logits=True)
+    found = block_means(network, [_pictures()], logits=True)
     record = measure(subject_of_logits(found), permutations=19)
     assert found.logits is not None and record.kernel is not None
     assert (record.kind, record.kernel.shape, record.layers) == ("logits", (1, 3, 5, 9), (1,))
@@ -116,11 +116,11 @@ def test_logits_make_a_kernel_for_each_head_and_a_similarity_of_all() -> None:
     assert record.kernel[0, 2, 3, 4] == pytest.approx(np.mean(down_one), abs=1e-6)
     assert 0 < record.tested["neighbour_gain"]["p"] <= 1
     with pytest.raises(NetworkError, match="no attention logits"):
-        subject_of_logits(seen(network, [_pictures()]))
+        subject_of_logits(block_means(network, [_pictures()]))
 
 
 def test_tokens_are_compared_by_cosine() -> None:
-    found = seen(_network("vit_tiny_patch16_224", pos_embed="none"), [_pictures()])
+    found = block_means(_network("vit_tiny_patch16_224", pos_embed="none"), [_pictures()])
     record = measure(subject_of_tokens(found, {"network": "none"}), permutations=19)
     flat = found.tokens.reshape(15, 48)
     cosine = flat @ flat.T / np.outer(np.linalg.norm(flat, axis=1), np.linalg.norm(flat, axis=1))

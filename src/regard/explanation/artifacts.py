@@ -1,4 +1,4 @@
-"""Artifact tokens: where they appear, what they take, and a repair without training.
+"""Artifact tokens: where they appear, how much attention they draw, and a repair without training.
 
 Some background patches of a vision transformer end up with norms many times that of the others; CLS then looks there
 instead of at the picture (Darcet et al., arXiv 2309.16588). A few neurons make them. Moved to one added token, a
@@ -19,12 +19,12 @@ from regard.networks.attention.replay import token_blocks
 from regard.networks.attention.trace import layer_count, trace
 from regard.networks.edits import applied, mlp_output
 from regard.networks.network import Network
-from regard.networks.sources import user_module as own
+from regard.networks.sources import user_module
 
 OUTLIER = 5.0
 """A patch is an outlier where its norm is more than so many times the median of its picture's patches."""
 APPEAR = 5e-4
-"""Outliers have appeared in a block where at least this share of all patches are; fewer are chance."""
+"""Outliers have appeared in a block where at least this share of all patches are outliers; fewer are chance."""
 CANDIDATES = 16
 """Neurons that are tried at most, the most telling first."""
 COUNTS = (1, 2, 3, 4, 5, 6, 8, 12, 16)
@@ -41,7 +41,7 @@ class BlockArtifacts:
     """The outliers among the patches as one block leaves them.
 
     `share` of all patches, `per_picture` how many; `median` and `largest` norm of patches; `attention`, the share that
-    CLS (or what the head reads) pays, in this block, to the places that are outliers behind the last; mean over heads.
+    CLS (or what the head reads) pays, in this block, to the places of the outliers behind the last; mean over heads.
     """
 
     block: int
@@ -68,7 +68,7 @@ class Artifacts:
 @dataclass(frozen=True)
 class Trial:
     """So many neurons moved: the share of outliers `left`, the attention that their places still get, and the mean
-    Kullback-Leibler divergence of what the network says from what it said, in nats."""
+    Kullback-Leibler divergence of the network's predictions from those before, in nats."""
 
     neurons: int
     left: float
@@ -78,7 +78,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Repair:
-    """What a search found: `neurons` (block, neuron), most telling first, and the trials it chose from."""
+    """The result of a search: `neurons` (block, neuron), most telling first, and the trials it chose from."""
 
     before: Artifacts
     neurons: tuple[tuple[int, int], ...]
@@ -96,26 +96,26 @@ def artifacts(network: Network, batches: Batches, places: NDArray[np.bool_] | No
     behind the last block; give those of another network to see what became of them. Raises `NetworkError` for a network
     without attention that regard knows.
     """
-    return _described(network, _observe(network, batches), places)
+    return _artifacts(network, _observe(network, batches), places)
 
 
 def find_repair(network: Network, batches: Batches, advance: Advance = lambda done: None) -> Repair:
-    """The neurons to move, found from pictures without labels or masks; none where there are no outliers.
+    """The neurons to move, from pictures without labels or masks; none where there are no outliers.
 
     Neurons of the blocks up to the one where outliers appear are ordered by how much more they answer at outliers than
-    elsewhere. Taken is the least number of them with which the outliers are gone and their places get no more of the
-    attention than chance would give them; where no number does that, the one with which they get least. More than
-    that changes what the network says, so the number matters. The network is not changed. `advance` is told of each
-    trial. Raises `NetworkError` for a network that no token can be added to.
+    elsewhere. The result is the least number of them with which the outliers are gone and their places get no more of
+    the attention than chance would give them; where no number does that, the one with which they get least. More than
+    that changes the network's predictions, so the number matters. The network is not changed. `advance` is called
+    after each trial. Raises `NetworkError` for a network that no token can be added to.
     """
-    seen = _observe(network, batches)
-    before = _described(network, seen)
+    observation = _observe(network, batches)
+    before = _artifacts(network, observation)
     if before.first is None:
         return Repair(before, (), ())
-    candidates = _candidates(network, batches, seen.outliers[before.first], before.first)
+    candidates = _candidates(network, batches, observation.outliers[before.first], before.first)
     trials = []
     for count in (count for count in COUNTS if count <= len(candidates)):
-        trials.append(_try(network, batches, seen, before, candidates[:count]))
+        trials.append(_try(network, batches, observation, before, candidates[:count]))
         advance(1)
         if _enough(trials[-1], before):
             break
@@ -128,7 +128,7 @@ def find_repair(network: Network, batches: Batches, advance: Advance = lambda do
 
 def repaired(network: Network, edit: dict[str, Any]) -> Network:
     """A copy of the network with the edit made."""
-    return applied(replace(network, module=own.copy_of(network.module)), [edit])
+    return applied(replace(network, module=user_module.copy_of(network.module)), [edit])
 
 
 def _enough(trial: Trial, before: Artifacts) -> bool:
@@ -136,7 +136,7 @@ def _enough(trial: Trial, before: Artifacts) -> bool:
 
 
 @dataclass(frozen=True)
-class _Observed:
+class _Observation:
     """`outliers` and `norms` (blocks, pictures, patches), `attention` (layers, pictures, patches), `logits`."""
 
     outliers: Tensor
@@ -145,17 +145,17 @@ class _Observed:
     logits: Tensor
 
 
-def _observe(network: Network, batches: Batches) -> _Observed:
+def _observe(network: Network, batches: Batches) -> _Observation:
     layer_count(network)
     if not batches:
         raise NetworkError("artifacts are looked for in pictures; give at least one")
-    parts = [_observed(network, pixels) for pixels in batches]
+    parts = [_measure(network, pixels) for pixels in batches]
     norms, attention = (torch.cat([part[index] for part in parts], dim=1) for index in (0, 1))
     outliers = norms > OUTLIER * norms.median(dim=2, keepdim=True).values
-    return _Observed(outliers, norms, attention, torch.cat([part[2] for part in parts]))
+    return _Observation(outliers, norms, attention, torch.cat([part[2] for part in parts]))
 
 
-def _observed(network: Network, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _measure(network: Network, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     blocks = len(token_blocks(network))
     logits, traced = trace(network, pixels, layers=range(blocks), queries="pool", also=("norms",))
     patches = traced.rows * traced.columns
@@ -164,26 +164,26 @@ def _observed(network: Network, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]
     return norms.cpu(), attention.cpu(), logits.float().cpu()
 
 
-def _described(network: Network, seen: _Observed, places: NDArray[np.bool_] | None = None) -> Artifacts:
-    shares = seen.outliers.float().mean(dim=(1, 2)).tolist()
+def _artifacts(network: Network, observation: _Observation, places: NDArray[np.bool_] | None = None) -> Artifacts:
+    shares = observation.outliers.float().mean(dim=(1, 2)).tolist()
     first = next((block for block, share in enumerate(shares) if share > APPEAR), None)
-    own = seen.outliers[-1] if first is not None else torch.zeros_like(seen.outliers[-1])
-    last = own if places is None else torch.from_numpy(places)
-    paid = (seen.attention * last).sum(dim=2).mean(dim=1).tolist()
-    patches = seen.norms.shape[2]
+    outliers = observation.outliers[-1] if first is not None else torch.zeros_like(observation.outliers[-1])
+    last = outliers if places is None else torch.from_numpy(places)
+    attention = (observation.attention * last).sum(dim=2).mean(dim=1).tolist()
+    patches = observation.norms.shape[2]
     blocks = tuple(
         BlockArtifacts(
             block,
             shares[block],
             shares[block] * patches,
-            float(seen.norms[block].median()),
-            float(seen.norms[block].max()),
-            paid[block],
+            float(observation.norms[block].median()),
+            float(observation.norms[block].max()),
+            attention[block],
         )
         for block in range(len(shares))
     )
     even = float(last.float().sum(dim=1).mean()) / (patches + network.anatomy.prefix)
-    return Artifacts(blocks, first, _in_corners(network, own), even, last.numpy())
+    return Artifacts(blocks, first, _in_corners(network, outliers), even, last.numpy())
 
 
 def _in_corners(network: Network, outliers: Tensor) -> float:
@@ -198,49 +198,50 @@ def _in_corners(network: Network, outliers: Tensor) -> float:
 def _candidates(network: Network, batches: Batches, outliers: Tensor, last: int) -> list[tuple[int, int]]:
     """(block, neuron) of those that answer most at outliers more than elsewhere, in blocks up to `last`."""
     paths = token_blocks(network)[: last + 1]
-    high = [torch.zeros(()) for _ in paths]
-    low = [torch.zeros(()) for _ in paths]
-    for pixels, marked in zip(batches, outliers.split([len(pixels) for pixels in batches]), strict=True):
-        for block, answers in _answers(network, pixels, paths):
-            here = answers[:, -marked.shape[1] :].abs()  # (pictures, patches, neurons)
-            place = marked.to(here.device)[..., None]
-            high[block] = high[block] + (here * place).sum(dim=(0, 1)).cpu()
-            low[block] = low[block] + (here * ~place).sum(dim=(0, 1)).cpu()
-    more = [a / outliers.sum() - b / (~outliers).sum() for a, b in zip(high, low, strict=True)]
+    at_outliers = [torch.zeros(()) for _ in paths]
+    elsewhere = [torch.zeros(()) for _ in paths]
+    for pixels, mask in zip(batches, outliers.split([len(pixels) for pixels in batches]), strict=True):
+        for block, activations in _activations(network, pixels, paths):
+            strength = activations[:, -mask.shape[1] :].abs()  # (pictures, patches, neurons)
+            place = mask.to(strength.device)[..., None]  # (pictures, patches, 1)
+            at_outliers[block] = at_outliers[block] + (strength * place).sum(dim=(0, 1)).cpu()  # (neurons,)
+            elsewhere[block] = elsewhere[block] + (strength * ~place).sum(dim=(0, 1)).cpu()
+    contrasts = [a / outliers.sum() - b / (~outliers).sum() for a, b in zip(at_outliers, elsewhere, strict=True)]
     best = [
         (float(value), block, int(neuron))
-        for block, scores in enumerate(more)
+        for block, scores in enumerate(contrasts)
         for value, neuron in zip(*torch.topk(scores, min(CANDIDATES, len(scores))), strict=True)
     ]
     return [(block, neuron) for _, block, neuron in sorted(best, reverse=True)[:CANDIDATES]]
 
 
-def _answers(network: Network, pixels: Tensor, paths: Sequence[str]) -> Iterator[tuple[int, Tensor]]:
+def _activations(network: Network, pixels: Tensor, paths: Sequence[str]) -> Iterator[tuple[int, Tensor]]:
     """The hidden neurons of each block's MLP, (pictures, tokens, neurons), behind its activation."""
-    kept: dict[int, Tensor] = {}
+    activations: dict[int, Tensor] = {}
 
-    def keep(block: int) -> Callable[..., None]:
+    def record(block: int) -> Callable[..., None]:
         def hook(part: Any, inputs: tuple[Any, ...]) -> None:
-            kept[block] = inputs[0]
+            activations[block] = inputs[0]
 
         return hook
 
     with network.lent() as hooks, torch.no_grad():
         for block, path in enumerate(paths):
             part = mlp_output(network.module.get_submodule(path))
-            hooks.append(part.register_forward_pre_hook(keep(block)))
+            hooks.append(part.register_forward_pre_hook(record(block)))
         network.forward(pixels)
-    yield from kept.items()
+    yield from activations.items()
 
 
 def _try(
-    network: Network, batches: Batches, seen: _Observed, before: Artifacts, neurons: Sequence[tuple[int, int]]
+    network: Network, batches: Batches, observation: _Observation, before: Artifacts, neurons: Sequence[tuple[int, int]]
 ) -> Trial:
     changed = repaired(network, {"kind": "registers", "neurons": [list(each) for each in neurons]})
-    now = _observe(changed, batches)
-    share_before, share_now = (each.outliers[before.first :].float().mean() for each in (seen, now))
-    places = seen.outliers[-1] if seen.outliers[-1].any() else seen.outliers[before.first or 0]
-    paid = (now.attention[before.first :] * places).sum(dim=2).mean()
-    said, says = seen.logits.log_softmax(dim=1), now.logits.log_softmax(dim=1)
-    divergence = (said.exp() * (said - says)).sum(dim=1).mean()
-    return Trial(len(neurons), float(share_now / share_before), float(paid), float(divergence))
+    after = _observe(changed, batches)
+    share_before, share_after = (each.outliers[before.first :].float().mean() for each in (observation, after))
+    places = observation.outliers[-1] if observation.outliers[-1].any() else observation.outliers[before.first or 0]
+    attention = (after.attention[before.first :] * places).sum(dim=2).mean()
+    original = observation.logits.log_softmax(dim=1)  # (pictures, classes)
+    repaired_logits = after.logits.log_softmax(dim=1)
+    divergence = (original.exp() * (original - repaired_logits)).sum(dim=1).mean()
+    return Trial(len(neurons), float(share_after / share_before), float(attention), float(divergence))

@@ -15,7 +15,7 @@ from regard.data.layouts import read_pictures
 from regard.errors import NetworkError, RegardError, UsageError, unknown
 from regard.explanation.positions.analysis import Subject, measure, subject, subject_of_logits, subject_of_tokens
 from regard.explanation.positions.controls import Control, pretraining_grid, resized_embeddings, resized_table
-from regard.explanation.positions.readout import seen
+from regard.explanation.positions.readout import block_means
 from regard.files import check_free, new_folder, write_file, write_json
 from regard.networks.anatomy.encoding_families import encodings
 from regard.networks.anatomy.encodings import Encoding
@@ -155,7 +155,7 @@ def _seen(
                 yield pixels
                 advance(len(batch.indices))
 
-        means = seen(network, batches(), layer, logits=attends)
+        means = block_means(network, batches(), layer, logits=attends)
     known = provenance(network, pictures=means.n)
     subjects = [subject_of_tokens(means, known), *([subject_of_logits(means, known)] if attends else [])]
     return [measure(each, permutations=asked.permutations, seed=asked.seed) for each in subjects]

@@ -9,15 +9,17 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from regard.errors import NetworkError
-from regard.explanation.positions.arrangement import Arrangement, OfOffsets, OfPairs, p_values
+from regard.explanation.positions.arrangement import Arrangement, OffsetArrangement, PairArrangement, p_values
 from regard.explanation.positions.controls import Control
-from regard.explanation.positions.readout import Seen
+from regard.explanation.positions.readout import BlockMeans
 from regard.networks.anatomy.encodings import Encoding
 from regard.records import Positions
 
 Array = NDArray[np.float64]
-PERMUTATIONS, MANY, FEWER = 999, 1600, 99
-"""How often positions are permuted by default; fewer times where there are more than MANY of them."""
+PERMUTATIONS = 999
+FEWER = 99
+MANY = 1600
+"""How often positions are permuted by default; FEWER times where there are more than MANY of them."""
 
 
 def positions(embeddings: NDArray[np.floating], provenance: dict[str, object] | None = None) -> Positions:
@@ -63,27 +65,24 @@ def summarise(cosine: Array, rows: int, columns: int) -> dict[str, float]:
         "elsewhere": upper & (down > 0) & (across > 0),
     }
     numbers = {kind: float(cosine[pairs].mean()) if pairs.any() else float("nan") for kind, pairs in kinds.items()}
-    numbers["distance_spearman"] = _rank_correlation(cosine[upper], (down**2 + across**2)[upper])
+    similarity = cosine[upper]
+    distance = (down**2 + across**2)[upper]
+    # Spearman's correlation is not defined where one side is constant
+    varied = len(similarity) > 1 and np.ptp(similarity) > 0 and np.ptp(distance) > 0
+    numbers["distance_spearman"] = float(spearmanr(similarity, distance).statistic) if varied else float("nan")
     return numbers
-
-
-def _rank_correlation(a: Array, b: NDArray[np.generic]) -> float:
-    """Spearman's; NaN where one side is constant, for which it is not defined."""
-    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float("nan")
-    return float(spearmanr(a, b).statistic)
 
 
 @dataclass(frozen=True)
 class Subject:
     """What is measured: the record without its tests, and the arrangement that they are made on."""
 
-    found: Positions
+    record: Positions
     arrangement: Arrangement
 
 
 def subject(encoding: Encoding, provenance: Mapping[str, Any] | None = None) -> Subject:
-    """From what a network was told of places. Raises `NetworkError` where it was told nothing, and as `positions`."""
+    """From a network's own encoding of positions. Raises `NetworkError` where it has none, and as `positions`."""
     if encoding.kind == "none":
         raise NetworkError(
             "this network has no positional embeddings, rotation or bias of its own; give pictures (--pictures FOLDER) "
@@ -97,30 +96,30 @@ def subject(encoding: Encoding, provenance: Mapping[str, Any] | None = None) -> 
     similarity = around_each(kernel, encoding.rows, encoding.columns)
     record = _record(similarity, encoding.rows, encoding.columns, encoding.kind, encoding.source, provenance)
     return Subject(
-        replace(record, kernel=encoding.values.astype(np.float32), layers=encoding.layers), OfOffsets(kernel)
+        replace(record, kernel=encoding.values.astype(np.float32), layers=encoding.layers), OffsetArrangement(kernel)
     )
 
 
-def subject_of_tokens(seen: Seen, provenance: Mapping[str, Any] | None = None) -> Subject:
+def subject_of_tokens(means: BlockMeans, provenance: Mapping[str, Any] | None = None) -> Subject:
     """From the mean token at each place. Raises as `positions`."""
-    source = f"tokens that go into block {seen.layer}, mean over {seen.n} pictures, less their mean over places"
-    return _of_embeddings(seen.tokens, "tokens", source, provenance)
+    source = f"tokens that go into block {means.layer}, mean over {means.n} pictures, less their mean over places"
+    return _of_embeddings(means.tokens, "tokens", source, provenance)
 
 
-def subject_of_logits(seen: Seen, provenance: Mapping[str, Any] | None = None) -> Subject:
+def subject_of_logits(means: BlockMeans, provenance: Mapping[str, Any] | None = None) -> Subject:
     """From the attention logits of each two places; the kernel is their mean by offset, for each head."""
-    rows, columns, _ = seen.tokens.shape
-    if seen.logits is None:
-        raise NetworkError("no attention logits were read; ask `seen` for them")
-    source = f"attention logits of block {seen.layer}, mean over {seen.n} pictures, less each query's mean"
-    mean = seen.logits.mean(axis=0)
+    rows, columns, _ = means.tokens.shape
+    if means.logits is None:
+        raise NetworkError("no attention logits were read; ask `block_means` for them")
+    source = f"attention logits of block {means.layer}, mean over {means.n} pictures, less each query's mean"
+    mean = means.logits.mean(axis=0)  # (patches, patches)
     record = _record(mean, rows, columns, "logits", source, provenance)
-    kernel = np.stack([by_offset(head, rows, columns) for head in seen.logits])[None].astype(np.float32)
-    return Subject(replace(record, kernel=kernel, layers=(seen.layer,)), OfPairs(mean, rows, columns))
+    kernel = np.stack([by_offset(head, rows, columns) for head in means.logits])[None].astype(np.float32)
+    return Subject(replace(record, kernel=kernel, layers=(means.layer,)), PairArrangement(mean, rows, columns))
 
 
 def measure(
-    measured: Subject,
+    subject: Subject,
     *,
     permutations: int | None = None,
     seed: int = 0,
@@ -132,18 +131,18 @@ def measure(
     `permutations` is by default PERMUTATIONS, or FEWER for grids of more than MANY patches where every pair counts.
     """
     if permutations is None:
-        many = isinstance(measured.arrangement, OfPairs) and measured.arrangement.labels > MANY
+        many = isinstance(subject.arrangement, PairArrangement) and subject.arrangement.labels > MANY
         permutations = FEWER if many else PERMUTATIONS
-    found = p_values(measured.arrangement, permutations, seed)
+    tests = p_values(subject.arrangement, permutations, seed)
     random = {} if control is None else control.numbers()
     earlier = {} if before is None else before.arrangement.numbers()
     missing = (float("nan"),) * 3
     rows = {}
-    for name, (value, p) in found.items():
+    for name, (value, p) in tests.items():
         mean, low, high = random.get(name, missing)
         rows[name] = {"value": value, "p": p, "control": mean, "control_low": low, "control_high": high}
         rows[name]["before"] = earlier.get(name, float("nan"))
-    return replace(measured.found, tested=rows, note="" if control is None else control.description)
+    return replace(subject.record, tested=rows, note="" if control is None else control.description)
 
 
 def around_each(kernel: Array, rows: int, columns: int) -> Array:
@@ -165,7 +164,7 @@ def _of_embeddings(embeddings: Array, kind: str, source: str, provenance: Mappin
     rows, columns, width = embeddings.shape
     cosine = cosines(embeddings)
     record = _record(cosine, rows, columns, kind, source, provenance)
-    return Subject(record, OfPairs(cosine, rows, columns, embeddings.reshape(rows * columns, width)))
+    return Subject(record, PairArrangement(cosine, rows, columns, embeddings.reshape(rows * columns, width)))
 
 
 def _record(

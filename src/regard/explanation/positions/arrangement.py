@@ -38,25 +38,26 @@ class Arrangement(Protocol):
         """The numbers with label i's values at place order[i]; NaN where the grid has no such pair."""
 
 
-class Tested(NamedTuple):
+class PermutationResult(NamedTuple):
     """A number and its one-sided p: the share of permutations that reach it, itself counted (NaN: not defined)."""
 
     value: float
     p: float
 
 
-def p_values(arrangement: Arrangement, permutations: int = 999, seed: int = 0) -> dict[str, Tested]:
+def p_values(arrangement: Arrangement, permutations: int = 999, seed: int = 0) -> dict[str, PermutationResult]:
     """Each number of an arrangement with its p-value, at least 1 / (permutations + 1) (Phipson and Smyth 2010)."""
-    observed, generator = arrangement.numbers(), np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
+    observed = arrangement.numbers()
     signs = np.array([DIRECTIONS[name] for name in observed])
     value = np.array(list(observed.values()))
-    reached = np.ones(len(value))
+    extreme = np.ones(len(value))
     slack = 1e-10 * np.abs(value)  # equal arrangements may differ by rounding
     for _ in range(permutations):
         other = np.array(list(arrangement.numbers(generator.permutation(arrangement.labels)).values()))
-        reached += signs * other >= signs * value - slack
-    p = np.where(np.isnan(value), np.nan, reached / (permutations + 1))
-    return {name: Tested(float(each), float(share)) for name, each, share in zip(observed, value, p, strict=True)}
+        extreme += signs * other >= signs * value - slack
+    p = np.where(np.isnan(value), np.nan, extreme / (permutations + 1))
+    return dict(zip(observed, map(PermutationResult, value.tolist(), p.tolist()), strict=True))
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class _Contrast:
         return float(values.ravel()[self.places] @ self.weights) if len(self.places) else float("nan")
 
 
-class OfPairs:
+class PairArrangement:
     """A similarity of each position with each other, (patches, patches), patches row by row.
 
     `neighbours`: the mean over pairs one step apart along a row or column; `neighbour_gain`: less that over all pairs.
@@ -78,33 +79,38 @@ class OfPairs:
     `row_gain`, `column_gain`: pairs in a row (column) less pairs that share neither at the very same Euclidean
     distance, such as (0, 5) against (3, 4), averaged over these distances by their pairs in a row (column).
     `similarity_r2`: the share of the similarity's variance that f(row, row') + g(column, column') explains, f and g
-    free. `embedding_r2`, where `embeddings` (patches, width) are given: the share of their variance around their mean
+    free. `embedding_r2`, where there are `embeddings` (patches, width): the share of their variance around their mean
     that a vector for each row plus a vector for each column explains (two-way analysis of variance).
     """
 
     def __init__(self, similarity: Array, rows: int, columns: int, embeddings: Array | None = None) -> None:
-        self.rows, self.columns, self.labels = rows, columns, rows * columns
+        self.rows = rows
+        self.columns = columns
+        self.labels = rows * columns
         self.similarity = (similarity + similarity.T) / 2
-        down, across = _apart(rows, columns)
+        row, column = np.divmod(np.arange(self.labels), columns)
+        down = np.abs(row[:, None] - row)  # (patches, patches): rows between each two
+        across = np.abs(column[:, None] - column)  # (patches, patches)
         squared = down**2 + across**2
         upper = np.triu(np.ones_like(squared, bool), k=1)
         self._ranks, self._distance = (_standardised(_ranked(each, upper)) for each in (self.similarity, squared))
         neighbours = (squared == 1) & upper
         self._mean = float(self.similarity[upper].mean()) if upper.any() else float("nan")
         self._neighbours = _difference([(neighbours, upper, 1.0)])
-        self._row, self._column = (
-            _difference(_equally_far(down, across, squared, upper)),
-            _difference(_equally_far(across, down, squared, upper)),
-        )
+        self._row = _difference(_equally_far(down, across, squared, upper))
+        self._column = _difference(_equally_far(across, down, squared, upper))
         self._total = float(((self.similarity - self.similarity.mean()) ** 2).sum())
-        self._gram = None if embeddings is None else _centred_gram(embeddings)
+        self._gram: Array | None = None
+        if embeddings is not None:
+            centred = embeddings - embeddings.mean(axis=0)
+            self._gram = centred @ centred.T  # (patches, patches)
         self._together = np.flatnonzero((down == 0) | (across == 0))
 
     def numbers(self, order: Index | None = None) -> dict[str, float]:
         order = np.arange(self.labels) if order is None else order
         similarity = self.similarity.take(order, 0).take(order, 1)
         gain = self._neighbours.of(similarity)
-        found = {
+        numbers = {
             "neighbours": self._mean + gain,
             "neighbour_gain": gain,
             "distance_spearman": self._spearman(order),
@@ -112,7 +118,7 @@ class OfPairs:
             "column_gain": self._column.of(similarity),
             "similarity_r2": self._similarity_r2(similarity),
         }
-        return found if self._gram is None else {**found, "embedding_r2": self._embedding_r2(self._gram, order)}
+        return numbers if self._gram is None else {**numbers, "embedding_r2": self._embedding_r2(self._gram, order)}
 
     def _spearman(self, order: Index) -> float:
         if self._ranks is None or self._distance is None:
@@ -140,23 +146,26 @@ class OfPairs:
         return float((values[in_row].sum() / self.columns + values[in_column].sum() / self.rows) / total)
 
 
-class OfOffsets:
+class OffsetArrangement:
     """A kernel over offsets, (2·rows - 1, 2·columns - 1), whose labels are the offsets, opposite ones being one.
 
-    The numbers are those of `OfPairs`, over offsets, each once, instead of pairs; (0, 0) stays where it is and counts
-    in `similarity_r2` alone, the share of the kernel's variance that f(rows apart) + g(columns apart) explains.
+    The numbers are those of `PairArrangement`, over offsets, each once, instead of pairs; (0, 0) stays where it is and
+    counts in `similarity_r2` alone, the share of the kernel's variance that f(rows apart) + g(columns apart) explains.
     """
 
     def __init__(self, kernel: Array) -> None:
         self.shape = kernel.shape
-        rows, columns = (kernel.shape[0] + 1) // 2, (kernel.shape[1] + 1) // 2
+        rows = (kernel.shape[0] + 1) // 2
+        columns = (kernel.shape[1] + 1) // 2
         flat = ((kernel + kernel[::-1, ::-1]) / 2).ravel()
         self._middle = len(flat) // 2
-        self._values, self._centre = flat[self._middle + 1 :], float(flat[self._middle])  # one of each opposite two
+        self._values = flat[self._middle + 1 :]  # one of each opposite two
+        self._centre = float(flat[self._middle])
         self.labels = len(self._values)
         down, across = np.meshgrid(np.arange(1 - rows, rows), np.arange(1 - columns, columns), indexing="ij")
         down, across = (np.abs(each).ravel()[self._middle + 1 :] for each in (down, across))
-        squared, every = down**2 + across**2, np.ones(self.labels, bool)
+        squared = down**2 + across**2
+        every = np.ones(self.labels, bool)
         self._neighbours = _difference([(squared == 1, every, 1.0)])
         self._row = _difference([(a, b, 1.0) for a, b, _ in _equally_far(down, across, squared, every)])
         self._column = _difference([(a, b, 1.0) for a, b, _ in _equally_far(across, down, squared, every)])
@@ -210,16 +219,11 @@ def _difference(groups: list[Group]) -> _Contrast:
 
 def _equally_far(off: Index, along: Index, squared: Index, among: NDArray[np.bool_]) -> list[Group]:
     """For each distance: the entries along the line (`off` is 0), and those that lie askew at the same distance."""
-    straight, askew = (off == 0) & among, (off > 0) & (along > 0) & among
+    straight = (off == 0) & among
+    askew = (off > 0) & (along > 0) & among
     distances = np.intersect1d(squared[straight], squared[askew])
     groups = [(straight & (squared == each), askew & (squared == each)) for each in distances]
     return [(line, oblique, float(line.sum())) for line, oblique in groups]
-
-
-def _apart(rows: int, columns: int) -> tuple[Index, Index]:
-    """Rows and columns between each two patches, each (patches, patches)."""
-    row, column = np.divmod(np.arange(rows * columns), columns)
-    return np.abs(row[:, None] - row), np.abs(column[:, None] - column)
 
 
 def _ranked(values: NDArray[np.generic], upper: NDArray[np.bool_]) -> Array:
@@ -236,8 +240,3 @@ def _standardised(ranks: Array) -> Array | None:
     ranks = ranks - ranks.mean()
     length = float(np.linalg.norm(ranks))
     return None if length == 0 else ranks / length
-
-
-def _centred_gram(embeddings: Array) -> Array:
-    centred = embeddings - embeddings.mean(axis=0)
-    return np.asarray(centred @ centred.T)

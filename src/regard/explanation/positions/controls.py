@@ -15,7 +15,7 @@ from timm.layers import resample_abs_pos_embed
 from torch.nn import functional as F
 
 from regard.errors import UsageError, unknown
-from regard.explanation.positions.arrangement import Arrangement, OfOffsets, OfPairs
+from regard.explanation.positions.arrangement import Arrangement, OffsetArrangement, PairArrangement
 from regard.networks.anatomy.encodings import Encoding
 
 Array = NDArray[np.float64]
@@ -25,15 +25,18 @@ INTERPOLATIONS = ("bicubic", "bilinear")
 PRETRAINED = 224
 """The side of the pictures that nearly all published networks for larger ones were trained on before."""
 
-DRAWS, FEW_DRAWS, MANY = 20, 3, 1600
+DRAWS = 20
+FEW_DRAWS = 3
+MANY = 1600
+"""How many random positions make a control; FEW_DRAWS where there are more than MANY patches."""
 
 
 @dataclass(frozen=True)
 class Control:
-    """Random positions in the place of `encoding`'s, made on the grid `source` and interpolated to its own.
+    """Random positions in the place of `encoding`'s, sampled on the grid `source` and interpolated to its own.
 
-    Embeddings are drawn from a normal distribution, as they are before any training; a bias table likewise, with the
-    spread of the one it stands for. `source` None: drawn on the encoding's own grid.
+    Embeddings are sampled from a normal distribution, as they are before any training; a bias table likewise, with the
+    spread of the one it stands for. `source` None: on the encoding's own grid.
     """
 
     encoding: Encoding
@@ -49,30 +52,33 @@ class Control:
 
     @property
     def description(self) -> str:
-        what = "embeddings" if self.encoding.kind == "embeddings" else "tables"
-        own = f"{self.encoding.rows} × {self.encoding.columns}"
-        if not self._grown:
-            return f"mean of {self._draws} random {what} of {own}"
-        how = f"{self._from[0]} × {self._from[1]}, interpolated to {own} ({self.interpolation})"
-        return f"mean of {self._draws} random {what} of {how}"
+        kind = "embeddings" if self.encoding.kind == "embeddings" else "tables"
+        rows, columns = self._source
+        grid = f"{rows} × {columns}"
+        if self._source != self._grid:
+            grid += f", interpolated to {self._grid[0]} × {self._grid[1]} ({self.interpolation})"
+        return f"mean of {self._draws} random {kind} of {grid}"
 
     def numbers(self) -> dict[str, tuple[float, float, float]]:
         """Each number's mean over random draws, the lowest and the highest."""
-        drawn = [arrangement.numbers() for arrangement in self._arrangements()]
-        names = drawn[0] if drawn else {}
-        return {name: _spread([numbers[name] for numbers in drawn]) for name in names}
+        samples = [arrangement.numbers() for arrangement in self._arrangements()]
+        spreads = {}
+        for name in samples[0] if samples else ():
+            values = [numbers[name] for numbers in samples]
+            spreads[name] = float(np.mean(values)), float(np.min(values)), float(np.max(values))
+        return spreads
 
     @property
     def _draws(self) -> int:
         return DRAWS if self.encoding.rows * self.encoding.columns <= MANY else FEW_DRAWS
 
     @property
-    def _from(self) -> Pair:
-        return self.source or (self.encoding.rows, self.encoding.columns)
+    def _grid(self) -> Pair:
+        return self.encoding.rows, self.encoding.columns
 
     @property
-    def _grown(self) -> bool:
-        return self._from != (self.encoding.rows, self.encoding.columns)
+    def _source(self) -> Pair:
+        return self.source or self._grid
 
     def _arrangements(self) -> Iterator[Arrangement]:
         generator = torch.Generator().manual_seed(self.seed)
@@ -80,20 +86,20 @@ class Control:
             if self.encoding.kind == "embeddings":
                 yield self._embeddings(generator)
             elif self.encoding.kind == "relative":
-                yield OfOffsets(self._table(generator))
+                yield OffsetArrangement(self._table(generator))
 
     def _embeddings(self, generator: torch.Generator) -> Arrangement:
         rows, columns, width = self.encoding.values.shape
         random = resized_embeddings(
-            torch.randn(*self._from, width, generator=generator).numpy(), (rows, columns), self.interpolation
+            torch.randn(*self._source, width, generator=generator).numpy(), (rows, columns), self.interpolation
         ).reshape(rows * columns, width)
         unit = random / np.linalg.norm(random, axis=1, keepdims=True)
-        return OfPairs(unit @ unit.T, rows, columns, random)
+        return PairArrangement(unit @ unit.T, rows, columns, random)
 
     def _table(self, generator: torch.Generator) -> Array:
-        sides = [2 * side - 1 for side in self._from]
+        sides = [2 * side - 1 for side in self._source]
         random = torch.randn(1, *sides, generator=generator).numpy()
-        random = resized_table(random, (self.encoding.rows, self.encoding.columns), self.interpolation)[0]
+        random = resized_table(random, self._grid, self.interpolation)[0]
         return random * (self.encoding.values.mean(axis=(0, 1)).std() / max(random.std(), 1e-12))
 
 
@@ -118,7 +124,3 @@ def pretraining_grid(rows: int, columns: int, patch: Pair) -> Pair | None:
     """The grid that one of `rows` × `columns` patches of (height, width) pixels was probably grown from, if any."""
     before = PRETRAINED // patch[0], PRETRAINED // patch[1]
     return before if min(before) > 0 and (rows > before[0] or columns > before[1]) else None
-
-
-def _spread(values: list[float]) -> tuple[float, float, float]:
-    return float(np.mean(values)), float(np.min(values)), float(np.max(values))

@@ -1,7 +1,7 @@
 """What pictures show of positions: the mean token at each place, and how attention depends on where the key lies.
 
-Both are read at one block while the network runs, fused attention left on: whatever a network was told of places,
-this is what it makes of it there.
+Both are read at one block while the network runs, fused attention left on: whatever positional encoding a
+network has, this is what has become of it there.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,12 +22,12 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Seen:
+class BlockMeans:
     """Means over `n` pictures, at block `layer`.
 
     `tokens` (rows, columns, width) go into the block, less their mean over places. `logits` (heads, patches, patches)
     are those of its attention from query to key, scaled and with whatever bias is added, less each query's mean over
-    keys, which softmax does not see; None where they were not asked for.
+    keys, which softmax does not see; None where they were not read.
     """
 
     tokens: Array
@@ -36,11 +36,13 @@ class Seen:
     n: int
 
 
-def seen(network: Network, pictures: Iterable[Tensor], layer: int | None = None, logits: bool = False) -> Seen:
-    """What batches (B, 3, H, W), prepared, show at a block, by default the last. The network is left as it was found.
+def block_means(
+    network: Network, pictures: Iterable[Tensor], layer: int | None = None, logits: bool = False
+) -> BlockMeans:
+    """The means over batches (B, 3, H, W), prepared, at a block, by default the last. The network is left as it was.
 
     Raises `UsageError` for a block that does not exist, or no pictures, and `NetworkError` for a network of no known
-    family or, where `logits` are asked for, a block that attends within windows.
+    family or, with `logits`, a block that attends within windows.
     """
     blocks = network.anatomy.blocks
     if not blocks:
@@ -52,48 +54,50 @@ def seen(network: Network, pictures: Iterable[Tensor], layer: int | None = None,
     if not 0 <= layer < len(blocks):
         raise UsageError(f"there is no layer {layer}; it goes from 0 to {len(blocks) - 1}")
     sums = _Sums(rows * columns)
-    lent = recording(network, [layer], sums.hear) if logits else network.lent()
-    with lent as hooks, torch.no_grad():
+    open_network = recording(network, [layer], sums.add_logits) if logits else network.lent()
+    with open_network as hooks, torch.no_grad():
         block = network.module.get_submodule(blocks[layer])
-        hooks.append(block.register_forward_pre_hook(sums.enter, with_kwargs=True))
+        hooks.append(block.register_forward_pre_hook(sums.add_tokens, with_kwargs=True))
         for batch in pictures:
             network.forward(batch)
     if sums.n == 0:
         raise UsageError("no pictures to look at; give at least one")
     tokens = sums.tokens / sums.n
     mean = sums.logits / sums.n if logits else None
-    return Seen((tokens - tokens.mean(axis=0)).reshape(rows, columns, -1), mean, layer, sums.n)
+    tokens -= tokens.mean(axis=0)
+    return BlockMeans(tokens.reshape(rows, columns, -1), mean, layer, sums.n)
 
 
 class _Sums:
     """Adds up, over pictures, what goes into a block and the logits of its attention."""
 
     def __init__(self, patches: int) -> None:
-        self.patches, self.n = patches, 0
+        self.patches = patches
+        self.n = 0
         self.tokens: Array = np.zeros(())
         self.logits: Array = np.zeros(())
 
-    def enter(self, block: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def add_tokens(self, block: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         x = stream(args[0] if args else kwargs["hidden_states"])  # (batch, tokens, width)
         self.tokens = self.tokens + _numpy(x[:, -self.patches :].sum(dim=0, dtype=torch.float64))
         self.n += len(x)
 
-    def hear(self, heard: LayerAttention) -> None:
-        count, queries, keys = heard.shape
+    def add_logits(self, attention: LayerAttention) -> None:
+        count, queries, keys = attention.shape
         if min(queries, keys) < self.patches:
             raise NetworkError(
-                f"block {heard.layer} attends within windows of {queries} patches; choose one that sees the whole "
+                f"block {attention.layer} attends within windows of {queries} patches; choose one that sees the whole "
                 "picture (--layer)"
             )
         for picture in range(count):  # one by one: patches × patches of many pictures would fill the memory
-            total = self._logits(heard, picture)[:, -self.patches :, -self.patches :]
+            total = self._logits(attention, picture)[:, -self.patches :, -self.patches :]
             self.logits = self.logits + _numpy(total - total.mean(dim=-1, keepdim=True))
 
-    def _logits(self, heard: LayerAttention, picture: int) -> Tensor:
+    def _logits(self, attention: LayerAttention, picture: int) -> Tensor:
         """(heads, queries, keys), up to a constant for each query."""
-        if heard.eager is not None:
-            return precise(heard.eager[picture]).log()
-        call = heard.calls[0]
+        if attention.eager is not None:
+            return precise(attention.eager[picture]).log()
+        call = attention.calls[0]
         scores = precise(call.q[picture]) @ precise(call.k[picture]).transpose(-2, -1) * call.scale
         if call.bias is None:
             return scores

@@ -19,14 +19,25 @@ Every command is a function of the same name and arguments, loaded when it is fi
 import sys
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from regard.app.commands import COMMANDS
+
+if TYPE_CHECKING:  # so that type checkers and editors know what is loaded when it is first used
+    from regard.app.commands import *  # noqa: F403
+    from regard.data.layouts import LAYOUTS as LAYOUTS
+    from regard.data.layouts import register_layout as register_layout
+    from regard.errors import RegardError as RegardError
+    from regard.explanation import METHODS as METHODS
+    from regard.explanation import register_method as register_method
+    from regard.measurement import METRICS as METRICS
+    from regard.measurement import register_metric as register_metric
+    from regard.networks.load import load as load
 
 __version__ = "0.1.0"
 
-_LOOKS = ("explain", "caption", "registers", "positions")
-_COMMANDS = ("train", "evaluate", "predict", "compare", *_LOOKS, "scenes", "demo")
 _PLACES = {
-    **{name: f"regard.app.commands.{name}" for name in _COMMANDS},
+    **{command.name: command.module for command in COMMANDS},
     "load": "regard.networks.load",
     "METHODS": "regard.explanation",
     "register_method": "regard.explanation",
@@ -36,27 +47,7 @@ _PLACES = {
     "register_layout": "regard.data.layouts",
     "RegardError": "regard.errors",
 }
-__all__ = [
-    "LAYOUTS",
-    "METHODS",
-    "METRICS",
-    "RegardError",
-    "__version__",
-    "caption",
-    "compare",
-    "demo",
-    "evaluate",
-    "explain",
-    "load",
-    "positions",
-    "predict",
-    "register_layout",
-    "register_method",
-    "register_metric",
-    "registers",
-    "scenes",
-    "train",
-]
+__all__ = ["__version__", *_PLACES]  # noqa: PLE0604
 
 
 class _Regard(ModuleType):

@@ -1,228 +1,243 @@
-"""The options that several commands share, each written once, and one for every setting of the recipes."""
+"""The options that several commands share, each written once, and one for every setting of the recipes.
 
-import inspect
-from collections.abc import Callable
-from dataclasses import Field, fields
+An annotation carries the type that Python callers see and how the command line reads it; a parameter without an
+`option` or `argument` in its annotation is of Python alone.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import Field, dataclass, fields
+from inspect import Parameter
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from regard.training.recipe import CaptionSettings
+from regard.explanation import METHODS
+from regard.measurement import METRICS
+from regard.networks.sources.shipped import CAPTIONERS, SHIPPED
+from regard.training.recipe import RECIPES, CaptionSettings
 
-NETWORK, METHOD, WORK, OUTPUT = "The network", "Settings of the method", "How it works", "What comes out"
+DATA = "The data"
+NETWORK = "The network"
+METHOD = "Settings of the method"
+WORK = "How it works"
+WORDS = "What is said"
+MAPS = "Maps of the words"
+OUTPUT = "What comes out"
 
-Data = Annotated[Path, typer.Argument(help="Folder, .csv or .json of pictures with labels (see docs/data.md).")]
-Pictures = Annotated[list[Path], typer.Argument(help="Pictures, folders of them, or a .csv that lists them.")]
+Complete = Callable[[str], Iterable[str]]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the command line reads a parameter: typer's `info`, and the type it parses where that is not Python's."""
+
+    info: Any
+    type: Any = None
+
+
+def option(
+    text: str,
+    *names: str,
+    panel: str | None = None,
+    type: Any = None,
+    complete: Complete | None = None,
+    **more: Any,
+) -> Reading:
+    """An option with its help `text`; `names` where they are not made of the parameter's, `more` as typer has it."""
+    return Reading(typer.Option(*names, help=text, rich_help_panel=panel, autocompletion=complete, **more), type)
+
+
+def argument(text: str, *, type: Any = None, complete: Complete | None = None, **more: Any) -> Reading:
+    """An argument without a name of its own."""
+    return Reading(typer.Argument(help=text, autocompletion=complete, **more), type)
+
+
+def complete_methods(start: str) -> Iterable[str]:
+    return (row.name for row in METHODS if row.name.startswith(start))
+
+
+def complete_metrics(start: str) -> Iterable[str]:
+    return (row.name for row in METRICS if row.name.startswith(start))
+
+
+def complete_recipes(start: str) -> Iterable[str]:
+    return (name for name in RECIPES if name.startswith(start))
+
+
+def complete_models(start: str) -> list[str]:
+    """Shipped names and runs; only where none begins so, the libraries' thousand names, which take time."""
+    runs = [str(path.parent) for pattern in ("*/model.json", "*/*/model.json") for path in Path().glob(pattern)]
+    near = [name for name in (*SHIPPED, *CAPTIONERS, *runs) if name.startswith(start)]
+    if near or not start:
+        return near
+    from regard.networks.load import available
+
+    return [name for name, _ in available(start) if name.startswith(start)]
+
+
+def method_name(value: str) -> str:
+    """Check a method's name at the door, before anything heavy is imported."""
+    return METHODS[value].name
+
+
+PICTURE_METHODS = tuple(row.name for row in METHODS if row.kind == "picture")
+WORD_METHODS = tuple(row.name for row in METHODS if row.kind == "word")
+
+Data = Annotated[str | Path, argument("Folder, .csv or .json of pictures with labels (see docs/data.md).", type=Path)]
+Pictures = Annotated[
+    str | Path | Sequence[str | Path],
+    argument("Pictures, folders of them, or a .csv that lists them.", type=list[Path]),
+]
 Model = Annotated[
-    str,
-    typer.Option(
-        "--model", "-m", help="A run's folder, a checkpoint file, or a network's name.", rich_help_panel=NETWORK
+    str | Path,
+    option(
+        "A run's folder, a checkpoint file, or a network's name.",
+        "--model",
+        "-m",
+        panel=NETWORK,
+        type=str,
+        complete=complete_models,
+    ),
+]
+AnyModel = Annotated[
+    Any,
+    option(
+        "A run's folder, a checkpoint file, or a network's name.",
+        "--model",
+        "-m",
+        panel=NETWORK,
+        type=str,
+        complete=complete_models,
     ),
 ]
 MaybeModel = Annotated[
-    str | None,
-    typer.Option(
+    str | Path | None,
+    option(
+        "A run's folder, a checkpoint file, or a network's name; pets-tiny, of captions scenes-captioner.",
         "--model",
         "-m",
-        help="A run's folder, a checkpoint file, or a network's name; pets-tiny, of captions scenes-captioner.",
-        rich_help_panel=NETWORK,
+        panel=NETWORK,
+        type=str | None,
+        complete=complete_models,
     ),
 ]
 Weights = Annotated[
-    Path | None, typer.Option(help="A checkpoint to load into the named network.", rich_help_panel=NETWORK)
+    str | Path | None, option("A checkpoint to load into the named network.", panel=NETWORK, type=Path | None)
 ]
-Size = Annotated[
-    int | None,
-    typer.Option(help="Side of the input in pixels; positions are interpolated.", rich_help_panel=NETWORK),
-]
-Device = Annotated[
-    str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the best there is.", rich_help_panel=NETWORK)
-]
-Precision = Annotated[str, typer.Option(help="float32 or bfloat16.", rich_help_panel=NETWORK)]
-BatchSize = Annotated[int, typer.Option(min=1, help="Pictures at a time.", rich_help_panel=WORK)]
-Workers = Annotated[int, typer.Option(min=0, help="Threads that read pictures.", rich_help_panel=WORK)]
-Seed = Annotated[int, typer.Option(help="Decides splits and everything random.", rich_help_panel=WORK)]
-SkipBad = Annotated[
-    bool, typer.Option("--skip-bad", help="Name unreadable pictures and go on without them.", rich_help_panel=WORK)
-]
-Label = Annotated[str, typer.Option(help="Column of the CSV that holds the label.", rich_help_panel="The data")]
-Split = Annotated[
-    str | None, typer.Option(help="train, val, test, a split of your own, or all.", rich_help_panel="The data")
-]
+Size = Annotated[int | None, option("Side of the input in pixels; positions are interpolated.", panel=NETWORK)]
+Device = Annotated[str | None, option("cpu, cuda, cuda:1, mps; by default the best there is.", panel=NETWORK)]
+Precision = Annotated[str, option("float32 or bfloat16.", panel=NETWORK)]
+BatchSize = Annotated[int, option("Pictures at a time.", panel=WORK, min=1)]
+Workers = Annotated[int, option("Threads that read pictures.", panel=WORK, min=0)]
+Seed = Annotated[int, option("Decides splits and everything random.", panel=WORK)]
+SkipBad = Annotated[bool, option("Name unreadable pictures and go on without them.", "--skip-bad", panel=WORK)]
+Label = Annotated[str, option("Column of the CSV that holds the label.", panel=DATA)]
+Split = Annotated[str | None, option("train, val, test, a split of your own, or all.", panel=DATA)]
 Group = Annotated[
     str | None,
-    typer.Option(
-        help="Column whose equal values (a patient, an animal, a site) stay on one side of every split.",
-        rich_help_panel="The data",
-    ),
+    option("Column whose equal values (a patient, an animal, a site) stay on one side of every split.", panel=DATA),
 ]
 Slices = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--slice", help="Column whose values are scored one by one; may be repeated.", rich_help_panel="The data"
-    ),
+    Sequence[str] | None,
+    option("Column whose values are scored one by one; may be repeated.", "--slice", panel=DATA, type=list[str] | None),
 ]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Where the result goes.", rich_help_panel=OUTPUT)]
+Out = Annotated[str | Path, option("Where the result goes.", "--out", "-o", panel=OUTPUT, type=Path)]
 MaybeOut = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", help="Where the result goes; without it, the screen.", rich_help_panel=OUTPUT),
+    str | Path | None,
+    option("Where the result goes; without it, the screen.", "--out", "-o", panel=OUTPUT, type=Path | None),
 ]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace a result of regard that is there.", rich_help_panel=OUTPUT)
-]
-NoPictures = Annotated[
-    bool, typer.Option("--no-pictures", help="Leave every picture out of the page.", rich_help_panel=OUTPUT)
-]
-Anonymise = Annotated[
-    bool, typer.Option("--anonymise", help="Replace the pictures' names in the page.", rich_help_panel=OUTPUT)
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.", rich_help_panel=OUTPUT)]
-Colours = Annotated[str, typer.Option(help="Colour map: jet, viridis, inferno, cividis ...", rich_help_panel=OUTPUT)]
+Overwrite = Annotated[bool, option("Replace a result of regard that is there.", "--overwrite", panel=OUTPUT)]
+NoPictures = Annotated[bool, option("Leave every picture out of the page.", "--no-pictures", panel=OUTPUT)]
+Anonymise = Annotated[bool, option("Replace the pictures' names in the page.", "--anonymise", panel=OUTPUT)]
 MapColours = Annotated[
     str | None,
-    typer.Option(
-        "--colours",
-        help="Colour map: inferno (coolwarm for maps with a sign), viridis, cividis, jet ...",
-        rich_help_panel=OUTPUT,
-    ),
+    option("Colour map: inferno (coolwarm for maps with a sign), viridis, cividis, jet ...", "--colours", panel=OUTPUT),
 ]
-Format = Annotated[
-    str | None,
-    typer.Option(help="panels or parquet; parquet where --out ends in .parquet.", rich_help_panel=OUTPUT),
-]
-Figure = Annotated[str | None, typer.Option(help="What panels are: png, svg or pdf.", rich_help_panel=OUTPUT)]
+Format = Annotated[str | None, option("panels or parquet; parquet where --out ends in .parquet.", panel=OUTPUT)]
+Figure = Annotated[str | None, option("What panels are: png, svg or pdf.", panel=OUTPUT)]
 Sheet = Annotated[
     str | None,
-    typer.Option(
-        help="Also show methods, layers or heads (or METHOD,METHOD ...) of the first pictures side by side.",
-        rich_help_panel=OUTPUT,
+    option(
+        "Also show methods, layers or heads (or METHOD,METHOD ...) of the first pictures side by side.", panel=OUTPUT
     ),
 ]
-Layer = Annotated[
-    int | None, typer.Option(min=0, help="Block, counted from 0; by default the last.", rich_help_panel=METHOD)
-]
-Head = Annotated[
-    int | None,
-    typer.Option(min=0, help="Head, counted from 0; by default the mean over heads.", rich_help_panel=METHOD),
-]
-Query = Annotated[
-    str, typer.Option(help="The token that looks: CLS, or a patch as ROW,COLUMN.", rich_help_panel=METHOD)
-]
-Start = Annotated[
-    int | None, typer.Option(min=0, help="The first block that counts; by default 0.", rich_help_panel=METHOD)
-]
+Layer = Annotated[int | None, option("Block, counted from 0; by default the last.", panel=METHOD, min=0)]
+Head = Annotated[int | None, option("Head, counted from 0; by default the mean over heads.", panel=METHOD, min=0)]
+Query = Annotated[str, option("The token that looks: CLS, or a patch as ROW,COLUMN.", panel=METHOD)]
+Start = Annotated[int | None, option("The first block that counts; by default 0.", panel=METHOD, min=0)]
 Target = Annotated[
-    str | None,
-    typer.Option(help="Class to explain, by name or index; by default the predicted one.", rich_help_panel=METHOD),
+    str | int | None,
+    option("Class to explain, by name or index; by default the predicted one.", panel=METHOD, type=str | None),
 ]
 Against = Annotated[
-    str | None,
-    typer.Option(help="Class that the target is held against: why this and not that.", rich_help_panel=METHOD),
+    str | int | None,
+    option("Class that the target is held against: why this and not that.", panel=METHOD, type=str | None),
 ]
-Steps = Annotated[
-    int | None, typer.Option(min=1, help="Steps of an integral; by default the method's.", rich_help_panel=METHOD)
-]
-Samples = Annotated[
-    int | None, typer.Option(min=1, help="Samples to draw; by default the method's.", rich_help_panel=METHOD)
-]
-Captioner = Annotated[
-    str,
-    typer.Option(
+Steps = Annotated[int | None, option("Steps of an integral; by default the method's.", panel=METHOD, min=1)]
+Samples = Annotated[int | None, option("Samples to draw; by default the method's.", panel=METHOD, min=1)]
+CaptionModel = Annotated[
+    Any,
+    option(
+        "scenes-captioner, a run that learnt captions, catr-v3, a CATR checkpoint, hf:ID or a Hugging"
+        " Face folder (see docs/captions.md).",
         "--model",
         "-m",
-        help="scenes-captioner, a run that learnt captions, catr-v3, a CATR checkpoint, hf:ID or a Hugging Face folder "
-        "(see docs/captions.md).",
-        rich_help_panel=NETWORK,
+        panel=NETWORK,
+        type=str,
+        complete=complete_models,
     ),
 ]
-Captions = Annotated[
-    Path | None,
-    typer.Option(
-        help="Captions to give word by word instead of making them: a COCO-style .json, or a .csv with "
-        "filename,caption.",
-        rich_help_panel="What is said",
+GivenCaptions = Annotated[
+    str | Path | None,
+    option(
+        "Captions to give word by word instead of making them: a COCO-style .json, or a .csv with filename,caption.",
+        panel=WORDS,
+        type=Path | None,
     ),
 ]
 Which = Annotated[
-    str,
-    typer.Option(
-        help="Which of several given captions of a picture, counted from 0, or all.", rich_help_panel="What is said"
-    ),
+    str | int, option("Which of several given captions of a picture, counted from 0, or all.", panel=WORDS, type=str)
 ]
-Prompt = Annotated[
-    str | None,
-    typer.Option(help="What captions begin with, or answer; not for CATR.", rich_help_panel="What is said"),
-]
-Beams = Annotated[
-    int, typer.Option(min=1, help="Captions followed at once; 1 is greedy.", rich_help_panel="What is said")
-]
-Limit = Annotated[
-    int | None,
-    typer.Option(min=1, help="Tokens of a caption at most; by default the network's.", rich_help_panel="What is said"),
-]
-Row = Annotated[
-    str,
-    typer.Option(help="predicting or reading: the step whose map a word gets.", rich_help_panel="Maps of the words"),
-]
+Prompt = Annotated[str | None, option("What captions begin with, or answer; not for CATR.", panel=WORDS)]
+Beams = Annotated[int, option("Captions followed at once; 1 is greedy.", panel=WORDS, min=1)]
+Limit = Annotated[int | None, option("Tokens of a caption at most; by default the network's.", panel=WORDS, min=1)]
+Row = Annotated[str, option("predicting or reading: the step whose map a word gets.", panel=MAPS)]
 DecoderLayer = Annotated[
-    int | None,
-    typer.Option(
-        "--layer",
-        min=0,
-        help="Decoder layer, counted from 0; by default the last.",
-        rich_help_panel="Maps of the words",
-    ),
+    int | None, option("Decoder layer, counted from 0; by default the last.", "--layer", panel=MAPS, min=0)
 ]
-DecoderHead = Annotated[
-    int | None,
-    typer.Option(
-        "--head", min=0, help="Head, counted from 0; by default the mean.", rich_help_panel="Maps of the words"
-    ),
-]
+DecoderHead = Annotated[int | None, option("Head, counted from 0; by default the mean.", "--head", panel=MAPS, min=0)]
 DecoderStart = Annotated[
     int | None,
-    typer.Option(
-        "--start",
-        min=0,
-        help="The first decoder layer that counts, for a method that goes through them.",
-        rich_help_panel="Maps of the words",
-    ),
+    option("The first decoder layer that counts, for a method that goes through them.", "--start", panel=MAPS, min=0),
 ]
 Depends = Annotated[
     bool,
-    typer.Option(
+    option(
+        "Also say each caption of the next picture and of none: what words and maps owe to theirs.",
         "--depends",
-        help="Also say each caption of the next picture and of none: what words and maps owe to theirs.",
-        rich_help_panel="Maps of the words",
+        panel=MAPS,
     ),
 ]
 Truth = Annotated[
-    Path | None,
-    typer.Option(
-        help="Data that know where each word's object is (a folder of regard scenes, or a COCO .json with masks): "
-        "panels outline it, and maps are measured against it.",
-        rich_help_panel="Maps of the words",
+    str | Path | None,
+    option(
+        "Data that know where each word's object is (a folder of regard scenes, or a COCO .json with "
+        "masks): panels outline it, and maps are measured against it.",
+        panel=MAPS,
+        type=Path | None,
     ),
 ]
-Style = Annotated[
-    str,
-    typer.Option(help="regard, or source for the panels of CATR's own figures.", rich_help_panel=OUTPUT),
-]
+Style = Annotated[str, option("regard, or source for the panels of CATR's own figures.", panel=OUTPUT)]
 
 
-def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Add an option for each setting of the recipes to a command that takes `**settings`: there is no second list."""
-    signature = inspect.signature(command)
-    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    taken = {each.name for each in own}
-    more = [_setting(each) for each in fields(CaptionSettings) if each.name not in taken]
-    command.__signature__ = signature.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
-    return command
+def setting_options(taken: Iterable[str]) -> list[Parameter]:
+    """An option for each setting of the recipes that a command does not take by itself: there is no second list."""
+    return [_setting(each) for each in fields(CaptionSettings) if each.name not in taken]
 
 
-def _setting(each: "Field[Any]") -> inspect.Parameter:
-    help_text = each.metadata["help"].replace("[", "\\[")  # brackets are markup in help
-    panel = "Settings of the recipe (by default as it says)"
-    annotation = Annotated[each.type | None, typer.Option(help=help_text, rich_help_panel=panel)]  # type: ignore[name-defined]
-    return inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+def _setting(each: "Field[Any]") -> Parameter:
+    text = each.metadata["help"].replace("[", "\\[")  # brackets are markup in help
+    reading = option(text, panel="Settings of the recipe (by default as it says)")
+    annotation = Annotated[each.type | None, reading]  # type: ignore[name-defined]
+    return Parameter(each.name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

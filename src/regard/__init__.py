@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from regard.app.commands import COMMANDS
+from regard.version import __version__
 
 if TYPE_CHECKING:  # so that type checkers and editors know what is loaded when it is first used
     from regard.app.commands import *  # noqa: F403
@@ -34,7 +35,6 @@ if TYPE_CHECKING:  # so that type checkers and editors know what is loaded when 
     from regard.measurement import register_metric as register_metric
     from regard.networks.load import load as load
 
-__version__ = "0.1.0"
 
 _PLACES = {
     **{command.name: command.module for command in COMMANDS},

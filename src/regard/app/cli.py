@@ -82,7 +82,7 @@ def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     if version:
-        from regard import __version__
+        from regard.version import __version__
 
         typer.echo(__version__)
         raise typer.Exit

@@ -7,7 +7,7 @@ import PIL
 import timm
 import torch
 
-import regard
+from regard.version import __version__
 
 
 class Named(Protocol):
@@ -20,4 +20,4 @@ def provenance(network: Named | None = None, **more: Any) -> dict[str, Any]:
     """What a result's manifest says of its origin, as JSON; `more` stands beside it."""
     known = {} if network is None else network.origin()
     versions = {"torch": torch.__version__, "timm": timm.__version__, "pillow": PIL.__version__}
-    return {**known, **more, "regard": regard.__version__, "python": platform.python_version(), **versions}
+    return {**known, **more, "regard": __version__, "python": platform.python_version(), **versions}

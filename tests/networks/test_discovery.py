@@ -1,9 +1,11 @@
 """A module that regard does not know: its attention is found by its patch grid, and is what it computes."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from torch.nn import functional as F
 from woken import error
 
 import regard
+from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError, UsageError
 from regard.explanation import METHODS
 from regard.networks.attention.trace import trace
@@ -142,3 +145,98 @@ def test_a_grid_that_is_not_the_networks_is_refused() -> None:
     assert load(known.module, grid=GRID).anatomy == known.anatomy
     with pytest.raises(NetworkError, match="does not take pictures of 48 × 48"):
         load(own(), size=(48, 48), grid=(3, 3))
+
+
+# A module that holds a network of a known family: nothing of it need be named.
+
+
+class Wrapper(nn.Module):
+    """A network of timm inside somebody's classifier, which normalises by itself and reads as `read` says."""
+
+    def __init__(self, read: str, name: str = "vit_tiny_patch16_224", gradients: bool = True) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.backbone = timm.create_model(name, img_size=SIZE, depth=2, embed_dim=24, num_heads=2, num_classes=0)
+            self.classifier = nn.Linear(24, 4)
+        self.read = read
+        self.gradients = gradients
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (x - 0.5) / 0.25
+        with nullcontext() if self.gradients else torch.no_grad():
+            if self.read == "pooled":
+                return self.classifier(self.backbone(x))
+            if self.read == "two":
+                return self.classifier(self.backbone(x) + self.backbone(x.flip(-1)))
+            tokens = self.backbone.forward_features(x)
+        return self.classifier(tokens[:, 1:].mean(dim=1) if self.read == "patches" else tokens[:, 0])
+
+
+@pytest.mark.parametrize(("read", "reads"), [("pooled", "cls"), ("cls", "cls"), ("patches", "patches")])
+def test_a_network_inside_a_wrapper_is_known(read: str, reads: str) -> None:
+    module = Wrapper(read)
+    network = load(module, classes=["a", "b", "c", "d"], preparation=Preparation(*SIZE))
+    inside = load(module.backbone).anatomy
+    assert network.module is module
+    assert network.classes == ("a", "b", "c", "d")
+    assert network.preparation == Preparation(*SIZE)
+    assert network.anatomy.attentions == ("backbone.blocks.0.attn", "backbone.blocks.1.attn")
+    assert network.anatomy.blocks == ("backbone.blocks.0", "backbone.blocks.1")
+    assert network.anatomy.grid(*SIZE) == inside.grid(*SIZE) == GRID
+    assert (network.anatomy.reads, network.anatomy.prefix) == (reads, 1)
+    assert network.head_path() == "classifier"
+    assert torch.equal(network.positions(), load(module.backbone).positions())
+    logits, found = trace(network, pictures(), layers="all", queries="all")
+    _, direct = trace(load(module.backbone), (pictures() - 0.5) / 0.25, layers="all", queries="all")
+    assert torch.equal(logits, network.logits(pictures()))
+    for layer in (0, 1):
+        assert torch.equal(found.attention[layer], direct.attention[layer])
+
+
+def test_a_wrapper_without_gradients_inside_is_read_as_its_network_declares() -> None:
+    assert load(Wrapper("patches", gradients=False), size=SIZE).anatomy.reads == "cls"
+    assert load(Wrapper("pooled", gradients=False), size=SIZE).anatomy.attentions
+
+
+def test_a_pooling_that_the_wrapper_leaves_out_is_no_layer() -> None:
+    pooled = load(Wrapper("pooled", "vit_base_patch16_siglip_224"), size=SIZE).anatomy
+    assert (len(pooled.attentions), pooled.readers, pooled.reads) == (3, 1, "pool")
+    cut = load(Wrapper("cls", "vit_base_patch16_siglip_224"), size=SIZE).anatomy
+    assert (len(cut.attentions), cut.readers, cut.reads) == (2, 0, "patches")
+
+
+def test_a_network_that_gets_two_pictures_is_not_guessed_at() -> None:
+    network = load(Wrapper("two"), size=SIZE)
+    assert network.anatomy.attentions == ()
+    assert "is not known" in network.messages[-1]
+
+
+def test_a_wrapper_of_another_size_or_of_two_networks_is_not_guessed_at() -> None:
+    class Larger(Wrapper):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(F.avg_pool2d(x, 2))
+
+    assert load(Larger("cls"), size=(64, 96)).anatomy.attentions == ()
+    both = nn.Sequential(Wrapper("pooled"), nn.Linear(4, 4))
+    both.second = Wrapper("pooled")
+    assert load(both, size=SIZE).anatomy.attentions == ()
+
+
+def test_its_pictures_are_prepared_as_the_network_inside_declares_and_said_so() -> None:
+    module = Wrapper("pooled")
+    network = load(module)
+    assert network.preparation == load(module.backbone).preparation
+    assert any("prepared as for backbone (VisionTransformer)" in message for message in network.messages)
+
+
+@pytest.mark.parametrize("method", ["rollout", "gradcam", "legrad", "libra_fullgrad"])
+def test_methods_work_in_a_wrapper(method: str) -> None:
+    module = Wrapper("patches")
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    maps = METHODS.load(method)(load(module, size=SIZE), pictures()).values
+    assert maps.shape == (2, *GRID)
+    assert np.isfinite(maps).all()
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert all(weight.requires_grad for weight in module.parameters())
+    assert not module.backbone.blocks[-1]._forward_hooks

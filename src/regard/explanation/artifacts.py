@@ -5,6 +5,7 @@ instead of at the picture (Darcet et al., arXiv 2309.16588). A few neurons make 
 register at test time (Jiang et al., arXiv 2506.08010), they leave the patches alone.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +20,6 @@ from regard.networks.attention.replay import token_blocks
 from regard.networks.attention.trace import layer_count, trace
 from regard.networks.edits import applied, mlp_output
 from regard.networks.network import Network
-from regard.networks.sources import user_module
 
 OUTLIER = 5.0
 """A patch is an outlier where its norm is more than so many times the median of its picture's patches."""
@@ -128,7 +128,7 @@ def find_repair(network: Network, batches: Batches, advance: Advance = lambda do
 
 def repaired(network: Network, edit: dict[str, Any]) -> Network:
     """A copy of the network with the edit made."""
-    return applied(replace(network, module=user_module.copy_of(network.module)), [edit])
+    return applied(replace(network, module=copy.deepcopy(network.module)), [edit])
 
 
 def _enough(trial: Trial, before: Artifacts) -> bool:

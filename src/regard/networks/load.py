@@ -5,6 +5,7 @@ name; `hf:ID` or a local Hugging Face folder. `random:NAME` is any timm or torch
 rows of `SOURCES` are that grammar.
 """
 
+import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,13 +23,13 @@ from regard.networks.guard import usable
 from regard.networks.network import PRECISIONS, Network, set_head, with_outputs
 from regard.networks.run import is_run, load_run
 from regard.networks.sources import huggingface, zoo
-from regard.networks.sources import user_module as own
 from regard.networks.sources.build import build, fresh_head, is_timm, is_torchvision, offered
 from regard.networks.sources.checkpoint import listed, read_checkpoint
 from regard.networks.sources.fit import fit
 from regard.networks.sources.foreign import LAYOUTS, recognise
 from regard.networks.sources.huggingface_files import is_huggingface
 from regard.networks.sources.shipped import CAPTIONERS, SHIPPED, folder_of
+from regard.networks.sources.user_module import describe_module
 
 __all__ = ["SOURCES", "Network", "load"]
 
@@ -99,14 +100,14 @@ def load(
         raise UsageError("grid is for a module of your own that regard does not know; leave it out for a named network")
     else:
         network = _source(str(model)).load(str(model), options)
-    network = _with_outputs(network, outputs, seed, copy=isinstance(model, nn.Module))
+    network = _with_outputs(network, outputs, seed, copied=isinstance(model, nn.Module))
     network = replace(
         network,
         classes=names or network.classes,
         preparation=preparation or network.preparation,
         precision=precision,
     )
-    network = _on_device(network, device, copy=isinstance(model, nn.Module))
+    network = _on_device(network, device, copied=isinstance(model, nn.Module))
     for message in network.messages:
         log.info(message)
     return network
@@ -166,7 +167,7 @@ def _pair(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     return int(height), int(width)
 
 
-def _with_outputs(network: Network, outputs: int | None, seed: int, copy: bool) -> Network:
+def _with_outputs(network: Network, outputs: int | None, seed: int, copied: bool) -> Network:
     """The network with a head of this many outputs: its own where it has that many, else a new one, and said so."""
     if outputs is None or outputs == network.outputs:
         return network
@@ -176,7 +177,7 @@ def _with_outputs(network: Network, outputs: int | None, seed: int, copy: bool) 
         inputs, message = old.in_features, f"replaced the head of {old.out_features} outputs by a new one of {outputs}"
     else:
         inputs, message = network.outputs, f"the network has no head; added one of {outputs} outputs"
-    module = own.copy_of(network.module) if copy else network.module
+    module = copy.deepcopy(network.module) if copied else network.module
     set_head(module, path, fresh_head(inputs, outputs, next(module.parameters()), seed))
     return replace(
         network,
@@ -188,13 +189,13 @@ def _with_outputs(network: Network, outputs: int | None, seed: int, copy: bool) 
     )
 
 
-def _on_device(network: Network, device: str | torch.device | None, copy: bool) -> Network:
+def _on_device(network: Network, device: str | torch.device | None, copied: bool) -> Network:
     if device is None:
         return network
     with usable(device):
         wanted = torch.device(device)
-        if copy and wanted.type != network.device.type:
-            network = replace(network, module=own.copy_of(network.module))
+        if copied and wanted.type != network.device.type:
+            network = replace(network, module=copy.deepcopy(network.module))
         network.module.to(wanted)
     return network
 
@@ -276,7 +277,7 @@ def _from_module(
 ) -> Network:
     if options.weights is not None or options.arguments:
         raise UsageError("a module comes with its weights; leave `weights` and `arguments` out, or load them into it")
-    return own.describe_module(module, options.size, preparation, grid)
+    return describe_module(module, options.size, preparation, grid)
 
 
 SOURCES: tuple[Source, ...] = (

@@ -5,8 +5,8 @@ lie. What a network of no row is made of is never guessed at: a wrong map is wor
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -52,6 +52,17 @@ class Anatomy:
         """The block that a layer is in; layers side by side share one, and a pooling is in none."""
         path = f"{self.attentions[layer]}."
         return next((block for block in self.blocks if path.startswith(f"{block}.")), None)
+
+    def inside(self, path: str) -> Self:
+        """The anatomy of the module that has this network at `path`; its head is not known."""
+        return replace(
+            self,
+            attentions=tuple(f"{path}.{name}" for name in self.attentions),
+            blocks=tuple(f"{path}.{name}" for name in self.blocks),
+            positions=None if self.positions is None else f"{path}.{self.positions}",
+            head=None,
+            inputs=None,
+        )
 
     def grid(self, height: int, width: int) -> Pair:
         """(rows, columns) of patches in an input of this size. Only for networks with patches."""

@@ -1,6 +1,5 @@
 """A module of the user's own, from whatever library: what is known of it, and how it may be rebuilt."""
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from regard.networks.anatomy.discovery import discover
 from regard.networks.network import Network
 from regard.networks.sources import huggingface, preparations
 from regard.networks.sources.build import OWN_TORCHVISION, Architecture, build, is_timm, timm_arguments_fit
+from regard.networks.sources.wrapper import describe_wrapped, known_inside
 
 
 def describe_module(
@@ -26,53 +26,60 @@ def describe_module(
     """A network around `module`, which is not changed; how its pictures are prepared is found or said to be assumed.
 
     A module whose architecture is found (timm, torchvision, transformers) can be saved as a run; any other cannot. Of a
-    module that is not known, `grid` (rows, columns) of its patches lets its attention be found. Raises `NetworkError`
-    for a size the module was not built for, and `UsageError` for a grid that is not the network's.
+    module that is not known, but holds one network that is, the parts of that one hold; else `grid` (rows, columns) of
+    its patches lets its attention be found. Raises `NetworkError` for a size the module was not built for, and
+    `UsageError` for a grid that is not the network's.
     """
-    module, said = _tower(_unwrapped(module))
+    module, notes = _tower(_unwrapped(module))
     anatomy = describe(module)
     if huggingface.is_transformers(module) and not huggingface.is_classifier(module):
-        said = (*said, huggingface.without_head(type(module).__name__))
-    found, messages = _preparation(module, anatomy, size)
+        notes = (*notes, huggingface.without_head(type(module).__name__))
+    assumed, assumptions = _preparation(module, anatomy, size)
+    path = known_inside(module) if anatomy.family is None else None
+    if path is not None:
+        inside = module.get_submodule(path)
+        declared = preparation or _preparation(inside, describe(inside), size)[0]
+        wrapped = describe_wrapped(module, path, (declared.height, declared.width))
+        if wrapped is not None:
+            name = f"{path} ({type(inside).__name__})"
+            anatomy = wrapped
+            assumed = declared
+            notes = (*notes, f"what this {type(module).__name__} attends to is that of {name}")
+            assumptions = (f"pictures are prepared as for {name}; give `preparation` where that is wrong",)
     if size is not None and anatomy.size not in (None, size) and not anatomy.flexible:
         raise NetworkError(
             f"this module takes pictures of {anatomy.size} (height, width), not {size}; build it for that size"
         )
+    used = preparation or assumed
     if grid is not None:
-        prepared = preparation or found
-        anatomy, heard = _with_grid(module, anatomy, (prepared.height, prepared.width), grid)
-        said = (*said, *heard)
+        anatomy, message = _with_grid(module, anatomy, (used.height, used.width), grid)
+        notes = (*notes, *message)
     architecture = _architecture(module)
-    return Network(
-        module,
-        str(architecture["name"]),
-        architecture,
-        preparation or found,
-        _class_names(module),
-        (*said, *(() if preparation else messages)),
-        anatomy,
-    )
+    names = huggingface.class_names(module.config) if huggingface.is_classifier(module) else None
+    messages = notes if preparation else (*notes, *assumptions)
+    return Network(module, str(architecture["name"]), architecture, used, names, messages, anatomy)
 
 
 def _with_grid(
     module: nn.Module, anatomy: Anatomy, size: tuple[int, int], grid: tuple[int, int]
 ) -> tuple[Anatomy, tuple[str, ...]]:
-    """The anatomy with the grid that the user tells, and what was found by it."""
+    """The anatomy with the user's grid, and what was found by it."""
     if anatomy.family is not None:
         if anatomy.grid(*size) != grid:
-            own = " × ".join(map(str, anatomy.grid(*size)))
-            raise UsageError(f"this network has a grid of {own} patches, not of {grid[0]} × {grid[1]}; leave grid out")
+            actual = " × ".join(map(str, anatomy.grid(*size)))
+            raise UsageError(
+                f"this network has a grid of {actual} patches, not of {grid[0]} × {grid[1]}; leave grid out"
+            )
         return anatomy, ()
-    found = discover(module, anatomy, size, grid)
-    layers, more = len(found.attentions), f", behind {found.prefix} other tokens" if found.prefix else ""
-    what = (
-        f"{layers} layers that attend to {grid[0]} × {grid[1]} patches{more}" if layers else "no attention to patches"
-    )
-    return found, (f"heard in this module: {what}",)
+    anatomy = discover(module, anatomy, size, grid)
+    layers = len(anatomy.attentions)
+    prefix = f", behind {anatomy.prefix} other tokens" if anatomy.prefix else ""
+    what = f"{layers} layers that attend to {grid[0]} × {grid[1]} patches{prefix}"
+    return anatomy, (f"heard in this module: {what if layers else 'no attention to patches'}",)
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:
-    """The module whose parts can be seen, where torch's compiler or its ways of training on many devices wrap it."""
+    """The module whose parts can be reached, where torch's compiler or its ways of training on many devices wrap it."""
     while True:
         inside = module._modules.get("_orig_mod" if "_orig_mod" in module._modules else "module")
         if inside is None or not type(module).__module__.startswith("torch."):
@@ -90,21 +97,17 @@ _TOWERS = {
     "transformers.models.siglip2.modeling_siglip2.Siglip2Model": "vision_model",
     "transformers.models.vit_mae.modeling_vit_mae.ViTMAEForPreTraining": "vit",
 }
-"""Networks of which only a part sees pictures, or sees them whole, and what they call it."""
+"""Networks of which only a part takes pictures, or takes them whole, and its path there."""
 
 
 def _tower(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
-    """The part of a network that sees pictures, and what there is to say where that is not all of it."""
-    name, path = type(module).__name__, _TOWERS.get(kind_of(module))
+    """The part of a network that takes pictures, and a message where that is not all of it."""
+    name = type(module).__name__
+    path = _TOWERS.get(kind_of(module))
     if path is None:
         return module, ()
     inside, _ = _tower(module.get_submodule(path))
     return inside, (f"of this {name} only {path} ({type(inside).__name__}) is used: its outputs are its features",)
-
-
-def copy_of(module: nn.Module) -> nn.Module:
-    """A copy that may be changed."""
-    return copy.deepcopy(module)
 
 
 def _architecture(module: Any) -> Architecture:
@@ -152,10 +155,6 @@ def _torchvision_arguments(module: Any) -> dict[str, Any]:
         "num_classes": module.num_classes,
         "representation_size": module.representation_size,
     }
-
-
-def _class_names(module: Any) -> tuple[str, ...] | None:
-    return huggingface.class_names(module.config) if huggingface.is_classifier(module) else None
 
 
 def _preparation(module: Any, anatomy: Anatomy, size: tuple[int, int] | None) -> tuple[Preparation, tuple[str, ...]]:

@@ -18,8 +18,18 @@ class PatchGrid:
     """Where a network's patch tokens lie in the user's own picture.
 
     `rows` × `columns` patches cover `box` evenly; `prefix` tokens (CLS, registers, distillation) come before them.
-    `box` is the part of the picture that the network saw: the whole of it when it was squashed, less when cropped,
-    more (beyond the edges) when padded.
+    `picture` is (height, width) in pixels. `box` is the part of it that the network saw, (left, top, right, bottom) in
+    its pixels: the whole of it when it was squashed, less when cropped, more (beyond the edges) when padded.
+
+    >>> grid = PatchGrid(rows=2, columns=3, prefix=1, picture=(20, 60), box=(10.0, 0.0, 40.0, 20.0))
+    >>> grid.patches, grid.tokens
+    (6, 7)
+    >>> grid.fold(np.arange(7)).tolist()
+    [[1, 2, 3], [4, 5, 6]]
+    >>> grid.cell(0, 0), grid.cell_at(25, 15)
+    ((10.0, 0.0, 20.0, 10.0), (1, 1))
+    >>> np.isnan(grid.to_picture(np.ones((2, 3)))).any(axis=0).sum()  # columns of pixels outside of the crop
+    np.int64(30)
     """
 
     rows: int
@@ -36,16 +46,17 @@ class PatchGrid:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """What `dataclasses.asdict` gave, whose tuples JSON made lists."""
-        picture, box = stored["picture"], stored["box"]
-        return cls(stored["rows"], stored["columns"], stored["prefix"], tuple(picture), tuple(box))
+        """From the JSON of `dataclasses.asdict`, in which tuples are lists."""
+        return cls(stored["rows"], stored["columns"], stored["prefix"], tuple(stored["picture"]), tuple(stored["box"]))
 
     @property
     def patches(self) -> int:
+        """How many patches there are."""
         return self.rows * self.columns
 
     @property
     def tokens(self) -> int:
+        """How many tokens there are: prefix and patches."""
         return self.prefix + self.patches
 
     def fold(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -62,7 +73,8 @@ class PatchGrid:
     def cell(self, row: int, column: int) -> Box:
         """The part of the user's picture that a patch covers, as (left, top, right, bottom) in its pixels."""
         left, top, right, bottom = self.box
-        wide, high = (right - left) / self.columns, (bottom - top) / self.rows
+        wide = (right - left) / self.columns
+        high = (bottom - top) / self.rows
         return left + column * wide, top + row * high, left + (column + 1) * wide, top + (row + 1) * high
 
     def cell_inside(self, row: int, column: int) -> Box:
@@ -76,14 +88,15 @@ class PatchGrid:
         left, top, right, bottom = self.box
         if not (left <= x < right and top <= y < bottom):
             return None
-        row, column = (y - top) / (bottom - top) * self.rows, (x - left) / (right - left) * self.columns
+        row = (y - top) / (bottom - top) * self.rows
+        column = (x - left) / (right - left) * self.columns
         return min(int(row), self.rows - 1), min(int(column), self.columns - 1)
 
     def to_picture(self, values: NDArray[Any], size: tuple[int, int] | None = None, nearest: bool = False) -> Float:
         """(rows, columns) → the picture's (height, width), bilinear between patch centres, NaN outside of `box`.
 
         `size` gives another (height, width) for the whole picture, a thumbnail's say. Beyond the outermost patch
-        centres the nearest patch's value is kept; `nearest` keeps patches as squares everywhere. A patch without a
+        centres the nearest patch's value goes on; `nearest` draws patches as squares everywhere. A patch without a
         finite value is NaN where it would have more than half of the weight, and takes no part elsewhere.
         """
         height, width = size or self.picture
@@ -91,11 +104,11 @@ class PatchGrid:
         down = _weights(height, self.picture[0], top, bottom, self.rows, nearest)
         across = _weights(width, self.picture[1], left, right, self.columns, nearest)
         values = np.asarray(values, np.float32)
-        known = np.isfinite(values)
-        if known.all():
+        finite = np.isfinite(values)
+        if finite.all():
             return (down @ values @ across.T).astype(np.float32)  # (height, width)
-        share = down @ known.astype(np.float32) @ across.T  # of each pixel's weight
-        sums = down @ np.where(known, values, 0).astype(np.float32) @ across.T
+        share = down @ finite.astype(np.float32) @ across.T  # of each pixel's weight
+        sums = down @ np.where(finite, values, 0).astype(np.float32) @ across.T
         return np.divide(sums, share, out=np.full_like(sums, np.nan), where=share >= 0.5).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""The manifest that finishes a result folder: its schema version, its kind, and what it says of each picture."""
+"""The manifest that finishes a result folder: its schema version, its kind, and an entry for each picture."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,12 +10,17 @@ from regard.files import SCHEMA, check_schema, write_file, write_json
 
 
 def write_manifest(folder: Path, kind: str, **content: Any) -> None:
-    """Finish a result folder: `manifest.json` with schema version and kind, always the last file written."""
+    """Finish a result folder: `manifest.json` with schema version and kind, always the last file written.
+
+    >>> write_manifest(Path("result"), "example", pictures=[])
+    >>> read_manifest("result", "example")
+    {'schema': 1, 'kind': 'example', 'pictures': []}
+    """
     write_json(folder / "manifest.json", {"schema": SCHEMA, "kind": kind, **content})
 
 
 def write_long_manifest(folder: Path, kind: str, pictures: Iterable[Mapping[str, Any]], **content: Any) -> None:
-    """The same with `pictures`, a line for each, written as they come: memory does not grow with their number."""
+    """The same with `pictures`, a line for each, written one by one: memory does not grow with their number."""
     head = json.dumps({"schema": SCHEMA, "kind": kind, **content}, indent=2, ensure_ascii=False, allow_nan=False)
     write_file(folder / "manifest.json", _with_pictures(head.removesuffix("\n}"), pictures))
 

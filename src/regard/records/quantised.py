@@ -24,20 +24,30 @@ from numpy.typing import NDArray
 from regard.errors import DataError, unknown
 from regard.records.grid import Float, PatchGrid
 
-FORMAT, VERSION = "regard-maps", 1
+FORMAT = "regard-maps"
+VERSION = 1
 TRANSFORMS = {"linear": 1, "sqrt": 2}
 """The power of b / 255 that a byte stands for. Attention is heavy-tailed: most patches lie near zero, where "sqrt" has
 the finer steps; maps with a sign are "linear"."""
 STEPS = {"linear": 1 / 510, "sqrt": 1 / 255}
 """The largest error of a value, in shares of its map's extent (high - low), but for the rounding to float32."""
 
-ROUNDING, SMALLEST = 1e-6, 1e-44
-"""That rounding, in shares of the largest value of the map, and where float32 ends."""
+ROUNDING = 1e-6
+"""That rounding, in shares of the largest value of the map."""
+SMALLEST = 1e-44
+"""Where float32 ends."""
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """Maps (..., rows, columns) as `levels` uint8; `low` and `high` (...) float32 are each map's own ends."""
+    """Maps (..., rows, columns) as `levels` uint8; `low` and `high` (...) float32 are each map's own ends.
+
+    >>> quantised = Quantised.of([[1.0, 1.25, 2.0]], "linear")
+    >>> quantised.levels.tolist()
+    [[0, 64, 255]]
+    >>> bool(abs(quantised.values() - [[1.0, 1.25, 2.0]]).max() < quantised.bound())
+    True
+    """
 
     levels: NDArray[np.uint8]
     low: Float
@@ -55,7 +65,8 @@ class Quantised:
                 f"maps of shape {maps.shape} with {np.count_nonzero(~np.isfinite(maps))} values that are not finite "
                 "cannot become bytes; give (..., rows, columns) of finite values"
             )
-        low, high = maps.min(axis=(-2, -1)), maps.max(axis=(-2, -1))
+        low = maps.min(axis=(-2, -1))
+        high = maps.max(axis=(-2, -1))
         extent = _extent(low, high)
         place = (maps.astype(np.float64) - low[..., None, None]) / np.where(extent > 0, extent, 1)
         levels = np.rint(255 * place ** (1 / TRANSFORMS[transform])).astype(np.uint8)
@@ -83,6 +94,12 @@ class QuantisedMaps:
 
     Arrays are (..., rows, columns) on `grid`. Those of attention are `cls` (layers, heads, rows, columns) and `patches`
     (rows, columns, rows, columns): what each patch reads, the mean over the last layer's heads.
+
+    >>> grid = PatchGrid.whole(1, 2, prefix=1)
+    >>> attention = np.full((12, 3, 3), 1 / 3)  # (layers, heads, tokens)
+    >>> maps = QuantisedMaps.of_attention("cat.jpg", grid, attention)
+    >>> maps.arrays["cls"].levels.shape, QuantisedMaps.loads(maps.dumps()).name
+    ((12, 3, 1, 2), 'cat.jpg')
     """
 
     name: str
@@ -91,7 +108,7 @@ class QuantisedMaps:
 
     @classmethod
     def of_attention(cls, name: str, grid: PatchGrid, rows: NDArray[Any], patches: NDArray[Any] | None = None) -> Self:
-        """From attention rows as `networks.trace` gives them, of one picture.
+        """From the attention rows of one picture, as a trace holds them.
 
         `rows` (layers, heads, tokens) are those of CLS; `patches` (patches, tokens), or (tokens, tokens), the last
         layer's mean over heads. Prefix tokens are left out: what a map lacks of one went to them.
@@ -104,13 +121,14 @@ class QuantisedMaps:
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of the format above."""
-        about, data = [], bytearray()
+        entries = []
+        data = bytearray()
         for name, array in self.arrays.items():
             entry = {"name": name, "shape": list(array.levels.shape), "transform": array.transform, "start": len(data)}
-            about.append(entry)
+            entries.append(entry)
             data += array.low.astype("<f4").tobytes() + array.high.astype("<f4").tobytes() + array.levels.tobytes()
             data += bytes(-len(data) % 4)  # JavaScript's Float32Array begins at multiples of 4
-        head = {"format": FORMAT, "version": VERSION, "name": self.name, "grid": asdict(self.grid), "arrays": about}
+        head = {"format": FORMAT, "version": VERSION, "name": self.name, "grid": asdict(self.grid), "arrays": entries}
         return {**head, "data": base64.b64encode(data).decode("ascii")}
 
     def dumps(self) -> str:
@@ -119,7 +137,7 @@ class QuantisedMaps:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """What `to_json` gave. Raises `DataError` for another format, a newer version or damaged data."""
+        """From the object of `to_json`. Raises `DataError` for another format, a newer version or damaged data."""
         if not isinstance(stored, Mapping) or stored.get("format") != FORMAT:
             raise DataError(f"this is not the JSON of quantised maps; its `format` must be {FORMAT!r}")
         version = stored.get("version")
@@ -136,7 +154,7 @@ class QuantisedMaps:
 
     @classmethod
     def loads(cls, text: str) -> Self:
-        """What `dumps` gave. Raises `DataError` as `from_json` does."""
+        """From the text of `dumps`. Raises `DataError` as `from_json` does."""
         try:
             return cls.from_json(json.loads(text))
         except ValueError as error:
@@ -146,7 +164,8 @@ class QuantisedMaps:
 def _array(entry: Mapping[str, Any], data: bytes) -> Quantised:
     """One array out of the bytes, as its entry describes it."""
     shape = tuple(entry["shape"])
-    maps, start = int(np.prod(shape[:-2])), entry["start"]
+    maps = int(np.prod(shape[:-2]))
+    start = entry["start"]
     ends = np.frombuffer(data, "<f4", 2 * maps, start).astype(np.float32).reshape(2, *shape[:-2])
     levels = np.frombuffer(data, np.uint8, int(np.prod(shape)), start + 8 * maps).reshape(shape)
     if entry["transform"] not in TRANSFORMS:

@@ -15,13 +15,14 @@ from regard.app.commands.explain import explain
 from regard.app.commands.positions import positions
 from regard.app.commands.train import Run, train
 from regard.app.commands.train import as_json as run_json
-from regard.app.report import Example, attention_maps, page, thumbnails
+from regard.app.report import attention_maps, page, thumbnails
 from regard.data.dataset import Dataset
 from regard.data.layouts import read, read_pictures
 from regard.files import new_folder, write_file
 from regard.networks.load import load
 from regard.networks.network import Network
-from regard.records import Evaluation, write_manifest
+from regard.records import Evaluation, Heatmap, write_manifest
+from regard.rendering.pages.report import Report
 from regard.scenes import write_scenes
 
 log = logging.getLogger("regard")
@@ -95,11 +96,9 @@ def _page(
     history: Sequence[Mapping[str, Any]],
     panels: Sequence[tuple[str, Image.Image]],
 ) -> str:
-    return page(
+    content = Report(
         "regard demo: animals in drawn scenes",
         evaluation,
-        scored,
-        network,
         facts={"Network": network.name, "Data": f"{SCENES} drawn scenes, a fifth of them set aside and scored here"},
         messages=[WHY, *messages],
         examples=[*_examples(network, read_pictures(_photographs())), *_examples(network, _one_each(scored))],
@@ -107,6 +106,7 @@ def _page(
         history=history,
         provenance=evaluation.provenance,
     )
+    return page(content, scored, network)
 
 
 def _panels(folder: Path, described: Dataset) -> list[tuple[str, Image.Image]]:
@@ -121,7 +121,7 @@ def _one_each(scored: Dataset) -> Dataset:
     return scored.select(sorted(first.values()))
 
 
-def _examples(network: Network, pictures: Dataset) -> list[Example]:
+def _examples(network: Network, pictures: Dataset) -> list[tuple[str, Image.Image, Heatmap | None, str]]:
     """Pictures with the attention of a middle layer over them."""
     maps = attention_maps(network, pictures, pictures.names, LAYER)
     images = thumbnails(pictures, pictures.names)

@@ -31,6 +31,7 @@ from regard.networks.run import CAPTIONING, is_run, read_description, task_of
 from regard.networks.sources.shipped import folder_of
 from regard.records import Evaluation, Predictions, read_manifest, write_manifest
 from regard.rendering.figures.charts import chart_png, classes_chart, confusion_chart, reliability_chart
+from regard.rendering.pages.report import Report
 
 
 @dataclass(frozen=True)
@@ -98,16 +99,15 @@ def evaluate(
     evaluation = measure(found, note=note, seed=seed, threshold=threshold, provenance=origin)
     if out is not None:
         facts = {"Network": network.name if network else "predictions made elsewhere", "Scored on": _scored_on(scored)}
-        html = page(
+        content = Report(
             Path(out).name,
             evaluation,
-            scored,
-            network,
             facts=facts,
             provenance=origin,
-            no_pictures=no_pictures,
+            show_pictures=not no_pictures,
             anonymise=anonymise,
         )
+        html = page(content, scored, network)
         with new_folder(out, overwrite) as folder:
             write_file(folder / "report.html", html)
             write_evaluation(folder, evaluation, seed)

@@ -34,6 +34,7 @@ from regard.networks.network import Network
 from regard.networks.provenance import provenance
 from regard.networks.run import save_network
 from regard.records import Evaluation
+from regard.rendering.pages.report import Report
 from regard.training.features import FeatureStore, cache_folder, extract, network_key
 from regard.training.folder import check_folder
 from regard.training.folder import finish as finish_folder
@@ -300,11 +301,9 @@ def _page(
     history: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     set_aside = "set aside, used for nothing else" if not evaluation.note else "set aside, and selected on"
-    return page(
+    content = Report(
         wanted.title,
         evaluation,
-        parts.validation,
-        network,
         facts={
             "Network": network.name,
             "Recipe": recipe.name,
@@ -316,9 +315,10 @@ def _page(
         recipe=shareable(recipe),
         history=history,
         provenance=evaluation.provenance,
-        no_pictures=wanted.no_pictures,
+        show_pictures=not wanted.no_pictures,
         anonymise=wanted.anonymise,
     )
+    return page(content, parts.validation, network)
 
 
 def as_json(run: Run | CaptionRun) -> dict[str, Any]:

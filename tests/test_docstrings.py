@@ -1,0 +1,31 @@
+"""Every example in a public docstring runs as it stands, in an empty folder."""
+
+import doctest
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import regard
+
+PACKAGES = ("errors", "files", "registry", "records", "predictors")
+"""Whose public classes and functions show how they are used."""
+
+
+def _tests() -> Iterator[doctest.DocTest]:
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    for info in pkgutil.walk_packages(regard.__path__, "regard."):
+        if info.name.split(".")[1] in PACKAGES:
+            yield from (test for test in finder.find(import_module(info.name)) if test.examples)
+
+
+TESTS = list(_tests())
+
+
+@pytest.mark.parametrize("test", TESTS, ids=lambda test: test.name.removeprefix("regard."))
+def test_an_example_runs_as_it_stands(test: doctest.DocTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    failed, _ = doctest.DebugRunner(optionflags=doctest.ELLIPSIS).run(test, clear_globs=False)
+    assert not failed

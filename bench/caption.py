@@ -31,9 +31,9 @@ from captioners import TEMPLATE, byte_vocabulary, word_vocabulary
 from PIL import Image
 from torch import Tensor
 
-from regard.networks.captioners.base import CaptionNetwork, Capture, load_caption_network
-from regard.networks.captioners.catr import Catr
-from regard.networks.captioners.families.catr import CatrCaptioner
+from regard.networks.captioners.base import CaptionNetwork, Capture
+from regard.networks.captioners.families.catr import Catr, CatrCaptioner
+from regard.networks.captioners.load import load_caption_network
 
 ALL = Capture(None, "mean")
 

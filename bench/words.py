@@ -21,7 +21,8 @@ from regard.data.images.decode import open_picture
 from regard.explanation.words.alignment import read_words, shown
 from regard.explanation.words.methods import grad_cross_attention
 from regard.measurement.localisation.words import BASELINES, MEASURES, TrueWord, WordRow, cover, iou, measure
-from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture, load_caption_network
+from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
+from regard.networks.captioners.load import load_caption_network
 from regard.records import END, Caption
 from regard.scenes import read_scenes
 

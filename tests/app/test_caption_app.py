@@ -28,9 +28,10 @@ from regard.data.images.longest_side import LongestSide
 from regard.errors import DataError, OutputError, UsageError
 from regard.explanation import METHODS
 from regard.explanation.words.dependence import dependence
-from regard.networks.captioners.base import Capture, load_caption_network
+from regard.networks.captioners.base import Capture
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.families.catr import CatrCaptioner
+from regard.networks.captioners.load import load_caption_network
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.wordpiece import Span, WordPiece
 from regard.records import Heatmap, PatchGrid

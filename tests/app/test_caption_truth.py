@@ -10,7 +10,7 @@ from PIL import Image
 from regard.app.commands.caption import as_text, caption
 from regard.app.commands.evaluate import evaluate
 from regard.errors import DataError
-from regard.networks.captioners.base import load_caption_network
+from regard.networks.captioners.load import load_caption_network
 from regard.networks.sources.shipped import HOME
 from regard.rendering.figures.caption_panels import WRONG, Cell, caption_panel
 from regard.scenes import write_scenes

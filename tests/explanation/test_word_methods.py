@@ -25,9 +25,10 @@ from regard.explanation import METHODS
 from regard.explanation.words.dependence import GREY, dependence, moved, resized, without
 from regard.explanation.words.methods import cross_attention, fitting, grad_cross_attention, propagated
 from regard.explanation.words.token_activation import rank_gaussian, tam, unexplained
-from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture, load_caption_network
+from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.families.catr import CatrCaptioner
+from regard.networks.captioners.load import load_caption_network
 from regard.networks.captioners.transformer import Attention
 from regard.networks.captioners.wordpiece import Span, WordPiece
 from regard.records import PatchGrid

@@ -29,10 +29,12 @@ from torch import Tensor
 
 from regard.data.images.longest_side import LongestSide
 from regard.errors import NetworkError, UsageError
-from regard.networks.captioners.base import FAMILIES, Capture, load_caption_network
+from regard.networks.captioners import CAPTIONER_FAMILIES, CaptionerFamily, family_of, register_captioner
+from regard.networks.captioners.base import Capture
 from regard.networks.captioners.decoding import Decoding, greedy
 from regard.networks.captioners.families.catr import CatrCaptioner
 from regard.networks.captioners.families.language_model import _spread
+from regard.networks.captioners.load import load_caption_network
 from regard.networks.captioners.pretrained import seen_box, whole_factor
 from regard.networks.captioners.wordpiece import WordPiece
 
@@ -287,7 +289,26 @@ def test_what_cannot_caption_is_told_what_can(tmp_path: Path) -> None:
         load_caption_network("nowhere.pth")
     with pytest.raises(NetworkError, match="cannot fetch hf:nobody/nothing"):
         load_caption_network("hf:nobody/nothing")
-    assert set(FAMILIES) >= {"vision-encoder-decoder", "blip", "smolvlm", "qwen2_5_vl"}
+
+
+def test_a_family_from_outside_is_a_row_and_a_function(tmp_path: Path) -> None:
+    transformers.ViTConfig().save_pretrained(tmp_path)
+    row = CaptionerFamily("mine", "a captioner of one's own", "huggingface", ("vit",), "planted:planted_family")
+    register_captioner(row)
+    try:
+        captioner = load_caption_network(str(tmp_path))
+        with pytest.raises(UsageError, match="a captioner named 'mine' exists already"):
+            register_captioner(row)
+    finally:
+        del CAPTIONER_FAMILIES._rows["mine"]
+    assert captioner.name == "planted" and family_of("huggingface", "vit") is None
+
+
+def test_every_kind_belongs_to_one_family_whose_function_is_there() -> None:
+    kinds = [(family.source, kind) for family in CAPTIONER_FAMILIES for kind in family.kinds]
+    assert len(kinds) == len(set(kinds))
+    for family in CAPTIONER_FAMILIES:
+        assert family.source in ("huggingface", "run") and callable(CAPTIONER_FAMILIES.load(family.name))
 
 
 def test_folders_that_lack_a_part_are_named(cases: Any, tmp_path: Path) -> None:

@@ -31,10 +31,12 @@ from PIL import Image
 from torch import Tensor
 
 from regard.errors import NetworkError, UsageError
-from regard.networks.captioners.base import Capture, load_caption_network
+from regard.networks.captioners import CAPTIONER_FAMILIES
+from regard.networks.captioners.base import Capture
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.families.language_model import Rows
 from regard.networks.captioners.families.llava import behind
+from regard.networks.captioners.load import load_caption_network
 from regard.networks.captioners.pretrained import patch_side, seen_box
 from regard.records import Box
 
@@ -227,6 +229,14 @@ def test_of_attention_that_is_written_out_only_needed_rows_are_kept(
     monkeypatch.setattr(Rows, "keep", keep)
     decoding = case.generate(limit=2 if kind == "git" else 1)
     assert sizes == [4 * 16] * 3 * (len(decoding.tokens) + 1)  # heads × patches, one row at a time
+
+
+def test_every_kind_of_a_family_is_tested(cases: Any) -> None:
+    """Those of `test_captioners.py` too."""
+    tested = {"vision-encoder-decoder", "blip", "idefics3", "qwen2_5_vl"}
+    tested |= {cases(kind).captioner.module.config.model_type for kind in KINDS}
+    kinds = {kind for family in CAPTIONER_FAMILIES if family.source == "huggingface" for kind in family.kinds}
+    assert tested == kinds
 
 
 # geometry

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from regard.data.images.longest_side import LongestSide, alike, stack
 from regard.errors import DataError, NetworkError, UsageError
-from regard.networks.captioners.catr import Catr, CatrShape, grid_of, load_catr
 from regard.networks.captioners.decoding import Decoding, _Search, beam_search, greedy, teacher_force
+from regard.networks.captioners.families.catr import Catr, CatrShape, grid_of, load_catr
 from regard.networks.captioners.transformer import Memory
 
 SIZE = (70, 101)

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from regard.errors import NetworkError, RegardError, UsageError
-from regard.networks.captioners import catr as catr_module
-from regard.networks.captioners.catr import PUBLIC, Catr, is_catr, load_catr
+from regard.networks.captioners.families import catr as catr_module
+from regard.networks.captioners.families.catr import PUBLIC, Catr, is_catr, load_catr
 
 
 def layout() -> dict[str, Tensor]:

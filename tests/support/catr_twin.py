@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from woken import is_awake, wake
 
-from regard.networks.captioners.catr import Catr, CatrShape
+from regard.networks.captioners.families.catr import Catr, CatrShape
 
 SMALL = CatrShape(
     width=32, heads=4, feedforward=64, encoder_layers=2, decoder_layers=3, vocabulary=200, positions=24, hidden=48,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -94,3 +95,9 @@ def planted(tokens: Sequence[int], alternatives: int) -> Decoding:
     their = torch.stack([logs, *[torch.full((count,), -math.inf)] * (alternatives - 1)], dim=1)
     attention = torch.eye(ROWS * COLUMNS)[None, None, : count + 1].unflatten(-1, (ROWS, COLUMNS)).clone()
     return Decoding(tuple(tokens), logs, others, their, attention, tokens[-1] == 8)
+
+
+def planted_family(folder: Path, model: str, config: Any) -> Planted:
+    """What a row of CAPTIONER_FAMILIES points to."""
+    assert (folder / "config.json").is_file() and config.model_type == "vit"
+    return Planted()

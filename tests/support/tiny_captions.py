@@ -10,9 +10,12 @@ from tiny_training import SMALL
 from regard.data.dataset import Dataset
 from regard.data.hashes import picture_hashes
 from regard.data.layouts.captions import caption_parts, read_captioned
-from regard.networks.captioners.encoder_decoder import DecoderShape, new_encoder_decoder
+from regard.networks.captioners.families.encoder_decoder import (
+    DecoderShape,
+    EncoderDecoderCaptioner,
+    new_encoder_decoder,
+)
 from regard.networks.captioners.run import save_captioner
-from regard.networks.captioners.trainable import EncoderDecoderCaptioner
 from regard.networks.load import load
 from regard.training.folder import finish
 from regard.training.recipe import Recipe, read_recipe

@@ -23,10 +23,10 @@ from regard.data.images.longest_side import LongestSide, stack
 from regard.data.layouts import read_pictures
 from regard.data.layouts.captions import caption_parts, captions_of, mirrored, read_captioned
 from regard.errors import DataError, NetworkError, OutputError, UsageError
-from regard.networks.captioners.base import Capture, load_caption_network
-from regard.networks.captioners.catr import Catr, CatrShape
-from regard.networks.captioners.encoder_decoder import DecoderShape, build_encoder_decoder, new_encoder_decoder
-from regard.networks.captioners.families.catr import CatrCaptioner
+from regard.networks.captioners.base import Capture
+from regard.networks.captioners.families.catr import Catr, CatrCaptioner, CatrShape
+from regard.networks.captioners.families.encoder_decoder import DecoderShape, build_encoder_decoder, new_encoder_decoder
+from regard.networks.captioners.load import load_caption_network
 from regard.networks.load import load
 from regard.networks.run import load_run
 from regard.training.journal import Progress

@@ -16,7 +16,7 @@ from regard.app.seen import scored_part
 from regard.app.training import Page
 from regard.data.layouts.captions import read_captioned
 from regard.files import new_folder, write_file
-from regard.networks.captioners.base import load_caption_network
+from regard.networks.captioners.load import load_caption_network
 from regard.networks.provenance import provenance
 
 log = logging.getLogger("regard")

@@ -22,11 +22,14 @@ from regard.data.images.longest_side import LongestSide
 from regard.data.layouts.captions import caption_parts, read_captioned
 from regard.errors import UsageError
 from regard.files import write_file
-from regard.networks.captioners.catr import PUBLIC, CatrShape, is_catr_file, load_catr, new_catr
-from regard.networks.captioners.encoder_decoder import DecoderShape, new_encoder_decoder
-from regard.networks.captioners.families.catr import CatrCaptioner
+from regard.networks.captioners.families.catr import PUBLIC, CatrCaptioner, CatrShape, is_catr_file, load_catr, new_catr
+from regard.networks.captioners.families.encoder_decoder import (
+    DecoderShape,
+    EncoderDecoderCaptioner,
+    new_encoder_decoder,
+)
 from regard.networks.captioners.run import load_captioner_run, save_captioner
-from regard.networks.captioners.trainable import EncoderDecoderCaptioner, TrainableCaptioner
+from regard.networks.captioners.trainable import TrainableCaptioner
 from regard.networks.captioners.wordpiece import WordPiece
 from regard.networks.load import load
 from regard.networks.provenance import provenance

@@ -32,7 +32,8 @@ from regard.errors import DataError, UsageError, unknown
 from regard.explanation.words.alignment import source_panels
 from regard.files import check_free, exchange, put_file, write_file, write_json, writing
 from regard.measurement.localisation.words import TrueWord
-from regard.networks.captioners.base import CaptionNetwork, load_caption_network
+from regard.networks.captioners.base import CaptionNetwork
+from regard.networks.captioners.load import load_caption_network
 from regard.records import Caption, write_manifest
 from regard.records.captions import KIND, read_captions
 from regard.rendering.figures.canvas import png

@@ -1,1 +1,131 @@
-"""Networks that describe pictures: a face for all of them, and the ones that regard trains itself."""
+"""Networks that describe pictures: a face for all of them, a file for each family, and the ones that regard trains.
+
+base.py       CaptionNetwork: a picture is prepared, described word by word, or made to bear a given caption
+load.py       a captioner by name          run.py   the run folder of one that was trained
+families/     a file for each kind of network, and a row each in CAPTIONER_FAMILIES
+pretrained.py, trainable.py                what captioners of transformers, and those of regard's own, share
+decoding.py   greedy, beam search and teacher forcing of regard's own modules (transformer.py)
+pieces.py, wordpiece.py                    vocabularies
+"""
+
+from dataclasses import dataclass
+
+from regard.registry import Table
+
+
+@dataclass(frozen=True)
+class CaptionerFamily:
+    """A row of CAPTIONER_FAMILIES: a kind of network that can caption, as data alone.
+
+    `kinds` is how it is recognised: with `source` "huggingface" by the `model_type` of a folder's configuration, with
+    "run" by the kind of architecture that a run folder names. `target` makes the captioner, a `CaptionNetwork`:
+    `target(folder, model, config)` of Hugging Face's, where `model` is what the user wrote, and
+    `target(architecture, preparation, vocabulary, name)` of a run's, whose weights are read into it afterwards.
+    """
+
+    name: str
+    description: str
+    source: str  # "huggingface" or "run"
+    kinds: tuple[str, ...]
+    target: str  # "module:function"
+
+
+_FOLDER = "regard.networks.captioners.families"
+
+CAPTIONER_FAMILIES = Table(
+    "captioner",
+    (
+        CaptionerFamily(
+            name="catr",
+            description="CATR: a ResNet-101, a transformer's encoder and its decoder",
+            source="run",
+            kinds=("catr",),
+            target=f"{_FOLDER}.catr:build_captioner",
+        ),
+        CaptionerFamily(
+            name="encoder-decoder",
+            description="the encoder of a timm network and a small decoder, as `regard train --task caption` makes it",
+            source="run",
+            kinds=("describer",),
+            target=f"{_FOLDER}.encoder_decoder:build_captioner",
+        ),
+        CaptionerFamily(
+            name="vision-encoder-decoder",
+            description="ViT-GPT2, TrOCR and others whose encoder has a grid of patches",
+            source="huggingface",
+            kinds=("vision-encoder-decoder",),
+            target=f"{_FOLDER}.cross_attention:VisionEncoderDecoder",
+        ),
+        CaptionerFamily(
+            name="blip",
+            description="BLIP: a ViT and a BERT that writes",
+            source="huggingface",
+            kinds=("blip",),
+            target=f"{_FOLDER}.cross_attention:Blip",
+        ),
+        CaptionerFamily(
+            name="idefics",
+            description="Idefics3 and SmolVLM: tiles of the picture among the tokens of a language model",
+            source="huggingface",
+            kinds=("idefics3", "smolvlm"),
+            target=f"{_FOLDER}.language_model:Idefics",
+        ),
+        CaptionerFamily(
+            name="qwen-vl",
+            description="Qwen2-VL, Qwen2.5-VL and Qwen3-VL: a grid of any shape among the tokens of a language model",
+            source="huggingface",
+            kinds=("qwen2_vl", "qwen2_5_vl", "qwen3_vl"),
+            target=f"{_FOLDER}.language_model:Qwen",
+        ),
+        CaptionerFamily(
+            name="blip-2",
+            description="BLIP-2: query tokens look at the picture, and OPT or Flan-T5 reads them",
+            source="huggingface",
+            kinds=("blip-2",),
+            target=f"{_FOLDER}.blip2:blip2",
+        ),
+        CaptionerFamily(
+            name="git",
+            description="GIT: the patches of a CLIP before the words",
+            source="huggingface",
+            kinds=("git",),
+            target=f"{_FOLDER}.prefix:Git",
+        ),
+        CaptionerFamily(
+            name="paligemma",
+            description="PaliGemma 1 and 2: the patches of a SigLIP before a prompt",
+            source="huggingface",
+            kinds=("paligemma",),
+            target=f"{_FOLDER}.prefix:PaliGemma",
+        ),
+        CaptionerFamily(
+            name="florence2",
+            description="Florence-2: patches of a DaViT and a prompt, encoded together",
+            source="huggingface",
+            kinds=("florence2",),
+            target=f"{_FOLDER}.joint_encoder:Florence2",
+        ),
+        CaptionerFamily(
+            name="llava",
+            description="LLaVA: the patches of a CLIP among the tokens of a language model",
+            source="huggingface",
+            kinds=("llava",),
+            target=f"{_FOLDER}.llava:Llava",
+        ),
+        CaptionerFamily(
+            name="llava-next",
+            description="LLaVA-NeXT: patches of the picture and of its tiles among the tokens of a language model",
+            source="huggingface",
+            kinds=("llava_next",),
+            target=f"{_FOLDER}.llava:LlavaNext",
+        ),
+    ),
+    group="regard.captioners",
+)
+
+register_captioner = CAPTIONER_FAMILIES.register
+
+
+def family_of(source: str, kind: str) -> CaptionerFamily | None:
+    """The family that networks of a kind belong to, by where the kind is named; None where no row has it."""
+    return next((row for row in CAPTIONER_FAMILIES if row.source == source and kind in row.kinds), None)

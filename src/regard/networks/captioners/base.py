@@ -1,50 +1,27 @@
 """One face for all captioners: a picture is prepared, described word by word, or made to bear a given caption.
 
 What comes back is a `Decoding`, whatever the network: tokens, probabilities, alternatives, and the attention to the
-picture's patches, whose row i predicts token i and row i + 1 reads it. `FAMILIES` says which networks can caption.
+picture's patches, whose row i predicts token i and row i + 1 reads it.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from regard.errors import NetworkError, UsageError
-from regard.networks.captioners.catr import PUBLIC, load_catr
+from regard.errors import UsageError
 from regard.networks.captioners.decoder_pass import DecoderPass, decoder_pass
 from regard.networks.captioners.decoding import CaptionModule, Decoding
 from regard.networks.captioners.pieces import Pieces
-from regard.networks.guard import borrowed, usable
-from regard.networks.run import CAPTIONING, task_of
+from regard.networks.guard import borrowed
 from regard.networks.sources.checkpoint import tensors_hash
-from regard.networks.sources.shipped import CAPTIONERS
-from regard.networks.sources.shipped import folder_of as folder_of_shipped
 from regard.records import PatchGrid
 
 Head = int | Literal["mean"] | None
-
-FAMILIES = {
-    "vision-encoder-decoder": "regard.networks.captioners.families.cross_attention:VisionEncoderDecoder",
-    "blip": "regard.networks.captioners.families.cross_attention:Blip",
-    "idefics3": "regard.networks.captioners.families.language_model:Idefics",
-    "smolvlm": "regard.networks.captioners.families.language_model:Idefics",
-    "qwen2_vl": "regard.networks.captioners.families.language_model:Qwen",
-    "qwen2_5_vl": "regard.networks.captioners.families.language_model:Qwen",
-    "qwen3_vl": "regard.networks.captioners.families.language_model:Qwen",
-    "blip-2": "regard.networks.captioners.families.blip2:blip2",
-    "git": "regard.networks.captioners.families.prefix:Git",
-    "paligemma": "regard.networks.captioners.families.prefix:PaliGemma",
-    "florence2": "regard.networks.captioners.families.joint_encoder:Florence2",
-    "llava": "regard.networks.captioners.families.llava:Llava",
-    "llava_next": "regard.networks.captioners.families.llava:LlavaNext",
-}
-"""The kinds (`model_type`) of Hugging Face networks that can caption, and the class that is their face."""
 
 
 @dataclass(frozen=True)
@@ -191,55 +168,3 @@ class CaptionNetwork(ABC):
 def _in_range(what: str, came: int | None, count: int) -> None:
     if came is not None and not 0 <= came < count:
         raise UsageError(f"there is no {what} {came}; they go from 0 to {count - 1}")
-
-
-def load_caption_network(model: str | Path, device: str | torch.device | None = None) -> CaptionNetwork:
-    """The captioner that `model` names: a run of `regard train --task caption`, a public CATR or its file, a Hugging
-    Face folder, or `hf:ID`.
-
-    Raises `UsageError` for what cannot caption, with what can, and `NetworkError` for what cannot be loaded.
-    """
-    captioner = _load(str(model))
-    if device is not None:
-        with usable(device):
-            captioner.module.to(device)
-    return captioner
-
-
-def _load(model: str) -> CaptionNetwork:
-    from regard.networks.captioners.families.catr import CatrCaptioner
-    from regard.networks.sources.huggingface_files import folder_of, is_huggingface
-
-    path = Path(model)
-    run = folder_of_shipped(model)
-    if task_of(run) == CAPTIONING:
-        from regard.networks.captioners.run import load_captioner_run
-
-        return load_captioner_run(run, path.name)
-    if model in PUBLIC or path.is_file():
-        return CatrCaptioner(*load_catr(model), name=model if model in PUBLIC else path.stem)
-    if is_huggingface(model):
-        return _of_family(model, folder_of(model))
-    if path.suffix in (".pth", ".pt", ".bin", ".safetensors"):
-        raise NetworkError(f"no checkpoint at {model}: there is no such file; check the path")
-    raise UsageError(f"{model} is no network that can caption; {_those_that_can()}")
-
-
-def _of_family(model: str, folder: Path) -> CaptionNetwork:
-    from regard.networks.sources.huggingface_files import read_config
-
-    config = read_config(folder, f"the configuration of {model} cannot be loaded")
-    if config.model_type not in FAMILIES:
-        raise UsageError(f"{model} is of the kind {config.model_type!r}, which cannot caption; {_those_that_can()}")
-    module, name = FAMILIES[config.model_type].split(":")
-    kind: Any = getattr(import_module(module), name)
-    captioner: CaptionNetwork = kind(folder, model, config)
-    return captioner
-
-
-def _those_that_can() -> str:
-    named = ", ".join((*CAPTIONERS, *PUBLIC))
-    return (
-        f"give {named}, a run of `regard train --task caption`, a CATR checkpoint, or hf:ID or a folder of one of "
-        f"{', '.join(FAMILIES)}"
-    )

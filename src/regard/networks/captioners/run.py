@@ -10,13 +10,10 @@ from typing import Any
 
 import safetensors.torch
 
-from regard.data.images.longest_side import LongestSide
-from regard.data.images.preparation import Preparation
 from regard.errors import DataError, NetworkError, OutputError, UsageError
 from regard.files import SCHEMA, write_file, write_json, writing
-from regard.networks.captioners import catr, encoder_decoder
-from regard.networks.captioners.families.catr import CatrCaptioner
-from regard.networks.captioners.trainable import EncoderDecoderCaptioner, TrainableCaptioner
+from regard.networks.captioners import CAPTIONER_FAMILIES, family_of
+from regard.networks.captioners.trainable import TrainableCaptioner
 from regard.networks.captioners.wordpiece import WordPiece
 from regard.networks.run import CAPTIONING, DESCRIPTION, WEIGHTS, read_description
 from regard.networks.sources.checkpoint import read_checkpoint
@@ -49,7 +46,14 @@ def load_captioner_run(folder: Path | str, name: str | None = None) -> Trainable
         )
     vocabulary = WordPiece.load(folder / VOCABULARY)
     try:
-        captioner = _built(description, vocabulary, name or folder.name)
+        architecture = dict(description["architecture"])
+        family = family_of("run", architecture["kind"])
+        if family is None:
+            raise NetworkError(
+                f"there is no captioner of kind {architecture['kind']!r}; it was written by a newer regard"
+            )
+        build = CAPTIONER_FAMILIES.load(family.name)
+        captioner: TrainableCaptioner = build(architecture, description["preparation"], vocabulary, name or folder.name)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, DataError, UsageError) as error:
         raise NetworkError(
             f"{folder / DESCRIPTION} is damaged ({type(error).__name__}: {error}); restore it or train again"
@@ -58,20 +62,6 @@ def load_captioner_run(folder: Path | str, name: str | None = None) -> Trainable
         raise NetworkError(f"{folder} is damaged: it has no {WEIGHTS}; restore it or train again")
     fit(captioner.module, read_checkpoint(folder / WEIGHTS).tensors, folder / WEIGHTS)
     return captioner
-
-
-def _built(description: dict[str, Any], vocabulary: WordPiece, name: str) -> TrainableCaptioner:
-    architecture = dict(description["architecture"])
-    if architecture["kind"] == catr.KIND:
-        shape = catr.CatrShape(**{**architecture["arguments"], "blocks": tuple(architecture["arguments"]["blocks"])})
-        longest = LongestSide(**description["preparation"])
-        return CatrCaptioner(catr.Catr(shape).eval(), name=name, vocabulary=vocabulary, preparation=longest)
-    if architecture["kind"] != encoder_decoder.KIND:
-        raise NetworkError(f"there is no captioner of kind {architecture['kind']!r}; it was written by a newer regard")
-    preparation = Preparation.from_json(description["preparation"])
-    return EncoderDecoderCaptioner(
-        encoder_decoder.build_encoder_decoder(architecture), vocabulary, preparation, architecture, name=name
-    )
 
 
 def _description(captioner: TrainableCaptioner) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Networks of regard's own making behind the face of all captioners: CATR, and encoders with a decoder of one's own."""
+"""What captioners that regard can train share: a module of its own, a vocabulary of word pieces and a preparation."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -15,7 +15,6 @@ from regard.errors import NetworkError, UsageError
 from regard.networks.anatomy.anatomy import Anatomy
 from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
 from regard.networks.captioners.decoding import CaptionModule, Decoding, beam_search, greedy, teacher_force
-from regard.networks.captioners.encoder_decoder import EncoderDecoder
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.transformer import Memory
 from regard.networks.captioners.wordpiece import PAD, WordPiece
@@ -148,33 +147,3 @@ def _selected(decoding: Decoding, capture: Capture | None) -> Decoding:
     if capture is None or decoding.attention is None:
         return decoding
     return replace(decoding, attention=capture.of(decoding.attention).clone())
-
-
-class EncoderDecoderCaptioner(TrainableCaptioner):
-    """The encoder of a ViT and a decoder of one's own. All pictures are brought to the encoder's size."""
-
-    def __init__(
-        self,
-        module: EncoderDecoder,
-        vocabulary: WordPiece,
-        preparation: Preparation,
-        description: Architecture,
-        *,
-        name: str = "describer",
-        messages: tuple[str, ...] = (),
-    ) -> None:
-        super().__init__(module, vocabulary, name, (module.shape.layers, module.shape.heads), messages)
-        self.preparation: Preparation = preparation
-        self.description, self.architecture = description, str(description["name"])
-        self._anatomy = module.anatomy
-
-    @property
-    def anatomy(self) -> Anatomy:
-        return self._anatomy
-
-    def head_paths(self) -> tuple[str, ...]:
-        return ("speech",)
-
-    def grid(self, size: tuple[int, int], pixels: Tensor) -> PatchGrid:
-        rows, columns = self._anatomy.grid(*pixels.shape[1:])
-        return self.preparation.grid(size, rows, columns, self._anatomy.prefix)

@@ -14,13 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError, UsageError
 from regard.networks.anatomy.anatomy import Anatomy
 from regard.networks.anatomy.description import describe
 from regard.networks.captioners.decoding import CaptionModule, check_sizes
+from regard.networks.captioners.trainable import TrainableCaptioner
 from regard.networks.captioners.transformer import Cache, Decoder, Embeddings, Memory, sine_positions
+from regard.networks.captioners.wordpiece import WordPiece
 from regard.networks.network import Network
 from regard.networks.sources.build import Architecture, build
+from regard.records import PatchGrid
 
 KIND = "describer"
 """What the architecture of such a network is called in a run."""
@@ -194,3 +198,43 @@ def new_encoder_decoder(
         )
     module.encoder.load_state_dict({name: given[name] for name in own})
     return module, architecture
+
+
+class EncoderDecoderCaptioner(TrainableCaptioner):
+    """The encoder of a ViT and a decoder of one's own. All pictures are brought to the encoder's size."""
+
+    def __init__(
+        self,
+        module: EncoderDecoder,
+        vocabulary: WordPiece,
+        preparation: Preparation,
+        description: Architecture,
+        *,
+        name: str = "describer",
+        messages: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(module, vocabulary, name, (module.shape.layers, module.shape.heads), messages)
+        self.preparation: Preparation = preparation
+        self.description, self.architecture = description, str(description["name"])
+        self._anatomy = module.anatomy
+
+    @property
+    def anatomy(self) -> Anatomy:
+        return self._anatomy
+
+    def head_paths(self) -> tuple[str, ...]:
+        return ("speech",)
+
+    def grid(self, size: tuple[int, int], pixels: Tensor) -> PatchGrid:
+        rows, columns = self._anatomy.grid(*pixels.shape[1:])
+        return self.preparation.grid(size, rows, columns, self._anatomy.prefix)
+
+
+def build_captioner(
+    architecture: Mapping[str, Any], preparation: Mapping[str, Any], vocabulary: WordPiece, name: str
+) -> EncoderDecoderCaptioner:
+    """The captioner that a run describes, its values still to be read."""
+    module = build_encoder_decoder(architecture)
+    return EncoderDecoderCaptioner(
+        module, vocabulary, Preparation.from_json(preparation), dict(architecture), name=name
+    )

@@ -1,0 +1,60 @@
+"""A captioner by name: a run, a public checkpoint or a file of CATR, a folder of Hugging Face's, or `hf:ID`."""
+
+from pathlib import Path
+
+import torch
+
+from regard.errors import NetworkError, UsageError
+from regard.networks.captioners import CAPTIONER_FAMILIES, family_of
+from regard.networks.captioners.base import CaptionNetwork
+from regard.networks.captioners.families.catr import PUBLIC, CatrCaptioner, load_catr
+from regard.networks.captioners.run import load_captioner_run
+from regard.networks.guard import usable
+from regard.networks.run import CAPTIONING, task_of
+from regard.networks.sources.huggingface_files import folder_of, is_huggingface, read_config
+from regard.networks.sources.shipped import CAPTIONERS
+from regard.networks.sources.shipped import folder_of as folder_of_shipped
+
+
+def load_caption_network(model: str | Path, device: str | torch.device | None = None) -> CaptionNetwork:
+    """The captioner that `model` names: a run of `regard train --task caption`, a public CATR or its file, a Hugging
+    Face folder, or `hf:ID`.
+
+    Raises `UsageError` for what cannot caption, with what can, and `NetworkError` for what cannot be loaded.
+    """
+    captioner = _load(str(model))
+    if device is not None:
+        with usable(device):
+            captioner.module.to(device)
+    return captioner
+
+
+def _load(model: str) -> CaptionNetwork:
+    path = Path(model)
+    run = folder_of_shipped(model)
+    if task_of(run) == CAPTIONING:
+        return load_captioner_run(run, path.name)
+    if model in PUBLIC or path.is_file():
+        return CatrCaptioner(*load_catr(model), name=model if model in PUBLIC else path.stem)
+    if is_huggingface(model):
+        return _load_huggingface(model, folder_of(model))
+    if path.suffix in (".pth", ".pt", ".bin", ".safetensors"):
+        raise NetworkError(f"no checkpoint at {model}: there is no such file; check the path")
+    raise UsageError(f"{model} is no network that can caption; {_advice()}")
+
+
+def _load_huggingface(model: str, folder: Path) -> CaptionNetwork:
+    config = read_config(folder, f"the configuration of {model} cannot be loaded")
+    family = family_of("huggingface", config.model_type)
+    if family is None:
+        raise UsageError(f"{model} is of the kind {config.model_type!r}, which cannot caption; {_advice()}")
+    captioner: CaptionNetwork = CAPTIONER_FAMILIES.load(family.name)(folder, model, config)
+    return captioner
+
+
+def _advice() -> str:
+    kinds = [kind for family in CAPTIONER_FAMILIES if family.source == "huggingface" for kind in family.kinds]
+    return (
+        f"give {', '.join((*CAPTIONERS, *PUBLIC))}, a run of `regard train --task caption`, a CATR checkpoint, or "
+        f"hf:ID or a folder of one of {', '.join(kinds)}"
+    )

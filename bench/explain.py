@@ -87,7 +87,7 @@ def _method(row: str, network: Network, x: torch.Tensor) -> Callable[[], object]
 
 def _both(network: Network, x: torch.Tensor) -> None:
     """A plain forward and the backward to the pixels, no gradient of any weight."""
-    with network.lent(frozen=True):
+    with network.borrow(frozen=True):
         pixels = x.clone().requires_grad_()
         torch.autograd.grad(network.forward(pixels).max(dim=1).values.sum(), [pixels])
 

@@ -306,7 +306,7 @@ def test_an_exception_in_the_middle_leaves_nothing_behind(sample: Sample) -> Non
 def test_frozen_weights_ask_for_no_gradient_and_get_it_back(sample: Sample) -> None:
     module = disturbed(awake(sample)[0])
     before = state(module)
-    with load(module).lent(frozen=True):
+    with load(module).borrow(frozen=True):
         assert not any(weight.requires_grad for weight in module.parameters())
         assert not any(part.training or getattr(part, "grad_checkpointing", False) for part in module.modules())
     assert state(module) == before

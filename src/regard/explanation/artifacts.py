@@ -225,7 +225,7 @@ def _activations(network: Network, pixels: Tensor, paths: Sequence[str]) -> Iter
 
         return hook
 
-    with network.lent() as hooks, torch.no_grad():
+    with network.borrow() as hooks, torch.no_grad():
         for block, path in enumerate(paths):
             part = mlp_output(network.module.get_submodule(path))
             hooks.append(part.register_forward_pre_hook(record(block)))

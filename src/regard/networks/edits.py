@@ -39,7 +39,8 @@ def with_registers(network: Network, edit: Edit) -> Network:
     """
     neurons = [(int(block), int(neuron)) for block, neuron in edit["neurons"]]
     blocks = token_blocks(network)
-    module, prefix = network.module, network.anatomy.prefix
+    module = network.module
+    prefix = network.anatomy.prefix
     if not blocks:
         raise NetworkError(f"{network.name} has no blocks of tokens that regard knows, so no token can be added")
     by_block: dict[int, list[int]] = {}
@@ -66,19 +67,16 @@ def with_registers(network: Network, edit: Edit) -> Network:
 
 def mlp_output(block: nn.Module) -> Any:
     """The linear layer of a block's MLP that reads its hidden neurons: the last one outside of attention."""
-    inside = [path for path, part in block.named_modules() if path and _attends(part)]
+    heads = ("num_heads", "num_attention_heads")  # what any class of attention has
+    attentions = [path for path, part in block.named_modules() if path and any(hasattr(part, name) for name in heads)]
     linears = [
         part
         for path, part in block.named_modules()
-        if isinstance(part, nn.Linear) and not any(path.startswith(f"{each}.") for each in inside)
+        if isinstance(part, nn.Linear) and not any(path.startswith(f"{each}.") for each in attentions)
     ]
     if not linears:
         raise NetworkError(f"a block of class {type(block).__name__} has no MLP that regard can find")
     return max(reversed(linears), key=lambda part: part.in_features)
-
-
-def _attends(part: nn.Module) -> bool:
-    return hasattr(part, "num_heads") or hasattr(part, "num_attention_heads")
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ _FILE_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".npz")
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for beside M; see `load`."""
+    """The arguments of `load` beside M."""
 
     weights: Path | None = None
     outputs: int | None = None
@@ -91,11 +91,20 @@ def load(
         raise unknown("precision", precision, PRECISIONS)
     names = None if classes is None or isinstance(classes, int) else tuple(classes)
     outputs = _count(classes)
-    model, pretrained = _untag(model, pretrained and weights is None)
+    pretrained = pretrained and weights is None
+    if isinstance(model, str) and model.startswith(RANDOM):
+        pretrained = False
+        model = model.removeprefix(RANDOM)
+        if not (is_timm(model) or is_torchvision(model)):
+            raise unknown("network", model, offered(), f"{RANDOM}NAME takes a timm or torchvision name.")
     path = None if weights is None else Path(weights)
     options = Options(path, outputs, _pair(size), seed, pretrained, dict(arguments or {}))
     if isinstance(model, nn.Module):
-        network = _from_module(model, options, preparation, grid)
+        if options.weights is not None or options.arguments:
+            raise UsageError(
+                "a module comes with its weights; leave `weights` and `arguments` out, or load them into it"
+            )
+        network = describe_module(model, options.size, preparation, grid)
     elif grid is not None:
         raise UsageError("grid is for a module of your own that regard does not know; leave it out for a named network")
     else:
@@ -115,10 +124,10 @@ def load(
 
 def available(pattern: str = "") -> list[tuple[str, str]]:
     """(name, where its architecture comes from) of all names with `pattern` in them; `*` stands for anything."""
-    wanted = f"*{pattern.lower()}*"
-    shipped = [(name, f"shipped: {about}") for name, about in (SHIPPED | CAPTIONERS).items() if fnmatch(name, wanted)]
+    glob = f"*{pattern.lower()}*"
+    shipped = [(name, f"shipped: {about}") for name, about in (SHIPPED | CAPTIONERS).items() if fnmatch(name, glob)]
     return shipped + [
-        (name, "timm" if is_timm(name) else "torchvision") for name in offered() if fnmatch(name.lower(), wanted)
+        (name, "timm" if is_timm(name) else "torchvision") for name in offered() if fnmatch(name.lower(), glob)
     ]
 
 
@@ -136,15 +145,6 @@ def _source(model: str) -> Source:
         raise NetworkError(f"no checkpoint at {model}: there is no such file; check the path")
     hint = "A network may also be a run folder, a checkpoint file, hf:ID or a local Hugging Face folder."
     raise unknown("network", model, [*SHIPPED, *offered()], hint)
-
-
-def _untag(model: str | Path | nn.Module, pretrained: bool) -> tuple[str | Path | nn.Module, bool]:
-    if isinstance(model, str) and model.startswith(RANDOM):
-        name = model.removeprefix(RANDOM)
-        if not (is_timm(name) or is_torchvision(name)):
-            raise unknown("network", name, offered(), f"{RANDOM}NAME takes a timm or torchvision name.")
-        return name, False
-    return model, pretrained
 
 
 def _count(classes: int | Sequence[str] | None) -> int | None:
@@ -174,9 +174,11 @@ def _with_outputs(network: Network, outputs: int | None, seed: int, copied: bool
     path = network.head_path()
     old = network.module.get_submodule(path)
     if isinstance(old, nn.Linear):
-        inputs, message = old.in_features, f"replaced the head of {old.out_features} outputs by a new one of {outputs}"
+        inputs = old.in_features
+        message = f"replaced the head of {old.out_features} outputs by a new one of {outputs}"
     else:
-        inputs, message = network.outputs, f"the network has no head; added one of {outputs} outputs"
+        inputs = network.outputs
+        message = f"the network has no head; added one of {outputs} outputs"
     module = copy.deepcopy(network.module) if copied else network.module
     set_head(module, path, fresh_head(inputs, outputs, next(module.parameters()), seed))
     return replace(
@@ -193,10 +195,9 @@ def _on_device(network: Network, device: str | torch.device | None, copied: bool
     if device is None:
         return network
     with usable(device):
-        wanted = torch.device(device)
-        if copied and wanted.type != network.device.type:
+        if copied and torch.device(device).type != network.device.type:
             network = replace(network, module=copy.deepcopy(network.module))
-        network.module.to(wanted)
+        network.module.to(device)
     return network
 
 
@@ -210,10 +211,6 @@ def _load_run(model: str, options: Options) -> Network:
             "are of: --model NAME"
         )
     return zoo.resized(load_run(model), options.size)
-
-
-def _load_shipped(model: str, options: Options) -> Network:
-    return replace(_load_run(str(folder_of(model)), options), name=model)
 
 
 def _load_file(model: str, options: Options) -> Network:
@@ -233,10 +230,10 @@ def _load_file(model: str, options: Options) -> Network:
     arguments["num_classes"] = options.outputs or 1 if head is None else len(head)
     architecture = {**converted.architecture, "arguments": arguments}
     module = build(architecture, options.seed)
-    said = fit(
+    notes = fit(
         module, converted.tensors, model, resample=options.size is not None, headless=options.outputs is not None
     )
-    messages = (*checkpoint.messages, *converted.messages, *said)
+    messages = (*checkpoint.messages, *converted.messages, *notes)
     return Network(module, Path(model).stem, architecture, converted.preparation, None, messages, describe(module))
 
 
@@ -250,20 +247,27 @@ def _load_zoo(model: str, options: Options) -> Network:
 def _fitted(kind: str, model: str, options: Options) -> Network:
     """A named architecture with the weights of a file, which also decides how many outputs there are."""
     checkpoint = read_checkpoint(Path(str(options.weights)))
-    tensors, messages = checkpoint.tensors, checkpoint.messages
+    tensors = checkpoint.tensors
+    messages = checkpoint.messages
     layout = recognise(tensors) if kind == "timm" else None
     if layout is not None:
         converted = layout.convert(checkpoint, options.size, options.outputs)
-        tensors, messages = converted.tensors, (*messages, *converted.messages)
+        tensors = converted.tensors
+        messages = (*messages, *converted.messages)
     head = tensors.get(f"{zoo.head_of(kind, model)}.weight")
     arguments = dict(options.arguments)
     if head is not None or options.outputs is not None:
         arguments["num_classes"] = options.outputs if head is None else len(head)
     network = zoo.load(kind, model, options.size, options.seed, False, arguments)
-    source = Path(str(options.weights))
-    said = fit(network.module, tensors, source, resample=options.size is not None, headless=options.outputs is not None)
-    kept = tuple(message for message in network.messages if message != zoo.UNTRAINED)
-    return replace(network, messages=(*kept, *messages, *said))
+    notes = fit(
+        network.module,
+        tensors,
+        Path(str(options.weights)),
+        resample=options.size is not None,
+        headless=options.outputs is not None,
+    )
+    others = tuple(message for message in network.messages if message != zoo.UNTRAINED)
+    return replace(network, messages=(*others, *messages, *notes))
 
 
 def _load_huggingface(model: str, options: Options) -> Network:
@@ -272,18 +276,14 @@ def _load_huggingface(model: str, options: Options) -> Network:
     return zoo.resized(huggingface.load(model, options.outputs), options.size)
 
 
-def _from_module(
-    module: nn.Module, options: Options, preparation: Preparation | None, grid: tuple[int, int] | None
-) -> Network:
-    if options.weights is not None or options.arguments:
-        raise UsageError("a module comes with its weights; leave `weights` and `arguments` out, or load them into it")
-    return describe_module(module, options.size, preparation, grid)
-
-
 SOURCES: tuple[Source, ...] = (
     Source("a run folder", is_run, _load_run),
     Source("a checkpoint file", lambda model: Path(model).is_file(), _load_file),
-    Source("a shipped name", lambda model: model in SHIPPED or model in CAPTIONERS, _load_shipped),
+    Source(
+        "a shipped name",
+        lambda model: model in SHIPPED or model in CAPTIONERS,
+        lambda model, options: replace(_load_run(str(folder_of(model)), options), name=model),
+    ),
     Source("a timm or torchvision name", lambda model: is_timm(model) or is_torchvision(model), _load_zoo),
     Source("hf:ID or a Hugging Face folder", is_huggingface, _load_huggingface),
 )

@@ -1,4 +1,4 @@
-"""A network and what is known of it: how pictures go in, what its outputs are called, where its parts lie."""
+"""A network and what is known of it: how pictures go in, what its outputs are called, where its parts are."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ class Network:
     @property
     def outputs(self) -> int:
         """How many outputs the network has: the head's, or, without a linear head, those of a blank picture."""
-        head = self._head()
+        head = None if self.anatomy.head is None else self.module.get_submodule(self.anatomy.head)
         if isinstance(head, nn.Linear):
             return head.out_features
         return int(self.logits(self._blank()).shape[1])
@@ -58,20 +58,20 @@ class Network:
         The network is handed back in the mode it was in. For gradients call `module` yourself.
         Raises `UsageError` for pictures of a shape that the network cannot take.
         """
-        with self.lent(), torch.no_grad():
+        with self.borrow(), torch.no_grad():
             return self.forward(x)
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised pictures (B, 3, H, W) → what the head sees (B, d) and the logits (B, classes), in one forward.
+        """Normalised pictures (B, 3, H, W) → what the head gets (B, d) and the logits (B, classes), in one forward.
 
         Raises `NetworkError` for a network that does not end in one linear layer.
         """
-        with self.lent() as hooks, torch.no_grad():
-            seen = _watch(self._candidates(), hooks)
+        with self.borrow() as hooks, torch.no_grad():
+            head = _watch(self._candidates(), hooks)
             logits = self.forward(x)
-        return seen(logits)[1], logits
+        return head(logits)[1], logits
 
-    def lent(self, frozen: bool = False) -> AbstractContextManager[list[Any]]:
+    def borrow(self, frozen: bool = False) -> AbstractContextManager[list[Any]]:
         """The module in evaluation mode, to be hooked; handed back as it was found: see `borrowed`."""
         return borrowed(self.module, frozen=frozen, switches=self.anatomy.switches)
 
@@ -80,9 +80,10 @@ class Network:
         self.check(x)
         weight = next(self.module.parameters(), None)
         dtype = x.dtype if weight is None else weight.dtype
-        x, make = x.to(self.device, dtype), self.anatomy.inputs
+        x = x.to(self.device, dtype)
+        inputs = self.anatomy.inputs
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            output = self.module(x) if make is None else self.module(**make(self.module, x))
+            output = self.module(x) if inputs is None else self.module(**inputs(self.module, x))
         return logits_of(output, self.anatomy.prefix if self.anatomy.reads == "patches" else None)
 
     def positions(self) -> Tensor:
@@ -110,8 +111,8 @@ class Network:
         path = self.head_path()
         width = getattr(self.module.get_submodule(path), "in_features", weight.shape[1])
         if weight.ndim != 2 or weight.shape[1] != width or (classes is not None and len(classes) != len(weight)):
-            came = f"{tuple(weight.shape)} for {'unnamed' if classes is None else len(classes)} classes"
-            raise NetworkError(f"a head of {came} does not fit {self.name}; its weight must be (classes, {width})")
+            shape = f"{tuple(weight.shape)} for {'unnamed' if classes is None else len(classes)} classes"
+            raise NetworkError(f"a head of {shape} does not fit {self.name}; its weight must be (classes, {width})")
         outputs, inputs = weight.shape
         head = nn.Linear(inputs, outputs, device=self.device, dtype=next(self.module.parameters()).dtype)
         with torch.no_grad():
@@ -126,9 +127,9 @@ class Network:
         """Where the head is, found by one blank picture where the family does not tell. Raises `NetworkError`."""
         if self.anatomy.head is not None:
             return self.anatomy.head
-        with self.lent() as hooks, torch.no_grad():
-            seen = _watch(self._candidates(), hooks)
-            return seen(self.forward(self._blank()))[0]
+        with self.borrow() as hooks, torch.no_grad():
+            head = _watch(self._candidates(), hooks)
+            return head(self.forward(self._blank()))[0]
 
     def head_paths(self) -> tuple[str, ...]:
         """The paths of what is behind the blocks: here the one head."""
@@ -142,8 +143,8 @@ class Network:
         edits = json.dumps(self.edits, sort_keys=True).encode() if self.edits else b""
         skipped = f"{self.anatomy.head}." if self.anatomy.head and not head else None
         weights = self.module.state_dict()
-        kept = {name: weights[name] for name in weights if not (skipped and name.startswith(skipped))}
-        return tensors_hash(kept, edits)
+        weights = {name: weights[name] for name in weights if not (skipped and name.startswith(skipped))}
+        return tensors_hash(weights, edits)
 
     def origin(self) -> dict[str, Any]:
         """What a result says of the network that it came from, as JSON."""
@@ -154,9 +155,6 @@ class Network:
             "preparation": self.preparation.as_json(),
             "precision": self.precision,
         }
-
-    def _head(self) -> nn.Module | None:
-        return None if self.anatomy.head is None else self.module.get_submodule(self.anatomy.head)
 
     def _candidates(self) -> dict[str, nn.Module]:
         """The declared head, or every linear layer, of which the one that gives the logits is the head."""
@@ -188,22 +186,22 @@ class Network:
 
 
 def _watch(parts: dict[str, nn.Module], hooks: list[Any]) -> Callable[[Tensor], tuple[str, Tensor]]:
-    """Note what goes into each part and out of it; the function returned tells which one gave the logits."""
-    seen: dict[str, tuple[Tensor, Tensor]] = {}
+    """Record what goes into each part and out of it; the function returned finds the one that gave the logits."""
+    calls: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def note(path: str) -> Callable[..., None]:
+    def record(path: str) -> Callable[..., None]:
         def hook(part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             if isinstance(output, Tensor) and output.ndim == 2:
-                seen[path] = (inputs[0], output)
+                calls[path] = (inputs[0], output)
 
         return hook
 
-    hooks.extend(part.register_forward_hook(note(path)) for path, part in parts.items())
+    hooks.extend(part.register_forward_hook(record(path)) for path, part in parts.items())
 
     def head(logits: Tensor) -> tuple[str, Tensor]:
-        for path, (came, gave) in seen.items():
-            if gave is logits:
-                return path, came
+        for path, (features, output) in calls.items():
+            if output is logits:
+                return path, features
         raise NetworkError("this network does not end in one linear layer, so it has no features that a head sees")
 
     return head
@@ -235,7 +233,7 @@ def logits_of(output: Any, averaged_from: int | None = None) -> Tensor:
 
 
 def set_head(module: Any, path: str, head: nn.Linear) -> None:
-    """Put `head` where the old one is, and keep the counts that timm and transformers hold beside it."""
+    """Put `head` where the old one is, and update the counts that timm and transformers hold beside it."""
     parent, _, name = path.rpartition(".")
     old = module.get_submodule(path)
     head.train(old.training)

@@ -50,7 +50,7 @@ def _at_layer(network: Network, pixels: Tensor, layer: int, target: Target) -> S
     """What a layer's attention gets, the gradient there, and the class of each picture."""
     attention = network.module.get_submodule(network.anatomy.attentions[layer])
     seen: list[Tensor] = []
-    with gradients_on(), network.lent(frozen=True) as hooks, torch.no_grad():
+    with gradients_on(), network.borrow(frozen=True) as hooks, torch.no_grad():
         hooks.append(attention.register_forward_pre_hook(_beginning(seen), with_kwargs=True))
         logits = network.forward(pixels)
         torch.set_grad_enabled(True)
@@ -86,7 +86,7 @@ def _at_class_token(network: Network, pixels: Tensor, layer: int, target: Target
         return None
     seen: list[Tensor] = []
     kept: dict[str, Any] = {}
-    with gradients_on(), network.lent(frozen=True) as hooks, torch.no_grad():
+    with gradients_on(), network.borrow(frozen=True) as hooks, torch.no_grad():
         attention, block = network.module.get_submodule(path), network.module.get_submodule(blocks[-1])
         own = [
             attention.register_forward_pre_hook(_beginning(seen), with_kwargs=True),
@@ -167,7 +167,7 @@ def _gradcam_of_features(network: Network, pixels: Tensor, target: Target) -> Ma
         if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[1:]) > 1 and output.requires_grad:
             features["last"] = output
 
-    with gradients_on(), network.lent(frozen=True) as hooks:
+    with gradients_on(), network.borrow(frozen=True) as hooks:
         hooks.extend(part.register_forward_hook(keep) for part in network.module.modules())
         logits = network.forward(pixels.detach().clone().requires_grad_())
         if "last" not in features:
@@ -191,7 +191,7 @@ def input_x_gradient(network: Network, pixels: Tensor, *, target: Target = None)
     Shrikumar et al. 2016, section 3. x are normalised values, so that 0 is the network's mean colour.
     """
     network.check(pixels)
-    with gradients_on(), network.lent(frozen=True):
+    with gradients_on(), network.borrow(frozen=True):
         x = pixels.detach().clone().requires_grad_()
         logits = network.forward(x)
         targets = resolve(logits, target)
@@ -208,7 +208,7 @@ def integrated_gradients(network: Network, pixels: Tensor, *, target: Target = N
     from captum.attr import IntegratedGradients
 
     network.check(pixels)
-    with gradients_on(), network.lent(frozen=True):
+    with gradients_on(), network.borrow(frozen=True):
         targets = resolve(network.forward(pixels), target)
         found = IntegratedGradients(scorer(network)).attribute(
             pixels.detach().clone(),

@@ -25,7 +25,7 @@ def occlusion(network: Network, pixels: Tensor, *, target: Target = None) -> Map
     network.check(pixels)
     rows, columns = cells(network, pixels)
     tall, wide = -(-pixels.shape[2] // rows), -(-pixels.shape[3] // columns)
-    with network.lent(), torch.no_grad():
+    with network.borrow(), torch.no_grad():
         targets = resolve(network.forward(pixels), target)
         found = Occlusion(scorer(network)).attribute(
             pixels,
@@ -54,7 +54,7 @@ def activation_patching(network: Network, pixels: Tensor, *, target: Target = No
     middle = blocks[first : first + max(1, depth - 2 * (depth // 3))]
     grey = torch.zeros_like(pixels[:1])
     network.check(pixels)
-    with network.lent() as hooks, torch.no_grad():
+    with network.borrow() as hooks, torch.no_grad():
         own = watch(network, hooks, middle)
         targets = resolve(network.forward(pixels), target)
         source = dict(own)

@@ -174,7 +174,7 @@ def _mean_token(network: Network, tokens: Tensor) -> Tensor:
 
 def _read_again(network: Network, pixels: Tensor, tokens: Tensor, targets: Sequence[Target]) -> Tensor:
     """The sum of the scores that the network's own head gives for tokens behind its last block."""
-    with network.lent(frozen=True):
+    with network.borrow(frozen=True):
         return scores(resume(network, pixels, tokens, len(token_blocks(network))), targets).sum()
 
 
@@ -188,7 +188,7 @@ def _more_attention(flow: Flow, layer: LayerAttention, gradient: Tensor) -> Tens
 
 def _by_reader(network: Network, pixels: Tensor, target: Target, blocks: tuple[str, ...]) -> Read:
     """The gradient of the attention with which the head reads, for the tokens behind each block."""
-    with network.lent() as hooks, torch.no_grad():
+    with network.borrow() as hooks, torch.no_grad():
         kept = watch(network, hooks, blocks)
         targets = resolve(network.forward(pixels), target)
     heard: list[LayerAttention] = []

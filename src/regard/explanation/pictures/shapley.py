@@ -36,7 +36,7 @@ def shapley(network: Network, pixels: Tensor, *, target: Target = None, samples:
             f"tokens of {network.name} cannot be taken out, as its attention counts on all; use occlusion"
         )
     network.check(pixels)
-    with network.lent() as hooks, torch.no_grad():
+    with network.borrow() as hooks, torch.no_grad():
         first = watch(network, hooks, blocks[:1], before=True)
         targets = resolve(network.forward(pixels), target)
         tokens = first[blocks[0]]

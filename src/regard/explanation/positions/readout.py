@@ -54,7 +54,7 @@ def block_means(
     if not 0 <= layer < len(blocks):
         raise UsageError(f"there is no layer {layer}; it goes from 0 to {len(blocks) - 1}")
     sums = _Sums(rows * columns)
-    open_network = recording(network, [layer], sums.add_logits) if logits else network.lent()
+    open_network = recording(network, [layer], sums.add_logits) if logits else network.borrow()
     with open_network as hooks, torch.no_grad():
         block = network.module.get_submodule(blocks[layer])
         hooks.append(block.register_forward_pre_hook(sums.add_tokens, with_kwargs=True))

@@ -15,13 +15,9 @@ Edit = Callable[[Tensor], Tensor]
 def token_blocks(network: Network) -> tuple[str, ...]:
     """The paths of the blocks that patches go through: all but those of class attention."""
     anatomy = network.anatomy
-    behind = sum(path.startswith(f"{block}.") for path in _readers(network) for block in anatomy.blocks)
+    readers = anatomy.attentions[len(anatomy.attentions) - anatomy.readers :]
+    behind = sum(path.startswith(f"{block}.") for path in readers for block in anatomy.blocks)
     return anatomy.blocks[: len(anatomy.blocks) - behind]
-
-
-def _readers(network: Network) -> tuple[str, ...]:
-    attentions = network.anatomy.attentions
-    return attentions[len(attentions) - network.anatomy.readers :]
 
 
 def resume(
@@ -31,10 +27,13 @@ def resume(
 
     The blocks before are left out. What stands before them still runs on `like` (1, 3, height, width), little as it is,
     so that nothing of the network needs to be known but its blocks. `edits` change what a block gives, by its path.
-    To be called while the network is lent.
+    To be called while the network is borrowed.
     """
     paths = token_blocks(network)
-    as_block: Callable[[Tensor], Any] = _in_tuple if network.anatomy.tupled else _same
+
+    def as_block(x: Tensor) -> Any:
+        return (x,) if network.anatomy.tupled else x
+
     forwards: dict[str, Callable[..., Any]] = {path: lambda x, *args, **kwargs: as_block(x) for path in paths[:block]}
     if block:
         forwards[paths[block - 1]] = lambda *args, **kwargs: as_block(tokens)
@@ -49,14 +48,6 @@ def resume(
         return network.forward(like[:1].expand(len(tokens), -1, -1, -1))
 
 
-def _same(x: Tensor) -> Tensor:
-    return x
-
-
-def _in_tuple(x: Tensor) -> tuple[Tensor]:
-    return (x,)
-
-
 def _editing(edit: Edit) -> Callable[..., Any]:
     def hook(part: Any, inputs: Any, output: Any) -> Any:
         return (edit(output[0]), *output[1:]) if isinstance(output, tuple) else edit(output)
@@ -65,26 +56,25 @@ def _editing(edit: Edit) -> Callable[..., Any]:
 
 
 def watch(network: Network, hooks: list[Any], paths: tuple[str, ...], before: bool = False) -> dict[str, Tensor]:
-    """Keep what the blocks at these paths give, or, `before`, what they get; filled by the next forward."""
-    kept: dict[str, Tensor] = {}
+    """What the blocks at these paths give, or, `before`, what they get; filled by the next forward."""
+    values: dict[str, Tensor] = {}
+
+    def store_input(path: str) -> Callable[..., None]:
+        def hook(part: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+            values[path] = args[0] if args else kwargs["hidden_states"]
+
+        return hook
+
+    def store_output(path: str) -> Callable[..., None]:
+        def hook(part: Any, inputs: Any, output: Any) -> None:
+            values[path] = output[0] if isinstance(output, tuple) else output
+
+        return hook
+
     for path in paths:
         part = network.module.get_submodule(path)
         if before:
-            hooks.append(part.register_forward_pre_hook(_keep_input(kept, path), with_kwargs=True))
+            hooks.append(part.register_forward_pre_hook(store_input(path), with_kwargs=True))
         else:
-            hooks.append(part.register_forward_hook(_keep_output(kept, path)))
-    return kept
-
-
-def _keep_input(kept: dict[str, Tensor], path: str) -> Callable[..., None]:
-    def hook(part: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        kept[path] = args[0] if args else kwargs["hidden_states"]
-
-    return hook
-
-
-def _keep_output(kept: dict[str, Tensor], path: str) -> Callable[..., None]:
-    def hook(part: Any, inputs: Any, output: Any) -> None:
-        kept[path] = output[0] if isinstance(output, tuple) else output
-
-    return hook
+            hooks.append(part.register_forward_hook(store_output(path)))
+    return values

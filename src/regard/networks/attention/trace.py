@@ -1,7 +1,7 @@
 """Run a network once and get its logits and, beside them, what passed inside: attention rows, norms, queries and keys.
 
-Fused attention stays on; the rows that are wanted are made again from the queries and keys that pass by, so those of
-the class token in all layers cost about a hundredth of a forward, and memory is layers × heads × queries × tokens.
+Fused attention stays on; the rows in question are computed again from the recorded queries and keys, so those of the
+class token in all layers cost about a hundredth of a forward, and memory is layers × heads × queries × tokens.
 """
 
 import operator
@@ -22,7 +22,7 @@ from regard.networks.network import Network
 Queries = str | Iterable[int] | Iterable[tuple[int, int]]
 PARTS = ("norms", "inputs", "queries", "keys", "values")
 _AT_ONCE = 512
-"""How many rows of attention are made at once where only their mean is kept."""
+"""How many rows of attention are computed at once where only their mean is needed."""
 
 
 @dataclass(frozen=True)
@@ -74,20 +74,24 @@ def trace(
     """
     network.check(x)
     count = layer_count(network)
-    more = _more(also)
+    names = frozenset(also)
+    if not names <= set(PARTS):
+        raise UsageError(f"unknown parts {sorted(names - set(PARTS))} of a trace; there are: {', '.join(PARTS)}")
     rows, columns = network.anatomy.grid(int(x.shape[-2]), int(x.shape[-1]))
-    asked = _queries(queries, network, rows, columns)
-    own = network.anatomy.reads != "patches" and asked in ("cls", "pool")
-    default = count - 1 if own else count - 1 - network.anatomy.readers
-    wanted = _layers(layers, count, default)
-    reader = _Rows(network, len(x), (rows, columns), heads, asked, more)
-    with recording(network, wanted, reader.take) as hooks, torch.no_grad():
-        streams = watch_blocks(network, hooks, more & {"norms", "inputs"}, wanted)
+    tokens = _queries(queries, network, rows, columns)
+    pooled = network.anatomy.reads != "patches" and tokens in ("cls", "pool")
+    default = count - 1 if pooled else count - 1 - network.anatomy.readers
+    numbers = _layers(layers, count, default)
+    reader = _Rows(network, len(x), (rows, columns), heads, tokens, names)
+    with recording(network, numbers, reader.add) as hooks, torch.no_grad():
+        streams = watch_blocks(network, hooks, names & {"norms", "inputs"}, numbers)
         logits = network.forward(x)
-    reader.check(wanted)
-    found = {layer: reader.found[layer] for layer in wanted}
+    silent = sorted(set(numbers) - set(reader.attention))
+    if silent:
+        raise NetworkError(f"{network.name} ran without its attention in layers {silent}")
+    attention = {layer: reader.attention[layer] for layer in numbers}
     shape = (network.anatomy.prefix, rows, columns)
-    return logits, Trace(found, reader.chosen, asked, *shape, streams["norms"], streams["inputs"], reader.parts)
+    return logits, Trace(attention, reader.numbers, tokens, *shape, streams["norms"], streams["inputs"], reader.parts)
 
 
 @contextmanager
@@ -123,83 +127,83 @@ def layer_count(network: Network) -> int:
 def watch_blocks(
     network: Network, hooks: list[Any], names: Iterable[str], layers: Iterable[int]
 ) -> dict[str, dict[int, Tensor]]:
-    """Keep what goes into the blocks of these layers ("inputs") or the lengths of what comes out ("norms")."""
-    kept: dict[str, dict[int, Tensor]] = {"norms": {}, "inputs": {}}
+    """What goes into the blocks of these layers ("inputs") or the lengths of what comes out ("norms"), once it ran."""
+    values: dict[str, dict[int, Tensor]] = {"norms": {}, "inputs": {}}
+
+    def store_input(layer: int) -> Callable[..., None]:
+        def hook(part: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+            values["inputs"][layer] = stream(args[0] if args else kwargs["hidden_states"])
+
+        return hook
+
+    def store_norm(layer: int) -> Callable[..., None]:
+        def hook(part: Any, inputs: Any, output: Any) -> None:
+            values["norms"][layer] = stream(output).float().norm(dim=-1)  # (batch, tokens)
+
+        return hook
+
     for layer in layers:
         path = network.anatomy.block_of(layer)
         if path is not None and "inputs" in names:
-            hook = _keep(kept["inputs"], layer)
-            hooks.append(network.module.get_submodule(path).register_forward_pre_hook(hook, with_kwargs=True))
+            block = network.module.get_submodule(path)
+            hooks.append(block.register_forward_pre_hook(store_input(layer), with_kwargs=True))
         if path is not None and "norms" in names:
-            hooks.append(network.module.get_submodule(path).register_forward_hook(_keep_norm(kept["norms"], layer)))
-    return kept
+            hooks.append(network.module.get_submodule(path).register_forward_hook(store_norm(layer)))
+    return values
 
 
 def stream(value: Any) -> Tensor:
-    """The residual stream (batch, tokens, width) in what a block was given or gave back."""
-    found: Tensor = value[0] if isinstance(value, tuple) else value
-    return found.flatten(1, 2) if found.ndim == 4 else found  # (batch, rows, columns, width) in SAM
-
-
-def _keep(kept: dict[int, Tensor], index: int) -> Callable[..., None]:
-    def hook(part: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        kept[index] = stream(args[0] if args else kwargs["hidden_states"])
-
-    return hook
-
-
-def _keep_norm(kept: dict[int, Tensor], index: int) -> Callable[..., None]:
-    def hook(part: Any, inputs: Any, output: Any) -> None:
-        kept[index] = stream(output).float().norm(dim=-1)
-
-    return hook
+    """The residual stream (batch, tokens, width) in what goes into a block or comes out of it."""
+    x: Tensor = value[0] if isinstance(value, tuple) else value
+    return x.flatten(1, 2) if x.ndim == 4 else x  # (batch, rows, columns, width) in SAM
 
 
 @dataclass
 class _Rows:
-    """Makes the wanted rows of each layer as it is heard, and keeps nothing else."""
+    """Computes the rows in question of each layer as it is recorded, and stores nothing else."""
 
     network: Network
     batch: int
     grid: tuple[int, int]
     heads: int | Iterable[int] | None
     queries: tuple[int, ...] | str
-    more: frozenset[str]
-    found: dict[int, Tensor] = field(default_factory=dict)
+    names: frozenset[str]
+    attention: dict[int, Tensor] = field(default_factory=dict)
     parts: dict[str, dict[int, Tensor]] = field(default_factory=dict)
-    chosen: tuple[int, ...] = ()
+    numbers: tuple[int, ...] = ()  # of the heads
 
-    def take(self, heard: LayerAttention) -> None:
-        self.chosen = _heads(self.heads, heard.heads)
-        heads = None if self.heads is None else torch.tensor(self.chosen, device=heard.handle.device)
+    def add(self, layer: LayerAttention) -> None:
+        self.numbers = tuple(range(layer.heads)) if self.heads is None else indices("head", self.heads, layer.heads)
+        heads = None if self.heads is None else torch.tensor(self.numbers, device=layer.handle.device)
         for name, letter in (("queries", "q"), ("keys", "k"), ("values", "v")):
-            if name in self.more and heard.calls:
-                self.parts.setdefault(name, {})[heard.layer] = getattr(heard.calls[0], letter)
+            if name in self.names and layer.calls:
+                self.parts.setdefault(name, {})[layer.layer] = getattr(layer.calls[0], letter)
         prefix = self.network.anatomy.prefix
-        self.found[heard.layer] = attention_rows(heard, self.batch, self.grid, self._asked(heard), heads, prefix)
+        rows = attention_rows(layer, self.batch, self.grid, self._queries_of(layer), heads, prefix)
+        self.attention[layer.layer] = rows  # (batch, heads, queries, tokens)
 
-    def _asked(self, heard: LayerAttention) -> tuple[int, ...] | str:
-        """The wanted queries as this layer has them: its own tokens may be fewer than the network's."""
+    def _queries_of(self, layer: LayerAttention) -> tuple[int, ...] | str:
+        """The queries as this layer has them: its tokens may be fewer than the network's."""
         patches = self.grid[0] * self.grid[1]
-        _, queries, keys = heard.shape
-        own = keys - patches  # prefix tokens that take part in this layer
-        if queries == keys and self.queries == "cls" and own < 1:
-            raise UsageError(f"layer {heard.layer} of {self.network.name} has no class token; {self._offer()}")
+        _, queries, keys = layer.shape
+        prefix = keys - patches  # prefix tokens that take part in this layer
+        if queries == keys and self.queries == "cls" and prefix < 1:
+            raise UsageError(f"layer {layer.layer} of {self.network.name} has no class token; {self._offer()}")
         if queries != keys:  # class attention, or the pooling's: it has its own query, and no other
             if self.queries not in ("cls", "pool", "all"):
                 raise UsageError(
-                    f"layer {heard.layer} of {self.network.name} has the query of its "
+                    f"layer {layer.layer} of {self.network.name} has the query of its "
                     f"{'class token' if self.network.anatomy.cls else 'pooling'} only; leave the query out there"
                 )
             return "all" if self.queries == "all" else (0,)
         if self.queries == "pool":
-            return (0,) if self.network.anatomy.reads == "cls" and own > 0 else "mean"
+            return (0,) if self.network.anatomy.reads == "cls" and prefix > 0 else "mean"
         if isinstance(self.queries, str):
             return (0,) if self.queries == "cls" else self.queries
-        shift = max(self.network.anatomy.prefix - own, 0) if keys >= patches else 0
+        shift = max(self.network.anatomy.prefix - prefix, 0) if keys >= patches else 0
         if min(self.queries) < shift:
             raise UsageError(
-                f"layer {heard.layer} of {self.network.name} has no token {min(self.queries)}; {self._offer()}"
+                f"layer {layer.layer} of {self.network.name} has no token {min(self.queries)}; {self._offer()}"
             )
         return tuple(index - shift for index in self.queries)
 
@@ -207,14 +211,9 @@ class _Rows:
         rows, columns = self.grid
         return f"give patches as queries: (row, column) from (0, 0) to ({rows - 1}, {columns - 1}), or 'pool'"
 
-    def check(self, wanted: Sequence[int]) -> None:
-        silent = sorted(set(wanted) - set(self.found))
-        if silent:
-            raise NetworkError(f"{self.network.name} ran without its attention in layers {silent}")
-
 
 def attention_rows(
-    heard: LayerAttention,
+    layer: LayerAttention,
     batch: int,
     grid: tuple[int, int],
     queries: tuple[int, ...] | str,
@@ -226,41 +225,32 @@ def attention_rows(
     `queries` are token indices of this layer, "all", or "mean", the average over patches as one row.
     """
     rows, columns = grid
-    patches, (count, own, keys) = rows * columns, heard.shape
-    windows = Windows.of(rows, columns, count // batch, keys, prefix) if own == keys else None
+    patches = rows * columns
+    count, tokens, keys = layer.shape
+    windows = Windows.of(rows, columns, count // batch, keys, prefix) if tokens == keys else None
     if windows is not None:
-        return _window_rows(windows, heard.weights(heads=heads), batch, queries)
+        weights = layer.weights(heads=heads)  # (batch · windows, heads, side², side²)
+        if queries == "mean":
+            return windows.mean(weights, batch)
+        return windows.full(weights, batch) if isinstance(queries, str) else windows.some(weights, batch, queries)
     if count != batch or not patches <= keys <= patches + max(prefix, 1):  # class attention adds one of its own
         raise NetworkError(
-            f"layer {heard.layer} attends to {count} × {keys} tokens, where {batch} pictures of {patches} patches with "
+            f"layer {layer.layer} attends to {count} × {keys} tokens, where {batch} pictures of {patches} patches with "
             f"up to {prefix} more were expected; give pictures that hold whole patches"
         )
     if queries == "all":
-        return heard.weights(heads=heads)
+        return layer.weights(heads=heads)
     if queries == "mean":
-        return _mean(heard, own - patches, heads)
-    return heard.weights(torch.tensor(queries, device=heard.handle.device), heads)
+        return _mean(layer, tokens - patches, heads)
+    return layer.weights(torch.tensor(queries, device=layer.handle.device), heads)
 
 
-def _window_rows(windows: Windows, weights: Tensor, batch: int, queries: tuple[int, ...] | str) -> Tensor:
-    if queries == "mean":
-        return windows.mean(weights, batch)
-    return windows.full(weights, batch) if isinstance(queries, str) else windows.some(weights, batch, queries)
-
-
-def _mean(heard: LayerAttention, first: int, heads: Tensor | None) -> Tensor:
+def _mean(layer: LayerAttention, first: int, heads: Tensor | None) -> Tensor:
     """The mean over the rows from `first` on, a few at a time: all at once would be the full N × N."""
-    own = heard.shape[1]
-    some = torch.arange(first, own, device=heard.handle.device).split(_AT_ONCE)
-    total = sum(heard.weights(rows, heads).sum(dim=2, keepdim=True) for rows in some)
-    return torch.as_tensor(total) / (own - first)
-
-
-def _more(also: Iterable[str]) -> frozenset[str]:
-    names = frozenset(also)
-    if not names <= set(PARTS):
-        raise UsageError(f"unknown parts {sorted(names - set(PARTS))} of a trace; there are: {', '.join(PARTS)}")
-    return names
+    tokens = layer.shape[1]
+    chunks = torch.arange(first, tokens, device=layer.handle.device).split(_AT_ONCE)
+    total = sum(layer.weights(rows, heads).sum(dim=2, keepdim=True) for rows in chunks)
+    return torch.as_tensor(total) / (tokens - first)  # (batch, heads, 1, tokens)
 
 
 def _layers(layers: int | str | Iterable[int] | None, count: int, default: int) -> tuple[int, ...]:
@@ -275,13 +265,9 @@ def _layers(layers: int | str | Iterable[int] | None, count: int, default: int) 
     return indices("layer", layers, count)
 
 
-def _heads(heads: int | Iterable[int] | None, count: int) -> tuple[int, ...]:
-    return tuple(range(count)) if heads is None else indices("head", heads, count)
-
-
 def _queries(queries: Queries, network: Network, rows: int, columns: int) -> tuple[int, ...] | str:
-    """Token indices of the wanted rows, or a word."""
-    prefix, tokens = network.anatomy.prefix, network.anatomy.prefix + rows * columns
+    """The queries as token indices, or a word."""
+    prefix = network.anatomy.prefix
     if isinstance(queries, str):
         if queries not in ("all", "cls", "pool"):
             raise UsageError(
@@ -294,24 +280,26 @@ def _queries(queries: Queries, network: Network, rows: int, columns: int) -> tup
             )
         return queries
     items = [item if isinstance(item, Sequence) else int(operator.index(item)) for item in queries]
-    patches = [_patch(item, rows, columns) + prefix for item in items if isinstance(item, Sequence)]
+    patches = list[int]()
+    for item in items:
+        if isinstance(item, Sequence):
+            if not (len(item) == 2 and 0 <= item[0] < rows and 0 <= item[1] < columns):
+                raise UsageError(
+                    f"there is no patch {tuple(item)}; (row, column) goes from (0, 0) to ({rows - 1}, {columns - 1})"
+                )
+            patches.append(item[0] * columns + item[1] + prefix)
     if patches and len(patches) == len(items):
         return tuple(patches)
     if patches:
         raise UsageError("queries mixes patches and tokens; give (row, column) pairs only, or token indices only")
-    return indices("query token", [item for item in items if isinstance(item, int)], tokens)
+    tokens = [item for item in items if isinstance(item, int)]
+    return indices("query token", tokens, prefix + rows * columns)
 
 
-def _patch(place: Sequence[int], rows: int, columns: int) -> int:
-    if len(place) == 2 and 0 <= place[0] < rows and 0 <= place[1] < columns:
-        return place[0] * columns + place[1]
-    raise UsageError(f"there is no patch {tuple(place)}; (row, column) goes from (0, 0) to ({rows - 1}, {columns - 1})")
-
-
-def indices(kind: str, came: int | Iterable[int], count: int) -> tuple[int, ...]:
+def indices(kind: str, value: int | Iterable[int], count: int) -> tuple[int, ...]:
     """Indices from 0, each of which must exist. Raises `UsageError`, naming the range."""
-    found = (came,) if isinstance(came, int) else tuple(int(operator.index(index)) for index in came)
-    wrong = [index for index in found if not 0 <= index < count]
-    if wrong or not found:
+    numbers = (value,) if isinstance(value, int) else tuple(int(operator.index(index)) for index in value)
+    wrong = [index for index in numbers if not 0 <= index < count]
+    if wrong or not numbers:
         raise UsageError(f"there is no {kind} {wrong[0] if wrong else '()'}; it goes from 0 to {count - 1}")
-    return found
+    return numbers

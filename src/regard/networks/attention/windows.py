@@ -28,7 +28,8 @@ class Windows:
         if prefix or (count == 1 and tokens == rows * columns):
             return None
         side = math.isqrt(tokens)
-        down, across = -(-rows // max(side, 1)), -(-columns // max(side, 1))
+        down = -(-rows // max(side, 1))
+        across = -(-columns // max(side, 1))
         return cls(rows, columns, side, down, across) if down * across == count and side * side == tokens else None
 
     def cut(self, x: Tensor) -> Tensor:
@@ -37,6 +38,7 @@ class Windows:
         padded = grid.new_zeros(len(x), self.down * self.side, self.across * self.side, *x.shape[2:])
         padded[:, : self.rows, : self.columns] = grid
         parts = padded.unflatten(2, (self.across, self.side)).unflatten(1, (self.down, self.side))
+        # (batch, down, side, across, side, ...)
         return parts.transpose(2, 3).flatten(3, 4).flatten(0, 2)
 
     def join(self, x: Tensor) -> Tensor:
@@ -51,8 +53,8 @@ class Windows:
         Rows sum to less than one where a window reaches beyond the grid and attends to its padding.
         """
         patches = self.rows * self.columns
-        parts = weights.unflatten(0, (batch, -1))
-        whole = weights.new_zeros(batch, weights.shape[1], patches + 1, patches + 1)
+        parts = weights.unflatten(0, (batch, -1))  # (batch, windows, heads, side², side²)
+        whole = weights.new_zeros(batch, weights.shape[1], patches + 1, patches + 1)  # place 0 is beyond the grid
         for window, tokens in enumerate(self._places(weights.device)):
             whole[:, :, tokens[:, None], tokens[None]] = parts[:, window]
         return whole[:, :, 1:, 1:]

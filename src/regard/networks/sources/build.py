@@ -39,7 +39,7 @@ TIMM_ARGUMENTS = frozenset(
 )
 """What may be set of a timm architecture: sizes, switches and dropout rates, never a path, address or class."""
 
-OWN_TORCHVISION = "VisionTransformer"
+TORCHVISION_CLASS = "VisionTransformer"
 """The name of a torchvision ViT whose sizes are all given as arguments."""
 
 
@@ -53,7 +53,8 @@ def build(architecture: Mapping[str, Any], seed: int = 0) -> nn.Module:
         raise NetworkError(
             f"cannot build a network of kind {architecture.get('kind')!r}; there are: {', '.join(BUILDERS)}"
         )
-    name, arguments = str(architecture.get("name")), dict(architecture.get("arguments") or {})
+    name = str(architecture.get("name"))
+    arguments = dict(architecture.get("arguments") or {})
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         try:
@@ -116,13 +117,12 @@ def torchvision_names() -> tuple[str, ...]:
 
 def timm_arguments_fit(arguments: Mapping[str, Any]) -> bool:
     """Whether all arguments are known and plain: a number, a switch, one of timm's words, or a pair of numbers."""
-    return all(name in TIMM_ARGUMENTS and _plain(value) for name, value in arguments.items())
-
-
-def _plain(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(isinstance(item, int | float) for item in value)
-    return value is None or isinstance(value, int | float | str)
+    if not arguments.keys() <= TIMM_ARGUMENTS:
+        return False
+    values = [value for value in arguments.values() if not isinstance(value, list | tuple)]
+    items = [item for value in arguments.values() if isinstance(value, list | tuple) for item in value]
+    plain = all(value is None or isinstance(value, int | float | str) for value in values)
+    return plain and all(isinstance(item, int | float) for item in items)
 
 
 def _build_timm(name: str, arguments: dict[str, Any]) -> nn.Module:
@@ -137,7 +137,7 @@ def _build_timm(name: str, arguments: dict[str, Any]) -> nn.Module:
 
 
 def _build_torchvision(name: str, arguments: dict[str, Any]) -> nn.Module:
-    if name == OWN_TORCHVISION:
+    if name == TORCHVISION_CLASS:
         return VisionTransformer(**arguments)
     if not is_torchvision(name):
         raise unknown("torchvision network", name, torchvision_names())

@@ -64,7 +64,8 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     if not path.is_file():
         raise NetworkError(f"no checkpoint at {path}: there is no such file; check the path")
     stored, messages = _unwrap(_read(path), [])
-    modules = _recorded_modules(stored)
+    record = getattr(stored, "_metadata", None)  # torch keeps one entry for each module, and pickles carry it along
+    modules = frozenset(map(str, record)) if isinstance(record, Mapping) and record else None
     tensors = {str(name): value for name, value in stored.items() if isinstance(value, Tensor)}
     if not tensors:
         raise NetworkError(f"{path} holds no tensors (it has: {listed(stored)}); give a file with a state dict")
@@ -134,12 +135,6 @@ def _unwrap(stored: Mapping[str, Any], messages: list[str]) -> tuple[Mapping[str
         return stored, messages
     messages.append(f"took the weights under {name!r} of the checkpoint")
     return _unwrap(stored[name], messages)
-
-
-def _recorded_modules(stored: Mapping[str, Any]) -> frozenset[str] | None:
-    """The modules that wrote the state dict: torch keeps one record for each, and pickles carry it along."""
-    record = getattr(stored, "_metadata", None)
-    return frozenset(map(str, record)) if isinstance(record, Mapping) and record else None
 
 
 def _strip(

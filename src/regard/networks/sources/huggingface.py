@@ -20,7 +20,7 @@ from regard.networks.sources.preparations import HALF
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 _TOWERS = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel", "siglip2": "Siglip2VisionModel"}
-"""Networks of pictures and texts, and the class of their part that sees."""
+"""Networks of pictures and texts, and the class of their part for pictures."""
 
 
 def load(model: str, outputs: int | None = None) -> Network:
@@ -72,8 +72,7 @@ def architecture(module: Any) -> Architecture:
 def class_names(config: Any) -> tuple[str, ...] | None:
     """The names of the outputs, or None where they are the LABEL_0, LABEL_1, ... that transformers makes up."""
     names = tuple(str(config.id2label[index]) for index in sorted(config.id2label))
-    made_up = all(name == f"LABEL_{index}" for index, name in enumerate(names))
-    return None if made_up else names
+    return None if all(name == f"LABEL_{index}" for index, name in enumerate(names)) else names
 
 
 @dataclass(frozen=True)
@@ -144,14 +143,14 @@ def _check_keys(
 
 def _parts_of_others(extra: list[str], module: Any, saved_by: str) -> list[str]:
     """Keys of what only the class that saved the checkpoint has: a pooling layer, a decoder, the part that reads."""
-    known = [key for key in extra if "pooler." in key or key.endswith("mask_token")]
+    unused = [key for key in extra if "pooler." in key or key.endswith("mask_token")]
     if saved_by == type(module).__name__:
-        return known
+        return unused
     base = getattr(module, module.base_model_prefix, None)
     children = [child for part in (module, base) if isinstance(part, nn.Module) for child in part.named_children()]
-    own = {name for name, child in children if child.state_dict()}
+    parts = {name for name, child in children if child.state_dict()}
     bare = {key: key.removeprefix(f"{module.base_model_prefix}.").partition(".")[0] for key in extra}
-    return [key for key in extra if key in known or bare[key] not in own]
+    return [key for key in extra if key in unused or bare[key] not in parts]
 
 
 def _preparation(folder: Path, module: nn.Module) -> tuple[Preparation, tuple[str, ...]]:

@@ -18,7 +18,7 @@ def timm(module: nn.Module) -> tuple[Preparation, tuple[str, ...]]:
     """What timm declares of an architecture's pictures, at the size this module was built for, and what to say."""
     settings = resolve_model_data_config(module)
     height, width = describe(module).size or settings["input_size"][1:]
-    how = settings["interpolation"]
+    interpolation = settings["interpolation"]
     preparation = Preparation(
         height,
         width,
@@ -26,10 +26,11 @@ def timm(module: nn.Module) -> tuple[Preparation, tuple[str, ...]]:
         crop=min(1.0, settings["crop_pct"]),
         mean=tuple(settings["mean"]),
         std=tuple(settings["std"]),
-        interpolation=how if how in INTERPOLATIONS else "bicubic",
+        interpolation=interpolation if interpolation in INTERPOLATIONS else "bicubic",
     )
-    said = ("timm pads this network's pictures with a border; regard crops them instead",)
-    return preparation, said if settings["crop_mode"] == "border" else ()
+    padded = settings["crop_mode"] == "border"
+    message = "timm pads this network's pictures with a border; regard crops them instead"
+    return preparation, (message,) if padded else ()
 
 
 def torchvision(name: str, module: Any) -> Preparation:

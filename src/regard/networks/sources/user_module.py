@@ -13,8 +13,8 @@ from regard.networks.anatomy.description import describe
 from regard.networks.anatomy.discovery import discover
 from regard.networks.network import Network
 from regard.networks.sources import huggingface, preparations
-from regard.networks.sources.build import OWN_TORCHVISION, Architecture, build, is_timm, timm_arguments_fit
-from regard.networks.sources.wrapper import describe_wrapped, known_inside
+from regard.networks.sources.build import TORCHVISION_CLASS, Architecture, build, is_timm, timm_arguments_fit
+from regard.networks.sources.wrapper import describe_wrapped, path_inside
 
 
 def describe_module(
@@ -35,7 +35,7 @@ def describe_module(
     if huggingface.is_transformers(module) and not huggingface.is_classifier(module):
         notes = (*notes, huggingface.without_head(type(module).__name__))
     assumed, assumptions = _preparation(module, anatomy, size)
-    path = known_inside(module) if anatomy.family is None else None
+    path = path_inside(module) if anatomy.family is None else None
     if path is not None:
         inside = module.get_submodule(path)
         declared = preparation or _preparation(inside, describe(inside), size)[0]
@@ -134,7 +134,7 @@ def _candidate(module: Any) -> Architecture | None:
         return huggingface.architecture(module)
     family = describe(module).family
     if family == "torchvision vit":
-        return {"kind": "torchvision", "name": OWN_TORCHVISION, "arguments": _torchvision_arguments(module)}
+        return {"kind": "torchvision", "name": TORCHVISION_CLASS, "arguments": _torchvision_arguments(module)}
     settings: Mapping[str, Any] = getattr(module, "pretrained_cfg", None) or {}
     name = str(settings.get("architecture") or "")
     arguments = {**getattr(module, "_model_args", {}), "num_classes": getattr(module, "num_classes", None)}

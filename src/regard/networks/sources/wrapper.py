@@ -17,7 +17,7 @@ from regard.networks.guard import borrowed
 from regard.networks.network import logits_of
 
 
-def known_inside(module: nn.Module) -> str | None:
+def path_inside(module: nn.Module) -> str | None:
     """The path of the one part of a known family, or None where there are none or several side by side."""
     paths = list[str]()
     for path, part in module.named_modules():  # a part comes before those inside it

@@ -69,7 +69,8 @@ def resized(network: Network, size: tuple[int, int] | None) -> Network:
     if size is None or size == (network.preparation.height, network.preparation.width):
         return network
     preparation = _at_size(network, size)
-    if not _fixed_size(network.module):
+    configuration = getattr(network.module, "pretrained_cfg", None) or {}
+    if not configuration.get("fixed_input_size", True):  # where timm does not say, it is built for one size
         return replace(network, preparation=preparation)
     if network.edits:
         raise NetworkError(f"{network.name} carries registers and stays as it is; repair it anew at the other size")
@@ -85,11 +86,11 @@ def resized(network: Network, size: tuple[int, int] | None) -> Network:
         except (AssertionError, ValueError, TypeError, RuntimeError) as error:
             raise NetworkError(f"{network.name} cannot take pictures of {size[0]} × {size[1]}: {error}") from error
         what = "interpolated the positional embeddings" if network.anatomy.positions else "adapted the positions"
-        said = [f"{what} of {network.name} to pictures of {size[0]} × {size[1]}"]
+        notes = [f"{what} of {network.name} to pictures of {size[0]} × {size[1]}"]
     else:
         module = build(architecture)
-        said = fit(module, network.module.state_dict(), network.name, resample=True)
-    messages = (*network.messages, *said)
+        notes = fit(module, network.module.state_dict(), network.name, resample=True)
+    messages = (*network.messages, *notes)
     return replace(
         network,
         module=module,
@@ -128,17 +129,14 @@ def _size_argument(kind: str, name: str, size: tuple[int, int] | None) -> dict[s
     return {_SIZE_ARGUMENT[kind]: list(size)} if kind in _SIZE_ARGUMENT else {}
 
 
-def _fixed_size(module: nn.Module) -> bool:
-    """Whether a network is built for one size; where timm does not say, it is taken for one."""
-    configuration = getattr(module, "pretrained_cfg", None) or {}
-    return bool(configuration.get("fixed_input_size", True))
-
-
 def _network(module: nn.Module, kind: str, name: str, arguments: Mapping[str, Any], *messages: str) -> Network:
     anatomy = describe(module)
-    preparation, said = preparations.timm(module) if kind == "timm" else (preparations.torchvision(name, module), ())
+    if kind == "timm":
+        preparation, notes = preparations.timm(module)
+    else:
+        preparation, notes = preparations.torchvision(name, module), ()
     architecture = {"kind": kind, "name": name, "arguments": dict(arguments)}
-    return Network(module.eval(), name, architecture, preparation, None, (*messages, *said), anatomy)
+    return Network(module.eval(), name, architecture, preparation, None, (*messages, *notes), anatomy)
 
 
 def _pretrained_timm(name: str, arguments: Mapping[str, Any]) -> nn.Module:

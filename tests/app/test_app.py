@@ -14,6 +14,7 @@ from PIL import Image
 
 import regard
 from regard.app.cli import main
+from regard.predictors.classifier import Classifier
 from regard.records import Explanation
 
 TINY = ("--model", "random:test_vit", "--size", "32", "--workers", "0")
@@ -139,9 +140,7 @@ def test_predict_streams_in_order_and_goes_on(trained: Path, data: Path, tmp_pat
     assert all(row["label"] == row["filename"].split("_")[0] for row in rows)
     assert list(rows[0]) == ["filename", "label", "p:dark", "p:light"]
 
-    from regard.app.commands import predict as module
-
-    original, calls = module.probabilities, []
+    original, calls = Classifier.batches, []
 
     def stops(*arguments: Any, **settings: Any) -> Any:
         for batch in original(*arguments, **settings):
@@ -151,13 +150,13 @@ def test_predict_streams_in_order_and_goes_on(trained: Path, data: Path, tmp_pat
                 raise KeyboardInterrupt
 
     cut = tmp_path / "cut.csv"
-    monkeypatch.setattr(module, "probabilities", stops)
+    monkeypatch.setattr(Classifier, "batches", stops)
     assert run(*words, cut)[0] == 130
     assert not cut.exists()
     assert (tmp_path / "cut.csv.part" / "predictions.csv").read_text().count("\n") == 1 + 6
     with (tmp_path / "cut.csv.part" / "predictions.csv").open("a") as file:
         file.write("half a li")  # what a kill in mid-write leaves
-    monkeypatch.setattr(module, "probabilities", original)
+    monkeypatch.setattr(Classifier, "batches", original)
     code, _, err = run(*words, cut)
     assert code == 0
     assert "going on after 6 of 20 pictures" in err

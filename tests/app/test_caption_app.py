@@ -319,14 +319,14 @@ def test_the_source_lays_jet_at_a_half_on_the_colour_picture() -> None:
     image = captioners.picture(280, 420)
     heatmap = Heatmap(np.random.default_rng(0).random((4, 6), np.float32), PatchGrid.whole(4, 6, 0, (280, 420)), "a")
     panel = caption_panel(image, "a", "a cat", [Cell("picture"), Cell("a", heatmap=heatmap)], SOURCE)
-    jet = Image.fromarray(colour.paint(heatmap.on_picture(), "jet", scale=colour.limits(heatmap.values)))
+    jet = Image.fromarray(colour.paint(heatmap.upsampled(), "jet", scale=colour.limits(heatmap.values)))
     top = MARGIN + 30 + 34 + 24
     corners = [MARGIN, MARGIN + 420 + GAP]
     tiles = [panel.crop((left, top, left + 420, top + 280)) for left in corners]
     assert np.array_equal(tiles[0], image) and np.array_equal(tiles[1], Image.blend(image, jet, 0.5))
     usual = caption_panel(image, "a", "a cat", [Cell("picture"), Cell("a", heatmap=heatmap)])
     grey = np.asarray(usual.crop((corners[1], top, corners[1] + 420, top + 280)))
-    assert np.array_equal(grey, colour.overlay(image, heatmap.on_picture(), scale=colour.limits(heatmap.values)))
+    assert np.array_equal(grey, colour.overlay(image, heatmap.upsampled(), scale=colour.limits(heatmap.values)))
 
 
 @pytest.mark.parametrize("size", [(60, 100), (100, 60), (40, 400), (400, 40)])

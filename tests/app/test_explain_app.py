@@ -20,13 +20,14 @@ import torch
 from PIL import Image
 
 import regard
-from regard.app import comparing, work
-from regard.app.asking import Asked, class_index
+from regard.app import comparing
 from regard.app.cli import main
 from regard.app.output import panel_names
 from regard.data.images.decode import open_picture
 from regard.errors import DataError, NetworkError, UsageError
 from regard.explanation import METHODS, Maps, Method
+from regard.predictors.explainer import ExplanationJob
+from regard.predictors.method_options import MethodOptions, class_index
 from regard.records import Explanation
 from regard.rendering import colour
 from regard.rendering.figures import canvas, sheets
@@ -120,16 +121,16 @@ def _stops(
     monkeypatch: pytest.MonkeyPatch, after: int, how: type[BaseException] = KeyboardInterrupt
 ) -> Callable[[], None]:
     """The next run stops in the middle of its work; the function returned undoes that."""
-    original = work.heatmaps
+    original = ExplanationJob.heatmaps
 
     def stopping(*arguments: Any, **settings: Any) -> Iterator[Any]:
-        for place, heatmap in enumerate(original(*arguments, **settings)):
+        for place, row in enumerate(original(*arguments, **settings)):
             if place == after:
                 raise how
-            yield heatmap
+            yield row
 
-    monkeypatch.setattr(work, "heatmaps", stopping)
-    return lambda: monkeypatch.setattr(work, "heatmaps", original)
+    monkeypatch.setattr(ExplanationJob, "heatmaps", stopping)
+    return lambda: monkeypatch.setattr(ExplanationJob, "heatmaps", original)
 
 
 # going on
@@ -250,17 +251,17 @@ def test_memory_does_not_grow_with_the_pictures(
     content = (pictures / "00.png").read_bytes()
     for index in range(60):
         (folder / f"{index}.png").write_bytes(content)
-    original, alive, most = work.heatmaps, weakref.WeakSet(), []
+    original, alive, most = ExplanationJob.heatmaps, weakref.WeakSet(), []
 
     def watched(*arguments: Any, **settings: Any) -> Iterator[Any]:
-        for heatmap in original(*arguments, **settings):
+        for index, heatmap in original(*arguments, **settings):
             alive.add(heatmap.grid)  # frozen and hashable, and alive as long as its map
             most.append(len(alive))
-            yield heatmap
+            yield index, heatmap
             del heatmap
             gc.collect(0)
 
-    monkeypatch.setattr(work, "heatmaps", watched)
+    monkeypatch.setattr(ExplanationJob, "heatmaps", watched)
     monkeypatch.setattr("regard.records.grid.PatchGrid.__hash__", object.__hash__)
     monkeypatch.setattr("regard.records.grid.PatchGrid.__eq__", object.__eq__)
     code, _, err = run("explain", folder, *TINY, "--method", "told", "--batch-size", 10, "--out", tmp_path / name)
@@ -525,10 +526,10 @@ def test_a_name_of_a_table_and_panels_exclude_each_other(pictures: Path, tmp_pat
 
 
 def test_only_what_a_method_understands_reaches_it() -> None:
-    asked = Asked(target=1, samples=4, seed=7)
+    asked = MethodOptions(target=1, samples=4, seed=7)
     assert asked.settings(METHODS["told"], _network()) == {"target": 1, "samples": 4, "seed": 7}
     assert asked.settings(METHODS["numbered"], _network()) == {}
-    assert Asked(query="2,1").settings(METHODS["attention"], _network()) == {"query": (2, 1)}
+    assert MethodOptions(query="2,1").settings(METHODS["attention"], _network()) == {"query": (2, 1)}
 
 
 # sheets

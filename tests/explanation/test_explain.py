@@ -55,7 +55,7 @@ def test_maps_have_their_grid_and_their_picture(method: str, network: Network, p
         assert heatmap.values.dtype == np.float32
         assert np.isfinite(heatmap.values).all()
         assert heatmap.grid.picture == size
-        assert heatmap.on_picture().shape == size
+        assert heatmap.upsampled().shape == size
     assert _state(network) == before
 
 

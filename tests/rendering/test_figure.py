@@ -45,7 +45,7 @@ def test_panel_is_picture_map_and_jet_at_forty_percent_on_grey():
     image, one = picture(), heatmap()
     first, second, third = (each[:280] for each in tiles(panels.panel(image, one, colours="jet")))
     large = image.resize((420, 280), Image.Resampling.LANCZOS)
-    painted = colour.paint(one.on_picture((280, 420)), "jet", scale=colour.limits(one.values))
+    painted = colour.paint(one.upsampled((280, 420)), "jet", scale=colour.limits(one.values))
     assert np.abs(first.astype(int) - np.asarray(large)).max() <= 1
     assert np.array_equal(second, painted)
     expected = 0.4 * painted + 0.6 * np.asarray(large.convert("L"))[..., None]

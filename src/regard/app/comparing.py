@@ -1,17 +1,17 @@
 """`--sheet`: the first pictures with the maps of several methods, of all layers or of all heads side by side."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from PIL import Image
 
 from regard.app.console import progress
-from regard.app.work import Work
+from regard.data.dataset import Picture
 from regard.errors import NetworkError, UsageError, unknown
 from regard.explanation import METHODS, Method
-from regard.explanation.pictures.explain import heatmaps
+from regard.predictors.explainer import ExplanationJob
 from regard.records import Heatmap
 from regard.rendering.figures.panel import target_words
 from regard.rendering.figures.sheets import Column, common_caption, comparison
@@ -61,48 +61,49 @@ def parse_sheet(text: str | None) -> Sheet | None:
 
 
 def compare(
-    sheet: Sheet, work: Work, items: Sequence[tuple[Image.Image, Heatmap]], colours: str | None = None
+    sheet: Sheet,
+    job: ExplanationJob,
+    pictures: Sequence[Picture],
+    items: Sequence[tuple[Image.Image, Heatmap]],
+    colours: str | None = None,
 ) -> Image.Image:
-    """The comparison of the first pictures, of which `items` are thumbnails and maps."""
-    items = items[:ROWS]
-    wanted = [heatmap.name for _, heatmap in items]
+    """The comparison of the first `pictures`, of which `items` are thumbnails and maps."""
     with progress(f"comparing {sheet.kind}", 0):
-        columns = list((_methods if sheet.kind == "methods" else _numbered)(sheet, work, wanted))
-    classes = work.network.classes or ()
-    rows = [(image, " · predicted ".join(filter(None, _said(heatmap, classes)))) for image, heatmap in items]
-    caption = _caption(sheet, work, [heatmap for _, heatmap in items], len(columns))
+        columns = list((_methods if sheet.kind == "methods" else _numbered)(sheet, job, pictures))
+    classes = job.network.classes or ()
+    rows = []
+    for image, heatmap in items:
+        title = [heatmap.name, target_words(heatmap.predicted, classes)]
+        rows.append((image, " · predicted ".join(filter(None, title))))
+    caption = _caption(sheet, job, [heatmap for _, heatmap in items], len(columns))
     return comparison(rows, columns, colours=colours, caption=caption)
 
 
-def _caption(sheet: Sheet, work: Work, maps: Sequence[Heatmap], count: int) -> str:
-    """What holds for all the maps: the layers or heads in one word, or only what was asked of all methods."""
-    head = work.with_maps(*maps)
+def _caption(sheet: Sheet, job: ExplanationJob, maps: Sequence[Heatmap], count: int) -> str:
+    """What holds for all the maps: the layers or heads in one word, or only what was chosen for all methods."""
+    head = job.with_maps(*maps)
     if sheet.kind == "methods":
         bare = tuple(replace(heatmap, target=None) for heatmap in maps)
-        head = replace(head, heatmaps=bare, method="as written above", settings=work.asked.given())
+        head = replace(head, heatmaps=bare, method="as written above", settings=job.options.chosen())
     else:
         head = replace(head, settings={**head.settings, sheet.kind.removesuffix("s"): f"0 to {count - 1}"})
     return common_caption(head)
 
 
-def _said(heatmap: Heatmap, classes: Sequence[str]) -> tuple[str, str]:
-    return heatmap.name, target_words(heatmap.predicted, classes)
-
-
-def _numbered(sheet: Sheet, work: Work, wanted: Sequence[str]) -> Iterator[Column]:
+def _numbered(sheet: Sheet, job: ExplanationJob, pictures: Sequence[Picture]) -> Iterator[Column]:
     """A column for each layer or head, as many as the method says there are."""
     setting = sheet.kind.removesuffix("s")
     for number in range(MOST):
         try:
-            maps = _maps(work, work.row, {**work.settings, setting: number}, wanted)
+            maps = _maps(replace(job, settings={**job.settings, setting: number}), pictures)
         except UsageError:
             if number == 0:
                 raise
             return  # this one does not exist: the last one did
-        yield Column(f"{setting} {number}", work.row.signed, maps)
+        yield Column(f"{setting} {number}", job.method.signed, maps)
 
 
-def _methods(sheet: Sheet, work: Work, wanted: Sequence[str]) -> Iterator[Column]:
+def _methods(sheet: Sheet, job: ExplanationJob, pictures: Sequence[Picture]) -> Iterator[Column]:
     """A column for each method that fits the network and does not take too long; the others are named."""
     rows = [METHODS[name] for name in sheet.methods] or [row for row in METHODS if row.kind == "picture"]
     for row in rows:
@@ -110,13 +111,12 @@ def _methods(sheet: Sheet, work: Work, wanted: Sequence[str]) -> Iterator[Column
             price = f"{row.price} (in forwards)"
             log.info(f"left out of the sheet: {row.name}, which takes {price}; name it in --sheet to have it")
             continue
+        settings = job.options.settings(row, job.network)
         try:
-            yield Column(row.name, row.signed, _maps(work, row, work.asked.settings(row, work.network), wanted))
+            yield Column(row.name, row.signed, _maps(replace(job, method=row, settings=settings), pictures))
         except NetworkError as error:
             log.info(f"left out of the sheet: {row.name}: {error}")
 
 
-def _maps(work: Work, row: Method, settings: Mapping[str, Any], wanted: Sequence[str]) -> list[Heatmap]:
-    part = work.pictures.select(index for index, name in enumerate(work.pictures.names) if name in set(wanted))
-    found = heatmaps(work.network, part, row.name, settings, batch_size=work.batch_size, workers=work.workers)
-    return list(found)
+def _maps(job: ExplanationJob, pictures: Sequence[Picture]) -> list[Heatmap]:
+    return [heatmap for _, heatmap in job.heatmaps(pictures)]

@@ -8,6 +8,7 @@ from torch import Tensor
 from regard.data.dataset import Picture
 from regard.data.images.preparation import Batch, batches
 from regard.errors import DataError
+from regard.networks.guard import lock_of
 from regard.networks.network import Network
 
 
@@ -37,4 +38,10 @@ def probabilities(
     Raises `DataError` naming a picture that cannot be read, unless `on_bad` takes it.
     """
     for batch, pixels in prepared(network, pictures, batch_size=batch_size, workers=workers, on_bad=on_bad):
-        yield batch.indices, torch.softmax(network.logits(pixels).float(), dim=1).cpu()
+        yield batch.indices, batch_probabilities(network, pixels)
+
+
+def batch_probabilities(network: Network, pixels: Tensor) -> Tensor:
+    """Normalised pictures (batch, 3, height, width) → class probabilities (batch, classes), float32 on the CPU."""
+    with lock_of(network.module):
+        return torch.softmax(network.logits(pixels).float(), dim=1).cpu()

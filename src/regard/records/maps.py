@@ -1,16 +1,20 @@
 """Maps over pictures, and what is said of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from regard.errors import DataError
 from regard.files import new_folder
+from regard.records.display import Displayed, draw
 from regard.records.grid import Float, PatchGrid
 from regard.records.manifest import read_manifest, write_long_manifest
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Target = int | tuple[int, int] | None
 """What a map is of: a class, one class against another, or nothing in particular."""
@@ -21,7 +25,8 @@ class Heatmap:
     """One map over one picture: `values` (rows, columns) float32 on `grid`, of the picture called `name`.
 
     `target` is the class it is of, or (for, against); `predicted` what the network says of the picture, where that is
-    known. `error` (rows, columns) float32 is the standard error of values that were sampled.
+    known. `error` (rows, columns) float32 is the standard error of values that were sampled. `image` opens the picture,
+    to be drawn at about so many pixels, where it is known; it is not saved.
     """
 
     values: Float
@@ -30,8 +35,9 @@ class Heatmap:
     target: Target = None
     error: Float | None = None
     predicted: int | None = None
+    image: "Callable[[int], Image.Image] | None" = field(default=None, repr=False, compare=False)
 
-    def on_picture(self, size: tuple[int, int] | None = None) -> Float:
+    def upsampled(self, size: tuple[int, int] | None = None) -> Float:
         """The map at the size of the user's picture, NaN where the network did not look: see `to_picture`."""
         return self.grid.to_picture(self.values, size)
 
@@ -49,7 +55,7 @@ class Heatmap:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Displayed):
     """The maps of one method over pictures, with what is needed to make them again.
 
     `settings` are the method's (layer, head, query, target); `provenance` names network, weights and versions;
@@ -84,12 +90,24 @@ class Explanation:
         errors = [heatmap.error for heatmap in self.heatmaps if heatmap.error is not None]
         return _stacked(errors) if errors and len(errors) == len(self) else None
 
-    def _repr_png_(self) -> bytes:
-        from regard.rendering.figures.sheets import (
-            explanation_png,  # late: a record is numpy alone, only its display draws
-        )
+    def upsampled(self, index: int = 0) -> Float:
+        """(height, width): a map at its picture's own size, NaN where the network did not look."""
+        return self[index].upsampled()
 
-        return explanation_png(self)
+    def overlay(self, index: int = 0, *, colours: str | None = None, alpha: float | None = None) -> "Image.Image":
+        """A map laid over its picture, in grey, at the picture's own size; `alpha` (0 to 1) is the map's share.
+
+        Raises `DataError` where the picture is not known, as of an explanation that was loaded.
+        """
+        heatmap = self[index]
+        if heatmap.image is None:
+            raise DataError(
+                f"the picture {heatmap.name!r} is not known to this explanation, which was loaded; explain it again, "
+                "or lay `upsampled()` over it yourself"
+            )
+        image = heatmap.image(max(heatmap.grid.picture))
+        overlay: Image.Image = draw("overlay", image, heatmap, self.signed, colours=colours, alpha=alpha)
+        return overlay
 
     def save(self, folder: Path | str, overwrite: bool = False) -> Path:
         """Write the result folder; it appears whole or not at all. Raises `OutputError` if it exists."""

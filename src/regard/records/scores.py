@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regard.records.display import Displayed
 from regard.records.grid import Float
 
 
@@ -93,7 +94,7 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Displayed):
     """The score of a classifier on pictures: what `measurement.classify` measures and the report page shows.
 
     `scores` by name (`top1`, `balanced_accuracy`, `top5`, `ece`, ...); `confusion` (true class, predicted class)
@@ -155,7 +156,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Positions:
+class Positions(Displayed):
     """How a network tells its patches apart, CLS left out; `numbers` are summaries of the similarity by name.
 
     `similarity` (rows, columns, rows, columns) float32 is, of `kind` "embeddings" and "tokens", the cosine of each

@@ -117,7 +117,7 @@ def overlay(
     if values.shape != (image.height, image.width):
         raise DataError(
             f"a map of {values.shape[0]} × {values.shape[1]} pixels does not fit a picture of "
-            f"{image.height} × {image.width}; bring it there with `Heatmap.on_picture`"
+            f"{image.height} × {image.width}; bring it there with `Heatmap.upsampled`"
         )
     if not 0 <= alpha <= 1:
         raise UsageError(f"the overlay's alpha is {alpha}; it must lie between 0 (picture alone) and 1 (map alone)")

@@ -26,7 +26,7 @@ from regard.app.word_truth import Result as Measured
 from regard.app.word_truth import Truths
 from regard.app.word_truth import as_json as measured_json
 from regard.app.word_truth import as_text as measured_text
-from regard.app.work import thumbnail
+from regard.data.images.decode import thumbnail
 from regard.data.layouts import read_pictures
 from regard.errors import DataError, UsageError, unknown
 from regard.explanation.words.alignment import source_panels

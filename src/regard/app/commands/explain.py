@@ -13,16 +13,17 @@ from typing import Any
 
 import torch
 
-from regard.app.asking import Asked
-from regard.app.comparing import compare
+from regard.app.comparing import ROWS, compare
 from regard.app.console import progress
 from regard.app.output import OutputPlan, panel_names
-from regard.app.work import Work, drawable, thumbnail
+from regard.data.dataset import Dataset, skipper
+from regard.data.images.decode import thumbnail
 from regard.data.layouts import read_pictures
 from regard.errors import DataError
 from regard.explanation import METHODS
 from regard.files import check_free, write_file, writing
-from regard.networks.load import load
+from regard.predictors.explainer import Explainer, ExplanationJob
+from regard.predictors.method_options import MethodOptions
 from regard.records import Explanation, Heatmap
 from regard.rendering.figures.canvas import png
 from regard.rendering.figures.panel import caption_of
@@ -30,7 +31,9 @@ from regard.rendering.figures.sheets import common_caption, contact_sheet
 from regard.rendering.figures.vector import TILE, panel_bytes
 from regard.results.maps import MapWriter, read_table
 
-SHEET, CELL = 48, 320  # pictures on the contact sheet, at most, and their longer sides in pixels
+SHEET = 48  # pictures on the contact sheet, at most
+CELL = 320  # their longer sides in pixels
+NONE = "none of the pictures could be read"
 
 
 @dataclass(frozen=True)
@@ -93,75 +96,77 @@ def explain(
     names or indices of classes, by default the predicted one. `model` may be a module;
     of one that regard does not know, `grid` (rows, columns) of its patches lets its attention be found.
     """
-    row, out = METHODS[method], None if out is None else Path(out)
-    asked = Asked(layer, head, query, start, target, against, steps, samples, seed)
-    asked.check(row)
+    out = None if out is None else Path(out)
+    options = MethodOptions(layer, head, query, start, target, against, steps, samples, seed)
+    options.check(METHODS[method])
     plan = OutputPlan.of(out, format, figure, sheet, colours)
     if plan.sheet is not None:
-        plan.sheet.check(row)
+        plan.sheet.check(METHODS[method])
     if out is not None:
         check_free(out, overwrite)
     dataset = read_pictures(pictures if isinstance(pictures, str | Path) else list(pictures))
-    network = load(model, weights=weights, size=size, device=device, precision=precision, seed=seed, grid=grid)
-    work = Work(network, dataset, row, asked.settings(row, network), asked, batch_size, workers, skip_bad)
-    return _in_memory(work) if out is None else _on_disk(work, out, plan)
+    explainer = Explainer(model, weights=weights, size=size, device=device, precision=precision, seed=seed, grid=grid)
+    reading = {"batch_size": batch_size, "workers": workers, "on_bad": skipper(skip_bad)}
+    job = explainer.job(method, options, **reading)
+    return _explain(job, dataset) if out is None else _write(job, dataset, out, plan)
 
 
-def _in_memory(work: Work) -> Result:
-    with progress(f"explaining by {work.row.name}", len(work.pictures)) as advance:
+def _explain(job: ExplanationJob, dataset: Dataset) -> Result:
+    with progress(f"explaining by {job.method.name}", len(dataset)) as advance:
         maps = []
-        for _, heatmap in work.maps():
+        for _, heatmap in job.heatmaps(dataset.pictures):
             maps.append(heatmap)
             advance(1)
-    _some(len(maps))
+    if not maps:
+        raise DataError(NONE)
     rows, columns = maps[0].values.shape
-    return Result(work.with_maps(*maps), len(maps), rows, columns)
+    return Result(job.with_maps(*maps), len(maps), rows, columns)
 
 
-def _on_disk(work: Work, out: Path, plan: OutputPlan) -> Result:
-    with writing(out), MapWriter.open(out, work.fingerprint(plan), len(work.pictures)) as writer:
-        _make_maps(work, writer, _panels(work, writer, plan) if plan.format == "panels" else None)
-        _some(writer.n)
+def _write(job: ExplanationJob, dataset: Dataset, out: Path, plan: OutputPlan) -> Result:
+    with writing(out), MapWriter.open(out, job.fingerprint(dataset.names, plan), len(dataset)) as writer:
+        _write_maps(job, dataset, writer, _panel_writer(job, dataset, writer, plan))
+        if not writer.n:
+            raise DataError(NONE)
         rows, columns = next(writer.heatmaps()).values.shape
         if plan.format == "panels":
-            _draw_sheets(work, writer, plan)
-            writer.finish_folder(work.about, out)
+            _write_sheets(job, dataset, writer, plan)
+            writer.finish_folder(job.about, out)
         else:
-            writer.finish_table(work.about, out)
-    return Result(work.about, writer.n, rows, columns, out)
+            writer.finish_table(job.about, out)
+    return Result(job.about, writer.n, rows, columns, out)
 
 
-def _make_maps(work: Work, writer: MapWriter, draw: Callable[[int, Heatmap], None] | None) -> None:
-    """Make the maps that are still missing, and a panel of each where there are to be any."""
-    with progress(f"explaining by {work.row.name}", len(work.pictures)) as advance:
+def _write_maps(job: ExplanationJob, dataset: Dataset, writer: MapWriter, draw: Callable[[Heatmap], None]) -> None:
+    """The maps that are still missing."""
+    with progress(f"explaining by {job.method.name}", len(dataset)) as advance:
         advance(writer.pictures)
-        for place, (index, heatmap) in enumerate(work.maps(writer.pictures), 1):
-            if draw is not None:
-                draw(index, heatmap)
+        for place, (index, heatmap) in enumerate(job.heatmaps(dataset.pictures, writer.pictures), 1):
+            draw(heatmap)
             writer.append(heatmap)
-            if place % work.batch_size == 0:
+            if place % job.batch_size == 0:
                 writer.commit(index + 1)
             advance(1)
-        writer.commit(len(work.pictures))
+        writer.commit(len(dataset))
 
 
-def _some(n: int) -> None:
-    if not n:
-        raise DataError("none of the pictures could be read")
-
-
-def _panels(work: Work, writer: MapWriter, plan: OutputPlan) -> Callable[[int, Heatmap], None]:
-    """What draws a picture's panel into the result. It refuses a map of another shape than the first."""
-    files = panel_names(work.pictures.names, plan.figure)
-    settings = {"colours": plan.colours, "signed": work.row.signed}
+def _panel_writer(
+    job: ExplanationJob, dataset: Dataset, writer: MapWriter, plan: OutputPlan
+) -> Callable[[Heatmap], None]:
+    """What draws a picture's panel into the result, where there are panels; it refuses a map of another shape than the
+    first."""
+    if plan.format != "panels":
+        return lambda heatmap: None
+    files = panel_names(dataset.names, plan.figure)
     shapes = {heatmap.values.shape: heatmap.name for heatmap in islice(writer.heatmaps(), 1)}
 
-    def draw(index: int, heatmap: Heatmap) -> None:
+    def draw(heatmap: Heatmap) -> None:
         shapes.setdefault(heatmap.values.shape, heatmap.name)
         if len(shapes) > 1:
             raise DataError(_of_two_shapes(shapes))
-        image, caption = drawable(work.pictures.pictures[index].opener, TILE), caption_of(work.with_maps(heatmap), 0)
-        drawn = panel_bytes(plan.figure, image, heatmap, caption=caption, **settings)
+        image = heatmap.image(TILE)  # type: ignore[misc]
+        caption, signed = caption_of(job.with_maps(heatmap), 0), job.method.signed
+        drawn = panel_bytes(plan.figure, image, heatmap, caption=caption, colours=plan.colours, signed=signed)
         write_file(writer.result / files[heatmap.name], drawn)
 
     return draw
@@ -175,18 +180,19 @@ def _of_two_shapes(shapes: Mapping[tuple[int, ...], str]) -> str:
     )
 
 
-def _draw_sheets(work: Work, writer: MapWriter, plan: OutputPlan) -> None:
+def _write_sheets(job: ExplanationJob, dataset: Dataset, writer: MapWriter, plan: OutputPlan) -> None:
     """The contact sheet and comparisons of the first pictures."""
-    openers = {picture.name: picture.opener for picture in work.pictures.pictures}
     first = list(islice(writer.heatmaps(), SHEET))
-    items = [(thumbnail(openers[heatmap.name], CELL), heatmap, heatmap.name) for heatmap in first]
-    caption, signed = common_caption(work.with_maps(*first)), work.row.signed
+    pictures = {picture.name: picture for picture in dataset.pictures}
+    images = [thumbnail(pictures[heatmap.name].opener, CELL) for heatmap in first]
+    caption, signed = common_caption(job.with_maps(*first)), job.method.signed
+    items = [(image, heatmap, heatmap.name) for image, heatmap in zip(images, first, strict=True)]
     sheet = contact_sheet(items, colours=plan.colours, signed=signed, caption=caption)
     write_file(writer.result / "contact_sheet.png", png(sheet))
     if plan.sheet is not None:
-        compared = [(image, heatmap) for image, heatmap, _ in items]
-        drawn = compare(plan.sheet, work, compared, plan.colours)
-        write_file(writer.result / plan.sheet.file, png(drawn))
+        compared = list(zip(images, first, strict=True))[:ROWS]
+        rows = [pictures[heatmap.name] for _, heatmap in compared]
+        write_file(writer.result / plan.sheet.file, png(compare(plan.sheet, job, rows, compared, plan.colours)))
 
 
 def as_json(result: Result) -> dict[str, Any]:

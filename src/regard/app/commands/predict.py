@@ -16,9 +16,7 @@ from regard.data.dataset import Dataset, skipper
 from regard.data.layouts import read_pictures
 from regard.errors import DataError
 from regard.files import check_free, writing
-from regard.networks.load import load
-from regard.networks.network import Network
-from regard.networks.predict import probabilities
+from regard.predictors.classifier import Classifier
 from regard.results.predictions import PredictionWriter
 
 
@@ -53,23 +51,19 @@ def predict(
     out = Path(out)
     check_free(out, overwrite)
     dataset = read_pictures(pictures if isinstance(pictures, str | Path) else list(pictures))
-    network = load(model, weights=weights, size=size, device=device, precision=precision, seed=seed)
+    classifier = Classifier(model, weights=weights, size=size, device=device, precision=precision, seed=seed)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        writing(out),
-        PredictionWriter.open(out, _fingerprint(network, dataset, probs, batch_size), len(dataset)) as writer,
-    ):
-        classes = _class_names(network)
-        writer.columns = classes if probs else ()
-        start = writer.pictures
-        rest = dataset.select(range(start, len(dataset)))
-        stream = probabilities(network, rest.pictures, batch_size=batch_size, workers=workers, on_bad=skipper(skip_bad))
+    fingerprint = _fingerprint(classifier, dataset, probs, batch_size)
+    with writing(out), PredictionWriter.open(out, fingerprint, len(dataset)) as writer:
+        writer.columns = classifier.classes if probs else ()
+        reading: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "on_bad": skipper(skip_bad)}
         with progress("predicting", len(dataset)) as advance:
-            advance(start)
-            for indices, values in stream:
-                for index, row, best in zip(indices, values.tolist(), values.argmax(1).tolist(), strict=True):
-                    writer.append(rest.names[index], classes[best], row if probs else ())
-                writer.commit(start + indices[-1] + 1)
+            advance(writer.pictures)
+            for indices, values in classifier.batches(dataset.pictures, start=writer.pictures, **reading):
+                for index, row in zip(indices, values, strict=True):
+                    label = classifier.classes[row.argmax()]
+                    writer.append(dataset.names[index], label, row.tolist() if probs else ())
+                writer.commit(indices[-1] + 1)
                 advance(len(indices))
         if not writer.n:
             raise DataError("none of the pictures could be read")
@@ -77,14 +71,11 @@ def predict(
     return Result(out, writer.n)
 
 
-def _class_names(network: Network) -> tuple[str, ...]:
-    return network.classes or tuple(str(index) for index in range(network.outputs))
-
-
-def _fingerprint(network: Network, dataset: Dataset, probs: bool, batch_size: int) -> str:
+def _fingerprint(classifier: Classifier, dataset: Dataset, probs: bool, batch_size: int) -> str:
     """A hash of all that decides the file's bytes."""
+    network = classifier.network
     about = [network.weights_hash(), network.preparation.as_json(), network.precision, str(network.device)]
-    settings = [about, _class_names(network), probs, batch_size, dataset.names]
+    settings = [about, classifier.classes, probs, batch_size, dataset.names]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 

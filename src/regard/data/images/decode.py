@@ -4,6 +4,7 @@ Nothing here needs torch, so that splitting and hashing pictures stays light. `r
 `open_picture`.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -68,6 +69,23 @@ def open_reduced(
             rgb = image.copy()
         rgb.info = {}  # EXIF, comments and profiles must not travel into anything that is shared
         return rgb, (full if divided > 1 else (rgb.height, rgb.width)), divided
+
+
+def drawable(source: Source, longest: int) -> Image.Image:
+    """A picture to be drawn at `longest` pixels or less: whole, but of a large JPEG only a fraction is decoded."""
+
+    def smallest(size: Size) -> Size:
+        share = min(1.0, 2 * longest / max(size))
+        return math.ceil(size[0] * share), math.ceil(size[1] * share)
+
+    return open_reduced(source, smallest)[0]
+
+
+def thumbnail(source: Source, longest: int) -> Image.Image:
+    """The same, made small, to be kept beside others."""
+    image = drawable(source, longest)
+    image.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

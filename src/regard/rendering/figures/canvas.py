@@ -56,7 +56,7 @@ def check_shape(image: Image.Image, heatmap: Heatmap) -> None:
 def values_on(image: Image.Image, heatmap: Heatmap) -> NDArray[np.float32]:
     """A map at the size of its picture, or of a thumbnail of it, whose shape is checked."""
     check_shape(image, heatmap)
-    return heatmap.on_picture((image.height, image.width))
+    return heatmap.upsampled((image.height, image.width))
 
 
 def level_bar(wide: int, colours: str, scale: colour.Limits | None) -> tuple[colour.Bytes, tuple[str, str]]:

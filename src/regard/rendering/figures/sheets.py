@@ -93,7 +93,7 @@ def explanation_png(explanation: Explanation, limit: int = 12) -> bytes:
     for heatmap in heatmaps:
         height, width = heatmap.grid.picture
         share = tile / max(height, width)
-        values = heatmap.on_picture((max(1, round(height * share)), max(1, round(width * share))))
+        values = heatmap.upsampled((max(1, round(height * share)), max(1, round(width * share))))
         scale = colour.limits(heatmap.values, signed)
         cells.append(Image.fromarray(colour.paint(values, colours, scale=scale)))
         ranges.append(_range(heatmap, scale))

@@ -1,0 +1,77 @@
+"""`regard.Classifier`: a network that is loaded once and says of any number of pictures in memory what they show."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, partial
+
+import numpy as np
+
+from regard.data.dataset import Picture
+from regard.data.images.decode import drawable
+from regard.errors import DataError
+from regard.networks.predict import batch_probabilities
+from regard.predictors.inputs import PictureLike, Pictures, input_batches, pictures_of
+from regard.predictors.predictor import Predictor
+from regard.records import Float
+from regard.records.classification import Classification
+
+
+class Classifier(Predictor):
+    """The class of a picture and the probability of each.
+
+    >>> import numpy, timm
+    >>> from regard import Classifier
+    >>> classifier = Classifier(timm.create_model("vit_tiny_patch16_224", num_classes=2), classes=["cat", "dog"])
+    >>> found = classifier(numpy.zeros((300, 400, 3), "uint8"))
+    >>> found.labels[0] in ("cat", "dog")
+    True
+    >>> found.probabilities.shape
+    (1, 2)
+    """
+
+    def __call__(
+        self, pictures: Pictures, *, prepared: bool = False, batch_size: int = 32, workers: int = 0
+    ) -> Classification:
+        """What each picture shows; see `Explainer` for what a picture may be.
+
+        Raises `UsageError` for an iterator (see `stream`) and `DataError` for a picture that cannot be one.
+        """
+        return self._classify(pictures_of(pictures, self.network, prepared), batch_size, workers)
+
+    def stream(
+        self, pictures: Iterable[PictureLike], *, prepared: bool = False, batch_size: int = 1
+    ) -> Iterator[Classification]:
+        """A record for each picture, one after the other: however many there are, memory stays the same."""
+        for chunk in self._chunks(pictures, batch_size, prepared):
+            record = self._classify(chunk, batch_size)
+            yield from (record.select([index]) for index in range(len(record)))
+
+    def batches(
+        self,
+        pictures: Sequence[Picture],
+        *,
+        start: int = 0,
+        batch_size: int = 32,
+        workers: int = 0,
+        on_bad: Callable[[Picture, DataError], None] | None = None,
+    ) -> Iterator[tuple[list[int], Float]]:
+        """Indices and class probabilities (batch, classes) from the picture `start` on, where batches begin.
+
+        Raises `DataError` naming a picture that cannot be read, unless `on_bad` takes it.
+        """
+        for batch in input_batches(self.network, pictures[start:], batch_size, workers, on_bad):
+            yield [start + index for index in batch.indices], batch_probabilities(self.network, batch.pixels).numpy()
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the network's outputs; their indices where they have none."""
+        return self.network.classes or tuple(str(index) for index in range(self.network.outputs))
+
+    def _classify(self, pictures: Sequence[Picture], batch_size: int, workers: int = 0) -> Classification:
+        parts = [values for _, values in self.batches(pictures, batch_size=batch_size, workers=workers)]
+        return Classification(
+            names=tuple(picture.name for picture in pictures),
+            classes=self.classes,
+            probabilities=np.concatenate(parts),
+            provenance=self.provenance,
+            images=tuple(partial(drawable, picture.opener) for picture in pictures),
+        )

@@ -1,0 +1,168 @@
+"""`regard.Explainer`: a network that is loaded once and says of any number of pictures in memory where it looks."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from regard.data.dataset import Picture
+from regard.errors import DataError
+from regard.explanation import METHODS, Method
+from regard.explanation.pictures.explain import batch_heatmaps
+from regard.networks.network import Network
+from regard.predictors.inputs import PictureLike, Pictures, input_batches, pictures_of
+from regard.predictors.method_options import MethodOptions, described
+from regard.predictors.predictor import Predictor
+from regard.records import Explanation, Heatmap
+
+
+@dataclass(frozen=True)
+class ExplanationJob:
+    """A method, with its settings, for any pictures: their maps come one by one, in order.
+
+    `workers` threads read ahead, or none. A picture that cannot be read is an error, unless `on_bad` takes it.
+    """
+
+    network: Network
+    method: Method
+    options: MethodOptions
+    settings: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    batch_size: int = 8
+    workers: int = 0
+    on_bad: Callable[[Picture, DataError], None] | None = None
+
+    def heatmaps(self, pictures: Sequence[Picture], start: int = 0) -> Iterator[tuple[int, Heatmap]]:
+        """The maps from the picture `start` on, where batches begin, each with its picture's index.
+
+        Memory does not grow with their number.
+        """
+        rest = pictures[start:]
+        for batch in input_batches(self.network, rest, self.batch_size, self.workers, self.on_bad):
+            rows = [rest[index] for index in batch.indices]
+            name, preparation = self.method.name, batch.preparation
+            maps = batch_heatmaps(self.network, batch.pixels, rows, batch.sizes, name, self.settings, preparation)
+            for index, heatmap in zip(batch.indices, maps, strict=True):
+                yield start + index, self._with_prediction(heatmap)
+
+    @cached_property
+    def about(self) -> Explanation:
+        """The explanation, without its maps."""
+        description = described(self.method, self.settings, self.network)
+        classes = self.network.classes or ()
+        return Explanation((), self.method.name, self.method.signed, description, self.provenance, classes)
+
+    def with_maps(self, *heatmaps: Heatmap) -> Explanation:
+        """The explanation with these maps."""
+        return replace(self.about, heatmaps=heatmaps)
+
+    def fingerprint(self, names: Sequence[str], plan: Any) -> str:
+        """A hash of all that decides the bytes of a result of pictures with these names; `plan` is a dataclass of what
+        is written."""
+        about = [
+            self.about.settings,
+            self.about.provenance,
+            self.about.classes,
+            self.method.name,
+            str(self.network.device),
+        ]
+        rest = [{**self.settings}, vars(self.options), self.batch_size, list(names), vars(plan)]
+        return hashlib.sha256(json.dumps([about, rest], sort_keys=True, default=str).encode()).hexdigest()
+
+    def _with_prediction(self, heatmap: Heatmap) -> Heatmap:
+        """Where a map's target was not chosen, it is what the network predicted."""
+        chosen = self.settings.get("target") is not None or not self.method.class_specific
+        if heatmap.predicted is not None or chosen or not isinstance(heatmap.target, int):
+            return heatmap
+        return replace(heatmap, predicted=heatmap.target)
+
+
+class Explainer(Predictor):
+    """Where a network looks in a picture, by any of `regard.METHODS`.
+
+    It takes what `--model` takes, or any module, which comes back from every call as it was:
+
+    >>> import numpy, timm
+    >>> from regard import Explainer
+    >>> module = timm.create_model("vit_tiny_patch16_224", num_classes=2)
+    >>> explainer = Explainer(module, classes=["cat", "dog"])
+    >>> picture = numpy.random.default_rng(0).integers(0, 256, (300, 400, 3), "uint8")
+    >>> explanation = explainer(picture, method="gradcam", target="cat")
+    >>> explanation.maps.shape  # one picture, rows and columns of patches
+    (1, 14, 14)
+    >>> explanation.upsampled().shape  # at the picture's own size, NaN where the network did not look
+    (300, 400)
+    >>> explanation.overlay().size
+    (400, 300)
+
+    Of a list there is one record for all; of a generator, or of more pictures than results fit into memory, `stream`
+    yields one record after the other:
+
+    >>> for each in explainer.stream((picture for _ in range(2)), method="rollout"):
+    ...     each.maps.shape
+    (1, 14, 14)
+    (1, 14, 14)
+    """
+
+    def __call__(
+        self,
+        pictures: Pictures,
+        method: str = "attention",
+        *,
+        target: str | int | None = None,
+        against: str | int | None = None,
+        layer: int | None = None,
+        head: int | None = None,
+        query: str | tuple[int, int] = "CLS",
+        start: int | None = None,
+        steps: int | None = None,
+        samples: int | None = None,
+        seed: int = 0,
+        prepared: bool = False,
+        batch_size: int = 8,
+        workers: int = 0,
+    ) -> Explanation:
+        """A map for each picture; one picture gives a record with one map.
+
+        A picture is a path, an image of Pillow's, an array (height, width, 3) or (height, width) of uint8 or of floats
+        in 0..1, or a tensor (3, height, width) of the same; a tensor (batch, 3, height, width) is several. With
+        `prepared` they are tensors that are normalised already, at the network's size. `target`, a class by name or
+        index, is by default the predicted one, `against` one that it is held against; `layer`, `head` and `start` count
+        from 0, `query` is "CLS" or (row, column) of a patch: what a method takes of these stands in `regard.METHODS`.
+        `workers` threads read ahead.
+
+        Raises `UsageError` for a setting that the method does not take, an unknown class or an iterator (see
+        `stream`), `DataError` for a picture that cannot be one, and `NetworkError` where the network has not what the
+        method needs.
+        """
+        options = MethodOptions(layer, head, query, start, target, against, steps, samples, seed)
+        job = self.job(method, options, batch_size=batch_size, workers=workers)
+        rows = pictures_of(pictures, self.network, prepared)
+        return job.with_maps(*(heatmap for _, heatmap in job.heatmaps(rows)))
+
+    def stream(
+        self,
+        pictures: Iterable[PictureLike],
+        method: str = "attention",
+        *,
+        prepared: bool = False,
+        batch_size: int = 1,
+        **settings: Any,
+    ) -> Iterator[Explanation]:
+        """A record for each picture, one after the other: however many there are, memory stays the same.
+
+        `settings` are those of a call. Of each `batch_size` pictures that were taken the records come together.
+        """
+        job = self.job(method, MethodOptions(**settings), batch_size=batch_size)
+        chunks = self._chunks(pictures, batch_size, prepared)
+        return (job.with_maps(heatmap) for chunk in chunks for _, heatmap in job.heatmaps(chunk))
+
+    def job(self, method: str, options: MethodOptions, **reading: Any) -> ExplanationJob:
+        """A method with its settings, checked, for pictures that are still to come; `reading` is as in the job."""
+        row = METHODS[method]
+        options.check(row)
+        return ExplanationJob(
+            self.network, row, options, options.settings(row, self.network), self.provenance, **reading
+        )

@@ -1,0 +1,82 @@
+"""What all predictors for classifiers share: a network that is loaded once, and where it came from."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from regard.data.dataset import Picture
+from regard.data.images.preparation import Preparation
+from regard.errors import UsageError
+from regard.networks.load import load
+from regard.networks.network import Network
+from regard.networks.provenance import provenance
+from regard.predictors.inputs import PictureLike, is_one, picture_of
+
+
+class Predictor:
+    """A network for any number of pictures in memory.
+
+    `model` is what `--model` takes, or any module, which is never changed and comes back as it was. `weights`,
+    `classes`, `size`, `device`, `precision`, `preparation`, `grid` and `seed` are as in `regard.load`. May be called
+    from several threads: calls around one module take turns.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | nn.Module = "pets-tiny",
+        *,
+        weights: str | Path | None = None,
+        classes: int | Sequence[str] | None = None,
+        preparation: Preparation | None = None,
+        grid: tuple[int, int] | None = None,
+        size: int | tuple[int, int] | None = None,
+        device: str | torch.device | None = None,
+        precision: str = "float32",
+        seed: int = 0,
+    ) -> None:
+        self.network: Network = load(
+            model,
+            weights=weights,
+            classes=classes,
+            preparation=preparation,
+            grid=grid,
+            size=size,
+            device=device,
+            precision=precision,
+            seed=seed,
+        )
+        self._provenance: tuple[Any, dict[str, Any]] | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.network.name!r})"
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where results come from. Hashing all weights takes longer than many a map: it is done again only when a
+        weight was replaced or written to, which torch counts (writes to `weight.data`, which it does not, are missed).
+        """
+        module = self.network.module
+        tensors = [*module.parameters(), *module.buffers()]
+        # under inference mode tensors have no version; they cannot be told apart then
+        state = [(id(each), None if each.is_inference() else each._version) for each in tensors]
+        if self._provenance is None or self._provenance[0] != state:
+            self._provenance = state, provenance(self.network)
+        return self._provenance[1]
+
+    def _chunks(self, pictures: Iterable[PictureLike], size: int, is_prepared: bool) -> Iterator[list[Picture]]:
+        """Pictures of any iterable, `size` at a time, no more of them held."""
+        if is_one(pictures) and not (isinstance(pictures, torch.Tensor) and pictures.ndim == 4):
+            raise UsageError(
+                "`.stream` takes pictures, one after the other, and this is one; give it to the predictor itself"
+            )
+        if not isinstance(pictures, Iterable):
+            raise UsageError(f"pictures came as {type(pictures).__name__}; give something that yields pictures")
+        if size < 1:
+            raise UsageError(f"batch size {size} is out of range; it must be at least 1")
+        rest = enumerate(pictures)
+        while rows := list(islice(rest, size)):
+            yield [picture_of(each, f"picture {index}", self.network, is_prepared) for index, each in rows]

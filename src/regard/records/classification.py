@@ -1,0 +1,64 @@
+"""What a classifier predicts of pictures of which nothing else is known."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.records.display import Displayed
+from regard.records.grid import Float
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass(frozen=True)
+class Classification(Displayed):
+    """The predictions of a classifier: `probabilities` (pictures, classes) float32, whose rows sum to 1.
+
+    `images` open each picture to be drawn at about so many pixels.
+
+    >>> import numpy
+    >>> from regard.records import Classification
+    >>> record = Classification(("a.jpg",), ("cat", "dog"), numpy.array([[0.25, 0.75]], numpy.float32))
+    >>> record.labels
+    ('dog',)
+    >>> record.top(0)
+    {'dog': 0.75, 'cat': 0.25}
+    """
+
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+    probabilities: Float
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    images: "tuple[Callable[[int], Image.Image], ...]" = field(default=(), repr=False)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """(pictures,): the index of the class with the largest probability."""
+        return np.argmax(self.probabilities, axis=1)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The same by name."""
+        return tuple(self.classes[index] for index in self.predicted)
+
+    def top(self, index: int, count: int = 5) -> dict[str, float]:
+        """The likeliest classes of one picture, with their probabilities, the likeliest first."""
+        row = self.probabilities[index]
+        return {self.classes[place]: float(row[place]) for place in np.argsort(-row, kind="stable")[:count]}
+
+    def select(self, indices: Iterable[int]) -> Self:
+        """The predictions of some pictures, in this order."""
+        chosen = list(indices)
+        return replace(
+            self,
+            names=tuple(self.names[index] for index in chosen),
+            probabilities=self.probabilities[chosen],
+            images=tuple(self.images[index] for index in chosen if self.images),
+        )

@@ -1,0 +1,60 @@
+"""What a notebook shows of a record, as PNG bytes: one picture as a panel, several as a sheet."""
+
+from typing import Any
+
+from PIL import Image
+
+from regard.records import Evaluation, Explanation, Heatmap, Positions
+from regard.records.classification import Classification
+from regard.rendering import colour
+from regard.rendering.figures import charts, position_grids, sheets
+from regard.rendering.figures.canvas import TILE, png, values_on
+from regard.rendering.figures.panel import caption_of, panel
+
+MOST = 12
+"""Pictures that are shown, at most."""
+CELL = 240
+
+
+def explanation_png(explanation: Explanation) -> bytes:
+    """A panel, or overlays side by side; the maps alone where the pictures are not known, as of one that was loaded."""
+    heatmaps = explanation.heatmaps[:MOST]
+    images = [heatmap.image for heatmap in heatmaps if heatmap.image is not None]
+    if not images or len(images) < len(heatmaps):
+        return sheets.explanation_png(explanation, MOST)
+    if len(explanation) == 1:
+        caption = caption_of(explanation, 0)
+        return png(panel(images[0](TILE), heatmaps[0], caption=caption, signed=explanation.signed))
+    items = [(image(CELL), heatmap, heatmap.name) for image, heatmap in zip(images, heatmaps, strict=True)]
+    caption = sheets.common_caption(explanation) + _more(len(explanation))
+    return png(sheets.contact_sheet(items, signed=explanation.signed, tile=CELL, caption=caption))
+
+
+def classification_png(record: Classification) -> bytes:
+    """The pictures, under each the likeliest class and its probability; grey squares where they are not known."""
+    items = []
+    for index in range(min(len(record), MOST)):
+        image = record.images[index](CELL) if record.images else Image.new("RGB", (CELL, CELL), colour.UNSEEN)
+        label, probability = next(iter(record.top(index, 1).items()))
+        items.append((image, None, f"{label} {probability:.2f}"))
+    caption = f"network {record.provenance.get('network', 'unknown')}" + _more(len(record))
+    return png(sheets.contact_sheet(items, tile=CELL, caption=caption))
+
+
+def _more(count: int) -> str:
+    return f" · and {count - MOST} more" if count > MOST else ""
+
+
+def positions_png(positions: Positions) -> bytes:
+    return png(position_grids.draw(positions, size=900))
+
+
+def evaluation_png(evaluation: Evaluation) -> bytes:
+    """The confusion of classes."""
+    return charts.chart_png(charts.confusion_chart(evaluation.confusion, evaluation.predictions.classes))
+
+
+def overlay(image: Image.Image, heatmap: Heatmap, signed: bool, **settings: Any) -> Image.Image:
+    """A map laid over its picture, from its lowest to its highest patch, at the size of `image`."""
+    scale = colour.limits(heatmap.values, signed)
+    return colour.overlay(image, values_on(image, heatmap), scale=scale, signed=signed, **settings)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from regard.app.comparing import ROWS, compare
+from regard.app.comparing import compare
 from regard.app.console import progress
 from regard.app.output import OutputPlan, panel_names
 from regard.data.dataset import Dataset, skipper
@@ -190,8 +190,8 @@ def _write_sheets(job: ExplanationJob, dataset: Dataset, writer: MapWriter, plan
     sheet = contact_sheet(items, colours=plan.colours, signed=signed, caption=caption)
     write_file(writer.result / "contact_sheet.png", png(sheet))
     if plan.sheet is not None:
-        compared = list(zip(images, first, strict=True))[:ROWS]
-        rows = [pictures[heatmap.name] for _, heatmap in compared]
+        rows = [pictures[heatmap.name] for heatmap in first]
+        compared = list(zip(images, first, strict=True))
         write_file(writer.result / plan.sheet.file, png(compare(plan.sheet, job, rows, compared, plan.colours)))
 
 

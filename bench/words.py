@@ -11,16 +11,19 @@ map, with intervals.
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.app.word_truth import scene_words
 from regard.data.images.decode import open_picture
+from regard.data.regions import regions_of
 from regard.explanation.words.alignment import read_words, shown
 from regard.explanation.words.methods import grad_cross_attention
-from regard.measurement.localisation.words import BASELINES, MEASURES, TrueWord, WordRow, cover, iou, measure
+from regard.measurement.localisation.captions import words_of
+from regard.measurement.localisation.measures import MEASURES, cover, iou
+from regard.measurement.localisation.words import BASELINES, TrueWord, WordRow, measure
 from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
 from regard.networks.captioners.load import load_caption_network
 from regard.records import END, Caption
@@ -75,18 +78,18 @@ def _methods(mean: dict[Choice, float]) -> list[str]:
 
 def _nouns(captioner: CaptionNetwork, folder: Path, count: int) -> Iterator[Said]:
     """The right nouns of the first so many pictures, one picture after the other."""
-    scenes = list(read_scenes(folder))[:count]
-    for name, scene in scenes:
+    regions = regions_of(folder, words=True)
+    for name, _ in islice(read_scenes(folder), count):
         prepared = captioner.prepare(open_picture(folder / name))
         (decoding,) = captioner.generate([prepared], capture=Capture(captioner.layers - 1))
         pieces = captioner.pieces(decoding.tokens)
         spans = [span for span in shown(decoding, pieces) if span.text != END]
         words = read_words(decoding, pieces, prepared.grid, name)
-        place = {id(word.heatmap): at for at, word in enumerate(words)}
         maps = _maps(captioner, prepared, decoding.tokens)
-        for word in scene_words(Caption(name, captioner.text(decoding.tokens), words), scene):
+        caption = Caption(name, captioner.text(decoding.tokens), words)
+        for place, word in words_of(caption, regions).items():
             if word.part == "noun" and word.right:
-                span = spans[place[id(word.heatmap)]]
+                span = spans[place]
                 yield Said(word, {choice: rows[span.start : span.stop].mean(0) for choice, rows in maps.items()})
 
 

@@ -14,7 +14,8 @@ from regard.app.commands.registers import as_text, registers
 from regard.errors import DataError, NetworkError, UsageError
 from regard.explanation.artifacts import artifacts, find_repair, repaired
 from regard.measurement.classification.noninferiority import not_worse
-from regard.measurement.localisation.pictures import foreground_auc, mean_score, points_at
+from regard.measurement.intervals import mean
+from regard.measurement.localisation.measures import Cover, auc, on_object, pointing
 from regard.networks.attention.trace import trace
 from regard.networks.edits import applied, mlp_output
 from regard.networks.load import load
@@ -259,16 +260,25 @@ def test_not_worse_by_hand() -> None:
 
 
 def test_localisation_by_hand() -> None:
+    def over(*rows: list[int]) -> Cover:
+        return Cover(np.ones((2, 2), np.int64), np.array(rows))
+
     values = np.array([[4.0, 3.0], [2.0, 1.0]])
-    assert foreground_auc(values, np.array([[True, False], [False, False]])) == 1
-    assert foreground_auc(values, np.array([[False, True], [False, True]])) == pytest.approx(0.25)
-    assert foreground_auc(np.ones((2, 2)), np.array([[True, False], [False, False]])) == 0.5
-    assert np.isnan(foreground_auc(values, np.ones((2, 2), bool)))
-    assert points_at(values, np.array([[True, False], [False, False]])) == 1
-    assert points_at(np.ones((2, 2)), np.array([[True, False], [False, False]])) == 0.25
-    score = mean_score(np.array([0.0, 1.0, np.nan, 1.0]))
+    assert auc(values, over([1, 0], [0, 0])) == 1
+    assert auc(values, over([0, 1], [0, 1])) == pytest.approx(0.25)
+    assert auc(np.ones((2, 2)), over([1, 0], [0, 0])) == 0.5
+    assert np.isnan(auc(values, over([1, 1], [1, 1])))
+    assert pointing(values, over([1, 0], [0, 0])) == 1
+    assert pointing(np.ones((2, 2)), over([1, 0], [0, 0])) == 0.25
+    half = np.zeros((8, 8), bool)
+    half[:2, :4] = half[4:, :1] = True  # a half of the first patch, a quarter of the third
+    assert on_object(half, (0, 0, 8, 8), 2, 2).inside.tolist() == [[1, 0], [0, 0]]
+    assert on_object(half, (0, 4, 2, 8), 2, 2).inside.tolist() == [[1, 0], [1, 0]]  # of what the network sees alone
+    score = mean(np.array([0.0, 1.0, np.nan, 1.0]))
     assert score.n == 3 and score.value == pytest.approx(2 / 3) and 0 <= score.low <= score.value <= score.high <= 1
-    assert mean_score(np.array([np.nan])).n == 0
+    assert mean(np.array([np.nan])).n == 0
+    settled = mean(np.full(9, -1.0), signed=True)  # resamples say nothing here: as many trials as there are pictures
+    assert (settled.value, settled.low) == (-1, -1) and -0.5 < settled.high < -0.2
 
 
 @pytest.mark.shared

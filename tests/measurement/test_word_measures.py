@@ -16,42 +16,22 @@ from pycocotools import mask as official
 from skimage.filters import threshold_otsu
 from skimage.measure import points_in_poly
 
-from regard.app import word_truth
-from regard.app.word_truth import (
-    Result,
-    as_json,
-    as_text,
-    categories_of,
-    meant,
-    measure_words,
-    true_words,
-    truth_of,
-)
+from regard.app.word_truth import as_text
 from regard.data.dataset import Picture
 from regard.data.layouts.coco import read_coco
 from regard.data.openers import FileOpener
-from regard.data.regions.coco import mask_of, unpacked
+from regard.data.regions import NamedRegions, regions_of
+from regard.data.regions.coco import categories_of, mask_of, unpack_runs
 from regard.data.regions.coco_nouns import NOUNS, nouns_for
 from regard.errors import DataError
 from regard.explanation.pictures import baselines
-from regard.measurement.localisation.words import (
-    ALL,
-    MEASURES,
-    Cover,
-    TrueWord,
-    WordRow,
-    WordScores,
-    centre,
-    cover,
-    iou,
-    measure,
-    otsu,
-    pointing,
-    share,
-    shuffled,
-)
+from regard.measurement.localisation.captions import CaptionScores, measure_captions, true_words, words_of
+from regard.measurement.localisation.measures import MEASURES, Cover, centre, cover, iou, otsu, pointing, share
+from regard.measurement.localisation.words import ALL, TrueWord, WordRow, WordScores, measure, shuffled
 from regard.records import Caption, Heatmap, PatchGrid, Word, write_manifest
 from regard.scenes import Item, Scene, judge, read_scenes, render, write_scenes
+from regard.scenes.folder import SceneRegions
+from regard.scenes.judging import referents
 
 GRID = PatchGrid.whole(2, 3, picture=(4, 9))  # patches of 2 × 3 pixels
 SQUARE = PatchGrid.whole(2, 2, picture=(4, 4))
@@ -393,7 +373,9 @@ def said(text: str, name: str = "a.png", size: tuple[int, int] = (48, 64), tags:
 
 def refers(text: str, scene: Scene = SCENE) -> dict[str, tuple[str, ...]]:
     judged = judge(text, scene)
-    return {each.text: names for each, names in zip(judged, meant(judged, scene), strict=True) if each.true is not None}
+    return {
+        each.text: names for each, names in zip(judged, referents(judged, scene), strict=True) if each.true is not None
+    }
 
 
 def test_true_words_mean_what_the_scene_says() -> None:
@@ -443,7 +425,8 @@ def test_a_wrong_word_that_may_mean_two_things_has_no_region() -> None:
 
 def test_words_of_a_scene_have_its_masks_at_the_pictures_size(monkeypatch: pytest.MonkeyPatch) -> None:
     caption = said("a red cat , on the grass")
-    found = list(word_truth.scene_words(caption, SCENE))
+    regions = NamedRegions("scenes", "", {caption.name: SceneRegions(SCENE, (48, 64))})
+    found = list(words_of(caption, regions).values())
     masks = render(SCENE, size=(48, 64)).masks
     assert [(each.text, each.part, each.right) for each in found] == [
         ("red", "adjective", False),
@@ -459,7 +442,7 @@ def test_words_of_a_scene_have_its_masks_at_the_pictures_size(monkeypatch: pytes
         4,
         6,
     ]  # commas and function words move nothing
-    assert list(word_truth.scene_words(said(""), SCENE)) == []
+    assert words_of(said(""), regions) == {}
 
 
 def folder_of(out: Path, captions: Sequence[Caption]) -> Path:
@@ -500,15 +483,15 @@ def test_a_folder_of_captions_of_scenes_is_measured(scenes: Path, tmp_path: Path
     drawn = dict(read_scenes(scenes))
     captions = [looking(scene, name.removeprefix("images/")) for name, scene in drawn.items()]
     captions.append(replace(captions[0], name="elsewhere.png"))
-    result = measure_words(folder_of(tmp_path / "said", captions), scenes, resamples=50)
+    result = measure_captions(folder_of(tmp_path / "said", captions), scenes, resamples=50)
     assert (result.unknown, result.scores.words, result.scores.left_out) == (1, 6, 0)
     right, wrong = (row(result.scores, "noun", each) for each in (True, False))
     assert right.words + wrong.words == 6 and right.words and wrong.words
     for each in (right, wrong):
         assert each.scores["pointing"].value > 0.8
         assert each.scores["iou_over_random"].value > 0.3
-    assert measure_words(captions, scenes, resamples=50) == result
-    content = json.loads(json.dumps(as_json(result), allow_nan=False))
+    assert measure_captions(captions, scenes, resamples=50) == result
+    content = json.loads(json.dumps(result.as_json(), allow_nan=False))
     assert content["unknown"] == 1 and content["rows"][0]["part"] == ALL
     assert content["rows"][0]["scores"]["iou"]["value"] == pytest.approx(row(result.scores).scores["iou"].value)
     lines = as_text(result).splitlines()
@@ -558,7 +541,7 @@ def test_nouns_of_a_category_have_the_union_of_its_masks(tmp_path: Path) -> None
     box = {"of": "hot dog", "bbox": [5, 2, 2.4, 3]}
     file = coco(tmp_path, [person(one), person(two), box])
     text = "Two women and a hot dog , dogs"
-    found = list(true_words([said(text, "a.png", (6, 8)), said(text, "b.png", (6, 8))], truth_of(file)))
+    found = list(true_words([said(text, "a.png", (6, 8)), said(text, "b.png", (6, 8))], regions_of(file)))
     assert [(each.text, each.part, each.right) for each in found] == [
         ("women", "noun", True),
         ("hot", "noun", True),
@@ -568,7 +551,7 @@ def test_nouns_of_a_category_have_the_union_of_its_masks(tmp_path: Path) -> None
     eaten[2:5, 5:7] = True  # 5 to 7.4: the centre of the third pixel lies beyond
     for each, mask in zip(found, (one | two, eaten, eaten), strict=True):
         np.testing.assert_array_equal(each.region, mask)
-    result = measure_words([said(text, "a.png", (6, 8)), said(text, "b.png", (6, 8))], file, resamples=20)
+    result = measure_captions([said(text, "a.png", (6, 8)), said(text, "b.png", (6, 8))], file, resamples=20)
     assert (result.unknown, result.scores.words, result.scores.left_out) == (1, 3, 0)
 
 
@@ -577,7 +560,7 @@ def test_a_category_that_is_not_in_the_picture_is_wrong_and_has_no_region(tmp_pa
     content = json.loads(file.read_text())
     content["annotations"].append({**content["annotations"][0], "image_id": 2})
     file.write_text(json.dumps(content))
-    found = list(true_words([said("a man with a puppy", "b.png", (6, 8))], truth_of(file)))
+    found = list(true_words([said("a man with a puppy", "b.png", (6, 8))], regions_of(file)))
     assert [(each.text, each.right, bool(each.region.any())) for each in found] == [
         ("man", True, True),
         ("puppy", False, False),
@@ -613,7 +596,7 @@ def test_run_lengths_are_read_as_coco_packs_them(seed: int) -> None:
     height, width = generator.integers(1, 60, 2)
     where = np.asfortranarray(generator.random((height, width)) < generator.random(), np.uint8)
     packed = official.encode(where)["counts"].decode()
-    assert unpacked(packed) == runs(where)
+    assert unpack_runs(packed) == runs(where)
     annotation = {"category": "cat", "segmentation": {"size": [int(height), int(width)], "counts": packed}}
     found = mask_of(annotation, Picture("a.png", FileOpener(Path("a.png"))), (int(height), int(width)))
     np.testing.assert_array_equal(found, where.astype(bool))
@@ -675,7 +658,7 @@ def test_human_captions_name_what_is_there(shared: Path) -> None:
     chosen = [each for each in content["annotations"] if each["id"] % 5 == 1][:40]
     captions = [said(each["caption"], *names[each["image_id"]]) for each in chosen]
     unknown: list[str] = []
-    found = list(true_words(captions, truth_of(folder / "instances.json"), unknown))
+    found = list(true_words(captions, regions_of(folder / "instances.json"), unknown))
     right = [each for each in found if each.right]
     assert all(each.region.any() for each in right) and not any(each.region.any() for each in found if not each.right)
     assert len({each.picture for each in right}) > 0.6 * (len(captions) - len(unknown))
@@ -712,21 +695,17 @@ def test_masks_that_cannot_be_read_are_named(annotation: dict, size: tuple[int, 
 def test_data_without_regions_is_refused(scenes: Path, tmp_path: Path) -> None:
     file = coco(tmp_path, [])
     with pytest.raises(DataError, match="has no masks or boxes of categories; give the instances"):
-        truth_of(file)
+        regions_of(file)
     with pytest.raises(
         DataError, match="tells no regions of words; give a folder that `regard scenes` wrote, or a COCO"
     ):
-        truth_of(tmp_path)
+        regions_of(tmp_path, words=True)
     with pytest.raises(DataError, match="knows nothing of these captions: 1 of the pictures are not there"):
-        measure_words([said("a cat", "strange.png")], scenes)
+        measure_captions([said("a cat", "strange.png")], scenes)
 
 
 def test_names_that_two_pictures_share_are_not_guessed(tmp_path: Path) -> None:
-    masks = {
-        "x/a.png": lambda caption: iter(()),
-        "y/a.png": lambda caption: iter(()),
-        "y/b.png": lambda caption: iter(()),
-    }
+    masks = NamedRegions("masks", "", dict.fromkeys(("x/a.png", "y/a.png", "y/b.png"), SceneRegions(SCENE, (48, 64))))
     unknown: list[str] = []
     list(true_words([said("", name) for name in ("a.png", "z/b.png", "x/a.png", "c.png")], masks, unknown))
     assert unknown == ["a.png", "c.png"]
@@ -734,7 +713,7 @@ def test_names_that_two_pictures_share_are_not_guessed(tmp_path: Path) -> None:
 
 def test_a_result_without_rows_for_some_words_is_printed() -> None:
     scores = measure([word("a", np.eye(2, dtype=np.float32), region(SQUARE, (0, 0, 2, 2)), right=None)], resamples=20)
-    text = as_text(Result(scores, 0))
+    text = as_text(CaptionScores(scores, 0))
     assert "nan" in text and "right" not in text
 
 

@@ -116,6 +116,33 @@ def bootstrapped(
     return float(statistic(whole)[0]), np.concatenate(values)
 
 
+def mean(
+    values: Array, groups: Array | None = None, *, signed: bool = False, seed: int = 0, resamples: int = 2000
+) -> Score:
+    """The mean of those `values` (n,) that are known (no NaN), with the interval from drawing `groups` (n,) or single
+    ones again; `n` counts what is drawn.
+
+    Values lie in [0, 1], with `signed` in [-1, 1]. Where resamples do not differ (all are hit, say) it is Wilson's
+    interval, of as many trials as there are groups; of signed values that of their place between -1 and 1.
+    """
+    known = np.isfinite(values)
+    if not known.any():
+        return NOWHERE
+    groups = np.arange(len(values)) if groups is None else groups
+    count = len(np.unique(groups[known]))
+    value, drawn = bootstrapped(
+        np.stack([values[known], np.ones(known.sum())]),
+        lambda totals: totals[0] / totals[1],
+        groups=groups[known],
+        seed=seed,
+        resamples=resamples,
+    )
+    if not signed:
+        return percentile(value, drawn, count, count)
+    half = percentile((value + 1) / 2, (drawn + 1) / 2, count, count)
+    return Score(2 * half.value - 1, 2 * half.low - 1, 2 * half.high - 1, count)
+
+
 def _units(groups: Array | None, strata: Array | None, pictures: int) -> tuple[Array, Array]:
     """The unit (pictures,) that each picture belongs to, and the stratum (units,) of each unit, both from 0."""
     unit = np.arange(pictures) if groups is None else np.unique(groups, return_inverse=True)[1]

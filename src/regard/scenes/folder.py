@@ -3,7 +3,9 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regard.data.layouts.coco import read_coco
+from regard.data.regions import Bools, Claim, NamedRegions, Size, TaggedWord, union
 from regard.errors import DataError, UsageError
-from regard.files import new_folder, write_file
+from regard.files import file_hash, new_folder, write_file
 from regard.records import read_manifest, write_manifest
 from regard.scenes.animals import ANIMALS
 from regard.scenes.captions import SaidWord, SceneCaption, captions
 from regard.scenes.facts import Scene
+from regard.scenes.judging import judge, referents
 from regard.scenes.render import Rendering, frame_of, render
 from regard.scenes.sampling import Chance, sample
 
+SCENES = "scenes.jsonl"
+"""The file of a folder of drawn scenes with all their facts."""
 COLUMNS = ("filename", "label", "split", "ground", "sky", "colour", "pattern", "size", "pose", "facing", "things")
 WORDINGS = 5
 """How many captions each picture has, at the most."""
@@ -60,7 +66,7 @@ def write_scenes(
         for name in ("images", "masks", "objects", "parts"):
             (folder / name).mkdir()
         lines = [_write_one(folder, k, labels[k], splits[k], seed, size) for k in range(n)]
-        write_file(folder / "scenes.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        write_file(folder / SCENES, "".join(json.dumps(line) + "\n" for line in lines))
         write_file(folder / "captions.json", json.dumps(_captions(lines)) + "\n")
         write_file(folder / "index.csv", _index(lines))
         write_manifest(folder, "scenes", n=n, seed=seed, size=size, val=val, classes=sorted(set(labels)))
@@ -70,7 +76,7 @@ def write_scenes(
 def read_scenes(folder: Path | str) -> Iterator[tuple[str, Scene]]:
     """(filename, scene) for each picture that `write_scenes` wrote. Raises `DataError` for another folder."""
     read_manifest(folder, "scenes")
-    with (Path(folder) / "scenes.jsonl").open(encoding="utf-8") as lines:
+    with (Path(folder) / SCENES).open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 stored = json.loads(line)
@@ -94,6 +100,48 @@ def read_scene_captions(folder: Path | str) -> Iterator[tuple[str, tuple[SceneCa
             raise DataError(
                 f"{file}: a caption of {picture.name!r} is amiss ({error}); write the folder again"
             ) from error
+
+
+@dataclass(frozen=True)
+class SceneRegions:
+    """A drawn scene's items, parts and background, by the names of `Rendering.masks`."""
+
+    scene: Scene
+    size: Size
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        return ("0",)
+
+    def mask(self, names: Iterable[str], size: Size | None = None) -> Bools:
+        size = self.size if size is None else size
+        masks = _masks(self.scene, size)
+        return union((masks[name] for name in names), size)
+
+    def claims(self, words: Sequence[TaggedWord]) -> Iterator[Claim]:
+        """The words that are true or false of the scene; a wrong one's regions are those of what it was used for, as
+        far as that is clear: see `referents`."""
+        judged = judge(" ".join("_".join(text.split()) for text, _ in words), self.scene)
+        for place, (word, names) in enumerate(zip(judged, referents(judged, self.scene), strict=True)):
+            if word.true is not None:
+                yield Claim(place, word.part, word.true, names)
+
+
+@lru_cache(maxsize=1)  # the words of a picture come together
+def _masks(scene: Scene, size: Size) -> Mapping[str, Bools]:
+    return render(scene, size=size).masks
+
+
+def is_scenes(source: str) -> bool:
+    return (Path(source) / "manifest.json").is_file() and (Path(source) / SCENES).is_file()
+
+
+def scene_regions(folder: Path) -> NamedRegions:
+    """The regions of the pictures that `write_scenes` wrote. Raises `DataError` for another folder."""
+    size = read_manifest(folder, "scenes")["size"]
+    size = (size, size) if isinstance(size, int) else (size[0], size[1])
+    regions = {name: SceneRegions(scene, size) for name, scene in read_scenes(folder)}
+    return NamedRegions(folder.name, file_hash(folder / SCENES), regions)
 
 
 def _labels(n: int) -> list[str]:

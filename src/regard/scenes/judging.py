@@ -5,14 +5,14 @@ words → parts of speech → phrases (a noun and what is said of it) → the it
 A word is true where it refers to something: then its regions say to what.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice, product
 from string import punctuation
 
 from regard.scenes.animals import ANIMALS
-from regard.scenes.facts import Scene, relation
+from regard.scenes.facts import GROUNDS, Scene, relation
 from regard.scenes.kinds import acting_part
 from regard.scenes.lexicon import (
     ACTIONS,
@@ -23,6 +23,7 @@ from regard.scenes.lexicon import (
     part_of_speech,
     prepositions,
 )
+from regard.scenes.things import THINGS
 
 _READINGS = 1024
 """How many ways to understand a sentence are tried: all of them, but for babble of many nouns and many items."""
@@ -243,3 +244,46 @@ def _say_of_the_last_item(found: list[_Phrase], places: list[int]) -> None:
     last = next((number for number in reversed(range(len(found))) if found[number].kind), None)
     if places and last is not None:
         found[last] = replace(found[last], said=(*found[last].said, *places))
+
+
+def referents(judged: Sequence[JudgedWord], scene: Scene) -> list[tuple[str, ...]]:
+    """The names of the regions that each word speaks of, of wrong ones too.
+
+    A wrong animal (or thing) is said of the only animal (thing) that no right noun names, a wrong ground of the
+    background, a wrong adjective or count of the next noun's, a wrong verb of that of the nearest animal before it, or
+    else thing. What is left open has none.
+    """
+    places = [place for place, word in enumerate(judged) if word.part == "noun"]
+    nouns = {place: judged[place].regions or _confused(judged[place], judged, scene) for place in places}
+    return [nouns[place] if place in nouns else _of_noun(place, judged, nouns) for place in range(len(judged))]
+
+
+def _confused(noun: JudgedWord, judged: Sequence[JudgedWord], scene: Scene) -> tuple[str, ...]:
+    """What a wrong noun was used for, or nothing where that is not clear."""
+    text = noun.text.strip(punctuation).lower()
+    if text in GROUNDS:
+        return ("background",)
+    if text not in ITEM_NOUNS:
+        return ()
+    kinds = ANIMALS if _is_animal(noun) else THINGS
+    right = {name for word in judged if word.part == "noun" for name in word.regions}
+    free = [str(k) for k, item in enumerate(scene.items) if item.kind in kinds and str(k) not in right]
+    return tuple(free) if len(free) == 1 else ()
+
+
+def _is_animal(noun: JudgedWord) -> bool:
+    return ITEM_NOUNS.get(noun.text.strip(punctuation).lower(), ("", False))[0] in ANIMALS
+
+
+def _of_noun(place: int, judged: Sequence[JudgedWord], nouns: Mapping[int, tuple[str, ...]]) -> tuple[str, ...]:
+    """The regions of a word that is no noun; a wrong one has those of the noun it goes with."""
+    word = judged[place]
+    if word.regions or word.true is None:
+        return word.regions
+    if word.part in ("adjective", "count"):
+        return next((names for at, names in nouns.items() if at > place), ())
+    if word.part == "verb":
+        before = [at for at in nouns if at < place]
+        animals = [at for at in before if _is_animal(judged[at])]
+        return next((nouns[at] for at in [*animals[::-1], *before[::-1]]), ())
+    return ()

@@ -1,7 +1,6 @@
 """`regard registers`: artifact tokens found, repaired without training, and the repair put to the test."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,15 @@ from regard.app.report import thumbnails
 from regard.app.seen import scored_part
 from regard.data.dataset import Dataset, skipper
 from regard.data.hashes import picture_hashes
-from regard.data.images.decode import open_picture
 from regard.data.layouts import read
+from regard.data.regions import regions_of
 from regard.errors import DataError, UsageError
 from regard.explanation.artifacts import COUNTS, GONE, Artifacts, Repair, artifacts, find_repair, repaired
 from regard.explanation.pictures.explain import heatmaps
 from regard.files import check_free, new_folder, write_file, write_json
 from regard.measurement.classification.noninferiority import NotWorse, not_worse
-from regard.measurement.localisation.pictures import foreground_auc, mean_score, points_at
+from regard.measurement.localisation.measures import Cover, on_object
+from regard.measurement.localisation.pictures import BASELINES, localise
 from regard.networks.attention.replay import token_blocks
 from regard.networks.load import load
 from regard.networks.network import Network
@@ -38,10 +38,6 @@ log = logging.getLogger("regard")
 
 SHOWN = 6
 """Pictures in the figure of before and after."""
-BASELINES = ("centre", "random")
-"""Maps that need no network, and that any other must beat."""
-ON_OBJECT = 0.5
-"""A patch is on the object where at least this share of it is."""
 
 
 @dataclass(frozen=True)
@@ -192,76 +188,42 @@ def _localised(
     networks: tuple[Network, Network], tested: Dataset, masks: str | Path, batch_size: int, workers: int
 ) -> dict[str, dict[str, Score]]:
     """CLS attention of each block against the masks, before and after, and two maps that need no network."""
-    grids = _foregrounds(networks[0], tested, Path(masks))
-    kept = tested.select(sorted(grids))
-    foregrounds = [grids[index] for index in sorted(grids)]
-    away = [not _in_centre(each) for each in foregrounds]
-    areas, peaks = _areas_and_peaks(networks, kept, foregrounds, batch_size, workers)
-    off = np.array(away, bool)
-    return {name: _measured(name, areas, peaks, off) for name in areas}
-
-
-Measured = dict[str, NDArray[np.float64]]
-
-
-def _areas_and_peaks(
-    networks: tuple[Network, Network],
-    part: Dataset,
-    foregrounds: Sequence[NDArray[np.bool_]],
-    batch_size: int,
-    workers: int,
-) -> tuple[Measured, Measured]:
-    """By name of the map, (pictures,): area under the curve, and whether the peak is on the object."""
+    objects = _objects(networks[0], tested, masks)
+    part = tested.select(objects)
     asked = [
         (f"{name}, block {block}", network, "attention", {"layer": block})
         for name, network in zip(("before", "after"), networks, strict=True)
         for block in range(len(token_blocks(network)))
     ]
     asked += [(name, networks[0], name, {}) for name in BASELINES]
-    areas, peaks = {}, {}
-    for name, network, method, settings in asked:
-        maps = heatmaps(network, part, method, settings, batch_size=batch_size, workers=workers)
-        pairs = [(heatmap.values, each) for heatmap, each in zip(maps, foregrounds, strict=True)]
-        areas[name], peaks[name] = (np.array([each(*pair) for pair in pairs]) for each in (foreground_auc, points_at))
-    return areas, peaks
-
-
-def _measured(name: str, areas: Measured, peaks: Measured, off: NDArray[np.bool_]) -> dict[str, Score]:
-    """The scores of one map; its lift is the mean of what it has more than a baseline, picture by picture."""
-    return {
-        "auc": mean_score(areas[name]),
-        **{f"auc_over_{base}": mean_score(areas[name] - areas[base]) for base in BASELINES},
-        "peak_on_object": mean_score(peaks[name]),
-        "auc_away_from_centre": mean_score(areas[name][off]),
-        "peak_away_from_centre": mean_score(peaks[name][off]),
+    maps = {
+        name: (
+            heatmap.values
+            for heatmap in heatmaps(network, part, method, settings, batch_size=batch_size, workers=workers)
+        )
+        for name, network, method, settings in asked
     }
+    return localise(maps, list(objects.values()))
 
 
-def _in_centre(foreground: NDArray[np.bool_]) -> bool:
-    """Whether the object covers the middle of the grid."""
-    rows, columns = foreground.shape
-    return bool(foreground[(rows - 1) // 2 : rows // 2 + 1, (columns - 1) // 2 : columns // 2 + 1].all())
-
-
-def _foregrounds(network: Network, part: Dataset, masks: Path) -> dict[int, NDArray[np.bool_]]:
+def _objects(network: Network, part: Dataset, masks: str | Path) -> dict[int, Cover]:
     """Which patches lie on the object, by the picture's index; pictures without a mask are left out and counted."""
-    rows, columns = network.anatomy.grid(network.preparation.height, network.preparation.width)
-    found = {}
+    preparation = network.preparation
+    rows, columns = network.anatomy.grid(preparation.height, preparation.width)
+    regions = regions_of(masks)
+    objects: dict[int, Cover] = {}
     for index, picture in enumerate(part.pictures):
-        path = (masks / picture.name).with_suffix(".png")
-        path = path if path.is_file() else masks / f"{Path(picture.name).stem}.png"
-        if path.is_file():
-            mask = open_picture(path).convert("L")
-            box = network.preparation.box((mask.height, mask.width))
-            share = mask.resize((columns, rows), Image.Resampling.BOX, box=box)
-            found[index] = np.asarray(share, np.float64) / 255 >= ON_OBJECT
-    if not found:
+        known = regions.find(picture.name)
+        if known is not None:
+            mask = known.mask(known.objects)
+            objects[index] = on_object(mask, preparation.box((mask.shape[0], mask.shape[1])), rows, columns)
+    if not objects:
         raise DataError(
             f"{masks} has no mask for any of the pictures; they must have the pictures' names and end in .png"
         )
-    if len(found) < len(part):
-        log.warning(f"{len(part) - len(found)} of {len(part)} pictures have no mask and are left out of localisation")
-    return found
+    if len(objects) < len(part):
+        log.warning(f"{len(part) - len(objects)} of {len(part)} pictures have no mask and are left out of localisation")
+    return objects
 
 
 def _write(result: Result, place: Path, network: Network, mended: Network, tested: Dataset, overwrite: bool) -> None:

@@ -1,18 +1,90 @@
-"""Masks of a COCO file as pixels: run lengths, plain or packed, polygons, or a box. Without pycocotools."""
+"""Regions of a COCO file: its categories as masks (run lengths, plain or packed, polygons, or a box), by the nouns
+that name them. Without pycocotools."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import punctuation
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regard.data.dataset import Picture
+from regard.data.layouts.coco import read_coco
+from regard.data.regions import Bools, Claim, NamedRegions, Size, TaggedWord, union
+from regard.data.regions.coco_nouns import Phrase, nouns_for
 from regard.errors import DataError
+from regard.files import file_hash
 
-Bools = NDArray[np.bool_]
+
+@dataclass(frozen=True)
+class CocoRegions:
+    """The categories of one picture, each with the union of its masks (of boxes where there are none).
+
+    `nouns` are the words, or words in a row, that name a category of the whole file.
+    """
+
+    picture: Picture
+    nouns: Mapping[Phrase, str]
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        return tuple(sorted({each["category"] for each in _located(self.picture)}))
+
+    def mask(self, names: Iterable[str], size: Size | None = None) -> Bools:
+        size = self._stored_size() if size is None else size
+        categories = set(names)
+        annotations = (each for each in _located(self.picture) if each["category"] in categories)
+        return union((mask_of(each, self.picture, size) for each in annotations), size)
+
+    def claims(self, words: Sequence[TaggedWord]) -> Iterator[Claim]:
+        """A word that names a category is right where the picture has such; a wrong one has no region.
+
+        Of "hot dog" both words mean the food; a word that is tagged as something else than a noun means nothing.
+        """
+        objects = self.objects
+        for place, category in categories_of(words, self.nouns).items():
+            yield Claim(place, "noun", category in objects, (category,))
+
+    def _stored_size(self) -> Size:
+        columns = self.picture.columns
+        if "height" not in columns or "width" not in columns:
+            raise DataError(f"{self.picture.name}: its COCO file has no height and width of it; add them")
+        return int(columns["height"]), int(columns["width"])
 
 
-def mask_of(annotation: Mapping[str, Any], picture: Picture, size: tuple[int, int]) -> Bools:
+def coco_regions(file: Path) -> NamedRegions:
+    """The regions of a COCO file. Raises `DataError` for one without masks and boxes."""
+    pictures = [picture for picture in read_coco(file, labels=False) if _located(picture)]
+    if not pictures:
+        raise DataError(f"{file} has no masks or boxes of categories; give the instances that belong to the pictures")
+    nouns = nouns_for(sorted({each["category"] for picture in pictures for each in _located(picture)}))
+    regions = {picture.name: CocoRegions(picture, nouns) for picture in pictures}
+    return NamedRegions(file.name, file_hash(file), regions)
+
+
+def _located(picture: Picture) -> list[Mapping[str, Any]]:
+    """The annotations that say where something is."""
+    return [
+        each for each in picture.annotations if "category" in each and (each.get("segmentation") or each.get("bbox"))
+    ]
+
+
+def categories_of(words: Sequence[TaggedWord], nouns: Mapping[Phrase, str]) -> dict[int, str]:
+    """The category that each word names, by place, as far as it does; long names first."""
+    texts = [text.lower().strip(punctuation) for text, _ in words]
+    longest = max(map(len, nouns), default=0)
+    categories: dict[int, str] = {}
+    for place in range(len(texts)):
+        for stop in range(min(place + longest, len(texts)), place, -1):
+            category = nouns.get(tuple(texts[place:stop]))
+            if place not in categories and category is not None and (words[stop - 1][1] or "NN").startswith("N"):
+                categories |= dict.fromkeys(range(place, stop), category)
+    return categories
+
+
+def mask_of(annotation: Mapping[str, Any], picture: Picture, size: Size) -> Bools:
     """(H, W) bool of an annotation: run lengths, plain or packed, polygons, or else the box.
 
     Raises `DataError` naming the picture where it is none of these or of another size.
@@ -24,7 +96,7 @@ def mask_of(annotation: Mapping[str, Any], picture: Picture, size: tuple[int, in
             f"{size[0]} × {size[1]}; caption the pictures that the file describes"
         )
     try:
-        return _drawn(annotation, size)
+        return _pixels(annotation, size)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DataError(
             f"{picture.name}: a mask of {annotation['category']!r} cannot be read ({error}); there must be polygons, "
@@ -32,28 +104,28 @@ def mask_of(annotation: Mapping[str, Any], picture: Picture, size: tuple[int, in
         ) from error
 
 
-def _drawn(annotation: Mapping[str, Any], size: tuple[int, int]) -> Bools:
-    found = annotation.get("segmentation")
-    if isinstance(found, Mapping):
-        return _runs(found["counts"], tuple(found["size"]), size)
-    if found:
-        return union((_filled(corners, size) for corners in found), size)
+def _pixels(annotation: Mapping[str, Any], size: Size) -> Bools:
+    segmentation = annotation.get("segmentation")
+    if isinstance(segmentation, Mapping):
+        return _runs(segmentation["counts"], tuple(segmentation["size"]), size)
+    if segmentation:
+        return union((_polygon(corners, size) for corners in segmentation), size)
     left, top, width, height = map(float, annotation["bbox"])
     down, across = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
     return np.logical_and.outer((down >= top) & (down < top + height), (across >= left) & (across < left + width))
 
 
-def _filled(corners: Sequence[float], size: tuple[int, int]) -> Bools:
+def _polygon(corners: Sequence[float], size: Size) -> Bools:
     """The pixels whose centre lies in a polygon [x, y, x, y, ...]."""
     points = np.asarray(corners, np.float64).reshape(-1, 2)
     left, top = np.clip(np.floor(points.min(axis=0)), 0, size[::-1]).astype(int)
     right, bottom = np.clip(np.ceil(points.max(axis=0)), 0, size[::-1]).astype(int)
     mask = np.zeros(size, bool)
-    mask[top:bottom, left:right] = _odd(points - (left, top), bottom - top, right - left)
+    mask[top:bottom, left:right] = _inside(points - (left, top), bottom - top, right - left)
     return mask
 
 
-def _odd(points: NDArray[np.float64], height: int, width: int) -> Bools:
+def _inside(points: NDArray[np.float64], height: int, width: int) -> Bools:
     """The pixels (height, width) with an odd number of the polygon's edges to the left of their centre."""
     (x, y), (next_x, next_y) = points.T, np.roll(points, -1, axis=0).T
     centres = np.arange(height) + 0.5
@@ -65,15 +137,15 @@ def _odd(points: NDArray[np.float64], height: int, width: int) -> Bools:
     return np.asarray(edges.cumsum(axis=1)[:, :width] % 2 == 1)
 
 
-def _runs(counts: Sequence[int] | str, stored: tuple[int, ...], size: tuple[int, int]) -> Bools:
+def _runs(counts: Sequence[int] | str, stored: tuple[int, ...], size: Size) -> Bools:
     """The mask of alternating run lengths, outside first, down the columns."""
-    lengths = np.array(unpacked(counts) if isinstance(counts, str) else counts, np.int64)
+    lengths = np.array(unpack_runs(counts) if isinstance(counts, str) else counts, np.int64)
     if stored != size or lengths.sum() != size[0] * size[1]:
         raise ValueError(f"run lengths of {lengths.sum()} pixels for a picture of {size[0]} × {size[1]}")
     return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(size, order="F")
 
 
-def unpacked(text: str) -> list[int]:
+def unpack_runs(text: str) -> list[int]:
     """The run lengths in a string of COCO's: six bits a sign, five of them of the number, from the third on the change
     since the last but one (rleFrString in COCO's maskApi.c)."""
     counts: list[int] = []
@@ -87,11 +159,3 @@ def unpacked(text: str) -> list[int]:
             counts.append(value + (counts[-2] if len(counts) > 2 else 0))
             value = shift = 0
     return counts
-
-
-def union(masks: Iterable[Bools], size: tuple[int, int]) -> Bools:
-    """(H, W) bool: what is in any of these masks of that size."""
-    found = np.zeros(size, bool)
-    for mask in masks:
-        found |= mask
-    return found

@@ -75,19 +75,19 @@ Phrase = tuple[str, ...]
 
 def nouns_for(categories: Iterable[str]) -> dict[Phrase, str]:
     """Every word, or words in a row, that names one of the categories, in the singular and the plural: its category."""
-    found: dict[Phrase, str] = {}
+    phrases: dict[Phrase, str] = {}
     for category in categories:
-        own = category.lower().replace("_", " ")
-        for noun in [own, *NOUNS.get(own, "").split()]:
+        plain = category.lower().replace("_", " ")
+        for noun in [plain, *NOUNS.get(plain, "").split()]:
             *before, head = noun.split()
-            for form in (head, *_plurals(head)):
-                found.setdefault((*before, form), category)
-    return found
+            for form in (head, _plural(head)):
+                phrases.setdefault((*before, form), category)
+    return phrases
 
 
-def _plurals(noun: str) -> tuple[str, ...]:
+def _plural(noun: str) -> str:
     if noun in _PLURALS:
-        return (_PLURALS[noun],)
+        return _PLURALS[noun]
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
-        return (f"{noun[:-1]}ies",)
-    return (f"{noun}es",) if noun.endswith(("s", "x", "ch", "sh")) else (f"{noun}s",)
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"

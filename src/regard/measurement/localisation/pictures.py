@@ -1,46 +1,51 @@
-"""Does a map lie on the object: area under the curve and pointing, on the patches of one picture.
+"""Does a map lie on the object of its picture: area under the curve and pointing, on whole patches.
 
 A map that only finds the middle has found nothing, as objects are mostly there: compare with the baselines `centre`
 and `random`, and look at the pictures whose object is away from the centre.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
+from regard.measurement.intervals import mean
+from regard.measurement.localisation.measures import Cover, Floats, auc, pointing
 from regard.records import Score
 
-Array = NDArray[np.floating]
-RESAMPLES = 2000
+BASELINES = ("centre", "random")
+"""Maps that need no network, and that any other must beat."""
 
 
-def foreground_auc(values: Array, foreground: NDArray[np.bool_]) -> float:
-    """The chance that a patch on the object has a larger value than one beside it, ties counting half; 0.5 is chance.
+def localise(
+    maps: Mapping[str, Iterable[NDArray[Any]]], objects: Sequence[Cover], seed: int = 0
+) -> dict[str, dict[str, Score]]:
+    """The scores of several maps (rows, columns) of each picture, by the maps' name; `BASELINES` are among them.
 
-    `values` and `foreground` of one shape. NaN where all or no patches are on the object. Mann-Whitney's U over the
-    number of pairs.
+    `objects` are where the patches of each picture lie, see `on_object`. What a map has more than a baseline is the
+    mean of the differences, picture by picture.
     """
-    inside, flat = foreground.ravel(), np.asarray(values, np.float64).ravel()
-    on, off = int(inside.sum()), int((~inside).sum())
-    if not on or not off:
-        return float("nan")
-    ranks = rankdata(flat)
-    return float((ranks[inside].sum() - on * (on + 1) / 2) / (on * off))
+    areas: dict[str, Floats] = {}
+    peaks: dict[str, Floats] = {}
+    for name, values in maps.items():
+        pairs = list(zip(values, objects, strict=True))
+        areas[name] = np.array([auc(*pair) for pair in pairs])
+        peaks[name] = np.array([pointing(*pair) for pair in pairs])
+    off = np.array([not _in_centre(each) for each in objects], bool)
+    return {
+        name: {
+            "auc": mean(areas[name], seed=seed),
+            **{f"auc_over_{base}": mean(areas[name] - areas[base], signed=True, seed=seed) for base in BASELINES},
+            "peak_on_object": mean(peaks[name], seed=seed),
+            "auc_away_from_centre": mean(areas[name][off], seed=seed),
+            "peak_away_from_centre": mean(peaks[name][off], seed=seed),
+        }
+        for name in areas
+    }
 
 
-def points_at(values: Array, foreground: NDArray[np.bool_]) -> float:
-    """1 where the patch with the largest value lies on the object, 0 where not; of equal ones the mean."""
-    flat = np.asarray(values, np.float64).ravel()
-    return float(foreground.ravel()[flat == flat.max()].mean())
-
-
-def mean_score(values: Array, seed: int = 0) -> Score:
-    """The mean over pictures, those without a value left out, with its 95 % bootstrap interval."""
-    known = np.asarray(values, np.float64)
-    known = known[np.isfinite(known)]
-    if not len(known):
-        return Score(float("nan"), float("nan"), float("nan"), 0)
-    random = np.random.default_rng(seed)
-    means = known[random.integers(0, len(known), (RESAMPLES, len(known)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Score(float(known.mean()), float(low), float(high), len(known))
+def _in_centre(cover: Cover) -> bool:
+    """Whether the object covers the middle of the grid."""
+    rows, columns = cover.inside.shape
+    return bool(cover.inside[(rows - 1) // 2 : rows // 2 + 1, (columns - 1) // 2 : columns // 2 + 1].all())

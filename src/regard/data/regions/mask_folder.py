@@ -1,0 +1,64 @@
+"""Regions as a folder of masks under the pictures' names: white on the object."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from regard.data.images.decode import open_picture
+from regard.data.regions import Bools, Claim, Size, TaggedWord
+from regard.errors import DataError
+from regard.files import file_hash
+
+OBJECT = "object"
+"""The name of the one region that a mask has."""
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """The mask of one picture: a pixel is on the object where it is rather white than black."""
+
+    path: Path
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        return (OBJECT,)
+
+    def mask(self, names: Iterable[str], size: Size | None = None) -> Bools:
+        mask = np.asarray(open_picture(self.path).convert("L")) >= 128
+        if size is not None and mask.shape != size:
+            raise DataError(
+                f"{self.path} has {mask.shape[0]} × {mask.shape[1]} pixels and its picture {size[0]} × {size[1]}; give "
+                "masks of the pictures' size"
+            )
+        return mask if OBJECT in set(names) else np.zeros_like(mask)
+
+    def claims(self, words: Sequence[TaggedWord]) -> Iterator[Claim]:
+        return iter(())
+
+
+@dataclass(frozen=True)
+class MaskFolder:
+    """The masks in a folder: of `a/b.jpg` it is `a/b.png` there, or else `b.png`."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def digest(self) -> str:
+        files = sorted(self.folder.rglob("*.png"))
+        lines = [f"{file.relative_to(self.folder).as_posix()} {file_hash(file)}" for file in files]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def find(self, picture: str) -> MaskFile | None:
+        places = (self.folder / picture).with_suffix(".png"), self.folder / f"{Path(picture).stem}.png"
+        return next((MaskFile(place) for place in places if place.is_file()), None)
+
+
+def is_folder(source: str) -> bool:
+    return Path(source).is_dir()

@@ -373,9 +373,8 @@ def said(text: str, name: str = "a.png", size: tuple[int, int] = (48, 64), tags:
 
 def refers(text: str, scene: Scene = SCENE) -> dict[str, tuple[str, ...]]:
     judged = judge(text, scene)
-    return {
-        each.text: names for each, names in zip(judged, referents(judged, scene), strict=True) if each.true is not None
-    }
+    pairs = zip(judged, referents(judged, scene), strict=True)
+    return {word.text: names for word, names in pairs if word.true is not None}
 
 
 def test_true_words_mean_what_the_scene_says() -> None:

@@ -25,8 +25,8 @@ def page(content: Report, scored: Dataset, network: Network | None = None) -> st
     """The HTML of a report, with what its galleries show: `scored` pictures, and the network's attention over them."""
     names: list[str] = []
     if content.evaluation is not None and content.show_pictures:
-        shown = {index for field, *_, count in GALLERIES for index in getattr(content.evaluation, field)[:count]}
-        names = [content.evaluation.predictions.names[index] for index in sorted(shown)]
+        indices = {index for field, *_, count in GALLERIES for index in getattr(content.evaluation, field)[:count]}
+        names = [content.evaluation.predictions.names[index] for index in sorted(indices)]
     if network is not None:
         content = replace(
             content,

@@ -3,13 +3,16 @@
 A record can be saved, loaded and drawn where torch is not installed. Layers, heads, rows, columns and class indices
 count from 0. Pictures are (height, width), boxes are (left, top, right, bottom) in pixels of the user's own picture.
 
-    grid.py       PatchGrid: where patches lie in a picture
-    maps.py       Heatmap, Explanation, Word, Caption
-    scores.py     Score and all that is made of scores; Positions
-    manifest.py   the file that finishes a result folder
-    quantised.py  maps as bytes, for the viewer
+    grid.py            PatchGrid: where patches lie in a picture
+    maps.py            Heatmap, Explanation, Word, Caption
+    classification.py  Classification: predictions for pictures without labels
+    scores.py          Score and all that is made of scores; Positions
+    manifest.py        the file that finishes a result folder
+    quantised.py       maps as bytes, for the viewer
+    display.py         what a notebook shows of a record
 """
 
+from regard.records.classification import Classification
 from regard.records.grid import Box, Float, PatchGrid
 from regard.records.manifest import read_manifest, write_long_manifest, write_manifest
 from regard.records.maps import END, START, Caption, Explanation, Heatmap, Target, Word
@@ -32,6 +35,7 @@ __all__ = [
     "Box",
     "Caption",
     "ClassScores",
+    "Classification",
     "ComparedRun",
     "Comparison",
     "Difference",

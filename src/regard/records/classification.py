@@ -1,4 +1,4 @@
-"""What a classifier predicts of pictures of which nothing else is known."""
+"""Predictions of a classifier for pictures without labels."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,9 +20,7 @@ class Classification(Displayed):
 
     `images` open each picture to be drawn at about so many pixels.
 
-    >>> import numpy
-    >>> from regard.records import Classification
-    >>> record = Classification(("a.jpg",), ("cat", "dog"), numpy.array([[0.25, 0.75]], numpy.float32))
+    >>> record = Classification(("a.jpg",), ("cat", "dog"), np.array([[0.25, 0.75]], np.float32))
     >>> record.labels
     ('dog',)
     >>> record.top(0)

@@ -24,9 +24,16 @@ Target = int | tuple[int, int] | None
 class Heatmap:
     """One map over one picture: `values` (rows, columns) float32 on `grid`, of the picture called `name`.
 
-    `target` is the class it is of, or (for, against); `predicted` what the network says of the picture, where that is
+    `target` is the class it is of, or (for, against); `predicted` the class that the network predicts, where that is
     known. `error` (rows, columns) float32 is the standard error of values that were sampled. `image` opens the picture,
     to be drawn at about so many pixels, where it is known; it is not saved.
+
+    >>> grid = PatchGrid.whole(2, 3, picture=(20, 30))
+    >>> heatmap = Heatmap(np.zeros((2, 3), np.float32), grid, "cat.jpg", target=7)
+    >>> heatmap.upsampled().shape
+    (20, 30)
+    >>> Heatmap.from_json(heatmap.as_json(), heatmap.values).target
+    7
     """
 
     values: Float
@@ -47,7 +54,7 @@ class Heatmap:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], values: Float, error: Float | None = None) -> Self:
-        """What `as_json` gave, with its arrays; lists become tuples again."""
+        """From the JSON of `as_json` and its arrays; lists become tuples again."""
         target = stored["target"]
         target = tuple(target) if isinstance(target, list) else target
         grid = PatchGrid.from_json(stored["grid"])
@@ -61,6 +68,14 @@ class Explanation(Displayed):
     `settings` are the method's (layer, head, query, target); `provenance` names network, weights and versions;
     `classes` are the names of the network's outputs, where they have any. Saved as a result folder: `maps.npy`
     (picture × rows × columns, float32), `errors.npy` like it where there are any and, last, `manifest.json`.
+
+    >>> grid = PatchGrid.whole(2, 3, picture=(20, 30))
+    >>> heatmap = Heatmap(np.ones((2, 3), np.float32), grid, "cat.jpg")
+    >>> explanation = Explanation((heatmap,), "attention", settings={"layer": 11})
+    >>> explanation.maps.shape
+    (1, 2, 3)
+    >>> Explanation.load(explanation.save("maps")).settings
+    {'layer': 11}
     """
 
     heatmaps: tuple[Heatmap, ...]

@@ -59,7 +59,13 @@ class Predictions:
 class ClassScores:
     """One class against the rest. `n` counts its pictures; sensitivity and specificity are at `threshold`.
 
-    A `threshold` of NaN stands for the decision that was made: the class is said of a picture when it is predicted.
+    All but `threshold` lie in [0, 1], NaN where not defined. A `threshold` of NaN stands for the plain decision:
+    a picture counts as of the class when that is the one predicted.
+
+    >>> half = Score(0.5, 0.1, 0.9, 4)
+    >>> cat = ClassScores("cat", 4, half, half, 0.5, 0.6, float("nan"), half, half)
+    >>> f"{cat.name}: recall {cat.recall}"
+    'cat: recall 0.500 [0.100, 0.900]'
     """
 
     name: str
@@ -75,7 +81,11 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class SliceScore:
-    """The accuracy on the pictures whose `column` has this `value`."""
+    """The accuracy on the pictures whose `column` has this `value`.
+
+    >>> str(SliceScore("site", "Oxford", Score(0.9, 0.8, 0.95, 120)).top1)
+    '0.900 [0.800, 0.950]'
+    """
 
     column: str
     value: str
@@ -84,7 +94,12 @@ class SliceScore:
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The pictures whose confidence lies in (low, high]: how many, how sure on average, how often right."""
+    """The `n` pictures whose confidence lies in (low, high]: their mean confidence and accuracy, NaN where n is 0.
+
+    >>> sure = ReliabilityBin(low=0.9, high=1.0, n=50, confidence=0.97, accuracy=0.9)
+    >>> round(sure.confidence - sure.accuracy, 2)  # surer than right
+    0.07
+    """
 
     low: float
     high: float
@@ -121,7 +136,11 @@ class Evaluation(Displayed):
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One row of a comparison: a run's name and its scores by name (`top1`, `balanced_accuracy`, `ece`)."""
+    """One row of a comparison: a run's name and its scores by name (`top1`, `balanced_accuracy`, `ece`).
+
+    >>> str(ComparedRun("runs/first", {"top1": Score(0.9, 0.8, 0.95, 120)}).scores["top1"])
+    '0.900 [0.800, 0.950]'
+    """
 
     name: str
     scores: Mapping[str, Score]
@@ -133,6 +152,9 @@ class Difference:
 
     `only_this` and `only_first` count the pictures that one of the two alone gets right; `p` is the exact McNemar
     test's, two-sided, over pictures or, `by_group`, over groups. `remark` says why a `p` cannot be small.
+
+    >>> Difference("second", "first", Score(0.1, -0.02, 0.2, 50), only_this=7, only_first=2, p=0.18).top1.value
+    0.1
     """
 
     name: str
@@ -147,7 +169,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs on the very same `n` pictures; `notes` by run say what a number is marked with ("seen in training")."""
+    """Runs on the very same `n` pictures; `notes` by run say what a number is marked with ("seen in training").
+
+    >>> score = Score(0.7, 0.5, 0.8, 50)
+    >>> runs = ComparedRun("a", {"top1": score}), ComparedRun("b", {"top1": score})
+    >>> difference = Difference("b", "a", Score(0.1, -0.02, 0.2, 50), only_this=7, only_first=2, p=0.18)
+    >>> Comparison(runs, (difference,), n=50).differences[0].first
+    'a'
+    """
 
     runs: tuple[ComparedRun, ...]
     differences: tuple[Difference, ...]
@@ -165,6 +194,11 @@ class Positions(Displayed):
     repeats around each query ("logits": what was measured for each pair). `source` says what was read, `layers` which
     layers the kernel's are, () all together. `tested` has, by number, "value", "p" of a permutation test, "control",
     "control_low" and "control_high" of random positions (`note` says how they are made), and "before"; NaN: not known.
+
+    >>> alike = np.ones((2, 3, 2, 3), np.float32)
+    >>> positions = Positions(alike, {"neighbours": 1.0})
+    >>> positions.rows, positions.columns
+    (2, 3)
     """
 
     similarity: Float
@@ -179,8 +213,10 @@ class Positions(Displayed):
 
     @property
     def rows(self) -> int:
+        """How many rows of patches there are."""
         return int(self.similarity.shape[0])
 
     @property
     def columns(self) -> int:
+        """How many patches there are in a row."""
         return int(self.similarity.shape[1])

@@ -4,8 +4,7 @@ from typing import Any
 
 from PIL import Image
 
-from regard.records import Evaluation, Explanation, Heatmap, Positions
-from regard.records.classification import Classification
+from regard.records import Classification, Evaluation, Explanation, Heatmap, Positions
 from regard.rendering import colour
 from regard.rendering.figures import charts, position_grids, sheets
 from regard.rendering.figures.canvas import TILE, png, values_on

@@ -1,1 +1,6 @@
-"""HTML pages of records: one file each, which opens anywhere and fetches nothing."""
+"""HTML pages of records: one file each, which opens anywhere and fetches nothing.
+
+shell.py       the page that every content sits in       report.py   the page of a run or an evaluation
+views.py       what it shows of each record              training.py   and of a training
+anonymiser.py  pages without names and paths
+"""

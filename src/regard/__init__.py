@@ -34,12 +34,14 @@ if TYPE_CHECKING:  # so that type checkers and editors know what is loaded when 
     from regard.measurement import METRICS as METRICS
     from regard.measurement import register_metric as register_metric
     from regard.networks.load import load as load
+    from regard.predictors.captioner import Captioner as Captioner
     from regard.predictors.classifier import Classifier as Classifier
     from regard.predictors.explainer import Explainer as Explainer
 
 
 _PLACES = {
     **{command.name: command.module for command in COMMANDS},
+    "Captioner": "regard.predictors.captioner",
     "Explainer": "regard.predictors.explainer",
     "Classifier": "regard.predictors.classifier",
     "load": "regard.networks.load",

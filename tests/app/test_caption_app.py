@@ -21,8 +21,7 @@ from PIL import Image
 from planted import COLUMNS, ROWS, SENTENCE, Planted
 
 import regard
-from regard.app.caption_entry import peak, readable
-from regard.app.commands import caption as command
+from regard.app import caption_panels
 from regard.app.commands.caption import Result, as_json, as_text
 from regard.data.images.longest_side import LongestSide
 from regard.errors import DataError, OutputError, UsageError
@@ -34,11 +33,13 @@ from regard.networks.captioners.families.catr import CatrCaptioner
 from regard.networks.captioners.load import load_caption_network
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.wordpiece import Span, WordPiece
+from regard.predictors.caption_job import readable_pieces
 from regard.records import Heatmap, PatchGrid
-from regard.records.captions import read_captions
+from regard.records.captions import peak
 from regard.rendering import colour
 from regard.rendering.figures.canvas import GAP, MARGIN
 from regard.rendering.figures.caption_panels import SOURCE, Cell, caption_panel, caption_sheet, columns_for, tile_for
+from regard.results.captions import read_captions
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -245,7 +246,9 @@ def test_boxes_of_peaks_are_in_the_users_pixels_and_inside_the_picture(pictures:
     values = np.zeros((ROWS, COLUMNS), np.float32)
     assert peak(Heatmap(values, grid, "a")) is None
     values[2, 4] = 0.5
-    assert peak(Heatmap(values, grid, "a")) == {"row": 2, "column": 4, "value": 0.5, "box": [79.6, 39.0, 100.0, 60.0]}
+    top = peak(Heatmap(values, grid, "a"))
+    assert top is not None and (top.row, top.column, top.value) == (2, 4, 0.5)
+    assert top.box == pytest.approx((79.6, 39.0, 100.0, 60.0))
 
 
 def test_the_reading_row_has_a_start_that_nobody_says(pictures: Path, tmp_path: Path) -> None:
@@ -273,9 +276,9 @@ def test_saved_captions_are_read_again(pictures: Path, tmp_path: Path) -> None:
 
 
 def test_pieces_show_where_words_begin() -> None:
-    assert readable(Pieces(("Ġcat", "s"), "bytes", (False, False))) == [" cat", "s"]
-    assert readable(Pieces(("▁cat", "s"), "sentencepiece", (False, False))) == [" cat", "s"]
-    assert readable(Pieces(("cat", "##s"), "wordpiece", (False, False))) == ["cat", "##s"]
+    assert readable_pieces(Pieces(("Ġcat", "s"), "bytes", (False, False))) == [" cat", "s"]
+    assert readable_pieces(Pieces(("▁cat", "s"), "sentencepiece", (False, False))) == [" cat", "s"]
+    assert readable_pieces(Pieces(("cat", "##s"), "wordpiece", (False, False))) == ["cat", "##s"]
 
 
 # panels
@@ -290,7 +293,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         calls.append(arguments)
         return caption_panel(*arguments)
 
-    monkeypatch.setattr(command, "caption_panel", drawing)
+    monkeypatch.setattr(caption_panels, "caption_panel", drawing)
     return calls
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from planted import COLUMNS, PIECES, ROWS, Planted
 
 import regard
-from regard.app.commands import caption as command
+from regard.app import caption_panels
 from regard.errors import DataError, RegardError, UsageError
 from regard.explanation import METHODS, Method
 from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
@@ -359,13 +359,13 @@ def test_a_panel_says_what_a_word_gains_where_there_is_room(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notes: list[list[str]] = []
-    original = command.caption_panel
+    original = caption_panels.caption_panel
 
     def drawing(image: Any, name: str, text: str, cells: Any, *more: Any) -> Image.Image:
         notes.append([cell.note for cell in cells])
         return original(image, name, text, cells, *more)
 
-    monkeypatch.setattr(command, "caption_panel", drawing)
+    monkeypatch.setattr(caption_panels, "caption_panel", drawing)
     monkeypatch.setattr("planted.PIECES", tuple(piece.replace("##ably", "##ably" * 9) for piece in PIECES))
     regard.caption(pictures, tmp_path / "out", Honest(), depends=True)
     assert [each[1] for each in notes] == ["0.905 +4.5", "0.905 -3.9", "0.905 -0.6"]

@@ -21,9 +21,9 @@ from PIL import Image
 from planted import COLUMNS, ROWS, SENTENCE, Planted, Varied
 
 import regard
-from regard.app.caption_table import read_caption_table
 from regard.errors import DataError, OutputError, UsageError
 from regard.networks.captioners.decoding import Decoding
+from regard.results.caption_table import read_caption_table
 
 NAMES = ["out", "out.parquet"]
 
@@ -240,7 +240,7 @@ def test_a_table_says_what_a_folder_says(pictures: Path, tmp_path: Path) -> None
 def test_many_words_come_in_groups(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A caption that lies in two groups, and in two readings, is one all the same."""
     monkeypatch.setattr("regard.results.parquet.ROWS", 4)
-    monkeypatch.setattr("regard.app.caption_table.READ", 3)
+    monkeypatch.setattr("regard.results.caption_table.READ", 3)
     result = regard.caption(pictures, tmp_path / "out", Planted(), format="parquet")
     assert result.out.is_file() and pq.ParquetFile(result.out).num_row_groups == 12
     captions = list(read_caption_table(result.out))

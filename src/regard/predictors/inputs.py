@@ -62,7 +62,7 @@ class InputBatch:
     preparation: Preparation
 
 
-def pictures_of(pictures: Pictures, network: Network, is_prepared: bool = False) -> tuple[Picture, ...]:
+def pictures_of(pictures: Pictures, network: Network | None = None, is_prepared: bool = False) -> tuple[Picture, ...]:
     """The pictures of a call; one of them, or as many as there are.
 
     Raises `UsageError` for none, for an iterator, which must be streamed, and for what is no picture; `DataError` for
@@ -92,9 +92,23 @@ def is_one(pictures: Any) -> bool:
     return one or hasattr(pictures, "digest")
 
 
-def picture_of(source: Any, name: str, network: Network, is_prepared: bool = False) -> Picture:
-    """One picture. `name` is what it is called where it is no file."""
-    if is_prepared:
+def each_picture(
+    pictures: Iterable[PictureLike], network: Network | None = None, is_prepared: bool = False
+) -> Iterator[Picture]:
+    """Pictures of any iterable, one after the other. Raises `UsageError` at once for one picture, and for no pictures
+    at all."""
+    if is_one(pictures) and not (isinstance(pictures, Tensor) and pictures.ndim == 4):
+        raise UsageError(
+            "`.stream` takes pictures, one after the other, and this is one; give it to the predictor itself"
+        )
+    if not isinstance(pictures, Iterable):
+        raise UsageError(f"pictures came as {type(pictures).__name__}; give something that yields pictures")
+    return (picture_of(each, f"picture {index}", network, is_prepared) for index, each in enumerate(pictures))
+
+
+def picture_of(source: Any, name: str, network: Network | None = None, is_prepared: bool = False) -> Picture:
+    """One picture. `name` is what it is called where it is no file; a prepared one is checked against `network`."""
+    if is_prepared and network is not None:
         return Picture(name, _prepared_opener(source, name, network))
     if isinstance(source, Picture):
         return source

@@ -14,7 +14,7 @@ from regard.errors import UsageError
 from regard.networks.load import load
 from regard.networks.network import Network
 from regard.networks.provenance import provenance
-from regard.predictors.inputs import PictureLike, is_one, picture_of
+from regard.predictors.inputs import PictureLike, each_picture
 
 
 class Predictor:
@@ -69,14 +69,8 @@ class Predictor:
 
     def _chunks(self, pictures: Iterable[PictureLike], size: int, is_prepared: bool) -> Iterator[list[Picture]]:
         """Pictures of any iterable, `size` at a time, no more of them held."""
-        if is_one(pictures) and not (isinstance(pictures, torch.Tensor) and pictures.ndim == 4):
-            raise UsageError(
-                "`.stream` takes pictures, one after the other, and this is one; give it to the predictor itself"
-            )
-        if not isinstance(pictures, Iterable):
-            raise UsageError(f"pictures came as {type(pictures).__name__}; give something that yields pictures")
         if size < 1:
             raise UsageError(f"batch size {size} is out of range; it must be at least 1")
-        rest = enumerate(pictures)
-        while rows := list(islice(rest, size)):
-            yield [picture_of(each, f"picture {index}", self.network, is_prepared) for index, each in rows]
+        rest = each_picture(pictures, self.network, is_prepared)
+        while chunk := list(islice(rest, size)):
+            yield chunk

@@ -4,7 +4,8 @@ A record can be saved, loaded and drawn where torch is not installed. Layers, he
 count from 0. Pictures are (height, width), boxes are (left, top, right, bottom) in pixels of the user's own picture.
 
     grid.py            PatchGrid: where patches lie in a picture
-    maps.py            Heatmap, Explanation, Word, Caption
+    maps.py            Heatmap, Explanation
+    captions.py        Word, Caption, Captions
     classification.py  Classification: predictions for pictures without labels
     scores.py          Score and all that is made of scores; Positions
     manifest.py        the file that finishes a result folder
@@ -12,10 +13,11 @@ count from 0. Pictures are (height, width), boxes are (left, top, right, bottom)
     display.py         what a notebook shows of a record
 """
 
+from regard.records.captions import END, START, Caption, Captions, Word
 from regard.records.classification import Classification
 from regard.records.grid import Box, Float, PatchGrid
 from regard.records.manifest import read_manifest, write_long_manifest, write_manifest
-from regard.records.maps import END, START, Caption, Explanation, Heatmap, Target, Word
+from regard.records.maps import Explanation, Heatmap, Target
 from regard.records.scores import (
     ClassScores,
     ComparedRun,
@@ -34,6 +36,7 @@ __all__ = [
     "START",
     "Box",
     "Caption",
+    "Captions",
     "ClassScores",
     "Classification",
     "ComparedRun",

@@ -1,58 +1,150 @@
-"""What a folder of captions holds, read again: `captions.json`, and the maps of each picture's words."""
+"""Captions word by word: each word with its map, its probability and what it owes to the picture."""
 
-import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from regard.errors import DataError
-from regard.records.grid import Float, PatchGrid
-from regard.records.manifest import read_manifest
-from regard.records.maps import Caption, Heatmap, Word
+from regard.errors import UsageError
+from regard.records.grid import Box, Float, PatchGrid
+from regard.records.maps import Heatmap
 
-KIND, FILE = "captions", "captions.json"
+if TYPE_CHECKING:
+    from PIL import Image
 
-
-def read_captions(folder: Path | str) -> Iterator[Caption]:
-    """The captions of a finished folder, read one by one. Raises `DataError` when it is not whole or something else."""
-    folder = Path(folder)
-    provenance = read_manifest(folder, KIND)["provenance"]
-    return (_caption(entry, folder, provenance) for entry in _entries(folder / FILE))
+START, END = "<start>", "<end>"
+"""How the tokens before the first word and after the last one are written, where they are shown as words."""
 
 
-def _entries(file: Path) -> Iterator[dict[str, Any]]:
-    """What is said of each picture: the file is a list with a line for each, so that none of it need be held."""
-    with file.open(encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            text = line.strip().removesuffix(",")
-            if text in ("[", "]"):
-                continue
-            try:
-                entry = json.loads(text)
-                if not isinstance(entry, dict):
-                    raise ValueError(f"a {type(entry).__name__} where a picture should be")
-            except ValueError as error:
-                raise DataError(
-                    f"{file} is not as regard wrote it, a line for each picture ({error}); caption them again"
-                ) from error
-            yield entry
+@dataclass(frozen=True)
+class Focus:
+    """How narrowly a map looks: `entropy` in nats (0: one patch; ln of their number: all alike), and the share of it
+    that lies in the top tenth of the patches (at least one; 0.1 where all are alike)."""
+
+    entropy: float
+    top_tenth: float
 
 
-def _caption(entry: Mapping[str, Any], folder: Path, provenance: Mapping[str, Any]) -> Caption:
-    grid, name = PatchGrid.from_json(entry["grid"]), entry["name"]
-    maps = np.load(folder / entry["maps"], allow_pickle=False)  # (words, rows, columns)
-    words = (word_of(word, values, grid, name) for word, values in zip(entry["words"], maps, strict=True))
-    return Caption(name, entry["text"], tuple(words), provenance)
+def focus(values: Float) -> Focus | None:
+    """The focus of a map (rows, columns) without negative values; None where it is zero everywhere."""
+    flat = np.asarray(values, np.float64).ravel()
+    if (flat < 0).any():
+        raise UsageError(f"a map with negative values (down to {flat.min():.3g}) has no focus; give one of attention")
+    if not flat.sum():
+        return None
+    share = np.sort(flat / flat.sum())[::-1]
+    positive = share[share > 0]
+    entropy = max(0.0, float(-(positive * np.log(positive)).sum()))
+    return Focus(entropy, float(share[: math.ceil(len(share) / 10)].sum()))
 
 
-def word_of(stored: Mapping[str, Any], values: Float, grid: PatchGrid, name: str) -> Word:
-    """A word as it was stored, by its `text`, `probability` and `part_of_speech`, with its map (rows, columns)."""
-    probability = 1.0 if stored["probability"] is None else stored["probability"]  # <start> is given
-    return Word(stored["text"], probability, Heatmap(values, grid, name), stored["part_of_speech"])
+@dataclass(frozen=True)
+class Peak:
+    """The patch of a map with the highest `value`, and the `box` (left, top, right, bottom) that it covers, in pixels
+    of the user's picture."""
+
+    row: int
+    column: int
+    value: float
+    box: Box
 
 
-def line_of(entry: Mapping[str, Any]) -> str:
-    """What is said of a picture as a line of `captions.json`."""
-    return json.dumps(entry, ensure_ascii=False, allow_nan=False)
+def peak(heatmap: Heatmap) -> Peak | None:
+    """Where a map is highest, cut at the edges of the picture; None where all patches are alike."""
+    values = heatmap.values
+    if not values.max() > values.min():
+        return None
+    row, column = divmod(int(values.argmax()), values.shape[1])
+    return Peak(row, column, float(values[row, column]), heatmap.grid.cell_inside(row, column))
+
+
+@dataclass(frozen=True)
+class WordDependence:
+    """What a word owes to its picture: what its log-probability gains in nats over that with another picture
+    (`over_other`) and without any (`over_none`), and the share (0 to 1) of its map that lies elsewhere there."""
+
+    over_other: float
+    over_none: float
+    moved_by_other: float
+    moved_by_none: float
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of a caption: its probability (0 to 1) and, where there is one, the map of where the network looked.
+
+    `log_probability` is natural and None of `<start>`, which no step predicts; `steps` (start, stop) are the word's in
+    its caption; `dependence` is None where it was not measured.
+    """
+
+    text: str
+    probability: float
+    heatmap: Heatmap | None = None
+    part_of_speech: str | None = None
+    log_probability: float | None = None
+    steps: tuple[int, int] | None = None
+    dependence: WordDependence | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """A token of a caption: its `piece` as a person reads it, its natural log-probability after those before it, and
+    the likeliest `alternatives` there as (piece, log-probability), best first."""
+
+    piece: str
+    log_probability: float
+    alternatives: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What a network writes of the picture called `name`, word by word, or how it aligns a caption that it is given.
+
+    `settings` and `provenance` say how it came about; `log_probability` is natural, of the whole caption; `finished` is
+    false where the length limit came before the end. `which` is the number of a given caption among several of its
+    picture, `unknown_words` are those of a given caption that the network's vocabulary lacks. What was read from the
+    disk has no `steps`. `image` opens the picture, to be drawn at about so many pixels, where it is known.
+    """
+
+    name: str
+    text: str
+    words: tuple[Word, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    grid: PatchGrid | None = None
+    steps: tuple[Step, ...] = ()
+    log_probability: float | None = None
+    finished: bool = True
+    which: int | None = None
+    unknown_words: tuple[str, ...] | None = None
+    image: "Callable[[int], Image.Image] | None" = field(default=None, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def maps(self) -> Float:
+        """(words, rows, columns) float32, of the words that have a map."""
+        maps = [word.heatmap.values for word in self.words if word.heatmap is not None]
+        if maps:
+            return np.stack(maps)
+        shape = (0, 0) if self.grid is None else (self.grid.rows, self.grid.columns)
+        return np.zeros((0, *shape), np.float32)
+
+
+@dataclass(frozen=True)
+class Captions:
+    """The captions of several pictures, in their order."""
+
+    captions: tuple[Caption, ...]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __iter__(self) -> Iterator[Caption]:
+        return iter(self.captions)
+
+    def __getitem__(self, index: int) -> Caption:
+        return self.captions[index]

@@ -178,27 +178,3 @@ def _stacked(values: list[Float]) -> Float:
             "take them one by one, or save them as a table (.parquet)"
         )
     return np.stack(values).astype(np.float32, copy=False)
-
-
-START, END = "<start>", "<end>"
-"""The texts of the words that stand for the start of a caption, which no step predicts, and for its stop."""
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word of a caption: its probability (0 to 1) and, where there is one, the map of where the network looked."""
-
-    text: str
-    probability: float
-    heatmap: Heatmap | None = None
-    part_of_speech: str | None = None
-
-
-@dataclass(frozen=True)
-class Caption:
-    """What a network said of the picture called `name`, word by word."""
-
-    name: str
-    text: str
-    words: tuple[Word, ...]
-    provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 Every picture may have several captions, which stand in its `annotations` as `{"caption": text}`.
 """
 
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,7 +13,9 @@ from regard.data.dataset import Dataset, Picture, gathered, listed, several
 from regard.data.layouts.coco import read_coco
 from regard.data.layouts.table import read_captioned_table
 from regard.data.splits import SHARE, assign, check_groups
-from regard.errors import DataError
+from regard.errors import DataError, UsageError
+
+log = logging.getLogger("regard")
 
 CAPTIONS, TABLE = "captions.json", "index.csv"
 _ALIKE = "picture"
@@ -35,6 +38,49 @@ def read_captioned(source: Path | str) -> Dataset:
 def captions_of(picture: Picture) -> tuple[str, ...]:
     """A picture's captions, in the order of its file, blanks at both ends cut."""
     return tuple(str(each["caption"]).strip() for each in picture.annotations if "caption" in each)
+
+
+def captions_for(
+    dataset: Dataset, source: Path | str, which: str | int = 0, skip_bad: bool = False
+) -> list[tuple[Picture, str, int | None]]:
+    """Each picture of a data set with the caption that `source` has for it: of several the one at `which`, from 0, or
+    each of them, with its number, where that is "all".
+
+    Raises `DataError` for pictures without a caption, unless `skip_bad`, which names them and goes on, and for a number
+    that a picture's captions do not have; `UsageError` for another `which`.
+    """
+    number = _parse_which(which)
+    by_identity = {picture.identity: captions_of(picture) for picture in read_captioned(source).pictures}
+    captions = [by_identity.get(picture.identity) for picture in dataset.pictures]
+    missing = [name for name, texts in zip(dataset.names, captions, strict=True) if texts is None]
+    if missing:
+        problem = f"{several(missing, 'picture')} without a caption in {source}"
+        if not skip_bad or len(missing) == len(dataset):
+            raise DataError(f"{problem}; add captions, or give the pictures that have some (or --skip-bad)")
+        log.warning(f"skipped: {problem}")
+    rows: list[tuple[Picture, str, int | None]] = []
+    for picture, texts in zip(dataset.pictures, captions, strict=True):
+        if texts is None:
+            continue
+        if number is None:
+            rows.extend((picture, text, index) for index, text in enumerate(texts))
+        elif number < len(texts):
+            rows.append((picture, texts[number], None))
+        else:
+            raise DataError(
+                f"{picture.name} has no caption {number}, only 0 to {len(texts) - 1}; give another --which, or all"
+            )
+    return rows
+
+
+def _parse_which(which: str | int) -> int | None:
+    """ "2" → 2, the third caption of each picture; "all" → None. Raises `UsageError` for anything else."""
+    text = str(which).strip().lower()
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise UsageError(f"--which is {which!r}; it must be the number of a caption, from 0, or all")
+    return int(text)
 
 
 def caption_parts(

@@ -10,7 +10,7 @@ from regard.data.regions import Bools, PictureRegions, Regions, regions_of
 from regard.errors import DataError
 from regard.measurement.localisation.words import TrueWord, WordScores, measure
 from regard.records import END, START, Caption
-from regard.records.captions import read_captions
+from regard.results.captions import read_captions
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,151 @@
+"""How captions are written: as a folder of panels, maps and `captions.json`, or as one Parquet file."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from regard.app.caption_panels import draw_panel, settings_line
+from regard.app.console import progress
+from regard.app.output import panel_names
+from regard.app.word_truth import Result as Measured
+from regard.app.word_truth import Truths
+from regard.app.word_truth import as_json as measured_json
+from regard.data.images.decode import thumbnail
+from regard.errors import DataError
+from regard.files import exchange, put_file, write_file, write_json, writing
+from regard.predictors.caption_job import CaptionInput, CaptionJob
+from regard.records import Caption, write_manifest
+from regard.rendering.figures.canvas import png
+from regard.rendering.figures.caption_panels import SOURCE, Style, caption_sheet
+from regard.rendering.lettering import visible
+from regard.results.caption_table import read_caption_table, write_caption_table
+from regard.results.captions import KIND, CaptionWriter, Names, Tally, read_captions
+
+log = logging.getLogger("regard")
+
+TRUTH = "truth.json"
+SHEET, CELL = 48, 320  # pictures on the contact sheet, their longer sides
+
+
+@dataclass(frozen=True)
+class CaptionOutput:
+    """Where captions go and how they look: `panels` in a folder `out`, else a table. `truths` is what is known of them.
+
+    The same work, done again after an interruption, goes on where it was.
+    """
+
+    out: Path
+    panels: bool
+    style: Style
+    truths: Truths | None = None
+
+    def write(self, job: CaptionJob, inputs: Sequence[CaptionInput]) -> tuple[Tally, Measured | None]:
+        """Write the captions of all inputs; what there is to count, and whether maps lie on what words speak of."""
+        with writing(self.out), CaptionWriter.open(self.out, self._fingerprint(job, inputs), len(inputs)) as writer:
+            self._write_captions(job, inputs, writer)
+            if not writer.n:
+                raise DataError("none of the pictures could be read")
+            tally = Tally(writer.entries())
+            counts = {"n": tally.n, "limit_reached": tally.cut.n}
+            about = {**counts, "settings": job.settings, "provenance": job.provenance}
+            if self.panels:
+                self._write_sheet(job, inputs, writer)
+                measured = self._finish_folder(writer, about)
+            else:
+                measured = self._finish_table(writer, about)
+            writer.remove()
+        return tally, measured
+
+    def _fingerprint(self, job: CaptionJob, inputs: Sequence[CaptionInput]) -> str:
+        """A hash of all that decides the bytes of the result."""
+        looks = {**vars(self.style), "truth": None if self.truths is None else self.truths.hash}
+        items = [(item.name, item.caption, item.which) for item in inputs]
+        device = str(job.network.device)
+        facts = [job.settings, job.provenance, device, job.batch_size, items, looks, self.panels]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+    def _write_captions(self, job: CaptionJob, inputs: Sequence[CaptionInput], writer: CaptionWriter) -> None:
+        """Write the captions that are still missing, and a panel of each where there are to be any."""
+        panels = panel_names([item.file for item in inputs])
+        line = settings_line(job.network.name, job.settings)
+        with progress("captioning", len(inputs)) as advance:
+            done = writer.pictures
+            advance(done)
+            for count, (index, caption, preview) in enumerate(job.captions(inputs, done), 1):
+                panel = None
+                if preview is not None:
+                    panel = panels[inputs[index].file]
+                    truth = {} if self.truths is None else self.truths.of_words(caption)
+                    write_file(writer.result / panel, png(draw_panel(preview, caption, self.style, line, truth)))
+                writer.add_caption(caption, panel)
+                if count % job.batch_size == 0:
+                    writer.commit(index + 1)
+                advance(index + 1 - done)  # those that were skipped, too
+                done = index + 1
+            writer.commit(len(inputs))
+
+    def _write_sheet(self, job: CaptionJob, inputs: Sequence[CaptionInput], writer: CaptionWriter) -> None:
+        """The contact sheet of the first pictures."""
+        openers = {item.name: item.picture.opener for item in inputs}
+        first = islice(writer.entries(), SHEET)
+        cells = [(thumbnail(openers[entry["name"]], CELL), entry["name"], entry["text"]) for entry in first]
+        more = f" · and {writer.n - SHEET} pictures more" if writer.n > SHEET else ""
+        line = settings_line(job.network.name, job.settings) + more
+        write_file(writer.result / "contact_sheet.png", png(caption_sheet(cells, caption=line)))
+
+    def _finish_folder(self, writer: CaptionWriter, about: Mapping[str, Any]) -> Measured | None:
+        writer.write_entries()
+        write_manifest(writer.result, KIND, **about, style="source" if self.style is SOURCE else "regard")
+        measured = self._measured(read_captions(writer.result))
+        if measured is not None:
+            write_json(writer.result / TRUTH, measured_json(measured))
+        exchange(writer.result, self.out)
+        return measured
+
+    def _finish_table(self, writer: CaptionWriter, about: Mapping[str, Any]) -> Measured | None:
+        file = writer.folder / "captions.parquet"
+        write_caption_table(file, writer.entries_with_maps(), about)
+        with file.open("rb+") as written:
+            os.fsync(written.fileno())
+        measured = self._measured(read_caption_table(file))
+        put_file(file, self.out)
+        return measured
+
+    def _measured(self, captions: Iterator[Caption]) -> Measured | None:
+        """Whether maps lie on what words speak of; None where that was not asked, or no word claims anything."""
+        try:
+            return None if self.truths is None else self.truths.measured(captions)
+        except DataError as error:
+            log.warning(str(error))
+            return None
+
+
+def warn(tally: Tally, job: CaptionJob) -> None:
+    """Log what a user should know of all captions together."""
+    if tally.cut.n:
+        limit, most = job.options.limit, job.network.limit
+        advice = f"give a higher --limit, up to {most}" if (limit or most) < most else "the network takes no more"
+        log.warning(
+            f"{_several(tally.cut, 'caption')} reached the length limit of {limit} tokens and {_have(tally.cut)} "
+            f"no <end>; {advice}"
+        )
+    if tally.empty.n:
+        log.warning(f"{_several(tally.empty, 'caption')} {_have(tally.empty)} no words: the network ended at once")
+    if tally.unknown.n:
+        verb = "is" if tally.unknown.n == 1 else "are"
+        log.warning(f"{_several(tally.unknown, 'word')} {verb} unknown to {job.network.name}, which reads [UNK] there")
+
+
+def _several(names: Names, what: str) -> str:
+    listed = ", ".join(map(visible, names.first)) + (", ..." if names.n > len(names.first) else "")
+    return f"{names.n} {what}{'s' if names.n != 1 else ''} ({listed})"
+
+
+def _have(names: Names) -> str:
+    return "has" if names.n == 1 else "have"

@@ -1,0 +1,270 @@
+"""Captions of pictures, one by one: generated or given, each word with its map and what it owes to the picture."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, partial
+from importlib.metadata import version
+from itertools import islice
+from pathlib import PurePosixPath
+from string import punctuation
+from typing import Any
+
+import torch
+from PIL import Image
+
+from regard.data.dataset import Picture
+from regard.data.images.decode import drawable, open_picture
+from regard.errors import DataError, NetworkError, UsageError
+from regard.explanation.words.alignment import UNKNOWN, read_words, shown
+from regard.explanation.words.dependence import Dependence, dependence
+from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
+from regard.networks.captioners.decoding import Decoding
+from regard.networks.captioners.pieces import Pieces
+from regard.networks.guard import lock_of
+from regard.networks.provenance import provenance
+from regard.predictors.caption_options import CAPTURED, CaptionOptions
+from regard.records.captions import Caption, Step, WordDependence
+
+ALTERNATIVES = 5
+"""How many tokens are listed at each step, the likeliest first."""
+
+
+@dataclass(frozen=True)
+class CaptionInput:
+    """A picture to describe, or to align a given `caption` with: of several captions that it has, the one at `which`,
+    from 0."""
+
+    picture: Picture
+    caption: str | None = None
+    which: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.picture.name
+
+    @property
+    def file(self) -> str:
+        """The name that its files have: the picture's, with the number of the caption where there are several."""
+        path = PurePosixPath(self.name)
+        return self.name if self.which is None else str(path.with_name(f"{path.stem}_{self.which}{path.suffix}"))
+
+
+@dataclass(frozen=True)
+class _PreparedInput:
+    """An input that could be read, as the network takes it: `tokens` are of its given caption, `other` is the picture
+    that it is compared with, `preview` what the caller keeps of it."""
+
+    index: int
+    input: CaptionInput
+    prepared: PreparedPicture
+    tokens: tuple[int, ...]
+    other: PreparedPicture | None
+    preview: Image.Image | None
+
+
+@dataclass(frozen=True)
+class CaptionJob:
+    """A network over pictures: their captions come one by one, in order, and no more than a batch is held.
+
+    With `source`, which says where from, the captions are the inputs' own. A picture that cannot be read is an error,
+    unless `on_bad` takes it. `preview` makes what is handed on of each picture, beside its caption.
+    """
+
+    network: CaptionNetwork
+    options: CaptionOptions
+    source: Mapping[str, Any] | None = None
+    batch_size: int = 8
+    on_bad: Callable[[Picture, DataError], None] | None = None
+    preview: Callable[[Image.Image], Image.Image] | None = None
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """All that decides captions and maps, as JSON."""
+        return self.options.as_json(self.network, self.source)
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        return provenance(self.network, transformers=version("transformers"))
+
+    def captions(
+        self, inputs: Iterable[CaptionInput], start: int = 0
+    ) -> Iterator[tuple[int, Caption, Image.Image | None]]:
+        """(index of its input, caption, preview) of each picture from the input `start` on, where batches begin."""
+        prepared = self._prepared(inputs, start)
+        while batch := list(islice(prepared, self.batch_size)):
+            with lock_of(self.network.module):
+                decodings = self._decode(batch)
+            for each, decoding in zip(batch, decodings, strict=True):
+                with lock_of(self.network.module):
+                    caption = self._caption(each, decoding)
+                yield each.index, caption, each.preview
+
+    def _prepared(self, inputs: Iterable[CaptionInput], start: int) -> Iterator[_PreparedInput]:
+        for index, item in islice(enumerate(inputs), start, None):
+            try:
+                image = open_picture(item.picture.opener)
+                prepared = self._prepare(item, image)
+            except DataError as error:
+                if self.on_bad is None:
+                    raise
+                self.on_bad(item.picture, error)
+                continue
+            tokens = () if item.caption is None else caption_tokens(self.network, item, prepared)
+            other = self._other(inputs, index) if self.options.depends else None
+            preview = None if self.preview is None else self.preview(image)
+            yield _PreparedInput(index, item, prepared, tokens, other, preview)
+
+    def _prepare(self, item: CaptionInput, image: Image.Image) -> PreparedPicture:
+        try:
+            with lock_of(self.network.module):  # tokenizers are not made for two threads
+                return self.network.prepare(image, self.options.prompt)
+        except (DataError, NetworkError) as error:
+            raise DataError(f"{item.name}: {error}") from error
+
+    def _other(self, inputs: Iterable[CaptionInput], index: int) -> PreparedPicture:
+        """The next picture that can be read, of all in a circle."""
+        if not isinstance(inputs, Sequence):
+            raise UsageError("depends compares each picture with the next one, in a circle; give a list of pictures")
+        item = inputs[index]
+        for distance in range(1, len(inputs)):
+            other = inputs[(index + distance) % len(inputs)]
+            if other.picture.identity == item.picture.identity:
+                continue
+            try:
+                return self._prepare(other, open_picture(other.picture.opener))
+            except DataError:
+                if self.on_bad is None:
+                    raise
+        raise DataError(f"there is no other picture that {item.name} could be compared with; leave --depends out")
+
+    def _decode(self, batch: Sequence[_PreparedInput]) -> list[Decoding]:
+        """The caption of each picture, with attention that `read_words` makes the words' maps of."""
+        captured = self.options.method == CAPTURED
+        how: dict[str, Any] = {
+            "capture": self.options.capture(self.network) if captured else None,
+            "alternatives": ALTERNATIVES,
+        }
+        pictures = [each.prepared for each in batch]
+        if self.source is None:
+            decodings = self.network.generate(pictures, beams=self.options.beams, limit=self.options.limit, **how)
+        else:
+            decodings = self.network.teacher_force(pictures, [each.tokens for each in batch], **how)
+        if captured:
+            return decodings
+        return [self._with_maps(picture, decoding) for picture, decoding in zip(pictures, decodings, strict=True)]
+
+    def _with_maps(self, picture: PreparedPicture, decoding: Decoding) -> Decoding:
+        """A finished caption with the maps of the method in the place of attention.
+
+        By the reading rule the start has a map too: of the row that reads it, which predicts the first token.
+        """
+        tokens = decoding.tokens
+        maps = self.options.method_maps(self.network, picture, tokens, self.options.row)  # (tokens, rows, columns)
+        if self.options.row == "predicting":
+            rows = torch.cat([maps, torch.zeros_like(maps[:1])])  # the row that reads the last token is never used
+        else:
+            first = self.options.method_maps(self.network, picture, tokens[:1], "predicting")
+            rows = torch.cat([first, maps])
+        return replace(decoding, attention=rows[None, None])  # (layers, heads, tokens + 1, rows, columns)
+
+    def _caption(self, each: _PreparedInput, decoding: Decoding) -> Caption:
+        network, item = self.network, each.input
+        pieces = network.pieces(decoding.tokens)
+        words = read_words(decoding, pieces, each.prepared.grid, item.name, self.options.row)
+        spans = shown(decoding, pieces)
+        owed: Sequence[WordDependence | None] = [None] * len(spans)
+        if each.other is not None:
+            places = {"layer": self.options.capture(network).layer, "head": self.options.head}
+            measured = dependence(network, each.prepared, each.other, decoding.tokens, row=self.options.row, **places)
+            owed = _of_words(measured.of_words(spans))
+        first = len(words) - len(spans)  # 1 where <start>, which no step predicts, comes before the others
+        predicted = [
+            replace(
+                word,
+                log_probability=float(decoding.log_probabilities[span.start : span.stop].sum()),
+                steps=(span.start, span.stop),
+                dependence=debt,
+            )
+            for word, span, debt in zip(words[first:], spans, owed, strict=True)
+        ]
+        return Caption(
+            item.name,
+            network.text(decoding.tokens) if item.caption is None else item.caption,
+            (*words[:first], *predicted),
+            self.provenance,
+            self.settings,
+            each.prepared.grid,
+            _steps(network, decoding, pieces),
+            float(decoding.log_probabilities.sum()),
+            decoding.finished,
+            item.which,
+            None if item.caption is None else unknown_words(network, item.caption),
+            partial(drawable, item.picture.opener),
+        )
+
+
+def _of_words(measured: Dependence) -> list[WordDependence]:
+    columns = [getattr(measured, each.name).tolist() for each in fields(WordDependence)]
+    return [WordDependence(*values) for values in zip(*columns, strict=True)]
+
+
+def _steps(network: CaptionNetwork, decoding: Decoding, pieces: Pieces) -> tuple[Step, ...]:
+    """Each token, and what else was likely in its place."""
+    rows = zip(
+        readable_pieces(pieces),
+        decoding.log_probabilities.tolist(),
+        decoding.alternatives.tolist(),
+        decoding.alternative_log_probabilities.tolist(),
+        strict=True,
+    )
+    return tuple(
+        Step(piece, log, tuple(zip(readable_pieces(network.pieces(tokens)), logs, strict=True)))
+        for piece, log, tokens, logs in rows
+    )
+
+
+def readable_pieces(pieces: Pieces) -> list[str]:
+    """Pieces as a person reads them, and sees where words begin: by a space before, or, for WordPiece, no "##"."""
+    if pieces.marks == "wordpiece":
+        return list(pieces.texts)
+    return [pieces.content(place).decode("utf-8", "replace") for place in range(len(pieces.texts))]
+
+
+def caption_tokens(
+    network: CaptionNetwork, item: CaptionInput, prepared: PreparedPicture | None = None
+) -> tuple[int, ...]:
+    """The tokens of a given caption, the stop among them.
+
+    Raises `DataError` for a caption without words, or with more than can follow what the picture begins with.
+    """
+    text = item.caption or ""
+    tokens = tuple(network.tokenize(text))
+    if not network.text(tokens):
+        raise DataError(f"{item.name}: the caption {text!r} has no words for {network.name}; give it some")
+    prompt = 1 if prepared is None else len(prepared.start)
+    most = network.limit + 1 - prompt
+    if len(tokens) > most:
+        short = text if len(text) <= 40 else f"{text[:40].rstrip()} ..."
+        raise DataError(
+            f"{item.name}: the caption {short!r} has {len(tokens)} tokens with its end, and {network.name} "
+            f"takes {most}; shorten it"
+        )
+    return tokens
+
+
+def unknown_words(network: CaptionNetwork, text: str) -> tuple[str, ...]:
+    """The words of a text that the network's vocabulary cannot write, as the user wrote them."""
+
+    def is_unknown(text: str) -> bool:
+        return any(piece in UNKNOWN for piece in network.pieces(network.tokenize(text)).texts)
+
+    if not is_unknown(text):
+        return ()
+    words = (word.strip(punctuation) or word for word in text.split())
+    return tuple(word for word in words if is_unknown(word))
+
+
+def check_comparable(inputs: Sequence[CaptionInput]) -> None:
+    """Raise `UsageError` where there is no second picture to compare with."""
+    if len({item.picture.identity for item in inputs}) < 2:
+        raise UsageError("--depends compares each picture with the next one, and there is one alone; give more")

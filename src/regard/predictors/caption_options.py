@@ -1,0 +1,94 @@
+"""How pictures are captioned, and by which method of METHODS each word gets its map."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regard.errors import UsageError, unknown
+from regard.explanation import METHODS, Method
+from regard.explanation.words.alignment import ROWS
+from regard.explanation.words.methods import check_fits
+from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
+
+CAPTURED = "cross_attention"
+"""The method whose maps are captured while a caption is decoded; all others run on the finished one."""
+
+
+@dataclass(frozen=True)
+class CaptionOptions:
+    """The options of a caption and of its maps, None for a default; see `Captioner`.
+
+    Raises `UsageError` for a method that is not of words, or takes no such setting.
+    """
+
+    prompt: str | None = None
+    beams: int = 1
+    limit: int | None = None
+    method: str = CAPTURED
+    row: str = "predicting"
+    layer: int | None = None
+    head: int | None = None
+    start: int | None = None
+    depends: bool = False
+
+    def __post_init__(self) -> None:
+        methods = [method.name for method in METHODS if method.kind == "word"]
+        if self.method not in METHODS:
+            raise unknown("method", self.method, methods)
+        if self.method not in methods:
+            raise UsageError(
+                f"{self.method} makes maps of pictures, not of words; for words there are {', '.join(methods)}"
+            )
+        if self.row not in ROWS:
+            raise unknown("row", self.row, ROWS)
+        settings = {"row": None if self.row == ROWS[0] else self.row, **self._numbers()}
+        for name, value in settings.items():
+            if value is not None and name not in self._method.settings:
+                raise UsageError(f"{self.method} takes no --{name}; leave it out, or choose another --method")
+
+    def fitted(self, network: CaptionNetwork) -> Self:
+        """These options with the network's own length limit where there is none.
+
+        Raises `UsageError` for what this network cannot do: the method, a layer, a head, a limit.
+        """
+        check_fits(self.method, network)
+        capture = Capture(self.layer, "mean" if self.head is None else self.head)
+        return replace(self, limit=network.check(capture, self.beams, self.limit))
+
+    def capture(self, network: CaptionNetwork) -> Capture:
+        """The attention that is recorded: by default the last layer's mean over heads."""
+        layer = network.layers - 1 if self.layer is None else self.layer
+        return Capture(layer, "mean" if self.head is None else self.head)
+
+    def method_maps(self, network: CaptionNetwork, picture: PreparedPicture, tokens: Sequence[int], row: str) -> Tensor:
+        """(tokens, rows, columns): the method's maps of a finished caption."""
+        settings = {"row": row, **self._numbers()}
+        settings = {name: value for name, value in settings.items() if name in self._method.settings}
+        chosen = {name: value for name, value in settings.items() if value is not None}
+        maps = METHODS.load(self.method)(network, picture, tokens, **chosen)
+        return torch.from_numpy(np.array(maps, np.float32))  # a copy, as a method's own may be read-only
+
+    def as_json(self, network: CaptionNetwork, source: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """All that decides captions and maps; `source` says which captions were given, if they were."""
+        capture = self.capture(network)
+        text = {"beams": self.beams, "limit": self.limit} if source is None else source
+        layers = {"start": self.start} if self.start is not None else {"start": None, **vars(capture)}
+        return {
+            "prompt": self.prompt,
+            **text,
+            "method": self.method,
+            "row": self.row,
+            **{name: value for name, value in layers.items() if name in self._method.settings},
+            **({"depends": True} if self.depends else {}),
+        }
+
+    @property
+    def _method(self) -> Method:
+        return METHODS[self.method]
+
+    def _numbers(self) -> dict[str, int | None]:
+        return {"layer": self.layer, "head": self.head, "start": self.start}

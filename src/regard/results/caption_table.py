@@ -1,0 +1,107 @@
+"""Captions as one Parquet file, a row for each word."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from regard.records.captions import Caption, WordDependence
+from regard.records.grid import Float, PatchGrid
+from regard.results.captions import KIND, Entry, word_of
+from regard.results.parquet import EDGES, GRID, grid_of, grid_row, read_rows, readable, write_rows
+
+READ = 512
+"""Words that are read at once, as they become numbers of Python first."""
+INTEGER, NUMBER, TEXT = pa.int32(), pa.float64(), pa.string()
+COLUMNS: Mapping[str, pa.DataType] = {
+    "name": TEXT,
+    "which": INTEGER,
+    "caption": TEXT,
+    "caption_log_probability": NUMBER,
+    "limit_reached": pa.bool_(),
+    "index": INTEGER,
+    "word": TEXT,
+    "probability": NUMBER,
+    "log_probability": NUMBER,
+    "part_of_speech": TEXT,
+    "step_from": INTEGER,
+    "step_to": INTEGER,
+    "entropy": NUMBER,
+    "top_tenth": NUMBER,
+    "peak_row": INTEGER,
+    "peak_column": INTEGER,
+    "peak_value": NUMBER,
+    **{f"peak_{edge}": NUMBER for edge in EDGES},
+    **GRID,
+    **{each.name: NUMBER for each in fields(WordDependence)},
+    "map": pa.list_(pa.float32()),
+}
+REPEATED = ("name", "caption", "word", "part_of_speech")
+
+
+def write_caption_table(path: Path, captions: Iterable[tuple[Entry, Float]], about: Mapping[str, Any]) -> None:
+    """Write a row for each word of entries as `captions.json` has them, with their maps (words, rows, columns).
+
+    A caption without words has one row, whose word is null. `about` becomes the file's metadata.
+    """
+    rows = (row for entry, maps in captions for row in _rows(entry, maps))
+    write_rows(path, rows, COLUMNS, REPEATED, KIND, about)
+
+
+def read_caption_table(path: Path | str) -> Iterator[Caption]:
+    """The captions in a Parquet file of `regard caption`, one by one. Raises `DataError` for another file."""
+    stored, rows = read_rows(path, KIND, "captions", "caption", READ)
+    words_of_captions = groupby(rows, key=lambda row: (row["name"], row["which"]))
+    return (_caption(list(words), stored["provenance"]) for _, words in words_of_captions)
+
+
+def _caption(rows: Sequence[Mapping[str, Any]], provenance: Mapping[str, Any]) -> Caption:
+    first = rows[0]
+    name = first["name"]
+    grid = grid_of(first)
+    words = tuple(
+        word_of({**row, "text": row["word"]}, _map(row["map"], grid), grid, name)
+        for row in rows
+        if row["word"] is not None
+    )
+    return Caption(name, first["caption"], words, provenance, grid=grid, which=first["which"])
+
+
+def _map(values: Sequence[float], grid: PatchGrid) -> Float:
+    return np.array(values, np.float32).reshape(grid.rows, grid.columns)
+
+
+def _rows(entry: Entry, maps: Float) -> Iterator[dict[str, Any]]:
+    """A caption's rows: what holds for all of it, then what is of each word."""
+    common = {
+        "name": readable(entry["name"]),
+        "which": entry.get("which"),
+        "caption": readable(entry["text"]),
+        "caption_log_probability": entry["log_probability"],
+        "limit_reached": entry["limit_reached"],
+        **grid_row(PatchGrid.from_json(entry["grid"])),
+    }
+    for index, (word, values) in enumerate(zip(entry["words"], maps, strict=True)):
+        yield {**common, "index": index, **_word_row(word), "map": values.ravel()}
+    if not entry["words"]:
+        yield common
+
+
+def _word_row(word: Mapping[str, Any]) -> dict[str, Any]:
+    start, stop = word["steps"] or (None, None)
+    row = {
+        "word": readable(word["text"]),
+        **{name: word[name] for name in ("probability", "log_probability", "part_of_speech")},
+        "step_from": start,
+        "step_to": stop,
+        **(word["focus"] or {}),
+        **(word.get("depends") or {}),
+    }
+    if word["peak"] is not None:
+        row |= {f"peak_{name}": word["peak"][name] for name in ("row", "column", "value")}
+        row |= {f"peak_{edge}": value for edge, value in zip(EDGES, word["peak"]["box"], strict=True)}
+    return row

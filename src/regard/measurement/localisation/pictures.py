@@ -36,13 +36,19 @@ def localise(
     return {
         name: {
             "auc": mean(areas[name], seed=seed),
-            **{f"auc_over_{base}": mean(areas[name] - areas[base], signed=True, seed=seed) for base in BASELINES},
+            **{f"auc_over_{base}": _lift(areas, name, base, seed) for base in BASELINES},
             "peak_on_object": mean(peaks[name], seed=seed),
             "auc_away_from_centre": mean(areas[name][off], seed=seed),
             "peak_away_from_centre": mean(peaks[name][off], seed=seed),
         }
         for name in areas
     }
+
+
+def _lift(areas: Mapping[str, Floats], name: str, base: str, seed: int) -> Score:
+    """What a map has more than a baseline; a baseline has exactly nothing more than itself."""
+    lift = mean(areas[name] - areas[base], signed=True, seed=seed)
+    return Score(0.0, 0.0, 0.0, lift.n) if name == base else lift
 
 
 def _in_centre(cover: Cover) -> bool:

@@ -1,0 +1,1 @@
+"""What joins explanation, measurement and training into a verdict."""

@@ -34,6 +34,26 @@ class Maps:
 
 
 @dataclass(frozen=True)
+class MethodSettings:
+    """All settings that methods for pictures have, None where left out; each method takes those that its row names.
+
+    `layer`, `head` and `start`, the first layer that counts, are from 0. `query` is "CLS" or (row, column) of a patch,
+    "ROW,COLUMN" as text. `target`, a class by name or index, is by default the predicted one; `against` is one that it
+    is held against. `steps` are those of an integral, `samples` how many are drawn.
+    """
+
+    layer: int | None = None
+    head: int | None = None
+    query: str | tuple[int, int] = "CLS"
+    start: int | None = None
+    target: str | int | None = None
+    against: str | int | None = None
+    steps: int | None = None
+    samples: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Method:
     """A row of METHODS: what a method is and needs, as data alone."""
 
@@ -42,7 +62,7 @@ class Method:
     target: str  # "module:function"
     description: str
     requires: tuple[str, ...]  # of "attention", "gradients", "blocks", "decoder", "picture tokens"
-    settings: tuple[str, ...]  # of "layer", "head", "query", "row", "target", "start", "steps", "samples", "seed"
+    settings: tuple[str, ...]  # of `MethodSettings`, but "against"; of methods for words also "row"
     signed: bool
     class_specific: bool
     cost: float  # in plain forward passes, a picture or what `cost_per` says

@@ -111,34 +111,25 @@ class Explainer(Predictor):
         pictures: Pictures,
         method: str = "attention",
         *,
-        target: str | int | None = None,
-        against: str | int | None = None,
-        layer: int | None = None,
-        head: int | None = None,
-        query: str | tuple[int, int] = "CLS",
-        start: int | None = None,
-        steps: int | None = None,
-        samples: int | None = None,
-        seed: int = 0,
         prepared: bool = False,
         batch_size: int = 8,
         workers: int = 0,
+        **settings: Any,
     ) -> Explanation:
         """A map for each picture; one picture gives a record with one map.
 
         A picture is a path, an image of Pillow's, an array (height, width, 3) or (height, width) of uint8 or of floats
         in 0..1, or a tensor (3, height, width) of the same; a tensor (batch, 3, height, width) is several. With
-        `prepared` they are tensors that are normalised already, at the network's size. `target`, a class by name or
-        index, is by default the predicted one, `against` one that it is held against; `layer`, `head` and `start` count
-        from 0, `query` is "CLS" or (row, column) of a patch: what a method takes of these stands in `regard.METHODS`.
-        `workers` threads read ahead.
+        `prepared` they are tensors that are normalised already, at the network's size. `workers` threads read ahead.
+        `settings` are those of the method, as `MethodSettings` has them: `target`, a class by name or index, by default
+        the predicted one, `against` one that it is held against, `layer`, `head`, `query` and others; what a method
+        takes of these stands in `regard.METHODS`.
 
         Raises `UsageError` for a setting that the method does not take, an unknown class or an iterator (see
         `stream`), `DataError` for a picture that cannot be one, and `NetworkError` where the network has not what the
         method needs.
         """
-        options = MethodOptions(layer, head, query, start, target, against, steps, samples, seed)
-        job = self.job(method, options, batch_size=batch_size, workers=workers)
+        job = self.job(method, MethodOptions(**settings), batch_size=batch_size, workers=workers)
         rows = pictures_of(pictures, self.network, prepared)
         return job.with_maps(*(heatmap for _, heatmap in job.heatmaps(rows)))
 

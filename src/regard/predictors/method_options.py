@@ -1,31 +1,19 @@
 """The settings of a method as a user writes them: checked against what the method understands, and made its own."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
 from regard.errors import UsageError, unknown
-from regard.explanation import METHODS, Method
+from regard.explanation import METHODS, Method, MethodSettings
 from regard.networks.network import Network
 
 DEFAULTS: Mapping[str, str] = {"layer": "last", "head": "mean", "query": "CLS", "target": "predicted"}
 """What a setting that was left out is called in captions, where the method has no number for it."""
 
 
-@dataclass(frozen=True)
-class MethodOptions:
-    """All settings that methods for pictures have, None where left out; a class by its name or its index."""
-
-    layer: int | None = None
-    head: int | None = None
-    query: str | tuple[int, int] = "CLS"
-    start: int | None = None
-    target: str | int | None = None
-    against: str | int | None = None
-    steps: int | None = None
-    samples: int | None = None
-    seed: int = 0
+class MethodOptions(MethodSettings):
+    """The settings of a method as a user writes them."""
 
     def chosen(self) -> dict[str, Any]:
         """The settings that are not left out, by the names that methods have for them."""

@@ -1,4 +1,4 @@
-"""The documents: every link leads somewhere, the index names them all, and the citation names this version."""
+"""Links: every link of the documents leads somewhere, the index names them all, and the citation names this version."""
 
 import re
 from pathlib import Path

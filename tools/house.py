@@ -240,7 +240,8 @@ def functions(sources: Sequence[Source]) -> Iterator[Figure]:
             private = nested or underscored or owner.startswith("_")
             if private:
                 parameters["private"].append(row)
-            if private or not ((owner or node.name) in offered or ".command(" in decorators):
+            declares = COMMANDS.fullmatch(source.module) and source.module.endswith(f".{node.name}")
+            if private or not ((owner or node.name) in offered or declares):
                 parameters["not public API"].append(row)
     lines = [count for count, _ in lengths]
     yield Figure("function lines, median", median(lines))

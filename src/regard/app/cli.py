@@ -48,7 +48,8 @@ def parameters_of(function: Callable[..., Any]) -> list[Parameter]:
         reading = next((part for part in rest if isinstance(part, Reading)), None)
         if reading is not None:
             annotation: Any = Annotated[reading.type or kind, reading.info]
-            parameters.append(each.replace(kind=Parameter.KEYWORD_ONLY, annotation=annotation))
+            default = Parameter.empty if reading.required else each.default
+            parameters.append(Parameter(each.name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation))
     return parameters
 
 

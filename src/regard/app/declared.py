@@ -91,24 +91,6 @@ def evaluate(
     """Score a classifier honestly: intervals, classes, slices, calibration, the worst mistakes."""
 
 
-def predict(
-    pictures: Pictures,
-    out: Out,
-    model: Model = "pets-tiny",
-    weights: Weights = None,
-    probs: Annotated[bool, option("Add every class's probability.", "--probs", panel=OUTPUT)] = False,
-    size: Size = None,
-    device: Device = None,
-    precision: Precision = "float32",
-    batch_size: BatchSize = 32,
-    workers: Workers = 2,
-    seed: Seed = 0,
-    skip_bad: SkipBad = False,
-    overwrite: Overwrite = False,
-) -> None:
-    """Write filename,label for every picture, in order; the same command goes on after an interruption."""
-
-
 def compare(
     runs: Annotated[list[str], argument("Two runs or more; the first is what the others are compared with.")],
     data: Annotated[
@@ -127,46 +109,6 @@ def compare(
     overwrite: Overwrite = False,
 ) -> None:
     """Compare runs on the very same pictures: one table with paired differences."""
-
-
-def explain(
-    pictures: Pictures,
-    out: Out,
-    method: Annotated[
-        str,
-        option(
-            f"One of: {', '.join(PICTURE_METHODS)} (see `regard methods`).",
-            callback=method_name,
-            complete=complete_methods,
-        ),
-    ] = "attention",
-    layer: Layer = None,
-    head: Head = None,
-    query: Query = "CLS",
-    start: Start = None,
-    target: Target = None,
-    against: Against = None,
-    steps: Steps = None,
-    samples: Samples = None,
-    model: Model = "pets-tiny",
-    weights: Weights = None,
-    format: Format = None,
-    figure: Figure = None,
-    sheet: Sheet = None,
-    colours: MapColours = None,
-    size: Size = None,
-    device: Device = None,
-    precision: Precision = "float32",
-    batch_size: BatchSize = 8,
-    workers: Workers = 2,
-    seed: Seed = 0,
-    skip_bad: SkipBad = False,
-    overwrite: Overwrite = False,
-) -> None:
-    """Show what a network looks at: a panel for each picture and the maps as arrays, or one Parquet table.
-
-    The same command goes on after an interruption.
-    """
 
 
 def caption(

@@ -30,10 +30,14 @@ Complete = Callable[[str], Iterable[str]]
 
 @dataclass(frozen=True)
 class Reading:
-    """How the command line reads a parameter: typer's `info`, and the type it parses where that is not Python's."""
+    """How the command line reads a parameter: typer's `info`, and the `type` it parses where that is not Python's.
+
+    With `required` it must be given there, though Python callers may leave it out.
+    """
 
     info: Any
     type: Any = None
+    required: bool = False
 
 
 def option(
@@ -42,10 +46,12 @@ def option(
     panel: str | None = None,
     type: Any = None,
     complete: Complete | None = None,
+    required: bool = False,
     **more: Any,
 ) -> Reading:
     """An option with its help `text`; `names` where they are not made of the parameter's, `more` as typer has it."""
-    return Reading(typer.Option(*names, help=text, rich_help_panel=panel, autocompletion=complete, **more), type)
+    info = typer.Option(*names, help=text, rich_help_panel=panel, autocompletion=complete, **more)
+    return Reading(info, type, required)
 
 
 def argument(text: str, *, type: Any = None, complete: Complete | None = None, **more: Any) -> Reading:
@@ -143,6 +149,10 @@ Slices = Annotated[
     option("Column whose values are scored one by one; may be repeated.", "--slice", panel=DATA, type=list[str] | None),
 ]
 Out = Annotated[str | Path, option("Where the result goes.", "--out", "-o", panel=OUTPUT, type=Path)]
+OutOrMemory = Annotated[
+    str | Path | None,
+    option("Where the result goes.", "--out", "-o", panel=OUTPUT, type=Path, required=True),
+]
 MaybeOut = Annotated[
     str | Path | None,
     option("Where the result goes; without it, the screen.", "--out", "-o", panel=OUTPUT, type=Path | None),

@@ -1,7 +1,10 @@
 """`regard.Classifier`: a network that is loaded once and says of any number of pictures in memory what they show."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +63,12 @@ class Classifier(Predictor):
         """
         for batch in input_batches(self.network, pictures[start:], batch_size, workers, on_bad):
             yield [start + index for index in batch.indices], batch_probabilities(self.network, batch.pixels).numpy()
+
+    def fingerprint(self, *more: Any) -> str:
+        """A hash of all that decides the network's answers, and of `more`, which decides what is made of them."""
+        network = self.network
+        about = [network.weights_hash(), network.preparation.as_json(), network.precision, str(network.device)]
+        return hashlib.sha256(json.dumps([about, self.classes, *more], sort_keys=True).encode()).hexdigest()
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

@@ -1,0 +1,113 @@
+"""What `regard explain` makes: maps in memory, or panels, sheets and arrays in a folder, or one Parquet file.
+
+Whatever the number of pictures, memory stays the same: maps go to the disk as they come (`results/writer.py`), and the
+same command after an interruption goes on where it was.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import islice
+from pathlib import Path
+
+from regard.app.comparing import compare
+from regard.app.console import progress
+from regard.app.output import OutputPlan, panel_names
+from regard.data.dataset import Dataset
+from regard.data.images.decode import thumbnail
+from regard.errors import DataError
+from regard.files import write_file, writing
+from regard.predictors.explainer import ExplanationJob
+from regard.records import Explanation, Heatmap
+from regard.rendering.figures.canvas import png
+from regard.rendering.figures.panel import caption_of
+from regard.rendering.figures.sheets import common_caption, contact_sheet
+from regard.rendering.figures.vector import TILE, panel_bytes
+from regard.results.maps import MapWriter
+
+SHEET = 48  # pictures on the contact sheet, at most
+CELL = 320  # their longer sides in pixels
+NO_PICTURES = "none of the pictures could be read"
+
+
+def explain_in_memory(job: ExplanationJob, dataset: Dataset) -> Explanation:
+    """The maps of all pictures that could be read."""
+    with progress(f"explaining by {job.method.name}", len(dataset)) as advance:
+        maps = []
+        for _, heatmap in job.heatmaps(dataset.pictures):
+            maps.append(heatmap)
+            advance(1)
+    if not maps:
+        raise DataError(NO_PICTURES)
+    return job.with_maps(*maps)
+
+
+def write_maps(job: ExplanationJob, dataset: Dataset, out: Path, plan: OutputPlan) -> tuple[int, tuple[int, ...]]:
+    """Write what the plan says; the number of maps, and rows and columns of the first."""
+    with writing(out), MapWriter.open(out, job.fingerprint(dataset.names, plan), len(dataset)) as writer:
+        _write_each(job, dataset, writer, _panel_writer(job, dataset, writer, plan))
+        if not writer.n:
+            raise DataError(NO_PICTURES)
+        shape = next(writer.heatmaps()).values.shape
+        if plan.format == "panels":
+            _write_sheets(job, dataset, writer, plan)
+            writer.finish_folder(job.about, out)
+        else:
+            writer.finish_table(job.about, out)
+    return writer.n, shape
+
+
+def _write_each(job: ExplanationJob, dataset: Dataset, writer: MapWriter, draw: Callable[[Heatmap], None]) -> None:
+    """The maps that are still missing."""
+    with progress(f"explaining by {job.method.name}", len(dataset)) as advance:
+        advance(writer.pictures)
+        for place, (index, heatmap) in enumerate(job.heatmaps(dataset.pictures, writer.pictures), 1):
+            draw(heatmap)
+            writer.append(heatmap)
+            if place % job.batch_size == 0:
+                writer.commit(index + 1)
+            advance(1)
+        writer.commit(len(dataset))
+
+
+def _panel_writer(
+    job: ExplanationJob, dataset: Dataset, writer: MapWriter, plan: OutputPlan
+) -> Callable[[Heatmap], None]:
+    """What draws a picture's panel into the result, where there are panels; it refuses a map of another shape than the
+    first."""
+    if plan.format != "panels":
+        return lambda heatmap: None
+    files = panel_names(dataset.names, plan.figure)
+    shapes = {heatmap.values.shape: heatmap.name for heatmap in islice(writer.heatmaps(), 1)}
+
+    def draw(heatmap: Heatmap) -> None:
+        shapes.setdefault(heatmap.values.shape, heatmap.name)
+        if len(shapes) > 1:
+            raise DataError(_of_two_shapes(shapes))
+        image = heatmap.image(TILE)  # type: ignore[misc]
+        caption, signed = caption_of(job.with_maps(heatmap), 0), job.method.signed
+        drawn = panel_bytes(plan.figure, image, heatmap, caption=caption, colours=plan.colours, signed=signed)
+        write_file(writer.result / files[heatmap.name], drawn)
+
+    return draw
+
+
+def _of_two_shapes(shapes: Mapping[tuple[int, ...], str]) -> str:
+    (one, first), (other, second) = shapes.items()
+    return (
+        f"the map of {second} has {other[0]} × {other[1]} patches where that of {first} has {one[0]} × {one[1]}, and "
+        "maps.npy holds maps of one shape; give --size, or --out FILE.parquet, which takes maps of any shape"
+    )
+
+
+def _write_sheets(job: ExplanationJob, dataset: Dataset, writer: MapWriter, plan: OutputPlan) -> None:
+    """The contact sheet and comparisons of the first pictures."""
+    first = list(islice(writer.heatmaps(), SHEET))
+    pictures = {picture.name: picture for picture in dataset.pictures}
+    images = [thumbnail(pictures[heatmap.name].opener, CELL) for heatmap in first]
+    caption, signed = common_caption(job.with_maps(*first)), job.method.signed
+    items = [(image, heatmap, heatmap.name) for image, heatmap in zip(images, first, strict=True)]
+    sheet = contact_sheet(items, colours=plan.colours, signed=signed, caption=caption)
+    write_file(writer.result / "contact_sheet.png", png(sheet))
+    if plan.sheet is not None:
+        rows = [pictures[heatmap.name] for heatmap in first]
+        compared = list(zip(images, first, strict=True))
+        write_file(writer.result / plan.sheet.file, png(compare(plan.sheet, job, rows, compared, plan.colours)))

@@ -199,6 +199,13 @@ def test_a_wrapper_without_gradients_inside_is_read_as_its_network_declares() ->
     assert load(Wrapper("pooled", gradients=False), size=SIZE).anatomy.attentions
 
 
+@pytest.mark.parametrize("method", ["gradcam", "legrad", "grad_attention", "libra_fullgrad", "input_x_gradient"])
+def test_methods_by_gradient_say_so_where_gradients_do_not_get_through(method: str) -> None:
+    network = load(Wrapper("cls", gradients=False), size=SIZE)
+    with pytest.raises(NetworkError, match=r"gradients do not get through .*torch\.no_grad"):
+        METHODS.load(method)(network, pictures())
+
+
 def test_a_pooling_that_the_wrapper_leaves_out_is_no_layer() -> None:
     pooled = load(Wrapper("pooled", "vit_base_patch16_siglip_224"), size=SIZE).anatomy
     assert (len(pooled.attentions), pooled.readers, pooled.reads) == (3, 1, "pool")

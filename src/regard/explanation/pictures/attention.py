@@ -28,8 +28,8 @@ def attention(
     attention.
     """
     logits, traced = trace(network, pixels, layers=layer, heads=head, queries="pool" if query is None else [query])
-    (found,) = traced.attention  # one layer
-    return as_maps(traced.patches(found).mean(dim=(1, 2)), logits=logits)
+    (number,) = traced.attention  # one layer
+    return as_maps(traced.patches(number).mean(dim=(1, 2)), logits=logits)
 
 
 def rollout(network: Network, pixels: Tensor, *, query: Query = None, start: int = 0) -> Maps:
@@ -40,8 +40,8 @@ def rollout(network: Network, pixels: Tensor, *, query: Query = None, start: int
     ever multiplied. Rows of Ã sum to one over all tokens.
     """
     flow = Flow(network, pixels, query)
-    heard, logits = collect(network, pixels, start)
+    layers, logits = collect(network, pixels, start)
     with torch.no_grad():
-        for layer in flow.down(heard):
+        for layer in flow.down(layers):
             flow.mix(layer, layer.weights, keep=0.5, add=0.5)
     return as_maps(flow.map(), logits=logits)

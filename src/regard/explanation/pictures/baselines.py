@@ -14,13 +14,12 @@ from regard.networks.network import Network
 def random(network: Network, pixels: Tensor, *, seed: int = 0) -> Maps:
     """Uniform noise in [0, 1), a function of the seed and the picture alone, so that batches do not matter."""
     rows, columns = cells(network, pixels)
-    maps = [np.random.default_rng((seed, _number(picture))).random((rows, columns)) for picture in pixels]
+    maps = []
+    for picture in pixels:
+        digest = hashlib.sha256(picture.detach().float().cpu().contiguous().numpy().tobytes()).digest()
+        generator = np.random.default_rng((seed, int.from_bytes(digest[:8], "little")))
+        maps.append(generator.random((rows, columns)))
     return as_maps(torch.from_numpy(np.stack(maps)))
-
-
-def _number(picture: Tensor) -> int:
-    digest = hashlib.sha256(picture.detach().float().cpu().contiguous().numpy().tobytes())
-    return int.from_bytes(digest.digest()[:8], "little")
 
 
 def centre(network: Network, pixels: Tensor) -> Maps:

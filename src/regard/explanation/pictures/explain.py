@@ -51,7 +51,8 @@ def batch_heatmaps(
 
     `sizes` (height, width) are of the pictures, of which `preparation`, by default the network's, showed it a part.
     """
-    row, preparation = METHODS[method], preparation or network.preparation
+    row = METHODS[method]
+    preparation = preparation or network.preparation
     _check_settings(row, settings)
     function = METHODS.load(method)
     with lock_of(network.module):
@@ -65,9 +66,9 @@ def batch_heatmaps(
         yield Heatmap(values, grid, picture.name, maps.targets[place], error, predicted, image)
 
 
-def _as_maps(found: Any, method: str, count: int) -> Maps:
+def _as_maps(result: Any, method: str, count: int) -> Maps:
     """What a method gave, which may be the values alone (a row from outside), checked for its shape."""
-    maps = found if isinstance(found, Maps) else Maps(np.asarray(found, np.float32), (None,) * count)
+    maps = result if isinstance(result, Maps) else Maps(np.asarray(result, np.float32), (None,) * count)
     if maps.values.ndim != 3 or len(maps.values) != count:
         raise UsageError(
             f"the method {method} gave values {maps.values.shape} for {count} pictures; they must be "

@@ -32,21 +32,21 @@ def collect(
 ) -> tuple[list[LayerAttention], Tensor]:
     """The attention of the layers from `start` up to `stop` in one forward, and the logits (batch, classes).
 
-    `begin`: with gradients, which begin at the first of these layers; else without any. `also` may hook more. Raises
+    `gradients`: with them, which begin at the first of these layers; else without any. `also` may hook more. Raises
     `UsageError` for a layer that does not exist.
     """
     network.check(pixels)
     count = layer_count(network)
     indices("layer to start from", start, count)
-    heard: list[LayerAttention] = []
-    layers = range(start, count if stop is None else stop)
+    layers: list[LayerAttention] = []
+    numbers = range(start, count if stop is None else stop)
     with (
-        recording(network, layers, heard.append, gradients=gradients, frozen=True) as hooks,
+        recording(network, numbers, layers.append, gradients=gradients, frozen=True) as hooks,
         torch.set_grad_enabled(gradients),
     ):
         if also is not None:
             also(hooks)
-        return heard, network.forward(pixels.detach())
+        return layers, network.forward(pixels.detach())
 
 
 class Flow:
@@ -57,32 +57,34 @@ class Flow:
     """
 
     def __init__(self, network: Network, pixels: Tensor, query: Query = None, each: bool = False) -> None:
-        self.network, self.batch = network, len(pixels)
+        self.network = network
+        self.batch = len(pixels)
         self.grid = network.anatomy.grid(int(pixels.shape[-2]), int(pixels.shape[-1]))
         self.patches = self.grid[0] * self.grid[1]
-        self.query, self.each = query, each
+        self.query = query
+        self.each = each
         self.rows: Tensor | None = None
         if query is not None and not (0 <= query[0] < self.grid[0] and 0 <= query[1] < self.grid[1]):
             raise UsageError(
                 f"there is no patch {query}; (row, column) goes from (0, 0) to ({self.grid[0] - 1}, {self.grid[1] - 1})"
             )
 
-    def down(self, heard: list[LayerAttention]) -> Iterator[LayerAttention]:
-        """The layers from the last down, those that what is asked for does not pass left out."""
+    def down(self, layers: list[LayerAttention]) -> Iterator[LayerAttention]:
+        """The layers from the last down, without those that relevance does not pass."""
         last = self.last_layer()
-        yield from (layer for layer in reversed(heard) if layer.layer <= last)
+        yield from (layer for layer in reversed(layers) if layer.layer <= last)
 
     def last_layer(self) -> int:
         """The last layer that relevance passes: the pooling's only where the head reads through it."""
-        own_query = self.query is None and self.network.anatomy.reads != "patches"
-        return layer_count(self.network) - 1 - (0 if own_query else self.network.anatomy.readers)
+        through = self.query is None and self.network.anatomy.reads != "patches"
+        return layer_count(self.network) - 1 - (0 if through else self.network.anatomy.readers)
 
     def source_tokens(self, layer: LayerAttention) -> Tensor | None:
         """Which rows of a layer's attention relevance begins in; None for all, as in a layer with its own query."""
         _, queries, keys = layer.shape
         if queries != keys or layer.shape[0] != self.batch:
             return None
-        return self._begun(keys, layer).sum(dim=(0, 1)).nonzero()[:, 0]
+        return self._rows_over(keys, layer).sum(dim=(0, 1)).nonzero()[:, 0]
 
     def mix(
         self, layer: LayerAttention, weights: Weights, keep: float, add: float, columns: Tensor | None = None
@@ -96,13 +98,20 @@ class Flow:
             self._read(layer, weights(None).mean(dim=1), keep, add, columns)
             return
         windows = Windows.of(*self.grid, count // self.batch, keys, self.network.anatomy.prefix)
-        rows = self._begun(keys if windows is None else self.patches, layer)
+        rows = self._rows_over(keys if windows is None else self.patches, layer)
         if windows is not None:
-            carried = self._in_windows(windows, rows, weights(None).mean(dim=1))
+            matrix = weights(None).mean(dim=1)  # (batch · windows, side², side²)
+            cut = windows.cut(rows.transpose(1, 2)).transpose(1, 2)  # (batch · windows, sources, side²)
+            carried = windows.join((cut @ matrix).transpose(1, 2)).transpose(1, 2)  # (batch, sources, patches)
         else:
-            active = self._active(rows)
-            matrix = weights(active).mean(dim=1)  # (batch, rows or active ones, tokens)
-            carried = (rows if active is None else rows[:, :, active]).to(matrix.dtype) @ matrix
+            # Tokens on which no row has relevance add nothing: where few have any, the others' attention is not needed.
+            active = (rows != 0).flatten(0, 1).any(dim=0).nonzero()[:, 0]
+            if 2 * len(active) < rows.shape[-1]:
+                matrix = weights(active).mean(dim=1)  # (batch, active tokens, tokens)
+                carried = rows[:, :, active].to(matrix.dtype) @ matrix
+            else:
+                matrix = weights(None).mean(dim=1)  # (batch, tokens, tokens)
+                carried = rows.to(matrix.dtype) @ matrix
         if columns is not None:
             carried = carried * columns[:, None, -carried.shape[-1] :]
         self.rows = keep * rows + add * carried
@@ -117,8 +126,8 @@ class Flow:
         rows = self.rows if self.rows is not None else _one_hot(self.batch, row.shape[-1], 0, row)
         self.rows = keep * rows + add * rows[:, :, :1] * row
 
-    def _begun(self, tokens: int, like: LayerAttention) -> Tensor:
-        """The rows over this many tokens: begun here, or those of the layer above less what is no token here."""
+    def _rows_over(self, tokens: int, like: LayerAttention) -> Tensor:
+        """The rows over this many tokens: new ones, or those of the layer above less what is no token here."""
         if self.rows is not None:
             missing = tokens - self.rows.shape[-1]  # a pooling may leave prefix tokens out, class attention adds one
             return F.pad(self.rows, (missing, 0)) if missing > 0 else self.rows[:, :, -tokens:]
@@ -132,15 +141,6 @@ class Flow:
         patches = torch.eye(tokens, device=value.device, dtype=_wide(value))[prefix:]  # (patches, tokens)
         patches = patches if self.each else patches.mean(dim=0, keepdim=True)
         return patches.expand(self.batch, -1, -1)
-
-    def _active(self, rows: Tensor) -> Tensor | None:
-        """The tokens that any row has relevance on, where they are few: the others' attention is not needed."""
-        active = (rows != 0).flatten(0, 1).any(dim=0).nonzero()[:, 0]
-        return active if 2 * len(active) < rows.shape[-1] else None
-
-    def _in_windows(self, windows: Windows, rows: Tensor, matrix: Tensor) -> Tensor:
-        cut = windows.cut(rows.transpose(1, 2)).transpose(1, 2)  # (batch · windows, sources, side²)
-        return windows.join((cut @ matrix).transpose(1, 2)).transpose(1, 2)
 
     def map(self) -> Tensor:
         """(batch, rows, columns): the relevance of the patches, sources added up."""

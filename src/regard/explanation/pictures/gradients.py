@@ -1,6 +1,6 @@
 """Methods by the gradient of the class: at the tokens of a layer, or at the pixels."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,19 @@ def gradients_on() -> Iterator[None]:
         yield
 
 
+def gradients_of(score: Tensor, tensors: Sequence[Tensor], allow_unused: bool = False) -> tuple[Tensor, ...]:
+    """∂score/∂tensor for each of some tensors (None for one that the score does not depend on, if `allow_unused`).
+
+    Raises `NetworkError` for a network that cuts gradients off somewhere inside.
+    """
+    if not score.requires_grad:
+        raise NetworkError(
+            "gradients do not get through this network: it computes a part of itself without them (as in "
+            "torch.no_grad); use attention, rollout or occlusion"
+        )
+    return torch.autograd.grad(score, tensors, allow_unused=allow_unused)
+
+
 def gradcam(network: Network, pixels: Tensor, *, layer: int | None = None, target: Target = None) -> Maps:
     """Maps (batch, rows, columns) of Grad-CAM on tokens: at least 0, no upper bound.
 
@@ -38,105 +51,101 @@ def gradcam(network: Network, pixels: Tensor, *, layer: int | None = None, targe
     blocks = len(network.anatomy.attentions) - network.anatomy.readers
     (chosen,) = indices("layer", blocks - 1 if layer is None else layer, blocks)
     network.check(pixels)
-    found = _at_class_token(network, pixels, chosen, target) or _at_layer(network, pixels, chosen, target)
-    tokens, gradient, targets = found
+    at_layer = _at_class_token(network, pixels, chosen, target) or _at_layer(network, pixels, chosen, target)
+    tokens, gradient, targets = at_layer
     return as_maps(_weighted(network, pixels, tokens.detach(), gradient), targets)
 
 
-Slope = tuple[Tensor, Tensor, tuple[Target, ...]]
+LayerGradient = tuple[Tensor, Tensor, tuple[Target, ...]]
 
 
-def _at_layer(network: Network, pixels: Tensor, layer: int, target: Target) -> Slope:
+def _at_layer(network: Network, pixels: Tensor, layer: int, target: Target) -> LayerGradient:
     """What a layer's attention gets, the gradient there, and the class of each picture."""
     attention = network.module.get_submodule(network.anatomy.attentions[layer])
-    seen: list[Tensor] = []
+    inputs: list[Tensor] = []
+    # no_grad until the layer, which turns gradients on: nothing before it costs a graph
     with gradients_on(), network.borrow(frozen=True) as hooks, torch.no_grad():
-        hooks.append(attention.register_forward_pre_hook(_beginning(seen), with_kwargs=True))
+        hooks.append(attention.register_forward_pre_hook(_start_gradients(inputs), with_kwargs=True))
         logits = network.forward(pixels)
         torch.set_grad_enabled(True)
         targets = resolve(logits, target)
-        (gradient,) = torch.autograd.grad(scores(logits, targets).sum(), seen)
-    return seen[0], gradient, targets
+        (gradient,) = gradients_of(scores(logits, targets).sum(), inputs)
+    return inputs[0], gradient, targets
 
 
-def _beginning(seen: list[Tensor]) -> Any:
-    """A hook with which gradients begin at what a module gets; it is kept in `seen`."""
+def _start_gradients(inputs: list[Tensor]) -> Callable[..., Any]:
+    """A hook with which gradients begin at what a module gets, which is put into `inputs`."""
 
-    def begin(part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    def hook(part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         torch.set_grad_enabled(True)
         first = args[0] if args else kwargs["hidden_states"]
         tokens = first.detach().requires_grad_()
-        seen.append(tokens)
+        inputs.append(tokens)
         swapped = tuple(tokens if each is first else each for each in args)  # torch's own takes it three times
         return swapped, {name: tokens if each is first else each for name, each in kwargs.items()}
-
-    return begin
-
-
-def _at_class_token(network: Network, pixels: Tensor, layer: int, target: Target) -> Slope | None:
-    """The same for the last block of a network that reads its class token alone, at half the price.
-
-    Behind that attention no other token matters, so the rest of the block and the head are differentiated for the
-    prefix tokens only: the block runs once more on them, with the attention that they got. None where a network is not
-    like that, which is seen from its logits: the head may read patches as well, or a block do something of its own.
-    """
-    anatomy, blocks = network.anatomy, token_blocks(network)
-    path = anatomy.attentions[layer]
-    if anatomy.reads != "cls" or not blocks or not path.startswith(f"{blocks[-1]}."):
-        return None
-    seen: list[Tensor] = []
-    kept: dict[str, Any] = {}
-    with gradients_on(), network.borrow(frozen=True) as hooks, torch.no_grad():
-        attention, block = network.module.get_submodule(path), network.module.get_submodule(blocks[-1])
-        own = [
-            attention.register_forward_pre_hook(_beginning(seen), with_kwargs=True),
-            attention.register_forward_hook(_ending(kept)),
-            block.register_forward_pre_hook(_call(kept), with_kwargs=True),
-        ]
-        hooks.extend(own)
-        logits = network.forward(pixels)
-        for hook in own:
-            hook.remove()
-        torch.set_grad_enabled(True)
-        tokens = _prefix_through(block, attention, kept, anatomy.prefix)
-        said = None if tokens is None else resume(network, pixels, tokens, len(blocks))
-        if said is None or not torch.allclose(said, logits, rtol=1e-3, atol=1e-3 * float(logits.abs().max())):
-            return None
-        targets = resolve(logits, target)
-        (gradient,) = torch.autograd.grad(scores(said, targets).sum(), seen)
-    return seen[0], gradient, targets
-
-
-def _ending(kept: dict[str, Any]) -> Any:
-    """A hook behind which nothing is differentiated; what the module gave, with its past, is kept."""
-
-    def end(part: Any, inputs: Any, output: Any) -> Any:
-        torch.set_grad_enabled(False)
-        kept["output"] = output
-        return tuple(map(_past, output)) if isinstance(output, tuple) else _past(output)
-
-    return end
-
-
-def _past(value: Any) -> Any:
-    return value.detach() if isinstance(value, Tensor) else value
-
-
-def _call(kept: dict[str, Any]) -> Any:
-    def hook(part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        kept["call"] = (args, kwargs)
 
     return hook
 
 
-def _prefix_through(block: nn.Module, attention: nn.Module, kept: dict[str, Any], prefix: int) -> Tensor | None:
-    """(batch, prefix, width): the prefix tokens behind a block, from the attention that they got."""
-    args, kwargs = kept["call"]
-    x, output = args[0] if args else kwargs.get("hidden_states"), kept["output"]
-    given = output[0] if isinstance(output, tuple) else output
-    if not isinstance(x, Tensor) or x.ndim != 3 or given.shape != x.shape or not prefix:
+def _at_class_token(network: Network, pixels: Tensor, layer: int, target: Target) -> LayerGradient | None:
+    """The same for the last block of a network that reads its class token alone, at half the price.
+
+    Behind that attention no other token matters, so the rest of the block and the head are differentiated for the
+    prefix tokens only: the block runs once more on them, with the attention that they got. None where a network is not
+    like that, which shows in its logits: the head may read patches as well, or a block do something of its own.
+    """
+    anatomy = network.anatomy
+    blocks = token_blocks(network)
+    path = anatomy.attentions[layer]
+    if anatomy.reads != "cls" or not blocks or not path.startswith(f"{blocks[-1]}."):
         return None
-    short = given[:, :prefix]
+    inputs: list[Tensor] = []
+    record: dict[str, Any] = {}  # the block's arguments, and what its attention gave
+    with gradients_on(), network.borrow(frozen=True) as hooks, torch.no_grad():
+        attention = network.module.get_submodule(path)
+        block = network.module.get_submodule(blocks[-1])
+
+        def store_call(part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            record["call"] = (args, kwargs)
+
+        def stop_gradients(part: Any, args: Any, output: Any) -> Any:
+            torch.set_grad_enabled(False)  # the rest is computed again, for fewer tokens
+            record["output"] = output
+            return tuple(map(detached, output)) if isinstance(output, tuple) else detached(output)
+
+        first_pass = [
+            attention.register_forward_pre_hook(_start_gradients(inputs), with_kwargs=True),
+            attention.register_forward_hook(stop_gradients),
+            block.register_forward_pre_hook(store_call, with_kwargs=True),
+        ]
+        hooks.extend(first_pass)
+        logits = network.forward(pixels)
+        for hook in first_pass:
+            hook.remove()
+        torch.set_grad_enabled(True)
+        tokens = _prefix_through(block, attention, record, anatomy.prefix)
+        shorter = None if tokens is None else resume(network, pixels, tokens, len(blocks))
+        if shorter is None or not torch.allclose(shorter, logits, rtol=1e-3, atol=1e-3 * float(logits.abs().max())):
+            return None
+        targets = resolve(logits, target)
+        (gradient,) = gradients_of(scores(shorter, targets).sum(), inputs)
+    return inputs[0], gradient, targets
+
+
+def detached(value: Any) -> Any:
+    """A tensor without the graph behind it; anything else as it is."""
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _prefix_through(block: nn.Module, attention: nn.Module, record: dict[str, Any], prefix: int) -> Tensor | None:
+    """(batch, prefix, width): the prefix tokens behind a block, from the attention that they got."""
+    args, kwargs = record["call"]
+    x = args[0] if args else kwargs.get("hidden_states")
+    output = record["output"]
+    attended = output[0] if isinstance(output, tuple) else output  # (batch, tokens, width)
+    if not isinstance(x, Tensor) or x.ndim != 3 or attended.shape != x.shape or not prefix:
+        return None
+    short = attended[:, :prefix]
     answer = (short, *output[1:]) if isinstance(output, tuple) else short
     args = (x[:, :prefix], *args[1:]) if args else args
     kwargs = kwargs if args else {**kwargs, "hidden_states": x[:, :prefix]}
@@ -151,11 +160,13 @@ def _weighted(network: Network, pixels: Tensor, tokens: Tensor, gradient: Tensor
     tokens, gradient = (each.flatten(1, 2) if each.ndim == 4 else each for each in (tokens, gradient))
     windows = Windows.of(rows, columns, len(tokens) // len(pixels), tokens.shape[1], network.anatomy.prefix)
     if windows is not None:
-        tokens, gradient = windows.join(tokens), windows.join(gradient)
+        tokens = windows.join(tokens)
+        gradient = windows.join(gradient)
     if len(tokens) != len(pixels) or tokens.shape[1] < rows * columns:
         raise NetworkError(f"this layer of {network.name} attends in windows; choose one that sees the whole picture")
-    patches, slopes = tokens[:, -rows * columns :], gradient[:, -rows * columns :]
-    values = (patches * slopes.mean(dim=1, keepdim=True)).sum(dim=-1).clamp(min=0)
+    patches = tokens[:, -rows * columns :]
+    slopes = gradient[:, -rows * columns :]
+    values = (patches * slopes.mean(dim=1, keepdim=True)).sum(dim=-1).clamp(min=0)  # (batch, patches)
     return values.unflatten(1, (rows, columns))
 
 
@@ -163,26 +174,25 @@ def _gradcam_of_features(network: Network, pixels: Tensor, target: Target) -> Ma
     """The same for the last map of features that the network makes, whose grid becomes the map's."""
     features: dict[str, Tensor] = {}
 
-    def keep(part: Any, inputs: Any, output: Any) -> None:
+    def store(part: Any, inputs: Any, output: Any) -> None:
         if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[1:]) > 1 and output.requires_grad:
             features["last"] = output
 
     with gradients_on(), network.borrow(frozen=True) as hooks:
-        hooks.extend(part.register_forward_hook(keep) for part in network.module.modules())
+        hooks.extend(part.register_forward_hook(store) for part in network.module.modules())
         logits = network.forward(pixels.detach().clone().requires_grad_())
         if "last" not in features:
             raise NetworkError(f"{network.name} has no map of features; use input_x_gradient or occlusion")
         targets = resolve(logits, target)
-        (gradient,) = torch.autograd.grad(scores(logits, targets).sum(), [features["last"]])
-    values, slopes = (_channels_first(each, pixels) for each in (features["last"].detach(), gradient))
-    return as_maps((values * slopes.mean(dim=(2, 3), keepdim=True)).sum(dim=1).clamp(min=0), targets)
-
-
-def _channels_first(x: Tensor, pixels: Tensor) -> Tensor:
-    """(batch, rows, columns, width), as Swin has it, as (batch, width, rows, columns): told by the picture's aspect."""
+        (gradient,) = gradients_of(scores(logits, targets).sum(), [features["last"]])
+    values = features["last"].detach()
+    # Swin has (batch, rows, columns, width), others (batch, width, rows, columns): the picture's aspect decides which.
     aspect = pixels.shape[2] / pixels.shape[3]
-    first, last = (abs(x.shape[at] / x.shape[at + 1] - aspect) for at in (1, 2))
-    return x.permute(0, 3, 1, 2) if first < last else x
+    rows_first, rows_second = (abs(values.shape[at] / values.shape[at + 1] - aspect) for at in (1, 2))
+    if rows_first < rows_second:
+        values = values.permute(0, 3, 1, 2)
+        gradient = gradient.permute(0, 3, 1, 2)
+    return as_maps((values * gradient.mean(dim=(2, 3), keepdim=True)).sum(dim=1).clamp(min=0), targets)
 
 
 def input_x_gradient(network: Network, pixels: Tensor, *, target: Target = None) -> Maps:
@@ -195,7 +205,7 @@ def input_x_gradient(network: Network, pixels: Tensor, *, target: Target = None)
         x = pixels.detach().clone().requires_grad_()
         logits = network.forward(x)
         targets = resolve(logits, target)
-        (gradient,) = torch.autograd.grad(scores(logits, targets).sum(), [x])
+        (gradient,) = gradients_of(scores(logits, targets).sum(), [x])
     return as_maps(summed(network, pixels * gradient), targets)
 
 
@@ -210,10 +220,10 @@ def integrated_gradients(network: Network, pixels: Tensor, *, target: Target = N
     network.check(pixels)
     with gradients_on(), network.borrow(frozen=True):
         targets = resolve(network.forward(pixels), target)
-        found = IntegratedGradients(scorer(network)).attribute(
+        attributions = IntegratedGradients(scorer(network)).attribute(
             pixels.detach().clone(),
             additional_forward_args=(torch.tensor(as_pairs(targets), device=pixels.device),),
             n_steps=steps,
             internal_batch_size=max(8, len(pixels)),
         )
-    return as_maps(summed(network, found), targets)
+    return as_maps(summed(network, attributions), targets)

@@ -1,4 +1,4 @@
-"""LibraGrad: a backward pass in which products are shared out, so that what it gives sums to the logit.
+"""LibraGrad: a backward pass in which products are shared out, so that its parts sum to the logit.
 
 The forward is the network's own. In the backward, attention weights and the deviations inside norms are constants,
 x · gate(x) is linear in x, and of a product of two each takes half (Mehri et al. 2024, arXiv 2411.16760, section 3.5).
@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from regard.errors import NetworkError
 from regard.explanation import Maps, Target
 from regard.explanation.pictures.cells import as_maps, cells
-from regard.explanation.pictures.gradients import gradients_on
+from regard.explanation.pictures.gradients import gradients_of, gradients_on
 from regard.explanation.pictures.targets import resolve, scores
 from regard.networks.attention.recorder import AttentionCall
 from regard.networks.attention.replay import token_blocks
@@ -71,9 +71,10 @@ class Parts:
 
     def add(self, gradient: Tensor, bias: Tensor) -> None:
         """Give bias · gradient, at a layer's output (..., width), to the tokens that it stands at."""
-        given = gradient.detach() @ bias.detach().to(gradient.dtype)  # (...)
-        batch, patches = len(self.rest), self.grid[0] * self.grid[1]
-        each = given.reshape(given.shape[0], -1)  # (batch or windows, tokens)
+        values = gradient.detach() @ bias.detach().to(gradient.dtype)  # (...)
+        batch = len(self.rest)
+        patches = self.grid[0] * self.grid[1]
+        each = values.reshape(values.shape[0], -1)  # (batch or windows, tokens)
         windows = None
         if len(each) % batch == 0 and (len(each) != batch or each.shape[1] > self.biases.shape[1]):
             windows = Windows.of(*self.grid, len(each) // batch, each.shape[1])
@@ -101,35 +102,32 @@ def fullgrad(network: Network, pixels: Tensor, target: Target = None) -> tuple[P
     with (
         gradients_on(),
         Libra() as libra,
-        recording(network, range(layer_count(network)), _nothing, frozen=True) as hooks,
+        # recorded only so that torch's multi-head attention is made of steps that have rules
+        recording(network, range(layer_count(network)), lambda layer: None, frozen=True) as hooks,
     ):
         for path in blocks:
-            hooks.append(
-                network.module.get_submodule(path).register_forward_pre_hook(_beginning(streams), with_kwargs=True)
-            )
+            block = network.module.get_submodule(path)
+            hooks.append(block.register_forward_pre_hook(_start_gradients(streams), with_kwargs=True))
         libra.watch(network.module, hooks)
-        for path in network.anatomy.blocks[len(blocks) : len(blocks) + 1]:  # class attention brings its token now
-            hooks.append(network.module.get_submodule(path).register_forward_pre_hook(_joining(constants)))
+        for path in network.anatomy.blocks[len(blocks) : len(blocks) + 1]:  # class attention adds its token now
+            hooks.append(network.module.get_submodule(path).register_forward_pre_hook(_start_joining(constants)))
         logits = network.forward(pixels.detach())
         targets = resolve(logits, target)
-        picked = scores(logits, targets)
+        score = scores(logits, targets)
         tokens = streams[0].flatten(1, -2).shape[1]
         parts = Parts(len(pixels), max(tokens, grid[0] * grid[1] + 1), grid, streams[0])
         libra.parts = parts
-        found = torch.autograd.grad(picked.sum(), [*streams, *constants])
-    each = [(x.detach() * slope).sum(dim=-1).flatten(1) for x, slope in zip([*streams, *constants], found, strict=True)]
+        gradients = gradients_of(score.sum(), [*streams, *constants])
+    inputs = zip([*streams, *constants], gradients, strict=True)
+    each = [(x.detach() * gradient).sum(dim=-1).flatten(1) for x, gradient in inputs]  # each (batch, tokens)
     parts.tokens = each[: len(streams)]
     parts.rest += sum(token.sum(dim=1) for token in each[len(streams) :])
-    _check_complete(network, parts, picked.detach())
+    _check_complete(network, parts, score.detach())
     return parts, targets
 
 
-def _nothing(heard: object) -> None:
-    """Attention is heard only so that torch's multi-head attention is made of steps that have rules."""
-
-
-def _beginning(streams: list[Tensor]) -> Callable[..., Any]:
-    """A hook that keeps what each block gets; at the first the gradients begin."""
+def _start_gradients(streams: list[Tensor]) -> Callable[..., Any]:
+    """A hook that puts what each block gets into `streams`; at the first the gradients begin."""
 
     def hook(part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         first = args[0] if args else kwargs["hidden_states"]
@@ -141,7 +139,7 @@ def _beginning(streams: list[Tensor]) -> Callable[..., Any]:
     return hook
 
 
-def _joining(constants: list[Tensor]) -> Callable[..., Any]:
+def _start_joining(constants: list[Tensor]) -> Callable[..., Any]:
     """A hook by which a token that joins later is differentiated as well: it is a part of the logit."""
 
     def hook(part: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -195,16 +193,13 @@ class Libra(TorchFunctionMode):
         """`out`, whose bias is one of the parts."""
         if bias is not None and out.requires_grad:
             turned = self.tokens_first and out.ndim == 3
-            out.register_hook(lambda gradient: self._add(gradient.transpose(0, 1) if turned else gradient, bias))
+
+            def add(gradient: Tensor) -> None:
+                if self.parts is not None:
+                    self.parts.add(gradient.transpose(0, 1) if turned else gradient, bias)
+
+            out.register_hook(add)
         return out
-
-    def _add(self, gradient: Tensor, bias: Tensor) -> None:
-        if self.parts is not None:
-            self.parts.add(gradient, bias)
-
-
-def _linear(libra: Libra, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    return libra.note(F.linear(input, weight, bias), bias)
 
 
 def _layer_norm(
@@ -250,14 +245,6 @@ def _rms_norm(
     dims = tuple(range(-len(normalized_shape), 0))
     scale = (input.detach().pow(2).mean(dim=dims, keepdim=True) + small).rsqrt()
     return input * scale if weight is None else input * scale * weight
-
-
-def _gelu(libra: Libra, input: Tensor, approximate: str = "none") -> Tensor:
-    return _Gated.apply(input, F.gelu(input.detach(), approximate=approximate), 0.5)
-
-
-def _silu(libra: Libra, input: Tensor, inplace: bool = False) -> Tensor:
-    return _Gated.apply(input, F.silu(input.detach()), 0.5)
 
 
 def _tanh(libra: Libra, input: Tensor) -> Tensor:
@@ -325,12 +312,6 @@ def _depends(value: Any) -> bool:
     return isinstance(value, Tensor) and value.requires_grad
 
 
-def _normalize(
-    libra: Libra, input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Any = None
-) -> Tensor:
-    return input / input.detach().norm(p, dim, keepdim=True).clamp_min(eps)
-
-
 def _attend(
     libra: Libra,
     query: Tensor,
@@ -339,22 +320,17 @@ def _attend(
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
+    **options: Any,
 ) -> Tensor:
     """Fused attention whose weights are constants: its backward is Aᵀ g alone, a third of the full one."""
-    if not value.requires_grad:
-        return F.scaled_dot_product_attention(
-            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
-        )
-    if is_causal or enable_gqa:
-        query, key = query.detach(), key.detach()
-        return F.scaled_dot_product_attention(
-            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
-        )
+    if value.requires_grad:
+        query = query.detach()
+        key = key.detach()
+    if not value.requires_grad or is_causal or options.get("enable_gqa"):
+        return F.scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, **options)
     mask = attn_mask if attn_mask is None else attn_mask.detach()
-    scale = scale or 1 / math.sqrt(query.shape[-1])
-    return _LibraAttention.apply(query.detach(), key.detach(), value, mask, scale)
+    scale = options.get("scale") or 1 / math.sqrt(query.shape[-1])
+    return _LibraAttention.apply(query, key, value, mask, scale)
 
 
 class _LibraAttention(torch.autograd.Function):
@@ -376,15 +352,19 @@ class _LibraAttention(torch.autograd.Function):
 
 
 _RULES: Mapping[Any, Callable[..., Tensor]] = {
-    F.linear: _linear,
+    F.linear: lambda libra, input, weight, bias=None: libra.note(F.linear(input, weight, bias), bias),
     F.layer_norm: _layer_norm,
     F.rms_norm: _rms_norm,
-    F.gelu: _gelu,
-    F.silu: _silu,
+    F.gelu: lambda libra, input, approximate="none": _Gated.apply(
+        input, F.gelu(input.detach(), approximate=approximate), 0.5
+    ),
+    F.silu: lambda libra, input, inplace=False: _Gated.apply(input, F.silu(input.detach()), 0.5),
     torch.tanh: _tanh,
     torch.Tensor.tanh: _tanh,
     F.scaled_dot_product_attention: _attend,
-    F.normalize: _normalize,
+    F.normalize: lambda libra, input, p=2.0, dim=1, eps=1e-12, out=None: (
+        input / input.detach().norm(p, dim, keepdim=True).clamp_min(eps)
+    ),
     **{each: _constant(each) for each in (F.softmax, torch.softmax, torch.Tensor.softmax)},
     **{each: _constant(each) for each in (torch.sigmoid, torch.Tensor.sigmoid, F.sigmoid)},
     **{each: _constant(each) for each in (torch.rsqrt, torch.Tensor.rsqrt)},

@@ -1,4 +1,4 @@
-"""Methods that change something of the picture or inside the network, and see what the class's logit does."""
+"""Methods that change something of the picture or inside the network, and measure the change of the class's logit."""
 
 import torch
 from torch import Tensor
@@ -24,10 +24,11 @@ def occlusion(network: Network, pixels: Tensor, *, target: Target = None) -> Map
 
     network.check(pixels)
     rows, columns = cells(network, pixels)
-    tall, wide = -(-pixels.shape[2] // rows), -(-pixels.shape[3] // columns)
+    tall = -(-pixels.shape[2] // rows)
+    wide = -(-pixels.shape[3] // columns)
     with network.borrow(), torch.no_grad():
         targets = resolve(network.forward(pixels), target)
-        found = Occlusion(scorer(network)).attribute(
+        effects = Occlusion(scorer(network)).attribute(
             pixels,
             sliding_window_shapes=(3, tall, wide),
             strides=(3, tall, wide),
@@ -36,7 +37,7 @@ def occlusion(network: Network, pixels: Tensor, *, target: Target = None) -> Map
         )
     down = torch.arange(rows) * tall
     across = torch.arange(columns) * wide
-    return as_maps(found[:, 0][:, down][:, :, across], targets)  # each pixel of a cell has the cell's value
+    return as_maps(effects[:, 0][:, down][:, :, across], targets)  # each pixel of a cell has the cell's value
 
 
 def activation_patching(network: Network, pixels: Tensor, *, target: Target = None, start: int | None = None) -> Maps:
@@ -55,36 +56,39 @@ def activation_patching(network: Network, pixels: Tensor, *, target: Target = No
     grey = torch.zeros_like(pixels[:1])
     network.check(pixels)
     with network.borrow() as hooks, torch.no_grad():
-        own = watch(network, hooks, middle)
+        outputs = watch(network, hooks, middle)
         targets = resolve(network.forward(pixels), target)
-        source = dict(own)
+        source = dict(outputs)  # the next forward fills `outputs` anew
         entry = watch(network, hooks, blocks[first : first + 1], before=True)
         neutral = network.forward(grey)
         before = entry[blocks[first]]
-        values = [
-            _brought_back(network, grey, before, first, {path: source[path][index] for path in middle})
+        patched = [
+            _patched_logits(network, grey, before, first, {path: source[path][index] for path in middle})
             for index in range(len(pixels))
         ]  # each (patches, classes)
     rows, columns = cells(network, pixels)
-    brought = [scores(each, [of] * len(each)) - scores(neutral, [of]) for each, of in zip(values, targets, strict=True)]
-    return as_maps(torch.stack(brought).unflatten(1, (rows, columns)), targets)
+    effects = [
+        scores(logits, [each] * len(logits)) - scores(neutral, [each])
+        for logits, each in zip(patched, targets, strict=True)
+    ]
+    return as_maps(torch.stack(effects).unflatten(1, (rows, columns)), targets)
 
 
-def _brought_back(network: Network, grey: Tensor, before: Tensor, first: int, source: dict[str, Tensor]) -> Tensor:
+def _patched_logits(network: Network, grey: Tensor, before: Tensor, first: int, source: dict[str, Tensor]) -> Tensor:
     """(patches, classes): the logits of the grey picture with each patch's activations (tokens, width) by block."""
     rows, columns = cells(network, grey)
-    found = []
+    logits = []
     for start in range(0, rows * columns, CHUNK):
         patches = torch.arange(start, min(start + CHUNK, rows * columns), device=grey.device)
         tokens = before.expand(len(patches), *before.shape[1:])
-        edits = {path: _with_patches(own, patches, rows * columns) for path, own in source.items()}
-        found.append(resume(network, grey, tokens, first, edits))
-    return torch.cat(found)
+        edits = {path: _with_patches(values, patches, rows * columns) for path, values in source.items()}
+        logits.append(resume(network, grey, tokens, first, edits))
+    return torch.cat(logits)
 
 
-def _with_patches(own: Tensor, patches: Tensor, count: int) -> Edit:
-    """An edit after which the i-th of a batch has patch `patches[i]` of `own`."""
-    flat = own.flatten(0, -2)  # (tokens, width); SAM has (rows, columns, width)
+def _with_patches(values: Tensor, patches: Tensor, count: int) -> Edit:
+    """An edit after which the i-th of a batch has patch `patches[i]` of `values`."""
+    flat = values.flatten(0, -2)  # (tokens, width); SAM has (rows, columns, width)
     places = patches + len(flat) - count
 
     def edit(tokens: Tensor) -> Tensor:

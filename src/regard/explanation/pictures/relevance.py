@@ -10,7 +10,7 @@ from regard.errors import NetworkError
 from regard.explanation import Maps, Target
 from regard.explanation.pictures.cells import as_maps
 from regard.explanation.pictures.flow import Flow, collect
-from regard.explanation.pictures.gradients import gradients_on
+from regard.explanation.pictures.gradients import detached, gradients_of, gradients_on
 from regard.explanation.pictures.targets import resolve, scores
 from regard.networks.attention.recorder import LayerAttention
 from regard.networks.attention.replay import resume, token_blocks, watch
@@ -25,30 +25,22 @@ def grad_attention(network: Network, pixels: Tensor, *, target: Target = None, s
     Ā_l = E_h[(∂y/∂A_l ⊙ A_l)⁺] (eq. 5), R ← R + Ā_l R from layer `start` on (eq. 6); of R the row of what the network's
     head reads, where patches are averaged the average of their rows. y is the class's logit, or the difference of two.
     """
-    heard, gradients, targets = _attention_gradients(network, pixels, target, start)
-    flow = Flow(network, pixels)
-    with torch.no_grad():
-        for layer in flow.down(heard):
-            given = gradients[layer.layer]
-            flow.mix(layer, lambda rows: _helping(layer, given, rows), keep=1, add=1)  # noqa: B023 - used at once
-    return as_maps(flow.map(), targets)
-
-
-def _helping(layer: LayerAttention, gradient: Tensor, rows: Tensor | None) -> Tensor:
-    """(batch, heads, rows, tokens): attention times its gradient, where that is positive."""
-    return layer.weights_gradient(gradient, rows).mul(layer.weights(rows)).clamp_(min=0)
-
-
-def _attention_gradients(
-    network: Network, pixels: Tensor, target: Target, start: int
-) -> tuple[list[LayerAttention], dict[int, Tensor], tuple[Target, ...]]:
-    """The attention of the layers from `start` on, and the gradient at each layer's handle."""
     with gradients_on():
-        heard, logits = collect(network, pixels, start, gradients=True)
+        layers, logits = collect(network, pixels, start, gradients=True)
         targets = resolve(logits, target)
-        handles = [layer.handle for layer in heard]
-        found = torch.autograd.grad(scores(logits, targets).sum(), handles, allow_unused=True)
-    return heard, {layer.layer: each for layer, each in zip(heard, found, strict=True) if each is not None}, targets
+        handles = [layer.handle for layer in layers]
+        each = gradients_of(scores(logits, targets).sum(), handles, allow_unused=True)
+    gradients = {layer.layer: gradient for layer, gradient in zip(layers, each, strict=True)}
+    flow = Flow(network, pixels)
+    for layer in flow.down(layers):
+
+        def positive(rows: Tensor | None, layer: LayerAttention = layer) -> Tensor:
+            """(batch, heads, rows, tokens): attention times its gradient, where that is positive."""
+            return layer.weights_gradient(gradients[layer.layer], rows).mul(layer.weights(rows)).clamp_(min=0)
+
+        with torch.no_grad():
+            flow.mix(layer, positive, keep=1, add=1)
+    return as_maps(flow.map(), targets)
 
 
 def transition(
@@ -63,17 +55,18 @@ def transition(
     """
     count = layer_count(network) - network.anatomy.readers
     start = count // 2 if start is None else start
-    kept: list[dict[str, Tensor]] = []
+    inputs: dict[str, Tensor] = {}
 
-    def inputs(hooks: list[Any]) -> None:
-        kept.append(watch(network, hooks, network.anatomy.blocks, before=True))
+    def watch_inputs(hooks: list[Any]) -> None:
+        nonlocal inputs
+        inputs = watch(network, hooks, network.anatomy.blocks, before=True)
 
     flow = Flow(network, pixels, each=True)
     with torch.no_grad():
-        heard, logits = collect(network, pixels, start, also=inputs)
+        layers, logits = collect(network, pixels, start, also=watch_inputs)
         targets = resolve(logits, target)
-        for layer in flow.down(heard):
-            flow.mix(layer, layer.weights, keep=1, add=1, columns=_ratio(flow, layer, kept[0]))
+        for layer in flow.down(layers):
+            flow.mix(layer, layer.weights, keep=1, add=1, columns=_ratio(flow, layer, inputs))
     feedback = _feedback(network, pixels, targets, steps)  # (batch, sources, patches)
     return as_maps(flow.folded((feedback * flow.patch_rows()).mean(dim=1)), targets)
 
@@ -89,11 +82,11 @@ def _ratio(flow: Flow, layer: LayerAttention, inputs: dict[str, Tensor]) -> Tens
         return None
     value = layer.value.transpose(1, 2).flatten(2)  # (batch, tokens, heads · d)
     project = layer.project[:, : value.shape[-1]].to(value.dtype)  # parallel blocks project the MLP's behind it
-    given = (value @ project.T).norm(dim=-1)
-    had = stream(inputs[block]).norm(dim=-1)
-    windows = Windows.of(*flow.grid, len(given) // flow.batch, keys, flow.network.anatomy.prefix)
-    given = given if windows is None else windows.join(given)
-    return given / had.clamp_min(torch.finfo(had.dtype).tiny)
+    projected = (value @ project.T).norm(dim=-1)  # ‖W_O v‖, (batch, tokens)
+    length = stream(inputs[block]).norm(dim=-1)  # ‖z‖, (batch, tokens)
+    windows = Windows.of(*flow.grid, len(projected) // flow.batch, keys, flow.network.anatomy.prefix)
+    projected = projected if windows is None else windows.join(projected)
+    return projected / length.clamp_min(torch.finfo(length.dtype).tiny)
 
 
 def _feedback(network: Network, pixels: Tensor, targets: Sequence[Target], steps: int) -> Tensor:
@@ -104,11 +97,11 @@ def _feedback(network: Network, pixels: Tensor, targets: Sequence[Target], steps
     for share in torch.linspace(0, 1, steps).tolist():
         with gradients_on():
             (layer,), logits = collect(network, pixels * share, last, last + 1, gradients=True)
-            (gradient,) = torch.autograd.grad(scores(logits, targets).sum(), [layer.handle])
+            (gradient,) = gradients_of(scores(logits, targets).sum(), [layer.handle])
         if Windows.of(*flow.grid, layer.shape[0] // flow.batch, layer.shape[2], network.anatomy.prefix) is not None:
             raise NetworkError(f"the last layer of {network.name} attends in windows; use grad_attention or legrad")
         total = total + layer.weights_gradient(gradient, flow.source_tokens(layer)) / steps
-    return total.clamp(min=0).mean(dim=1)[:, :, -flow.patches :]
+    return total.clamp(min=0).mean(dim=1)[:, :, -flow.patches :]  # the mean over heads
 
 
 def legrad(network: Network, pixels: Tensor, *, target: Target = None, start: int = 0) -> Maps:
@@ -134,42 +127,33 @@ Read = tuple[Tensor, tuple[Target, ...]]
 
 def _by_mean_token(network: Network, pixels: Tensor, target: Target, blocks: tuple[str, ...]) -> Read:
     """Each block on its own: its input is cut from the graph, its output read by the network's head."""
-    kept: list[dict[str, Tensor]] = []
+    outputs: dict[str, Tensor] = {}
 
-    def apart(hooks: list[Any]) -> None:
+    def separate(hooks: list[Any]) -> None:
+        """Each block is cut from the graph before it, so that nothing before it is differentiated."""
+        nonlocal outputs
         for path in blocks:
-            hooks.append(network.module.get_submodule(path).register_forward_pre_hook(_cut, with_kwargs=True))
-        kept.append(watch(network, hooks, blocks))
+            hooks.append(network.module.get_submodule(path).register_forward_pre_hook(cut, with_kwargs=True))
+        outputs = watch(network, hooks, blocks)
 
-    heard, logits = collect(network, pixels, gradients=True, also=apart)
+    def cut(part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        return tuple(map(detached, args)), {name: detached(each) for name, each in kwargs.items()}
+
+    def mean_token(tokens: Tensor) -> Tensor:
+        """All tokens replaced by their mean, as the block gives them; no more of them than a head needs to read."""
+        if tokens.ndim == 4:  # (batch, rows, columns, width)
+            return tokens.mean(dim=(1, 2), keepdim=True).expand_as(tokens)
+        return tokens.mean(dim=1, keepdim=True).expand(-1, network.anatomy.prefix + 1, -1)
+
+    layers, logits = collect(network, pixels, gradients=True, also=separate)
     targets = resolve(logits, target)
-    tokens = torch.cat([_mean_token(network, kept[0][path]) for path in blocks])
-    picked = _read_again(network, pixels, tokens, targets * len(blocks))
-    layers = [layer for layer in heard if _inside(network, layer, blocks)]
-    found = torch.autograd.grad(picked, [layer.handle for layer in layers])
+    tokens = torch.cat([mean_token(outputs[path]) for path in blocks])  # (blocks · batch, prefix + 1, width)
+    score = _read_again(network, pixels, tokens, targets * len(blocks))
+    layers = [layer for layer in layers if network.anatomy.block_of(layer.layer) in blocks]
+    gradients = gradients_of(score, [layer.handle for layer in layers])
     flow = Flow(network, pixels)
-    each = [_more_attention(flow, layer, gradient) for layer, gradient in zip(layers, found, strict=True)]
+    each = [_more_attention(flow, layer, gradient) for layer, gradient in zip(layers, gradients, strict=True)]
     return torch.stack(each).mean(dim=0), targets
-
-
-def _cut(part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-    """A block's pictures without their past, so that nothing before it is differentiated."""
-    return tuple(map(_detached, args)), {name: _detached(each) for name, each in kwargs.items()}
-
-
-def _detached(value: Any) -> Any:
-    return value.detach() if isinstance(value, Tensor) else value
-
-
-def _inside(network: Network, layer: LayerAttention, blocks: tuple[str, ...]) -> bool:
-    return network.anatomy.block_of(layer.layer) in blocks
-
-
-def _mean_token(network: Network, tokens: Tensor) -> Tensor:
-    """Tokens as the block gave them, all replaced by their mean; no more of them than a head needs to read."""
-    if tokens.ndim == 4:  # (batch, rows, columns, width)
-        return tokens.mean(dim=(1, 2), keepdim=True).expand_as(tokens)
-    return tokens.mean(dim=1, keepdim=True).expand(-1, network.anatomy.prefix + 1, -1)
 
 
 def _read_again(network: Network, pixels: Tensor, tokens: Tensor, targets: Sequence[Target]) -> Tensor:
@@ -189,16 +173,17 @@ def _more_attention(flow: Flow, layer: LayerAttention, gradient: Tensor) -> Tens
 def _by_reader(network: Network, pixels: Tensor, target: Target, blocks: tuple[str, ...]) -> Read:
     """The gradient of the attention with which the head reads, for the tokens behind each block."""
     with network.borrow() as hooks, torch.no_grad():
-        kept = watch(network, hooks, blocks)
+        outputs = watch(network, hooks, blocks)
         targets = resolve(network.forward(pixels), target)
-    heard: list[LayerAttention] = []
+    layers: list[LayerAttention] = []
     count = layer_count(network)
-    with recording(network, range(count - network.anatomy.readers, count), heard.append, gradients=True, frozen=True):
-        picked = _read_again(network, pixels, torch.cat([kept[path] for path in blocks]), targets * len(blocks))
-    found = torch.autograd.grad(picked, [layer.handle for layer in heard])
+    with recording(network, range(count - network.anatomy.readers, count), layers.append, gradients=True, frozen=True):
+        tokens = torch.cat([outputs[path] for path in blocks])  # (blocks · batch, tokens, width)
+        score = _read_again(network, pixels, tokens, targets * len(blocks))
+    gradients = gradients_of(score, [layer.handle for layer in layers])
     patches = Flow(network, pixels).patches
     each = [
         layer.weights_gradient(gradient).clamp(min=0).mean(dim=(1, 2))[:, -patches:]
-        for layer, gradient in zip(heard, found, strict=True)
-    ]
+        for layer, gradient in zip(layers, gradients, strict=True)
+    ]  # each (blocks · batch, patches)
     return torch.stack(each).mean(dim=0).unflatten(0, (len(blocks), -1)).mean(dim=0), targets

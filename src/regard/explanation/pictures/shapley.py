@@ -41,12 +41,12 @@ def shapley(network: Network, pixels: Tensor, *, target: Target = None, samples:
         targets = resolve(network.forward(pixels), target)
         tokens = first[blocks[0]]
         hooks.pop().remove()
-        found = [
+        pairs = [
             _one(network, pixels[index : index + 1], tokens[index], targets[index], samples, seed)
             for index in range(len(pixels))
         ]
     rows, columns = cells(network, pixels)
-    values, errors = (torch.stack(each).unflatten(1, (rows, columns)) for each in zip(*found, strict=True))
+    values, errors = (torch.stack(each).unflatten(1, (rows, columns)) for each in zip(*pairs, strict=True))
     return as_maps(values, targets, errors)
 
 
@@ -59,24 +59,27 @@ def _one(
     generator = np.random.default_rng(seed)
     orders = np.stack([generator.permutation(count) for _ in range(samples)])
     both = torch.from_numpy(np.concatenate([orders, orders[:, ::-1]]))  # (2 · samples, patches)
-    prefix, patches = tokens[: len(tokens) - count], tokens[len(tokens) - count :]
+    prefix = tokens[: len(tokens) - count]
+    patches = tokens[len(tokens) - count :]
     added = torch.zeros(2 * samples, count)
-    before = _worth(network, picture, prefix, patches, both[:, :0], target)
+    before = _coalition_score(network, picture, prefix, patches, both[:, :0], target)
     for place in range(count):
-        after = _worth(network, picture, prefix, patches, both[:, : place + 1], target)
+        after = _coalition_score(network, picture, prefix, patches, both[:, : place + 1], target)
         added[torch.arange(len(both)), both[:, place]] = (after - before).float().cpu()
         before = after
     pairs = (added[:samples] + added[samples:]) / 2
     return pairs.mean(dim=0), pairs.std(dim=0) / samples**0.5
 
 
-def _worth(network: Network, picture: Tensor, prefix: Tensor, patches: Tensor, kept: Tensor, target: Target) -> Tensor:
-    """(orders,): the logit with the prefix and the `kept` (orders, n) patches alone."""
+def _coalition_score(
+    network: Network, picture: Tensor, prefix: Tensor, patches: Tensor, coalition: Tensor, target: Target
+) -> Tensor:
+    """(orders,): the score with the prefix tokens and the patches of the `coalition` (orders, n) alone."""
     averaged = network.anatomy.reads != "cls" or network.anatomy.family in AVERAGING
-    if not kept.shape[1] and averaged:  # what is averaged or pooled must not be empty
-        there = torch.cat([prefix, patches.new_zeros(1, patches.shape[1])])[None]
+    if not coalition.shape[1] and averaged:  # what is averaged or pooled must not be empty
+        tokens = torch.cat([prefix, patches.new_zeros(1, patches.shape[1])])[None]
     else:
-        order = kept.sort(dim=1).values.to(patches.device)  # tokens stay in the picture's order
-        there = torch.cat([prefix.expand(len(kept), -1, -1), patches[order]], dim=1)
-    logits = resume(network, picture, there, 0)
-    return scores(logits, [target] * len(logits)).expand(len(kept))
+        order = coalition.sort(dim=1).values.to(patches.device)  # tokens stay in the picture's order
+        tokens = torch.cat([prefix.expand(len(order), -1, -1), patches[order]], dim=1)  # (orders, tokens, width)
+    logits = resume(network, picture, tokens, 0)
+    return scores(logits, [target] * len(logits)).expand(len(coalition))

@@ -1,4 +1,4 @@
-"""Of which class a map is: the predicted one, a given one, or the contrast of two."""
+"""Of which class a map is: the predicted one, one that the user names, or the contrast of two."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,13 +14,13 @@ def resolve(logits: Tensor, target: Target) -> tuple[Target, ...]:
     """The class of each picture: `target` where it is given, else the one with the largest of its logits (batch,
     classes). Raises `UsageError` for a class that does not exist, naming the range."""
     count = logits.shape[1]
-    given = target if isinstance(target, tuple) else () if target is None else (target,)
-    wrong = [index for index in given if not 0 <= index < count]
+    classes = target if isinstance(target, tuple) else () if target is None else (target,)
+    wrong = [index for index in classes if not 0 <= index < count]
     if wrong:
         raise UsageError(f"there is no class {wrong[0]}; classes go from 0 to {count - 1}")
-    if len(given) == 2 and given[0] == given[1]:
-        raise UsageError(f"the contrast of class {given[0]} with itself is nothing; give two classes")
-    return (target,) * len(logits) if given else tuple(int(index) for index in logits.argmax(dim=1))
+    if len(classes) == 2 and classes[0] == classes[1]:
+        raise UsageError(f"the contrast of class {classes[0]} with itself is nothing; give two classes")
+    return (target,) * len(logits) if classes else tuple(int(index) for index in logits.argmax(dim=1))
 
 
 def scores(logits: Tensor, targets: Sequence[Target]) -> Tensor:

@@ -146,12 +146,12 @@ def test_p_counts_permutations_that_reach_the_value_and_the_value_itself() -> No
     pairs = PairArrangement(similarity, 3, 4)
     generator, value = np.random.default_rng(7), pairs.numbers()
     others = [pairs.numbers(generator.permutation(12)) for _ in range(19)]
-    found = p_values(pairs, permutations=19, seed=7)
+    results = p_values(pairs, permutations=19, seed=7)
     larger = sum(other["neighbour_gain"] >= value["neighbour_gain"] for other in others)
     smaller = sum(other["distance_spearman"] <= value["distance_spearman"] for other in others)
-    assert found["neighbour_gain"].p == (1 + larger) / 20
-    assert found["distance_spearman"].p == (1 + smaller) / 20
-    assert str(p_values(pairs, permutations=19, seed=7)) == str(found)  # NaN is not equal to itself
+    assert results["neighbour_gain"].p == (1 + larger) / 20
+    assert results["distance_spearman"].p == (1 + smaller) / 20
+    assert str(p_values(pairs, permutations=19, seed=7)) == str(results)  # NaN is not equal to itself
 
 
 @pytest.mark.parametrize("kind", ["pairs", "offsets"])
@@ -177,9 +177,9 @@ def test_p_values_are_small_on_what_was_planted_and_24_by_24_is_feasible() -> No
     generator = np.random.default_rng(0)
     rows, columns = generator.normal(size=(2, 24, 32)).cumsum(axis=1) / 3  # neighbouring rows are alike
     x = (rows[:, None] + columns[None]).reshape(576, 32) + 0.3 * generator.normal(size=(576, 32))
-    found = p_values(PairArrangement(_cosine(x), 24, 24, x), permutations=999)
+    results = p_values(PairArrangement(_cosine(x), 24, 24, x), permutations=999)
     for name in ("neighbour_gain", "distance_spearman", "similarity_r2", "embedding_r2"):
-        assert found[name].p == 0.001, name
+        assert results[name].p == 0.001, name
 
 
 def test_random_embeddings_resized_look_like_a_finding() -> None:
@@ -192,9 +192,9 @@ def test_random_embeddings_resized_look_like_a_finding() -> None:
         grown = resample_abs_pos_embed(
             torch.randn(1, 196, 256), [24, 24], [14, 14], num_prefix_tokens=0, interpolation=interpolation
         )
-        own = PairArrangement(_cosine(grown[0].double().numpy()), 24, 24).numbers()["neighbours"]
+        value = PairArrangement(_cosine(grown[0].double().numpy()), 24, 24).numbers()["neighbours"]
         mean[interpolation], low, high = Control(encoding, (14, 14), interpolation).numbers()["neighbours"]
-        assert low - 0.01 < own < high + 0.01
+        assert low - 0.01 < value < high + 0.01
     assert mean["bicubic"] == pytest.approx(0.62, abs=0.01)
     assert mean["bilinear"] == pytest.approx(0.67, abs=0.01)
     assert Control(encoding, None).numbers()["neighbours"][0] == pytest.approx(0, abs=0.01)

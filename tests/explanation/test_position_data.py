@@ -53,15 +53,15 @@ ATTEND = [
 def test_logits_are_those_of_attention_written_out(name: str, arguments: dict[str, Any]) -> None:
     """log softmax is the logit less a constant of its query: with the query's mean taken off both are equal."""
     network, x = _network(name, **arguments), _pictures()
-    found = block_means(network, [x[:2], x[2:]], layer=1, logits=True)
+    means = block_means(network, [x[:2], x[2:]], layer=1, logits=True)
     _, rows = written_out(network.module, x)
     weights = rows[1].reshape(3, 3, *rows[1].shape[-2:])[:, :, -15:, -15:].double()
     expected = weights.log() - weights.log().mean(dim=-1, keepdim=True)
-    assert found.logits is not None
-    assert found.logits.shape == (3, 15, 15)
-    assert np.abs(found.logits).max() > 0.3
-    assert np.allclose(found.logits, expected.mean(dim=0), atol=2e-4)
-    assert (found.layer, found.n) == (1, 3)
+    assert means.logits is not None
+    assert means.logits.shape == (3, 15, 15)
+    assert np.abs(means.logits).max() > 0.3
+    assert np.allclose(means.logits, expected.mean(dim=0), atol=2e-4)
+    assert (means.layer, means.n) == (1, 3)
 
 
 def test_tokens_are_the_mean_of_what_goes_into_the_block() -> None:
@@ -107,12 +107,12 @@ def test_what_cannot_be_seen_is_said() -> None:
 
 def test_logits_make_a_kernel_for_each_head_and_a_similarity_of_all() -> None:
     network = _network("beit_base_patch16_224")
-    found = block_means(network, [_pictures()], logits=True)
-    record = measure(subject_of_logits(found), permutations=19)
-    assert found.logits is not None and record.kernel is not None
+    means = block_means(network, [_pictures()], logits=True)
+    record = measure(subject_of_logits(means), permutations=19)
+    assert means.logits is not None and record.kernel is not None
     assert (record.kind, record.kernel.shape, record.layers) == ("logits", (1, 3, 5, 9), (1,))
-    assert np.allclose(record.similarity.reshape(15, 15), found.logits.mean(axis=0), atol=1e-6)
-    down_one = [found.logits[2, query, query + 5] for query in range(10)]
+    assert np.allclose(record.similarity.reshape(15, 15), means.logits.mean(axis=0), atol=1e-6)
+    down_one = [means.logits[2, query, query + 5] for query in range(10)]
     assert record.kernel[0, 2, 3, 4] == pytest.approx(np.mean(down_one), abs=1e-6)
     assert 0 < record.tested["neighbour_gain"]["p"] <= 1
     with pytest.raises(NetworkError, match="no attention logits"):
@@ -120,9 +120,9 @@ def test_logits_make_a_kernel_for_each_head_and_a_similarity_of_all() -> None:
 
 
 def test_tokens_are_compared_by_cosine() -> None:
-    found = block_means(_network("vit_tiny_patch16_224", pos_embed="none"), [_pictures()])
-    record = measure(subject_of_tokens(found, {"network": "none"}), permutations=19)
-    flat = found.tokens.reshape(15, 48)
+    means = block_means(_network("vit_tiny_patch16_224", pos_embed="none"), [_pictures()])
+    record = measure(subject_of_tokens(means, {"network": "none"}), permutations=19)
+    flat = means.tokens.reshape(15, 48)
     cosine = flat @ flat.T / np.outer(np.linalg.norm(flat, axis=1), np.linalg.norm(flat, axis=1))
     assert np.allclose(record.similarity.reshape(15, 15), cosine, atol=1e-6)
     assert record.kind == "tokens"

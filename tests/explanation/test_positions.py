@@ -15,14 +15,14 @@ def _separable(rows: int, columns: int) -> np.ndarray:
 
 def test_cosines_as_written_out() -> None:
     embeddings = np.random.default_rng(0).normal(size=(3, 4, 5))
-    found = positions(embeddings)
-    assert found.similarity.shape == (3, 4, 3, 4)
-    assert found.similarity.dtype == np.float32
+    record = positions(embeddings)
+    assert record.similarity.shape == (3, 4, 3, 4)
+    assert record.similarity.dtype == np.float32
     for a in np.ndindex(3, 4):
         for b in np.ndindex(3, 4):
             u, v = embeddings[a], embeddings[b]
             expected = u @ v / np.sqrt((u @ u) * (v @ v))
-            assert found.similarity[(*a, *b)] == pytest.approx(expected, abs=1e-6)
+            assert record.similarity[(*a, *b)] == pytest.approx(expected, abs=1e-6)
 
 
 def test_numbers_of_a_separable_grid_by_hand() -> None:

@@ -154,8 +154,8 @@ def test_javascript_reads_the_same(tmp_path: Path) -> None:
 const maps = JSON.parse(require("fs").readFileSync({json.dumps(str(tmp_path / "maps.json"))}, "utf8"));
 console.log(JSON.stringify(maps.arrays.map((array, index) => Array.from(read(maps, array.name)))));"""
     done = subprocess.run([node, "-e", script], capture_output=True, text=True, check=True, timeout=60)
-    for found, array in zip(json.loads(done.stdout), maps.arrays.values(), strict=True):
-        assert np.allclose(found, array.values().ravel(), rtol=1e-6, atol=1e-9)
+    for values, array in zip(json.loads(done.stdout), maps.arrays.values(), strict=True):
+        assert np.allclose(values, array.values().ravel(), rtol=1e-6, atol=1e-9)
 
 
 def test_format_is_the_first_version() -> None:

@@ -34,35 +34,35 @@ def test_fold_drops_prefix_tokens() -> None:
 
 def test_to_picture_by_hand() -> None:
     grid = PatchGrid.whole(1, 2, picture=(1, 8))  # centres of the patches at 2 and 6
-    drawn = grid.to_picture(np.array([[0.0, 4.0]]))
-    assert drawn[0].tolist() == pytest.approx([0, 0, 0.5, 1.5, 2.5, 3.5, 4, 4])
+    pixels = grid.to_picture(np.array([[0.0, 4.0]]))
+    assert pixels[0].tolist() == pytest.approx([0, 0, 0.5, 1.5, 2.5, 3.5, 4, 4])
 
 
 def test_to_picture_is_nan_outside_the_crop() -> None:
-    drawn = CROPPED.to_picture(np.ones((2, 3)))
-    assert drawn.shape == (20, 60)
-    assert np.isnan(drawn[:, :10]).all()
-    assert np.isnan(drawn[:, 40:]).all()
-    assert np.allclose(drawn[:, 10:40], 1)
+    pixels = CROPPED.to_picture(np.ones((2, 3)))
+    assert pixels.shape == (20, 60)
+    assert np.isnan(pixels[:, :10]).all()
+    assert np.isnan(pixels[:, 40:]).all()
+    assert np.allclose(pixels[:, 10:40], 1)
 
 
 def test_nearest_keeps_squares() -> None:
-    drawn = CROPPED.to_picture(np.arange(6.0).reshape(2, 3), nearest=True)
+    pixels = CROPPED.to_picture(np.arange(6.0).reshape(2, 3), nearest=True)
     for row in range(2):
         for column in range(3):
             left, top, right, bottom = map(int, CROPPED.cell(row, column))
-            assert (drawn[top:bottom, left:right] == row * 3 + column).all()
+            assert (pixels[top:bottom, left:right] == row * 3 + column).all()
 
 
 @pytest.mark.parametrize("missing", [np.nan, np.inf])
 def test_a_patch_without_a_value_is_missing_where_it_would_weigh_most(missing: float) -> None:
     grid = PatchGrid.whole(2, 2, picture=(8, 8))  # centres at 2 and 6
-    drawn = grid.to_picture(np.array([[1.0, missing], [3.0, 5.0]]))
-    assert np.isnan(drawn[:3, 5:]).all()
-    assert np.isfinite(drawn[:, :3]).all()
-    assert np.isfinite(drawn[5:]).all()
-    assert drawn[0, :4].tolist() == [1, 1, 1, 1]  # what is missing takes no part
-    assert drawn[7].tolist() == pytest.approx([3, 3, 3.25, 3.75, 4.25, 4.75, 5, 5])
+    pixels = grid.to_picture(np.array([[1.0, missing], [3.0, 5.0]]))
+    assert np.isnan(pixels[:3, 5:]).all()
+    assert np.isfinite(pixels[:, :3]).all()
+    assert np.isfinite(pixels[5:]).all()
+    assert pixels[0, :4].tolist() == [1, 1, 1, 1]  # what is missing takes no part
+    assert pixels[7].tolist() == pytest.approx([3, 3, 3.25, 3.75, 4.25, 4.75, 5, 5])
     assert np.isnan(grid.to_picture(np.full((2, 2), missing))).all()
 
 
@@ -81,10 +81,10 @@ def test_to_picture_is_the_written_out_interpolation(
     left, top = data.draw(st.integers(-5, 5)), data.draw(st.integers(-5, 5))
     wide, high = data.draw(st.integers(1, 50)), data.draw(st.integers(1, 50))
     grid = PatchGrid(rows, columns, 0, (height, width), (left, top, left + wide, top + high))
-    drawn = grid.to_picture(values)
+    pixels = grid.to_picture(values)
     for y, x in [(0, 0), (height - 1, width - 1), (height // 2, width // 3)]:
         expected = _slow(values, (y + 0.5 - top) / high * rows, (x + 0.5 - left) / wide * columns)
-        assert drawn[y, x] == pytest.approx(expected, abs=1e-5, nan_ok=True)
+        assert pixels[y, x] == pytest.approx(expected, abs=1e-5, nan_ok=True)
 
 
 def _slow(values: np.ndarray, down: float, across: float) -> float:

@@ -77,9 +77,9 @@ def test_a_map_of_nothing_is_all_unseen():
 @given(hnp.arrays(np.float64, (3, 5), elements=st.floats(allow_nan=True, allow_infinity=True)))
 def test_any_values_have_colours_and_larger_ones_are_never_lower(values):
     scale = colour.limits(values)
-    known = values[~np.isnan(values)]
-    levels = colour.levels(known, scale)
-    assert (np.diff(levels[np.argsort(known, kind="stable")].astype(int)) >= 0).all()
+    finite = values[~np.isnan(values)]
+    levels = colour.levels(finite, scale)
+    assert (np.diff(levels[np.argsort(finite, kind="stable")].astype(int)) >= 0).all()
     assert colour.paint(values).shape == (3, 5, 3)
 
 
@@ -97,10 +97,10 @@ def test_colours_that_nobody_asked_for():
 def test_overlay_by_hand():
     picture = Image.new("RGB", (3, 2), (200, 100, 0))
     values = np.array([[0.0, 1.0, 0.5], [0.0, 1.0, 0.5]])
-    laid = np.asarray(colour.overlay(picture, values, "jet", 0.4)).astype(float)
+    overlay = np.asarray(colour.overlay(picture, values, "jet", 0.4)).astype(float)
     grey = round(0.299 * 200 + 0.587 * 100)
     expected = 0.4 * colour.paint(values, "jet") + 0.6 * grey
-    assert np.abs(laid - expected).max() <= 1
+    assert np.abs(overlay - expected).max() <= 1
     coloured = np.asarray(colour.overlay(picture, values, "jet", 0.0, grey=False))
     assert np.array_equal(coloured, np.asarray(picture))
 
@@ -109,8 +109,8 @@ def test_overlay_pales_what_was_not_seen():
     picture = Image.new("RGB", (30, 20), (10, 10, 10))
     values = np.zeros((20, 30))
     values[:, :10] = NAN
-    laid = np.asarray(colour.overlay(picture, values))
-    assert laid[:, :10].mean() > 130 and (laid[:, :10].std(axis=-1) == 0).all()
+    overlay = np.asarray(colour.overlay(picture, values))
+    assert overlay[:, :10].mean() > 130 and (overlay[:, :10].std(axis=-1) == 0).all()
 
 
 def test_overlay_refuses_what_does_not_fit():

@@ -35,10 +35,10 @@ def picture(height=60, width=90):
     return Image.fromarray(np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8))
 
 
-def tiles(drawn, count=3, tile=canvas.TILE):
+def tiles(figure, count=3, tile=canvas.TILE):
     """The pixels of the three tiles of a panel of a picture wider than high."""
     starts = [canvas.MARGIN + place * (tile + canvas.GAP) for place in range(count)]
-    return [np.asarray(drawn)[canvas.MARGIN + 22 :, start : start + tile] for start in starts]
+    return [np.asarray(figure)[canvas.MARGIN + 22 :, start : start + tile] for start in starts]
 
 
 def test_panel_is_picture_map_and_jet_at_forty_percent_on_grey():
@@ -79,9 +79,9 @@ def test_panel_hatches_patches_without_a_value_and_those_alone():
 
 def test_panel_of_a_map_with_a_sign_is_neutral_at_zero():
     grid = PatchGrid.whole(1, 3, picture=(30, 90))
-    drawn = panels.tiles_of(picture(30, 90), Heatmap(np.array([[-1.0, 0, 3]], np.float32), grid, "a"), signed=True)
-    assert (drawn.colours, drawn.scale) == ("coolwarm", (-3.0, 3.0))
-    middle = np.asarray(drawn.images[1])[70, 210]
+    figure = panels.tiles_of(picture(30, 90), Heatmap(np.array([[-1.0, 0, 3]], np.float32), grid, "a"), signed=True)
+    assert (figure.colours, figure.scale) == ("coolwarm", (-3.0, 3.0))
+    middle = np.asarray(figure.images[1])[70, 210]
     assert np.ptp(middle.astype(int)) <= 4  # grey
 
 
@@ -99,12 +99,12 @@ def test_panel_of_constant_and_unseen_maps(value, words):
     grid = PatchGrid(2, 3, 0, (60, 90), (0.0, 0.0, 90.0, 60.0))
     one = Heatmap(np.full((2, 3), value, np.float32), grid, "a")
     for signed in (False, True):
-        drawn = panels.tiles_of(picture(), one, signed=signed)
-        ramp, (low, _) = canvas.level_bar(10, drawn.colours, drawn.scale)
+        figure = panels.tiles_of(picture(), one, signed=signed)
+        ramp, (low, _) = canvas.level_bar(10, figure.colours, figure.scale)
         extent = signed and value == 1.5  # from -1.5 to 1.5
         assert (ramp == ramp[0, 0]).all() != extent
         assert low == words or extent
-        assert ("no value" in drawn.note) == (words == "no values")
+        assert ("no value" in figure.note) == (words == "no values")
         panels.panel(picture(), one, signed=signed)
 
 
@@ -174,9 +174,9 @@ def test_papers_keep_texts_as_texts_and_the_aspect():
 
 
 def test_contact_sheet_has_a_place_for_each():
-    drawn = sheets.contact_sheet([(picture(), heatmap(), str(place)) for place in range(7)], columns=3, tile=120)
-    assert drawn.width == 2 * canvas.MARGIN + 3 * 120 + 2 * canvas.GAP
-    assert drawn.height > 3 * 80
+    figure = sheets.contact_sheet([(picture(), heatmap(), str(place)) for place in range(7)], columns=3, tile=120)
+    assert figure.width == 2 * canvas.MARGIN + 3 * 120 + 2 * canvas.GAP
+    assert figure.height > 3 * 80
     with pytest.raises(UsageError, match="at least one"):
         sheets.contact_sheet([])
 
@@ -225,10 +225,10 @@ def test_positions_scale_shared_or_each():
 def test_positions_of_24_by_24_are_quick_and_crisp():
     positions = similar(24, 24)
     start = time.perf_counter()
-    drawn = grids.positions_figure(positions)
+    figure = grids.positions_figure(positions)
     assert time.perf_counter() - start < 2
     painted, _ = grids.positions_array(positions)
-    pixels = np.asarray(drawn)
+    pixels = np.asarray(figure)
     left, top = canvas.MARGIN + 44, canvas.MARGIN + 62
     assert np.array_equal(pixels[top : top + 48 : 2, left : left + 48 : 2], painted[0, 0])  # two pixels a value
     assert np.array_equal(pixels[top + 1 : top + 48 : 2, left + 1 : left + 48 : 2], painted[0, 0])
@@ -244,10 +244,10 @@ def test_png_forgets_where_pixels_came_from():
 @pytest.mark.parametrize("count", [1, 2, 3, 37])
 def test_confusion_chart_grows_with_its_classes(count):
     matrix = np.random.default_rng(0).poisson(1, (count, count))
-    drawn = charts.confusion_chart(matrix, [f"a rather long class name {place}" for place in range(count)])
-    written = [text.get_text() for text in drawn.axes[0].texts]
-    assert sorted(map(int, written)) == sorted(matrix[matrix > 0].tolist())
-    size = Image.open(io.BytesIO(charts.chart_png(drawn, dpi=50))).size
+    figure = charts.confusion_chart(matrix, [f"a rather long class name {place}" for place in range(count)])
+    labels = [text.get_text() for text in figure.axes[0].texts]
+    assert sorted(map(int, labels)) == sorted(matrix[matrix > 0].tolist())
+    size = Image.open(io.BytesIO(charts.chart_png(figure, dpi=50))).size
     assert min(size) > 50 * 0.25 * count
 
 
@@ -268,10 +268,10 @@ def test_reliability_chart_shows_both_gaps_and_skips_empty_bins():
         ReliabilityBin(0.5, 0.9, 0, nan, nan),
         ReliabilityBin(0.9, 1, 9, 0.95, 0.5),
     )
-    drawn = charts.reliability_chart(bins, Score(0.3, 0.2, 0.4, 13))
-    heights = sorted(round(bar.get_height(), 2) for bar in drawn.axes[0].patches)
+    figure = charts.reliability_chart(bins, Score(0.3, 0.2, 0.4, 13))
+    heights = sorted(round(bar.get_height(), 2) for bar in figure.axes[0].patches)
     assert heights == [0, 0, 0.2, 0.4, 0.45, 0.5]
-    assert "0.300" in drawn.axes[0].get_title(loc="left")
+    assert "0.300" in figure.axes[0].get_title(loc="left")
     charts.chart_png(charts.reliability_chart(()), dpi=40)
 
 
@@ -282,12 +282,12 @@ def test_classes_chart_puts_the_best_on_top_and_bears_undefined_ones():
     def of(name, recall):
         return ClassScores(name, 2, whole, recall, 1.0, nan, 0.5, whole, whole)
 
-    drawn = charts.classes_chart(
+    figure = charts.classes_chart(
         [of("none", Score(nan, nan, nan, 0)), of("best", whole), of("mid", Score(0.5, 0.1, 0.9, 2))]
     )
-    names = [label.get_text().split()[0] for label in drawn.axes[0].get_yticklabels()]
+    names = [label.get_text().split()[0] for label in figure.axes[0].get_yticklabels()]
     assert names == ["none", "mid", "best"]
-    charts.chart_png(drawn, dpi=40)
+    charts.chart_png(figure, dpi=40)
 
 
 def test_text_is_cut_in_the_middle_and_wrapped_to_its_width():
@@ -321,8 +321,8 @@ def trained(count):
 def test_learning_chart_has_a_panel_for_each_thing_there_is():
     trials = [{"phase": "head", "strength": s, "log_loss": loss, "accuracy": 0.5} for s, loss in ((1, 0.5), (0.1, 0.4))]
     loss, accuracy, head = charts.learning_chart([*trials, *trained(4)], best=3).axes
-    training, validation, kept = loss.lines
-    assert training.get_ydata().tolist() == [2.0, 1.75, 1.5, 1.25] and kept.get_xdata()[0] == 3
+    training, validation, marked = loss.lines
+    assert training.get_ydata().tolist() == [2.0, 1.75, 1.5, 1.25] and marked.get_xdata()[0] == 3
     assert np.isnan(validation.get_ydata()).tolist() == [False, True, False, False]
     assert np.isnan(accuracy.lines[1].get_ydata()).tolist() == [False, False, True, False]
     assert head.get_xscale() == "log" and head.lines[1].get_xydata().tolist() == [[0.1, 0.4]]
@@ -331,9 +331,9 @@ def test_learning_chart_has_a_panel_for_each_thing_there_is():
 
 @pytest.mark.parametrize("count", [1, 300])
 def test_learning_chart_of_one_epoch_and_of_hundreds(count):
-    drawn = charts.learning_chart(trained(count))
-    assert Image.open(io.BytesIO(charts.chart_png(drawn, dpi=40))).size == (336, 128)
-    low, high = drawn.axes[0].get_xlim()
+    figure = charts.learning_chart(trained(count))
+    assert Image.open(io.BytesIO(charts.chart_png(figure, dpi=40))).size == (336, 128)
+    low, high = figure.axes[0].get_xlim()
     assert low < 0 and high > count - 1
     with pytest.raises(DataError, match=r"no epoch and no trial.*metrics\.jsonl"):
         charts.learning_chart([{"phase": "result", "validation_top1": 0.5}])

@@ -177,14 +177,14 @@ def test_summary_is_one_honest_sentence():
 
 def test_page_shows_all_that_is_there_and_nothing_of_what_is_not():
     reader = check_safe(report(content(per_class=3)))
-    for said in (
+    for text in (
         "Right on 4 of 6 pictures: 0.667",
         "vit_tiny",
         "near duplicates",
         "cat_100.jpg",
         "Few pictures per class",
     ):
-        assert said in reader.text
+        assert text in reader.text
     sections = {attrs["id"] for tag, attrs in reader.elements if tag == "section"}
     links = {attrs["href"][1:] for tag, attrs in reader.elements if tag == "a"} - {"content"}
     assert sections == links and len(sections) == 12
@@ -193,8 +193,8 @@ def test_page_shows_all_that_is_there_and_nothing_of_what_is_not():
 
 
 def test_notes_are_said_in_words():
-    seen = check_safe(report(Report("t", evaluated(note="seen in training"))))
-    assert "says nothing about new ones" in seen.text
+    reader = check_safe(report(Report("t", evaluated(note="seen in training"))))
+    assert "says nothing about new ones" in reader.text
     assert "selected on" in check_safe(report(Report("t", evaluated(note="selected on")))).text.lower()
 
 
@@ -295,8 +295,8 @@ def test_embedded_pictures_carry_pixels_alone():
     tagged = Image.open(io.BytesIO(file.getvalue()))
     assert b"home" in file.getvalue() and b"secret comment" in file.getvalue()
     names = evaluated().predictions.names
-    made = content(pictures=dict.fromkeys(names, tagged), examples=(("e", tagged, None, ""),))
-    images = [decoded(image) for image in Reader(report(made)).images() if len(image) > 10]
+    page_content = content(pictures=dict.fromkeys(names, tagged), examples=(("e", tagged, None, ""),))
+    images = [decoded(image) for image in Reader(report(page_content)).images() if len(image) > 10]
     assert len(images) > 5
     for image in images:
         assert not [mark for mark in (b"Exif", b"secret", b"home", b"ICC_PROFILE", b"iTXt", b"tEXt") if mark in image]
@@ -308,20 +308,20 @@ def test_embedded_pictures_carry_pixels_alone():
 def test_size_of_a_usual_page():
     rng = np.random.default_rng(0)
     classes = tuple(f"American Staffordshire Terrier {place}" for place in range(37))
-    made = content(classes, per_class=2)
+    page_content = content(classes, per_class=2)
     coarse = {
         name: Image.fromarray(rng.integers(0, 256, (30, 40, 3), np.uint8)).resize((800, 600), Image.Resampling.BICUBIC)
-        for name in made.pictures
+        for name in page_content.pictures
     }
     maps = {name: mapped(name, 600, 800) for name in coarse}
     assert len(coarse) == 74
-    assert len(report(replace(made, pictures=coarse, heatmaps=maps)).encode()) < 2_000_000
+    assert len(report(replace(page_content, pictures=coarse, heatmaps=maps)).encode()) < 2_000_000
 
 
 def test_matrix_of_very_many_classes_shows_those_with_errors():
     evaluation = evaluated(tuple(map(str, range(100))), per_class=1)
-    shown = views.confusion(evaluation)
-    assert len(shown["rows"]) == len(shown["columns"]) == views.CLASSES and shown["of"] == 100
+    matrix = views.confusion(evaluation)
+    assert len(matrix["rows"]) == len(matrix["columns"]) == views.CLASSES and matrix["of"] == 100
     assert "60 classes with the most errors of 100" in Reader(report(Report("t", evaluation))).text
 
 
@@ -329,8 +329,8 @@ def test_map_lies_where_the_network_looked():
     framed = views.frame(photograph(0), mapped("a", box=(15.0, 6.0, 75.0, 54.0)), "jet")
     assert framed["box"] == pytest.approx((1 / 6, 0.1, 2 / 3, 0.8)) and framed["partial"]
     assert not views.frame(photograph(0), mapped("a"), "jet")["partial"]
-    drawn = Image.open(io.BytesIO(decoded(framed["map"]))).convert("RGB")
-    assert drawn.size == (48, 32)
+    pixels = Image.open(io.BytesIO(decoded(framed["map"]))).convert("RGB")
+    assert pixels.size == (48, 32)
 
 
 def test_what_people_want_to_see_comes_first():
@@ -342,33 +342,33 @@ def test_what_people_want_to_see_comes_first():
     assert links[1:] == order  # after "Skip to the content"
 
 
-def drawn(rows, recipe=()):
+def section_of(rows, recipe=()):
     """The section's content, and the places of each line's points by panel and kind."""
-    shown = training.section(rows, dict(recipe))
-    panels = [*shown["panels"], *([shown["trials"]] if shown["trials"] else [])]
-    return shown, [{line["kind"]: line["path"] for line in panel["lines"]} for panel in panels]
+    section = training.section(rows, dict(recipe))
+    panels = [*section["panels"], *([section["trials"]] if section["trials"] else [])]
+    return section, [{line["kind"]: line["path"] for line in panel["lines"]} for panel in panels]
 
 
 def test_curves_lie_where_the_numbers_say():
     rows = epochs(3, training_loss=[2.0, 1.0, 0.5], validation_loss=[1.5, 1.0, 0.0])
-    shown, (loss, _) = drawn(rows)
-    assert shown["panels"][0]["ends"] == (0.0, 2.0)  # so 190 units are 2 nats, and epochs are 162 apart
+    section, (loss, _) = section_of(rows)
+    assert section["panels"][0]["ends"] == (0.0, 2.0)  # so 190 units are 2 nats, and epochs are 162 apart
     assert loss == {"training": "M8.0 0.0L170.0 95.0L332.0 142.5", "validation": "M8.0 47.5L170.0 95.0L332.0 190.0"}
-    assert shown["panels"][0]["columns"] == [(8.0, "0"), (170.0, "1"), (332.0, "2")]
-    assert [hit["text"] for hit in shown["panels"][0]["hits"]][2] == (
+    assert section["panels"][0]["columns"] == [(8.0, "0"), (170.0, "1"), (332.0, "2")]
+    assert [hit["text"] for hit in section["panels"][0]["hits"]][2] == (
         "epoch 2: training loss 0.5000, validation loss 0.000"
     )
 
 
 def test_only_the_training_itself_is_drawn_and_the_later_of_two_lines_for_an_epoch():
-    found = curves.curves([*history(3), {"phase": "train", "epoch": 1, "training_loss": 0.25}])
-    assert found.epochs.tolist() == [0, 1, 2] and found.training_loss[1] == 0.25
-    assert np.isnan(found.validation_loss[1]) and found.training_loss.max() < 77
+    lines = curves.curves([*history(3), {"phase": "train", "epoch": 1, "training_loss": 0.25}])
+    assert lines.epochs.tolist() == [0, 1, 2] and lines.training_loss[1] == 0.25
+    assert np.isnan(lines.validation_loss[1]) and lines.training_loss.max() < 77
 
 
 def test_what_is_no_number_is_a_gap_and_a_point_alone_a_dot():
     rows = epochs(6, validation_loss=[1.0, None, 1.0, NAN, "1.0", 1.0], training_loss=[True, 1.0, 1.0, 1.0, 10**400, 1])
-    _, (loss, _) = drawn(rows)
+    _, (loss, _) = section_of(rows)
     assert loss["validation"].count("M") == loss["validation"].count("h0") == 3 and "L" not in loss["validation"]
     assert loss["training"].count("M") == 2 and loss["training"].count("L") == 2 and loss["training"].endswith("h0")
     reader = check_safe(report(content(history=rows)))
@@ -387,8 +387,8 @@ def test_what_is_no_number_is_a_gap_and_a_point_alone_a_dot():
     ],
 )
 def test_the_kept_epoch_is_marked_where_one_is_kept(recipe, scores, kept):
-    shown, _ = drawn(epochs(4, validation_top1=scores), recipe)
-    marks = [panel["mark"] and panel["mark"]["text"] for panel in shown["panels"]]
+    section, _ = section_of(epochs(4, validation_top1=scores), recipe)
+    marks = [panel["mark"] and panel["mark"]["text"] for panel in section["panels"]]
     assert marks == [None if kept is None else f"kept: {kept}"] * 2
     text = check_safe(report(content(history=epochs(4, validation_top1=scores), recipe=recipe))).text
     assert (f"Epoch {kept} is kept" in text) == (kept is not None) == ("is kept, the best" in text)
@@ -396,22 +396,22 @@ def test_the_kept_epoch_is_marked_where_one_is_kept(recipe, scores, kept):
 
 def test_training_without_validation_says_nothing_of_it():
     rows = epochs(3, validation_loss=[None] * 3, validation_top1=[None] * 3)
-    shown, panels = drawn(rows, {"keep": "best"})
-    assert shown["kinds"] == ["training"] and all(set(panel) == {"training"} for panel in panels)
+    section, panels = section_of(rows, {"keep": "best"})
+    assert section["kinds"] == ["training"] and all(set(panel) == {"training"} for panel in panels)
     page = check_safe(report(content(history=rows))).text
     assert "training: the mean over the epoch" in page and "validation: the pictures set aside" not in page
 
 
 def test_one_epoch_lies_in_the_middle():
-    shown, (loss, _) = drawn(epochs(1, validation_loss=[0.0], training_loss=[0.0]))
+    section, (loss, _) = section_of(epochs(1, validation_loss=[0.0], training_loss=[0.0]))
     assert loss["training"].startswith("M170.0 190.0") and loss["training"].endswith("h0")
-    assert shown["panels"][0]["columns"] == [(170.0, "0")]
-    assert [row[1] for row in shown["panels"][0]["rows"]] == ["0", "0.002", "0.004", "0.006", "0.008", "0.01"]
+    assert section["panels"][0]["columns"] == [(170.0, "0")]
+    assert [row[1] for row in section["panels"][0]["rows"]] == ["0", "0.002", "0.004", "0.006", "0.008", "0.01"]
 
 
 def test_hundreds_of_epochs_stay_legible_and_small():
-    shown, (loss, _) = drawn(epochs(1000))
-    panel = shown["panels"][0]
+    section, (loss, _) = section_of(epochs(1000))
+    panel = section["panels"][0]
     assert loss["training"].count("L") == 999 and not panel["lines"][0]["dots"]
     assert len(panel["columns"]) <= 9 and len(panel["hits"]) <= training.HITS
     assert panel["hits"][-1]["text"].startswith("epoch 999:")
@@ -436,8 +436,8 @@ def test_axes_end_at_round_numbers(values, share, ends):
 
 
 def test_trials_stand_on_a_logarithmic_axis_with_the_best_marked():
-    shown, panels = drawn(history())
-    trials = shown["trials"]
+    section, panels = section_of(history())
+    trials = section["trials"]
     assert trials["columns"] == [(8.0, "0.1"), (170.0, "1"), (332.0, "10")]
     assert trials["mark"]["text"] == "chosen: 1" and trials["mark"]["x"] == 170
     assert panels[-1]["validation"].startswith("M8.0 ") and "L170.0 " in panels[-1]["validation"]
@@ -474,9 +474,9 @@ def test_training_is_on_pages_without_pictures_and_private_ones():
 
 def test_a_long_recipe_shows_what_matters_and_folds_the_rest():
     many = {"hue": 0.1, **{f"setting_{place}": place for place in range(42)}, "learning_rate": 5e-4, "epochs": 30}
-    shown = views.recipe(many)
-    assert shown["first"] == [("epochs", "30"), ("learning rate", "0.0005")]
-    assert shown["rest"][0] == ("hue", "0.1") and len(shown["rest"]) == 43
+    facts = views.recipe(many)
+    assert facts["first"] == [("epochs", "30"), ("learning rate", "0.0005")]
+    assert facts["rest"][0] == ("hue", "0.1") and len(facts["rest"]) == 43
     assert "43 more settings" in check_safe(report(content(recipe=many))).text
     assert views.recipe({"a_b": 1, "epochs": None}) == {"first": [("a b", "1")], "rest": []}
     strange = {"epochs": None, **{f"x{place}": place for place in range(20)}}
@@ -491,9 +491,9 @@ def browser():
         yield started
 
 
-def saved(tmp_path, made):
+def write_page(tmp_path, page_content):
     path = tmp_path / "ein bericht.html"
-    path.write_text(report(made), encoding="utf-8")
+    path.write_text(report(page_content), encoding="utf-8")
     return path
 
 
@@ -504,7 +504,7 @@ def column(page, place):
 
 
 def test_browser_sorts_classes_and_keeps_undefined_last(browser, tmp_path):
-    with open_page(browser, saved(tmp_path, content(("cat", "dog", "emu")))) as page:
+    with open_page(browser, write_page(tmp_path, content(("cat", "dog", "emu")))) as page:
         recall = page.get_by_role("button", name="Recall")
         recall.click()
         assert column(page, 2) == ["0.000", "0.333", "0.667"]
@@ -519,7 +519,7 @@ def test_browser_sorts_classes_and_keeps_undefined_last(browser, tmp_path):
 
 
 def test_browser_shows_and_hides_maps(browser, tmp_path):
-    with open_page(browser, saved(tmp_path, content())) as page:
+    with open_page(browser, write_page(tmp_path, content())) as page:
         over = page.locator("#mistakes .map").first
         assert over.is_visible() and over.evaluate("each => getComputedStyle(each).opacity") == "0.4"
         page.locator("#strength").fill("90")
@@ -530,7 +530,7 @@ def test_browser_shows_and_hides_maps(browser, tmp_path):
 
 
 def test_browser_draws_every_image_and_tells_cells(browser, tmp_path):
-    with open_page(browser, saved(tmp_path, content())) as page:
+    with open_page(browser, write_page(tmp_path, content())) as page:
         assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
         ends = page.evaluate("""['.axis .interval', '.ticks'].map(name => {
             const box = document.querySelector(name).getBoundingClientRect(); return [box.left, box.right]; })""")
@@ -542,7 +542,7 @@ def test_browser_draws_every_image_and_tells_cells(browser, tmp_path):
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (360, False)])
 def test_browser_runs_nothing_hostile_and_nothing_overflows(browser, tmp_path, width, dark):
     classes = tuple(f"{'long' * 12} {place} {mark}" for place, mark in enumerate(HOSTILE * 4))
-    path = saved(tmp_path, hostile_content()) if dark else saved(tmp_path, content(classes))
+    path = write_page(tmp_path, hostile_content()) if dark else write_page(tmp_path, content(classes))
     with open_page(browser, path, width=width, dark=dark) as page:
         assert page.evaluate("document.documentElement.scrollWidth") == width
         page.locator("body").hover()
@@ -551,7 +551,7 @@ def test_browser_runs_nothing_hostile_and_nothing_overflows(browser, tmp_path, w
 
 
 def test_browser_tells_values_under_the_pointer_and_sorts_candidates(browser, tmp_path):
-    with open_page(browser, saved(tmp_path, content())) as page:
+    with open_page(browser, write_page(tmp_path, content())) as page:
         hit = page.locator("#training .hit").nth(1)
         guide = "each => getComputedStyle(each.querySelector('line')).opacity"
         assert hit.evaluate(guide) == "0"
@@ -563,7 +563,7 @@ def test_browser_tells_values_under_the_pointer_and_sorts_candidates(browser, tm
         assert rows.first.inner_text().split() == ["all", "0.4000", "0.500", "chosen"]
         page.get_by_role("button", name="Log-loss").click(click_count=2)
         assert rows.first.inner_text().split() == ["2", "0.4500", "0.500"]
-    with open_page(browser, saved(tmp_path, content()), dark=True) as page:
+    with open_page(browser, write_page(tmp_path, content()), dark=True) as page:
         assert page.locator("#training .validation path").first.evaluate(stroke) != light
 
 

@@ -157,6 +157,8 @@ def input_batches(
 
     Raises `DataError` naming a picture that cannot be read, unless `on_bad` takes it.
     """
+    if batch_size < 1:
+        raise UsageError(f"batch size {batch_size} is out of range; it must be at least 1")
     tensors = [picture.opener.tensor for picture in pictures if isinstance(picture.opener, PreparedOpener)]
     if not tensors:
         for batch, pixels in prepared(network, pictures, batch_size=batch_size, workers=workers, on_bad=on_bad):

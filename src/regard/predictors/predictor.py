@@ -10,7 +10,6 @@ from torch import nn
 
 from regard.data.dataset import Picture
 from regard.data.images.preparation import Preparation
-from regard.errors import UsageError
 from regard.networks.load import load
 from regard.networks.network import Network
 from regard.networks.provenance import provenance
@@ -69,8 +68,6 @@ class Predictor:
 
     def _chunks(self, pictures: Iterable[PictureLike], size: int, is_prepared: bool) -> Iterator[list[Picture]]:
         """Pictures of any iterable, `size` at a time, no more of them held."""
-        if size < 1:
-            raise UsageError(f"batch size {size} is out of range; it must be at least 1")
         rest = each_picture(pictures, self.network, is_prepared)
-        while chunk := list(islice(rest, size)):
+        while chunk := list(islice(rest, max(size, 1))):  # less than 1 is refused with the first chunk
             yield chunk

@@ -58,9 +58,14 @@ class Predictor:
         """Where results come from. Hashing all weights takes longer than many a map: it is done again only when a
         weight was replaced or written to, which torch counts (writes to `weight.data`, which it does not, are missed).
         """
-        module = self.network.module
-        tensors = [*module.parameters(), *module.buffers()]
-        # under inference mode tensors have no version; they cannot be told apart then
+        # by hand, as `parameters()` and `buffers()` walk the module once each, which would show in the time of a map
+        tensors = (
+            tensor
+            for part in self.network.module.modules()
+            for tensor in (*part._parameters.values(), *part._buffers.values())
+            if tensor is not None
+        )
+        # what was made in inference mode has no version: of that only another tensor is seen
         state = [(id(each), None if each.is_inference() else each._version) for each in tensors]
         if self._provenance is None or self._provenance[0] != state:
             self._provenance = state, provenance(self.network)

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from regard.data.regions import Regions, regions_of
 from regard.measurement.localisation.captions import CaptionScores as Result
-from regard.measurement.localisation.captions import check_known, measure_captions, words_of
+from regard.measurement.localisation.captions import check_pictures, measure_captions, words_of
 from regard.measurement.localisation.measures import MEASURES
 from regard.measurement.localisation.words import BASELINES, TrueWord, WordRow
 from regard.records import Caption
@@ -33,7 +33,7 @@ class Truths:
         return self.regions.digest
 
     def check(self, names: Iterable[str]) -> None:
-        check_known(self.regions, names)
+        check_pictures(self.regions, names)
 
     def of_words(self, caption: Caption) -> dict[int, TrueWord]:
         return words_of(caption, self.regions)

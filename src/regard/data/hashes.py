@@ -140,3 +140,11 @@ def _agree(pair: NDArray[np.uint8]) -> bool:
     if spread.min() < 1:  # plain pictures correlate with nothing; their colour has been compared
         return bool(spread.max() < 2)
     return bool(np.corrcoef(bright)[0, 1] >= ALIKE)
+
+
+def pairs_text(dataset: Dataset, pairs: Sequence[Duplicate], problem: str) -> str:
+    """Pairs of pictures in words: the first by their names, of others how many."""
+    first = pairs[0]
+    names = f"{dataset.names[first.first]} and {dataset.names[first.second]}"
+    more = f", and {len(pairs) - 1} more pairs" if len(pairs) > 1 else ""
+    return f"the same picture {problem}: {names}{more}"

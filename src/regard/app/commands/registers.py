@@ -71,10 +71,10 @@ def registers(
     was accepted or with `anyway`, with `registers.json` and the figure `before_after.png`. `masks` is a folder of
     masks under the pictures' names, white on the object.
     """
-    from regard.app.seen import scored_part
     from regard.audit.repair import RepairSettings, audit_repair, search_and_test
     from regard.data.layouts import read
     from regard.data.regions import regions_of
+    from regard.measurement.selection import scored_part
     from regard.networks.load import load
 
     if not 0 < margin < 1:

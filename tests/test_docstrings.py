@@ -10,14 +10,14 @@ import pytest
 
 import regard
 
-PACKAGES = ("errors", "files", "registry", "records", "predictors")
+PACKAGES = ("errors", "files", "registry", "records", "predictors", "app.commands")
 """Whose public classes and functions show how they are used."""
 
 
 def _tests() -> Iterator[doctest.DocTest]:
     finder = doctest.DocTestFinder(exclude_empty=True)
     for info in pkgutil.walk_packages(regard.__path__, "regard."):
-        if info.name.split(".")[1] in PACKAGES:
+        if info.name.startswith(tuple(f"regard.{package}" for package in PACKAGES)):
             yield from (test for test in finder.find(import_module(info.name)) if test.examples)
 
 

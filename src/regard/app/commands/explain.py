@@ -109,8 +109,16 @@ def explain(
     the maps are only returned. A run that was interrupted is gone on with.
 
     `query` is "CLS" or "ROW,COLUMN" of a patch; `layer`, `head` and `start` count from 0; `target` and `against` are
-    names or indices of classes, by default the predicted one. `model` may be a module;
-    of one that regard does not know, `grid` (rows, columns) of its patches lets its attention be found.
+    names or indices of classes, by default the predicted one. `model` may be a module; of one that regard does not
+    know, `grid` (rows, columns) of its patches lets its attention be found.
+
+    >>> import regard
+    >>> _ = regard.scenes(2, "drawn")
+    >>> result = regard.explain("drawn/images", "maps", method="gradcam", workers=0)
+    >>> result.explanation.maps.shape  # (pictures, rows, columns)
+    (2, 14, 14)
+    >>> regard.explain("drawn/images", method="rollout", workers=0).explanation.method  # nothing written
+    'rollout'
     """
     from regard.app.map_files import explain_in_memory, write_maps
     from regard.app.output import OutputPlan

@@ -51,6 +51,13 @@ def predict(
     that the bytes are those of a run that was never interrupted. Raises `OutputError` when `out` exists (unless
     `overwrite`) and `DataError` naming a picture that cannot be read (unless `skip_bad`); what was written until then
     is kept and gone on with.
+
+    >>> import regard
+    >>> _ = regard.scenes(2, "drawn")
+    >>> regard.predict("drawn/images", "answers.csv", workers=0).n
+    2
+    >>> print(Path("answers.csv").read_text().splitlines()[0])
+    filename,label
     """
     from regard.app.console import progress
     from regard.data.dataset import skipper

@@ -27,6 +27,10 @@ def scenes(
 
     The folder is DATA as it stands: `regard train OUT`, and, for captions, `regard train OUT --task caption`. Raises
     `UsageError` for a count or size that makes no sense.
+
+    >>> import regard
+    >>> regard.scenes(6, "drawn", size=64).n
+    6
     """
     from regard.scenes import write_scenes
 

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from regard.errors import UsageError
-from regard.explanation.words.alignment import focus, read_words, source_panels, spans, word_maps
+from regard.explanation.words.alignment import read_words, source_panels, spans, word_maps
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import Pieces
 from regard.records import PatchGrid
+from regard.records.captions import focus
 
 ROWS, COLUMNS = 3, 4
 GRID = PatchGrid.whole(ROWS, COLUMNS)

@@ -16,7 +16,7 @@ from pycocotools import mask as official
 from skimage.filters import threshold_otsu
 from skimage.measure import points_in_poly
 
-from regard.app.word_truth import as_text
+from regard.app.word_scores import word_scores_text
 from regard.data.dataset import Picture
 from regard.data.layouts.coco import read_coco
 from regard.data.openers import FileOpener
@@ -493,7 +493,7 @@ def test_a_folder_of_captions_of_scenes_is_measured(scenes: Path, tmp_path: Path
     content = json.loads(json.dumps(result.as_json(), allow_nan=False))
     assert content["unknown"] == 1 and content["rows"][0]["part"] == ALL
     assert content["rows"][0]["scores"]["iou"]["value"] == pytest.approx(row(result.scores).scores["iou"].value)
-    lines = as_text(result).splitlines()
+    lines = word_scores_text(result).splitlines()
     assert lines[1].split()[:4] == ["all", "right", str(right.words), "pointing"]
     assert str(row(result.scores).scores["pointing_over_centre"]) in lines[1]
     assert lines[-1].startswith("6 words of 6 pictures; 0 words without a region and 1 pictures")
@@ -712,7 +712,7 @@ def test_names_that_two_pictures_share_are_not_guessed(tmp_path: Path) -> None:
 
 def test_a_result_without_rows_for_some_words_is_printed() -> None:
     scores = measure([word("a", np.eye(2, dtype=np.float32), region(SQUARE, (0, 0, 2, 2)), right=None)], resamples=20)
-    text = as_text(CaptionScores(scores, 0))
+    text = word_scores_text(CaptionScores(scores, 0))
     assert "nan" in text and "right" not in text
 
 

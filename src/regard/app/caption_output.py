@@ -13,12 +13,11 @@ from typing import Any
 from regard.app.caption_panels import draw_panel, settings_line
 from regard.app.console import progress
 from regard.app.output import panel_names
-from regard.app.word_truth import Result as Measured
-from regard.app.word_truth import Truths
-from regard.app.word_truth import as_json as measured_json
 from regard.data.images.decode import thumbnail
+from regard.data.regions import Regions
 from regard.errors import DataError
 from regard.files import exchange, put_file, write_file, write_json, writing
+from regard.measurement.localisation.captions import CaptionScores, measure_captions, words_of
 from regard.predictors.caption_job import CaptionInput, CaptionJob
 from regard.records import Caption, write_manifest
 from regard.rendering.figures.canvas import png
@@ -35,17 +34,17 @@ SHEET, CELL = 48, 320  # pictures on the contact sheet, their longer sides
 
 @dataclass(frozen=True)
 class CaptionOutput:
-    """Where captions go and how they look: `panels` in a folder `out`, else a table. `truths` is what is known of them.
+    """Where captions are written, as `panels` in a folder `out` or as a table, and how they look.
 
-    The same work, done again after an interruption, goes on where it was.
+    `truth` knows what words speak of. The same work, done again after an interruption, goes on where it was.
     """
 
     out: Path
     panels: bool
     style: Style
-    truths: Truths | None = None
+    truth: Regions | None = None
 
-    def write(self, job: CaptionJob, inputs: Sequence[CaptionInput]) -> tuple[Tally, Measured | None]:
+    def write(self, job: CaptionJob, inputs: Sequence[CaptionInput]) -> tuple[Tally, CaptionScores | None]:
         """Write the captions of all inputs; what there is to count, and whether maps lie on what words speak of."""
         with writing(self.out), CaptionWriter.open(self.out, self._fingerprint(job, inputs), len(inputs)) as writer:
             self._write_captions(job, inputs, writer)
@@ -64,10 +63,10 @@ class CaptionOutput:
 
     def _fingerprint(self, job: CaptionJob, inputs: Sequence[CaptionInput]) -> str:
         """A hash of all that decides the bytes of the result."""
-        looks = {**vars(self.style), "truth": None if self.truths is None else self.truths.hash}
+        appearance = {**vars(self.style), "truth": None if self.truth is None else self.truth.digest}
         items = [(item.name, item.caption, item.which) for item in inputs]
         device = str(job.network.device)
-        facts = [job.settings, job.provenance, device, job.batch_size, items, looks, self.panels]
+        facts = [job.settings, job.provenance, device, job.batch_size, items, appearance, self.panels]
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
     def _write_captions(self, job: CaptionJob, inputs: Sequence[CaptionInput], writer: CaptionWriter) -> None:
@@ -81,7 +80,7 @@ class CaptionOutput:
                 panel = None
                 if preview is not None:
                     panel = panels[inputs[index].file]
-                    truth = {} if self.truths is None else self.truths.of_words(caption)
+                    truth = {} if self.truth is None else words_of(caption, self.truth)
                     write_file(writer.result / panel, png(draw_panel(preview, caption, self.style, line, truth)))
                 writer.add_caption(caption, panel)
                 if count % job.batch_size == 0:
@@ -99,28 +98,28 @@ class CaptionOutput:
         line = settings_line(job.network.name, job.settings) + more
         write_file(writer.result / "contact_sheet.png", png(caption_sheet(cells, caption=line)))
 
-    def _finish_folder(self, writer: CaptionWriter, about: Mapping[str, Any]) -> Measured | None:
+    def _finish_folder(self, writer: CaptionWriter, about: Mapping[str, Any]) -> CaptionScores | None:
         writer.write_entries()
         write_manifest(writer.result, KIND, **about, style="source" if self.style is SOURCE else "regard")
         measured = self._measured(read_captions(writer.result))
         if measured is not None:
-            write_json(writer.result / TRUTH, measured_json(measured))
+            write_json(writer.result / TRUTH, measured.as_json())
         exchange(writer.result, self.out)
         return measured
 
-    def _finish_table(self, writer: CaptionWriter, about: Mapping[str, Any]) -> Measured | None:
+    def _finish_table(self, writer: CaptionWriter, about: Mapping[str, Any]) -> CaptionScores | None:
         file = writer.folder / "captions.parquet"
         write_caption_table(file, writer.entries_with_maps(), about)
-        with file.open("rb+") as written:
-            os.fsync(written.fileno())
+        with file.open("rb+") as table:
+            os.fsync(table.fileno())
         measured = self._measured(read_caption_table(file))
         put_file(file, self.out)
         return measured
 
-    def _measured(self, captions: Iterator[Caption]) -> Measured | None:
+    def _measured(self, captions: Iterator[Caption]) -> CaptionScores | None:
         """Whether maps lie on what words speak of; None where that was not asked, or no word claims anything."""
         try:
-            return None if self.truths is None else self.truths.measured(captions)
+            return None if self.truth is None else measure_captions(captions, self.truth)
         except DataError as error:
             log.warning(str(error))
             return None

@@ -11,7 +11,17 @@ from regard.errors import UsageError, unknown
 from regard.explanation.words.alignment import source_panels
 from regard.measurement.localisation.words import TrueWord
 from regard.records.captions import Caption, Word
-from regard.rendering.figures.caption_panels import NARROW, SOURCE, Cell, Style, caption_panel, cells_of, tile_for
+from regard.rendering.figures.canvas import fitted
+from regard.rendering.figures.caption_panels import (
+    LONGEST,
+    NARROW,
+    SOURCE,
+    Cell,
+    Style,
+    caption_panel,
+    cells_of,
+    tile_for,
+)
 from regard.rendering.lettering import font
 
 STYLES = ("regard", "source")
@@ -28,6 +38,11 @@ def style_of(style: str, row: str, colours: str | None) -> Style:
         wrong = "colours" if row == "predicting" else "row"
         raise UsageError(f"--style source has its own colours (jet) and row (predicting); leave --{wrong} out")
     return SOURCE
+
+
+def preview(image: Image.Image) -> Image.Image:
+    """A picture as small as panels show it at most."""
+    return fitted(image, LONGEST)
 
 
 def settings_line(network: str, settings: Mapping[str, Any]) -> str:

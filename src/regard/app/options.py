@@ -5,7 +5,7 @@ An annotation carries the type that Python callers see and how the command line 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import Field, dataclass
+from dataclasses import Field, dataclass, fields
 from inspect import Parameter
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ import typer
 from regard.explanation import METHODS
 from regard.measurement import METRICS
 from regard.networks.sources.shipped import CAPTIONERS, SHIPPED
-from regard.training.tasks.table import all_settings, recipes
+from regard.training.recipe import RECIPES, CaptionSettings
 
 DATA = "The data"
 NETWORK = "The network"
@@ -68,7 +68,7 @@ def complete_metrics(start: str) -> Iterable[str]:
 
 
 def complete_recipes(start: str) -> Iterable[str]:
-    return (name for name in recipes() if name.startswith(start))
+    return (name for name in RECIPES if name.startswith(start))
 
 
 def complete_models(start: str) -> list[str]:
@@ -212,6 +212,10 @@ Which = Annotated[
 Prompt = Annotated[str | None, option("What captions begin with, or answer; not for CATR.", panel=WORDS)]
 Beams = Annotated[int, option("Captions followed at once; 1 is greedy.", panel=WORDS, min=1)]
 Limit = Annotated[int | None, option("Tokens of a caption at most; by default the network's.", panel=WORDS, min=1)]
+WordMethod = Annotated[
+    str,
+    option(f"One of: {', '.join(WORD_METHODS)}.", callback=method_name, complete=complete_methods, panel=MAPS),
+]
 Row = Annotated[str, option("predicting or reading: the step whose map a word gets.", panel=MAPS)]
 DecoderLayer = Annotated[
     int | None, option("Decoder layer, counted from 0; by default the last.", "--layer", panel=MAPS, min=0)
@@ -243,7 +247,7 @@ Style = Annotated[str, option("regard, or source for the panels of CATR's own fi
 
 def setting_options(taken: Iterable[str]) -> list[Parameter]:
     """An option for each setting of the recipes that a command does not take by itself: there is no second list."""
-    return [_setting(each) for name, each in all_settings().items() if name not in taken]
+    return [_setting(each) for each in fields(CaptionSettings) if each.name not in taken]
 
 
 def _setting(each: "Field[Any]") -> Parameter:

@@ -15,15 +15,16 @@ from PIL import Image
 from regard.data.dataset import Picture
 from regard.data.images.decode import drawable, open_picture
 from regard.errors import DataError, NetworkError, UsageError
-from regard.explanation.words.alignment import UNKNOWN, read_words, shown
-from regard.explanation.words.dependence import Dependence, dependence
+from regard.explanation.words.alignment import UNKNOWN, read_words
+from regard.explanation.words.dependence import dependence
 from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import Pieces
+from regard.networks.captioners.wordpiece import Span
 from regard.networks.guard import lock_of
 from regard.networks.provenance import provenance
 from regard.predictors.caption_options import CAPTURED, CaptionOptions
-from regard.records.captions import Caption, Step, WordDependence
+from regard.records.captions import Caption, Step, Word, WordDependence
 
 ALTERNATIVES = 5
 """How many tokens are listed at each step, the likeliest first."""
@@ -171,26 +172,12 @@ class CaptionJob:
         network, item = self.network, each.input
         pieces = network.pieces(decoding.tokens)
         words = read_words(decoding, pieces, each.prepared.grid, item.name, self.options.row)
-        spans = shown(decoding, pieces)
-        owed: Sequence[WordDependence | None] = [None] * len(spans)
         if each.other is not None:
-            places = {"layer": self.options.capture(network).layer, "head": self.options.head}
-            measured = dependence(network, each.prepared, each.other, decoding.tokens, row=self.options.row, **places)
-            owed = _of_words(measured.of_words(spans))
-        first = len(words) - len(spans)  # 1 where <start>, which no step predicts, comes before the others
-        predicted = [
-            replace(
-                word,
-                log_probability=float(decoding.log_probabilities[span.start : span.stop].sum()),
-                steps=(span.start, span.stop),
-                dependence=debt,
-            )
-            for word, span, debt in zip(words[first:], spans, owed, strict=True)
-        ]
+            words = self._with_dependence(words, each, each.other, decoding.tokens)
         return Caption(
             item.name,
             network.text(decoding.tokens) if item.caption is None else item.caption,
-            (*words[:first], *predicted),
+            words,
             self.provenance,
             self.settings,
             each.prepared.grid,
@@ -202,10 +189,19 @@ class CaptionJob:
             partial(drawable, item.picture.opener),
         )
 
-
-def _of_words(measured: Dependence) -> list[WordDependence]:
-    columns = [getattr(measured, each.name).tolist() for each in fields(WordDependence)]
-    return [WordDependence(*values) for values in zip(*columns, strict=True)]
+    def _with_dependence(
+        self, words: Sequence[Word], each: _PreparedInput, other: PreparedPicture, tokens: Sequence[int]
+    ) -> tuple[Word, ...]:
+        """Words with what they owe to their picture; `<start>`, which no step predicts, owes nothing."""
+        layer = self.options.capture(self.network).layer
+        how: dict[str, Any] = {"layer": layer, "head": self.options.head, "row": self.options.row}
+        of_tokens = dependence(self.network, each.prepared, other, tokens, **how)
+        of_words = of_tokens.of_words([Span(word.text, *word.steps) for word in words if word.steps is not None])
+        columns = [getattr(of_words, each.name).tolist() for each in fields(WordDependence)]
+        rows = zip(*columns, strict=True)
+        return tuple(
+            word if word.steps is None else replace(word, dependence=WordDependence(*next(rows))) for word in words
+        )
 
 
 def _steps(network: CaptionNetwork, decoding: Decoding, pieces: Pieces) -> tuple[Step, ...]:

@@ -4,34 +4,39 @@ Whatever the number of pictures, memory stays the same: panels, maps and entries
 same command after an interruption goes on where it was.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from regard.app.caption_output import CaptionOutput, warn
-from regard.app.caption_panels import style_of
-from regard.app.output import OutputPlan
-from regard.app.word_truth import Result as Measured
-from regard.app.word_truth import Truths
-from regard.app.word_truth import as_json as measured_json
-from regard.app.word_truth import as_text as measured_text
-from regard.data.dataset import skipper
-from regard.data.layouts import read_pictures
-from regard.data.layouts.captions import captions_for
-from regard.errors import UsageError
-from regard.files import check_free
-from regard.networks.captioners.base import CaptionNetwork
-from regard.predictors.caption_job import CaptionInput, CaptionJob, caption_tokens, check_comparable
-from regard.predictors.caption_options import CAPTURED, CaptionOptions
-from regard.predictors.captioner import Captioner
-from regard.records.captions import Caption
-from regard.rendering.figures.canvas import fitted
-from regard.rendering.figures.caption_panels import LONGEST
-from regard.rendering.lettering import visible
-from regard.results.caption_table import read_caption_table
-from regard.results.captions import read_captions
+from regard.app.options import (
+    BatchSize,
+    Beams,
+    CaptionModel,
+    DecoderHead,
+    DecoderLayer,
+    DecoderStart,
+    Depends,
+    Device,
+    Format,
+    GivenCaptions,
+    Limit,
+    MapColours,
+    Out,
+    Overwrite,
+    Pictures,
+    Prompt,
+    Row,
+    SkipBad,
+    Style,
+    Truth,
+    Which,
+    WordMethod,
+)
+
+if TYPE_CHECKING:
+    from regard.measurement.localisation.captions import CaptionScores
+    from regard.records import Caption
 
 
 @dataclass(frozen=True)
@@ -48,43 +53,48 @@ class Result:
     network: str
     settings: Mapping[str, Any]
     first: tuple[tuple[str, str], ...]
-    truth: Measured | None = None
+    truth: "CaptionScores | None" = None
 
     @property
-    def captions(self) -> Iterator[Caption]:
+    def captions(self) -> "Iterator[Caption]":
+        from regard.results.caption_table import read_caption_table
+        from regard.results.captions import read_captions
+
         return read_captions(self.out) if self.out.is_dir() else read_caption_table(self.out)
 
 
 def caption(
-    pictures: str | Path | Sequence[str | Path],
-    out: str | Path,
-    model: str | Path | CaptionNetwork = "scenes-captioner",
-    captions: str | Path | None = None,
-    which: str | int = "0",
-    prompt: str | None = None,
-    beams: int = 1,
-    limit: int | None = None,
-    method: str = CAPTURED,
-    row: str = "predicting",
-    layer: int | None = None,
-    head: int | None = None,
-    start: int | None = None,
-    depends: bool = False,
-    truth: str | Path | None = None,
-    style: str = "regard",
-    format: str | None = None,
-    colours: str | None = None,
-    device: str | None = None,
-    batch_size: int = 8,
-    skip_bad: bool = False,
-    overwrite: bool = False,
+    pictures: Pictures,
+    out: Out,
+    model: CaptionModel = "scenes-captioner",
+    captions: GivenCaptions = None,
+    which: Which = "0",
+    prompt: Prompt = None,
+    beams: Beams = 1,
+    limit: Limit = None,
+    method: WordMethod = "cross_attention",
+    row: Row = "predicting",
+    layer: DecoderLayer = None,
+    head: DecoderHead = None,
+    start: DecoderStart = None,
+    depends: Depends = False,
+    truth: Truth = None,
+    style: Style = "regard",
+    format: Format = None,
+    colours: MapColours = None,
+    device: Device = None,
+    batch_size: BatchSize = 8,
+    skip_bad: SkipBad = False,
+    overwrite: Overwrite = False,
 ) -> Result:
-    """What a network says of each picture, word by word, and where it looked for each.
+    """Describe each picture, and show for every word where the network looked.
+
+    The same command goes on after an interruption.
 
     Into the folder `out` go a panel for each picture under its own name (the caption, the picture, each word over it),
     `captions.json` with all that is known of every word, the maps as arrays under `maps/`, `contact_sheet.png` of the
     first 48 pictures, and last `manifest.json`. A file `out` that ends in `.parquet` (or any, with `format` "parquet")
-    gets a row for each word instead. A run that was interrupted is gone on with.
+    gets a row for each word instead.
 
     `model` is the shipped `scenes-captioner`, a run of `regard train --task caption`, a CATR (`catr-v1`, `catr-v2`,
     `catr-v3`, or a checkpoint file), `hf:ID`, a Hugging Face folder, or a `CaptionNetwork` that is loaded already. With
@@ -102,48 +112,39 @@ def caption(
     the same pictures. Panels then outline what a word speaks of and strike out what is wrong, and `truth.json` has
     pointing, IoU and the share inside, beside three baselines: see `measurement.words`.
     """
+    from regard.app.caption_inputs import check_together, read_inputs
+    from regard.app.caption_output import CaptionOutput, warn
+    from regard.app.caption_panels import preview, style_of
+    from regard.app.output import OutputPlan
+    from regard.data.dataset import skipper
+    from regard.data.regions import regions_of
+    from regard.files import check_free
+    from regard.measurement.localisation.captions import check_known
+    from regard.predictors.caption_job import CaptionJob, caption_tokens, check_comparable
+    from regard.predictors.caption_options import CaptionOptions
+    from regard.predictors.captioner import Captioner
+
     out = Path(out)
     options = CaptionOptions(prompt, beams, limit, method, row, layer, head, start, depends)
-    plan = OutputPlan.of(out, format, None, None, colours)
-    panels = plan.format == "panels"
+    panels = OutputPlan.of(out, format, None, None, colours).format == "panels"
     drawing = style_of(style, row, colours)
-    _check_together(options, style, panels, captions, which)
+    check_together(options, style, panels, captions, which)
     check_free(out, overwrite)
-    truths = None if truth is None else Truths.of(truth)
-    dataset = read_pictures(pictures if isinstance(pictures, str | Path) else list(pictures))
-    if captions is None:
-        inputs = [CaptionInput(picture) for picture in dataset.pictures]
-        source = None
-    else:
-        inputs = [CaptionInput(*each) for each in captions_for(dataset, captions, which, skip_bad)]
-        source = {"captions": Path(captions).name, "which": str(which)}
+    regions = None if truth is None else regions_of(truth, words=True)
+    inputs, source = read_inputs(pictures, captions, which, skip_bad)
     if depends:
         check_comparable(inputs)
-    if truths is not None:
-        truths.check(item.name for item in inputs)
+    if regions is not None:
+        check_known(regions, (item.name for item in inputs))
     network = Captioner(model, device=device).network
     options = options.fitted(network)
     for item in inputs:
         if item.caption is not None:
             caption_tokens(network, item)  # one without words is named before any work
-    preview = partial(fitted, tile=LONGEST) if panels else None
-    job = CaptionJob(network, options, source, batch_size, skipper(skip_bad), preview)
-    tally, measured = CaptionOutput(out, panels, drawing, truths).write(job, inputs)
+    job = CaptionJob(network, options, source, batch_size, skipper(skip_bad), preview if panels else None)
+    tally, measured = CaptionOutput(out, panels, drawing, regions).write(job, inputs)
     warn(tally, job)
     return Result(out, tally.n, tally.cut.n, network.name, job.settings, tuple(tally.examples), measured)
-
-
-def _check_together(
-    options: CaptionOptions, style: str, panels: bool, captions: str | Path | None, which: str | int
-) -> None:
-    """Raise `UsageError` for options that mean nothing beside each other."""
-    if style != "regard" and not panels:
-        raise UsageError(f"--style {style} is of panels, and a table has none; give --out FOLDER for them")
-    if captions is None and str(which) != "0":
-        raise UsageError(f"--which {which} is of captions that are given; give --captions FILE with it")
-    for name, value in (("beams", options.beams != 1), ("limit", options.limit is not None)):
-        if captions is not None and value:
-            raise UsageError(f"--{name} is of captions that are made, and --captions gives them; leave one out")
 
 
 def as_json(result: Result) -> dict[str, Any]:
@@ -153,12 +154,15 @@ def as_json(result: Result) -> dict[str, Any]:
         "limit_reached": result.cut,
         "network": result.network,
         "settings": dict(result.settings),
-        **({} if result.truth is None else {"truth": measured_json(result.truth)}),
+        **({} if result.truth is None else {"truth": result.truth.as_json()}),
     }
 
 
 def as_text(result: Result) -> str:
+    from regard.app.word_scores import word_scores_text
+    from regard.rendering.lettering import visible
+
     lines = [f"{visible(name)}: {visible(text)}" for name, text in result.first]
     pictures = f"{result.n} picture{'s' if result.n != 1 else ''}"
-    measured = [] if result.truth is None else [measured_text(result.truth)]
-    return "\n".join([*lines, *measured, f"{pictures} captioned by {result.network}, written to {result.out}"])
+    scores = [] if result.truth is None else [word_scores_text(result.truth)]
+    return "\n".join([*lines, *scores, f"{pictures} captioned by {result.network}, written to {result.out}"])

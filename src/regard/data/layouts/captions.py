@@ -17,8 +17,7 @@ from regard.errors import DataError, UsageError
 
 log = logging.getLogger("regard")
 
-CAPTIONS = "captions.json"
-TABLE = "index.csv"
+CAPTIONS, TABLE = "captions.json", "index.csv"
 _ALIKE = "picture"
 """The one class that all pictures are of while they are split."""
 _SIDES = re.compile(r"\b(left|right)(most|ward|wards|hand|handed)?\b", re.IGNORECASE)
@@ -99,8 +98,7 @@ def caption_parts(
     if dataset.splits and "train" not in dataset.splits:
         raise DataError(f"{dataset.source} has no train split, only {listed(dataset.splits)}; mark what to train on")
     if "val" in dataset.splits:
-        train = dataset.part("train")
-        val = dataset.part("val")
+        train, val = dataset.part("train"), dataset.part("val")
         check_groups(dataset, train, val, group)
         return train, val
     kept = [at for at, picture in enumerate(dataset.pictures) if picture.split in ("train", None)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from regard.errors import UsageError, unknown
+from regard.errors import unknown
 from regard.explanation.words.tagging import parts_of_speech
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import Pieces
@@ -126,36 +126,29 @@ def read_words(
     By the reading rule the start has a map too, that of the row whose input it is, and comes first as `<start>`. Pieces
     that show nothing (a line's end, padding, other special ones) are no words.
     """
-    found = shown(decoding, pieces)
-    maps = word_maps(decoding, found, row)
-    tags = parts_of_speech([span.text if span.text != END else "" for span in found])
-    said = [
-        Word(span.text, _probability(decoding, span), Heatmap(values, grid, name), tag)
-        for span, values, tag in zip(found, maps, tags, strict=True)
-    ]
-    return tuple(said if row == "predicting" else [_start(decoding, grid, name), *said])
+    texts = word_spans(decoding, pieces)
+    maps = word_maps(decoding, texts, row)
+    tags = parts_of_speech([span.text if span.text != END else "" for span in texts])
+    words = []
+    if row == "reading":  # the row that reads the start is the one that predicts the first piece
+        values = decoding.predicting[:, :, 0].float().mean((0, 1)).numpy().astype(np.float32)
+        words.append(Word(START, 1.0, Heatmap(values, grid, name)))
+    for span, values, tag in zip(texts, maps, tags, strict=True):
+        log = float(decoding.log_probabilities[span.start : span.stop].sum())
+        words.append(Word(span.text, math.exp(log), Heatmap(values, grid, name), tag, log, (span.start, span.stop)))
+    return tuple(words)
 
 
-def _start(decoding: Decoding, grid: PatchGrid, name: str) -> Word:
-    """The start token, which is given; the row that reads it is the one that predicts the first piece."""
-    values = decoding.predicting[:, :, 0].float().mean((0, 1)).numpy().astype(np.float32)
-    return Word(START, 1.0, Heatmap(values, grid, name))
-
-
-def shown(decoding: Decoding, pieces: Pieces) -> tuple[Span, ...]:
+def word_spans(decoding: Decoding, pieces: Pieces) -> tuple[Span, ...]:
     """The words of a caption as they are shown, the stop as `<end>`, without pieces that show nothing."""
-    named = (Span(_shown(span, pieces, decoding), span.start, span.stop) for span in spans(pieces))
+    named = (Span(_text(span, pieces, decoding), span.start, span.stop) for span in spans(pieces))
     return tuple(span for span in named if span.text)
 
 
-def _shown(span: Span, pieces: Pieces, decoding: Decoding) -> str:
+def _text(span: Span, pieces: Pieces, decoding: Decoding) -> str:
     if not pieces.special[span.start] or span.text in UNKNOWN:
         return span.text
     return END if decoding.finished and span.stop == len(pieces.texts) else ""
-
-
-def _probability(decoding: Decoding, span: Span) -> float:
-    return math.exp(float(decoding.log_probabilities[span.start : span.stop].sum()))
 
 
 def source_panels(words: Sequence[Word]) -> list[tuple[str, Heatmap | None]]:
@@ -164,33 +157,12 @@ def source_panels(words: Sequence[Word]) -> list[tuple[str, Heatmap | None]]:
     The first panel is the bare picture, the first word has no map, a full stop at the end belongs to the word before
     it, and `<end>` shows the row that predicts that full stop.
     """
-    said = [word for word in words if word.text != END]
-    ended = len(said) < len(words)
+    plain = [word for word in words if word.text != END]
+    ended = len(plain) < len(words)
     last = words[-1].heatmap if ended else None
-    panels: list[tuple[str, Heatmap | None]] = [(word.text, word.heatmap) for word in said]
-    if len(said) > 1 and said[-1].text == ".":
-        last = said[-1].heatmap
-        panels[-2:] = [(f"{said[-2].text}.", said[-2].heatmap)]
+    panels: list[tuple[str, Heatmap | None]] = [(word.text, word.heatmap) for word in plain]
+    if len(plain) > 1 and plain[-1].text == ".":
+        last = plain[-1].heatmap
+        panels[-2:] = [(f"{plain[-2].text}.", plain[-2].heatmap)]
     panels = [(title, None if place == 0 else heatmap) for place, (title, heatmap) in enumerate(panels)]
     return [(START, None), *panels, *([(END, last)] if ended else [])]
-
-
-@dataclass(frozen=True)
-class Focus:
-    """How narrowly a map looks: `entropy` in nats (0: one patch; ln of their number: all alike), and the share of it
-    that lies in the top tenth of the patches (at least one; 0.1 where all are alike)."""
-
-    entropy: float
-    top_tenth: float
-
-
-def focus(values: Float) -> Focus | None:
-    """The focus of a map (rows, columns) without negative values; None where it is zero everywhere."""
-    flat = np.asarray(values, np.float64).ravel()
-    if (flat < 0).any():
-        raise UsageError(f"a map with negative values (down to {flat.min():.3g}) has no focus; give one of attention")
-    if not flat.sum():
-        return None
-    share = np.sort(flat / flat.sum())[::-1]
-    known = share[share > 0]
-    return Focus(max(0.0, float(-(known * np.log(known)).sum())), float(share[: math.ceil(len(share) / 10)].sum()))

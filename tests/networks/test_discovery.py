@@ -22,7 +22,7 @@ from regard.networks.load import load
 SIZE, GRID = (32, 48), (2, 3)
 
 
-class Looks(nn.Module):
+class CustomAttention(nn.Module):
     """Attention as nobody's library has it: one matrix for all, a gate, fused."""
 
     def __init__(self) -> None:
@@ -41,23 +41,23 @@ class Looks(nn.Module):
 class Step(nn.Module):
     def __init__(self, attention: nn.Module) -> None:
         super().__init__()
-        self.norm, self.looks, self.mlp = nn.LayerNorm(24), attention, nn.Linear(24, 24)
+        self.norm, self.attend, self.mlp = nn.LayerNorm(24), attention, nn.Linear(24, 24)
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm(x)
-        if isinstance(self.looks, nn.MultiheadAttention):
-            x = x + self.looks(normed, normed, normed, need_weights=False)[0]
+        if isinstance(self.attend, nn.MultiheadAttention):
+            x = x + self.attend(normed, normed, normed, need_weights=False)[0]
         else:
-            x = x + self.looks(normed)
+            x = x + self.attend(normed)
         return x + F.gelu(self.mlp(x))
 
 
-class Own(nn.Module):
+class CustomModel(nn.Module):
     """A classifier that no library has."""
 
     def __init__(self, kind: str, tokens: int, patches: int) -> None:
         super().__init__()
-        make = Looks if kind == "own" else lambda: nn.MultiheadAttention(24, 2, batch_first=True)
+        make = CustomAttention if kind == "custom" else lambda: nn.MultiheadAttention(24, 2, batch_first=True)
         self.cut = nn.Conv2d(3, 24, 16, 16)
         self.first = nn.Parameter(torch.randn(1, tokens, 24))
         self.place = nn.Parameter(torch.randn(1, tokens + patches, 24))
@@ -72,21 +72,21 @@ class Own(nn.Module):
         return self.last(x[:, 0] if self.first.shape[1] else x.mean(dim=1))
 
 
-def own(kind: str = "own", tokens: int = 1, patches: int = 6) -> Own:
+def custom(kind: str = "custom", tokens: int = 1, patches: int = 6) -> CustomModel:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Own(kind, tokens, patches).eval()
+        return CustomModel(kind, tokens, patches).eval()
 
 
 def pictures() -> Tensor:
     return torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize(("kind", "tokens"), [("own", 1), ("own", 3), ("own", 0), ("multi-head", 1)])
+@pytest.mark.parametrize(("kind", "tokens"), [("custom", 1), ("custom", 3), ("custom", 0), ("multi-head", 1)])
 def test_its_layers_are_found(kind: str, tokens: int) -> None:
-    network = load(own(kind, tokens), size=SIZE, grid=GRID)
+    network = load(custom(kind, tokens), size=SIZE, grid=GRID)
     anatomy = network.anatomy
-    assert anatomy.attentions == tuple(f"steps.{layer}.looks" for layer in range(3))
+    assert anatomy.attentions == tuple(f"steps.{layer}.attend" for layer in range(3))
     assert anatomy.blocks == ("steps.0", "steps.1", "steps.2")
     assert (anatomy.prefix, anatomy.cls, anatomy.patch) == (tokens, tokens > 0, (16, 16))
     assert anatomy.reads == ("cls" if tokens else "patches")
@@ -94,26 +94,28 @@ def test_its_layers_are_found(kind: str, tokens: int) -> None:
 
 
 def test_what_is_shown_is_what_it_computes() -> None:
-    module, x = own(), pictures()
+    module, x = custom(), pictures()
     network = load(module, size=SIZE, grid=GRID)
-    seen: list[Tensor] = []
-    hooks = [step.looks.register_forward_pre_hook(lambda part, inputs: seen.append(inputs[0])) for step in module.steps]
+    recorded: list[Tensor] = []
+    hooks = [
+        step.attend.register_forward_pre_hook(lambda part, inputs: recorded.append(inputs[0])) for step in module.steps
+    ]
     with torch.no_grad():
         right = module(x)
     for hook in hooks:
         hook.remove()
-    logits, found = trace(network, x, layers="all", queries="all")
+    logits, traced = trace(network, x, layers="all", queries="all")
     assert error(logits, right) <= 1e-5
     for layer, step in enumerate(module.steps):
-        q, k, _ = step.looks.queries(seen[layer].double().float())
-        written = (q @ k.transpose(-2, -1) / 12**0.5).softmax(-1).detach()
-        assert written.max() > 0.3  # awake
-        assert error(found.attention[layer], written) <= 1e-5
+        q, k, _ = step.attend.queries(recorded[layer].double().float())
+        weights = (q @ k.transpose(-2, -1) / 12**0.5).softmax(-1).detach()
+        assert weights.max() > 0.3  # awake
+        assert error(traced.attention[layer], weights) <= 1e-5
 
 
 @pytest.mark.parametrize("method", [row.name for row in METHODS if row.kind == "picture"])
 def test_every_method_works_there(method: str) -> None:
-    network = load(own(), size=SIZE, grid=GRID)
+    network = load(custom(), size=SIZE, grid=GRID)
     maps = METHODS.load(method)(network, pictures()).values
     assert maps.shape == (2, 2, 3)
     assert np.isfinite(maps).all()
@@ -130,21 +132,21 @@ def test_a_module_without_attention_has_the_grid_alone() -> None:
 
 def test_from_python_with_pictures(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)).save(tmp_path / "a.png")
-    result = regard.explain(tmp_path / "a.png", model=own(patches=196), grid=(14, 14), workers=0)
+    result = regard.explain(tmp_path / "a.png", model=custom(patches=196), grid=(14, 14), workers=0)
     assert result.explanation.maps.shape == (1, 14, 14)
 
 
 def test_a_grid_that_is_not_the_networks_is_refused() -> None:
     with pytest.raises(UsageError, match="5 × 3 patches does not divide pictures of 32 × 48"):
-        load(own(), size=SIZE, grid=(5, 3))
+        load(custom(), size=SIZE, grid=(5, 3))
     with pytest.raises(UsageError, match="leave it out for a named network"):
         load("pets-tiny", grid=(14, 14))
-    known = load("random:vit_tiny_patch16_224", size=SIZE, arguments={"depth": 1, "embed_dim": 24, "num_heads": 2})
+    network = load("random:vit_tiny_patch16_224", size=SIZE, arguments={"depth": 1, "embed_dim": 24, "num_heads": 2})
     with pytest.raises(UsageError, match="has a grid of 2 × 3 patches, not of 1 × 1"):
-        load(known.module, grid=(1, 1))
-    assert load(known.module, grid=GRID).anatomy == known.anatomy
+        load(network.module, grid=(1, 1))
+    assert load(network.module, grid=GRID).anatomy == network.anatomy
     with pytest.raises(NetworkError, match="does not take pictures of 48 × 48"):
-        load(own(), size=(48, 48), grid=(3, 3))
+        load(custom(), size=(48, 48), grid=(3, 3))
 
 
 # A module that holds a network of a known family: nothing of it need be named.
@@ -187,11 +189,11 @@ def test_a_network_inside_a_wrapper_is_known(read: str, reads: str) -> None:
     assert (network.anatomy.reads, network.anatomy.prefix) == (reads, 1)
     assert network.head_path() == "classifier"
     assert torch.equal(network.positions(), load(module.backbone).positions())
-    logits, found = trace(network, pictures(), layers="all", queries="all")
+    logits, traced = trace(network, pictures(), layers="all", queries="all")
     _, direct = trace(load(module.backbone), (pictures() - 0.5) / 0.25, layers="all", queries="all")
     assert torch.equal(logits, network.logits(pictures()))
     for layer in (0, 1):
-        assert torch.equal(found.attention[layer], direct.attention[layer])
+        assert torch.equal(traced.attention[layer], direct.attention[layer])
 
 
 def test_a_wrapper_without_gradients_inside_is_read_as_its_network_declares() -> None:

@@ -65,7 +65,7 @@ OTHERS = {
 SILENT = ("", "")
 
 
-def made(kind: str) -> nn.Module:
+def build(kind: str) -> nn.Module:
     """A small one with random values, also where it starts with zeros."""
     if kind in ENCODERS:
         config, more = ENCODERS[kind]
@@ -80,7 +80,7 @@ def made(kind: str) -> nn.Module:
     return module
 
 
-def said(network: Network) -> str:
+def text_of(network: Network) -> str:
     return " | ".join(network.messages)
 
 
@@ -89,70 +89,70 @@ def pictures() -> Tensor:
 
 
 def of_equal_weights(network: Network, module: nn.Module) -> bool:
-    right, came = module.state_dict(), network.module.state_dict()
-    return right.keys() >= came.keys() and all(torch.equal(came[name], right[name]) for name in came)
+    right, loaded = module.state_dict(), network.module.state_dict()
+    return right.keys() >= loaded.keys() and all(torch.equal(loaded[name], right[name]) for name in loaded)
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_a_folder_with_an_encoder_loads_and_says_what_its_outputs_are(
     kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    module = made(kind)
+    module = build(kind)
     module.save_pretrained(tmp_path)
     capfd.readouterr()
     network = load(tmp_path)
     assert type(network.module).__name__ == kind
     assert of_equal_weights(network, module)
-    assert f"{tmp_path.name} has no head: its outputs are the pooled features" in said(network)
-    assert not any(word in said(network) for word in ("untrained", "dropped"))
+    assert f"{tmp_path.name} has no head: its outputs are the pooled features" in text_of(network)
+    assert not any(word in text_of(network) for word in ("untrained", "dropped"))
     assert network.classes is None
-    logits, found = trace(network, pictures(), layers="all", queries="pool")
+    logits, traced = trace(network, pictures(), layers="all", queries="pool")
     assert logits.shape == (2, 48)
     assert network.outputs == 48
     again = load(module)
     assert torch.allclose(again.logits(pictures()), logits, atol=1e-6)
-    assert f"{kind} has no head: its outputs are the pooled features" in said(again)
-    assert found.attention[0].shape[-1] == 9 + network.anatomy.prefix
+    assert f"{kind} has no head: its outputs are the pooled features" in text_of(again)
+    assert traced.attention[0].shape[-1] == 9 + network.anatomy.prefix
     assert capfd.readouterr() == SILENT
 
 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_of_a_network_with_more_than_an_encoder_the_encoder_is_used(kind: str, tmp_path: Path) -> None:
     _, tower, path, other = OTHERS[kind]
-    module = made(kind)
+    module = build(kind)
     module.save_pretrained(tmp_path)
     network = load(tmp_path)
     assert type(network.module).__name__ == tower
     assert of_equal_weights(network, module.get_submodule(path))
-    assert "has no head: its outputs are the pooled features" in said(network)
-    assert "dropped" in said(network)
-    assert other in said(network)
-    assert f"{tower} has no such part" in said(network)
-    assert "untrained" not in said(network)
+    assert "has no head: its outputs are the pooled features" in text_of(network)
+    assert "dropped" in text_of(network)
+    assert other in text_of(network)
+    assert f"{tower} has no such part" in text_of(network)
+    assert "untrained" not in text_of(network)
     assert trace(network, pictures(), queries="pool")[0].shape == (2, 48)
 
 
 @pytest.mark.parametrize("kind", ["CLIPModel", "SiglipModel", "Siglip2Model", "ViTMAEForPreTraining"])
 def test_a_module_with_more_than_an_encoder_is_used_in_part(kind: str) -> None:
-    module = made(kind)
+    module = build(kind)
     network = load(module)
     path = OTHERS[kind][2]
     assert network.module is module.get_submodule(path)
-    assert f"of this {kind} only {path}" in said(network)
+    assert f"of this {kind} only {path}" in text_of(network)
     assert trace(network, pictures(), queries="pool")[0].shape == (2, 48)
 
 
 def test_an_open_clip_model_is_used_for_what_it_sees() -> None:
     text = {"context_length": 8, "vocab_size": 50, "width": 32, "heads": 2, "layers": 1}
-    seen = {"image_size": 48, "layers": 2, "width": 64, "patch_size": 16}
-    module = open_clip.CLIP(20, seen, text).eval()
+    vision = {"image_size": 48, "layers": 2, "width": 64, "patch_size": 16}
+    module = open_clip.CLIP(20, vision, text).eval()
     network = load(module)
     assert network.module is module.visual
-    assert "of this CLIP only visual (VisionTransformer) is used" in said(network)
+    assert "of this CLIP only visual (VisionTransformer) is used" in text_of(network)
     with torch.no_grad():
         assert torch.equal(network.logits(pictures()), module.encode_image(pictures()))
-    timm_seen = {"timm_model_name": "test_vit", "image_size": 48, "timm_pool": "", "timm_proj": ""}
-    module = open_clip.CustomTextCLIP(64, timm_seen, text).eval()
+    timm_vision = {"timm_model_name": "test_vit", "image_size": 48, "timm_pool": "", "timm_proj": ""}
+    module = open_clip.CustomTextCLIP(64, timm_vision, text).eval()
     network = load(module)
     assert network.module is module.visual.trunk
     assert network.anatomy.family == "timm vision_transformer"
@@ -170,18 +170,18 @@ def test_without_a_pooling_layer_the_class_token_is_what_is_read(tmp_path: Path)
 
 @pytest.mark.parametrize("kind", ["CLIPModel", "SiglipModel", "Dinov2Model", "IJepaModel", "ViTMSNModel"])
 def test_classes_put_a_new_head_on_an_encoder_that_has_a_classifier(kind: str, tmp_path: Path) -> None:
-    made(kind).save_pretrained(tmp_path)
+    build(kind).save_pretrained(tmp_path)
     network = load(tmp_path, classes=["a", "b", "c"])
     assert type(network.module).__name__.endswith("ForImageClassification")
-    assert "has no head; the new one of 3 outputs is untrained" in said(network)
-    assert "pooled features" not in said(network)
+    assert "has no head; the new one of 3 outputs is untrained" in text_of(network)
+    assert "pooled features" not in text_of(network)
     assert trace(network, pictures(), queries="pool")[0].shape == (2, 3)
     assert network.classes == ("a", "b", "c")
 
 
 @pytest.mark.parametrize("kind", ["DINOv3ViTModel", "ViTMAEModel", "CLIPVisionModel"])
 def test_classes_for_an_encoder_that_has_no_classifier_are_refused(kind: str, tmp_path: Path) -> None:
-    module = made(kind)
+    module = build(kind)
     module.save_pretrained(tmp_path)
     with pytest.raises(
         NetworkError, match=rf"{kind}\) has no head, and transformers has no classifier.*leave --classes"
@@ -193,7 +193,7 @@ def test_classes_for_an_encoder_that_has_no_classifier_are_refused(kind: str, tm
 
 def test_an_encoder_is_saved_as_a_run_and_loaded_again(tmp_path: Path) -> None:
     for kind in ("CLIPVisionModel", "DINOv3ViTModel"):
-        network = load(made(kind))
+        network = load(build(kind))
         save_network(network, tmp_path / kind)
         again = load_run(tmp_path / kind)
         assert type(again.module).__name__ == kind
@@ -201,7 +201,7 @@ def test_an_encoder_is_saved_as_a_run_and_loaded_again(tmp_path: Path) -> None:
 
 
 def test_an_encoder_that_lacks_a_layer_or_has_one_too_many_is_refused(tmp_path: Path) -> None:
-    made("CLIPModel").save_pretrained(tmp_path)
+    build("CLIPModel").save_pretrained(tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
     lacking = {name: value for name, value in tensors.items() if "vision_model.encoder.layers.1.mlp.fc1" not in name}
     save_file(lacking, tmp_path / "model.safetensors", metadata={"format": "pt"})
@@ -232,20 +232,20 @@ def test_a_network_of_texts_is_refused(tmp_path: Path) -> None:
 def test_pictures_are_prepared_as_the_folder_says(
     kind: str, file: str, stored: dict[str, Any], size: tuple[int, int], tmp_path: Path
 ) -> None:
-    made(kind).save_pretrained(tmp_path)
+    build(kind).save_pretrained(tmp_path)
     stored = {**stored, "crop_size": {"height": 32, "width": 32}, "image_mean": [0.1, 0.2, 0.3], "image_std": [0.5] * 3}
     stored = {"image_processor": stored, "tokenizer": {}} if file.startswith("processor") else stored
     (tmp_path / file).write_text(json.dumps(stored))
     network = load(tmp_path)
     assert (network.preparation.height, network.preparation.width) == size
     assert network.preparation.mean == (0.1, 0.2, 0.3)
-    assert "assumed" not in said(network)
+    assert "assumed" not in text_of(network)
     assert network.logits(torch.zeros(1, 3, *size)).shape == (1, 48)
 
 
 def test_a_clip_encoder_at_another_size_has_its_positions_interpolated(tmp_path: Path) -> None:
-    made("CLIPVisionModel").save_pretrained(tmp_path)
+    build("CLIPVisionModel").save_pretrained(tmp_path)
     network = load(tmp_path, size=64)
-    assert "interpolated the positional embeddings" in said(network)
-    assert "from 3 × 3 to 4 × 4 patches" in said(network)
+    assert "interpolated the positional embeddings" in text_of(network)
+    assert "from 3 × 3 to 4 × 4 patches" in text_of(network)
     assert trace(network, torch.zeros(1, 3, 64, 64))[1].attention[1].shape == (1, 3, 1, 17)

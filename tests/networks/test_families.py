@@ -31,7 +31,7 @@ def network_of(sample: Sample) -> tuple[Network, Tensor, list[Tensor]]:
     return load(module), logits, rows
 
 
-def own_prefix(sample: Sample, rows: Tensor) -> int:
+def layer_prefix(sample: Sample, rows: Tensor) -> int:
     """How many tokens of a layer are no patches."""
     return rows.shape[-1] - sample.grid[0] * sample.grid[1]
 
@@ -40,18 +40,18 @@ def own_prefix(sample: Sample, rows: Tensor) -> int:
 def test_trace_equals_written_out_attention(sample: Sample) -> None:
     network, right_logits, right = network_of(sample)
     assert is_awake(right)
-    logits, found = trace(network, sample.pictures, layers="all", queries="all")
+    logits, traced = trace(network, sample.pictures, layers="all", queries="all")
     assert error(logits, right_logits) <= TOLERANCE
-    assert list(found.attention) == list(range(len(right)))
+    assert list(traced.attention) == list(range(len(right)))
     for layer, rows in enumerate(right):
-        assert found.attention[layer].shape == rows.shape
-        assert found.attention[layer].dtype == torch.float32
-        assert error(found.attention[layer], rows) <= TOLERANCE
-        sums = found.attention[layer].sum(-1)
+        assert traced.attention[layer].shape == rows.shape
+        assert traced.attention[layer].dtype == torch.float32
+        assert error(traced.attention[layer], rows) <= TOLERANCE
+        sums = traced.attention[layer].sum(-1)
         assert not sample.plain or torch.allclose(sums, torch.ones_like(sums), atol=1e-5)
-        patches = found.patches(layer)
+        patches = traced.patches(layer)
         assert patches.shape[-2:] == sample.grid
-        assert torch.equal(patches.flatten(-2), found.attention[layer][..., own_prefix(sample, rows) :])
+        assert torch.equal(patches.flatten(-2), traced.attention[layer][..., layer_prefix(sample, rows) :])
 
 
 @every_family
@@ -66,19 +66,19 @@ def test_what_is_known_of_it(sample: Sample) -> None:
 
 def pooled(sample: Sample, rows: Tensor) -> Tensor:
     """(batch, heads, 1, tokens): the row of a layer that is nearest to what the head reads."""
-    if rows.shape[-2] != rows.shape[-1] or (sample.reads == "cls" and own_prefix(sample, rows)):
+    if rows.shape[-2] != rows.shape[-1] or (sample.reads == "cls" and layer_prefix(sample, rows)):
         return rows[:, :, :1]
-    return rows[:, :, own_prefix(sample, rows) :].mean(dim=2, keepdim=True)
+    return rows[:, :, layer_prefix(sample, rows) :].mean(dim=2, keepdim=True)
 
 
 @every_family
 def test_pooled_rows_and_heads_are_those_of_the_full_attention(sample: Sample) -> None:
     network, _, right = network_of(sample)
-    _, found = trace(network, sample.pictures, layers="all", queries="pool", heads=[2, 0])
-    assert found.heads == (2, 0)
+    _, traced = trace(network, sample.pictures, layers="all", queries="pool", heads=[2, 0])
+    assert traced.heads == (2, 0)
     for layer, rows in enumerate(right):
-        assert found.attention[layer].shape == (2, 2, 1, rows.shape[-1])
-        assert error(found.attention[layer], pooled(sample, rows)[:, [2, 0]]) <= TOLERANCE
+        assert traced.attention[layer].shape == (2, 2, 1, rows.shape[-1])
+        assert error(traced.attention[layer], pooled(sample, rows)[:, [2, 0]]) <= TOLERANCE
     _, default = trace(network, sample.pictures, queries="pool")
     assert list(default.attention) == [len(right) - 1 - (sample.readers if sample.reads == "patches" else 0)]
 
@@ -87,18 +87,18 @@ def test_pooled_rows_and_heads_are_those_of_the_full_attention(sample: Sample) -
 def test_rows_of_patches_are_those_of_the_full_attention(sample: Sample) -> None:
     network, _, right = network_of(sample)
     (rows, columns), last = sample.grid, len(right) - 1 - sample.readers
-    asked = [(rows - 1, columns - 1), (0, 1), (rows - 1, 0)]
-    places = [row * columns + column for row, column in asked]
-    _, found = trace(network, sample.pictures, queries=asked)
-    assert list(found.attention) == [last]
-    assert found.queries == tuple(sample.prefix + place for place in places)
+    queries = [(rows - 1, columns - 1), (0, 1), (rows - 1, 0)]
+    places = [row * columns + column for row, column in queries]
+    _, traced = trace(network, sample.pictures, queries=queries)
+    assert list(traced.attention) == [last]
+    assert traced.queries == tuple(sample.prefix + place for place in places)
     for layer in range(last + 1):
-        _, found = trace(network, sample.pictures, layers=layer, queries=asked)
-        prefix = own_prefix(sample, right[layer])
-        assert error(found.attention[layer], right[layer][:, :, [prefix + place for place in places]]) <= TOLERANCE
+        _, traced = trace(network, sample.pictures, layers=layer, queries=queries)
+        prefix = layer_prefix(sample, right[layer])
+        assert error(traced.attention[layer], right[layer][:, :, [prefix + place for place in places]]) <= TOLERANCE
     for layer in range(last + 1, len(right)):
         with pytest.raises(UsageError, match="leave the query out there"):
-            trace(network, sample.pictures, layers=layer, queries=asked)
+            trace(network, sample.pictures, layers=layer, queries=queries)
 
 
 @every_family
@@ -108,10 +108,10 @@ def test_rows_of_the_class_token_where_there_is_one(sample: Sample) -> None:
         with pytest.raises(UsageError, match=rf"no class token.*\({sample.grid[0] - 1}, {sample.grid[1] - 1}\)"):
             trace(network, sample.pictures)
         return
-    layers = [layer for layer, rows in enumerate(right) if own_prefix(sample, rows)]  # CaiT's comes in at the end
-    _, found = trace(network, sample.pictures, layers=layers)
+    layers = [layer for layer, rows in enumerate(right) if layer_prefix(sample, rows)]  # CaiT's comes in at the end
+    _, traced = trace(network, sample.pictures, layers=layers)
     for layer in layers:
-        assert error(found.attention[layer], right[layer][:, :, :1]) <= TOLERANCE
+        assert error(traced.attention[layer], right[layer][:, :, :1]) <= TOLERANCE
     for layer in set(range(len(right))) - set(layers):
         with pytest.raises(UsageError, match=f"layer {layer} of .* no class token"):
             trace(network, sample.pictures, layers=layer)
@@ -120,27 +120,27 @@ def test_rows_of_the_class_token_where_there_is_one(sample: Sample) -> None:
 @every_family
 def test_streams_are_what_enters_and_leaves_the_blocks(sample: Sample) -> None:
     network, _, right = network_of(sample)
-    anatomy, seen = network.anatomy, {}
+    anatomy, recorded = network.anatomy, {}
 
     def note(path: str) -> Any:
         def hook(part: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
-            came = args[0] if args else kwargs["hidden_states"]
-            gave = output[0] if isinstance(output, tuple) else output
-            seen[path] = came.reshape(2, -1, came.shape[-1]), gave.reshape(2, -1, gave.shape[-1]).norm(dim=-1)
+            value = args[0] if args else kwargs["hidden_states"]
+            result = output[0] if isinstance(output, tuple) else output
+            recorded[path] = value.reshape(2, -1, value.shape[-1]), result.reshape(2, -1, result.shape[-1]).norm(dim=-1)
 
         return hook
 
     parts = [(path, network.module.get_submodule(path)) for path in anatomy.blocks]
     hooks = [part.register_forward_hook(note(path), with_kwargs=True) for path, part in parts]
-    _, found = trace(network, sample.pictures, layers="all", queries="pool", also=["norms", "inputs"])
+    _, traced = trace(network, sample.pictures, layers="all", queries="pool", also=["norms", "inputs"])
     for hook in hooks:
         hook.remove()
     count = len(right) - (1 if sample.readers == 1 else 0)  # a pooling is in no block
-    assert list(found.norms) == list(found.inputs) == list(range(count))
+    assert list(traced.norms) == list(traced.inputs) == list(range(count))
     for layer in range(count):
         block = next(path for path in anatomy.blocks if f"{anatomy.attentions[layer]}.".startswith(f"{path}."))
-        assert torch.equal(found.inputs[layer], seen[block][0])
-        assert error(found.norms[layer], seen[block][1]) <= TOLERANCE
+        assert torch.equal(traced.inputs[layer], recorded[block][0])
+        assert error(traced.norms[layer], recorded[block][1]) <= TOLERANCE
 
 
 UNBIASED = ["timm vit", "timm vit q/k norm", "timm dinov3", "torchvision vit", "open_clip vit", "huggingface DeiTModel"]
@@ -151,10 +151,10 @@ def test_queries_and_keys_make_the_attention(name: str) -> None:
     sample = BY_NAME[name]
     network, _, right = network_of(sample)
     names = ("queries", "keys", "values")
-    _, found = trace(network, sample.pictures, layers="all", queries="all", also=names)
-    assert set(found.parts) == set(names)
+    _, traced = trace(network, sample.pictures, layers="all", queries="all", also=names)
+    assert set(traced.parts) == set(names)
     for layer, rows in enumerate(right):
-        q, k, v = (found.parts[part][layer] for part in names)
+        q, k, v = (traced.parts[part][layer] for part in names)
         assert q.shape == k.shape == v.shape == (2, 3, rows.shape[-1], 16)
         assert error((q @ k.transpose(-2, -1) / 4).softmax(-1), rows) <= TOLERANCE
 
@@ -162,11 +162,11 @@ def test_queries_and_keys_make_the_attention(name: str) -> None:
 def test_values_are_what_attention_adds_up() -> None:
     sample = BY_NAME["timm vit"]
     network, _, right = network_of(sample)
-    seen: list[Tensor] = []
-    hook = network.module.blocks[1].attn.proj.register_forward_pre_hook(lambda part, args: seen.append(args[0]))
-    _, found = trace(network, sample.pictures, layers=1, queries="all", also=["values"])
+    recorded: list[Tensor] = []
+    hook = network.module.blocks[1].attn.proj.register_forward_pre_hook(lambda part, args: recorded.append(args[0]))
+    _, traced = trace(network, sample.pictures, layers=1, queries="all", also=["values"])
     hook.remove()
-    assert error((right[1] @ found.parts["values"][1]).transpose(1, 2).flatten(2), seen[0]) <= TOLERANCE
+    assert error((right[1] @ traced.parts["values"][1]).transpose(1, 2).flatten(2), recorded[0]) <= TOLERANCE
 
 
 def test_every_row_of_the_table_has_a_sample() -> None:
@@ -188,10 +188,10 @@ def test_a_network_that_takes_any_size_has_the_grid_of_the_picture(name: str) ->
     assert network.anatomy.flexible
     x = torch.randn(1, 3, 64, 32, generator=torch.Generator().manual_seed(1))
     right_logits, right = sample.truth(network.module, x)
-    logits, found = trace(network, x, layers="all", queries="all")
-    assert (found.rows, found.columns) == (4, 2)
+    logits, traced = trace(network, x, layers="all", queries="all")
+    assert (traced.rows, traced.columns) == (4, 2)
     assert error(logits, right_logits) <= TOLERANCE
-    assert all(error(found.attention[layer], rows) <= TOLERANCE for layer, rows in enumerate(right))
+    assert all(error(traced.attention[layer], rows) <= TOLERANCE for layer, rows in enumerate(right))
     odd = torch.randn(1, 3, 50, 83, generator=torch.Generator().manual_seed(1))
     if network.anatomy.edge == "refused":
         with pytest.raises(UsageError, match=r"patches of 16 × 16 pixels.*50 × 83 do not hold a whole number"):
@@ -200,10 +200,10 @@ def test_a_network_that_takes_any_size_has_the_grid_of_the_picture(name: str) ->
             sample.truth(network.module, odd)
     else:
         right_logits, right = sample.truth(network.module, odd)
-        logits, found = trace(network, odd, layers="all", queries="all")
-        assert (found.rows, found.columns) == (3, 5)
+        logits, traced = trace(network, odd, layers="all", queries="all")
+        assert (traced.rows, traced.columns) == (3, 5)
         assert error(logits, right_logits) <= TOLERANCE
-        assert all(error(found.attention[layer], rows) <= TOLERANCE for layer, rows in enumerate(right))
+        assert all(error(traced.attention[layer], rows) <= TOLERANCE for layer, rows in enumerate(right))
     with pytest.raises(UsageError, match="patches of 16 × 16"):
         trace(network, torch.zeros(1, 3, 8, 64))
 
@@ -214,9 +214,9 @@ def test_a_network_that_pads_its_pictures_has_the_grid_of_the_padded_one() -> No
     x = torch.randn(1, 3, 50, 83, generator=torch.Generator().manual_seed(1))  # 4 × 6 patches: with CLS a square number
     wake_timm(module, x)
     _, right = written_out(module, x)
-    _, found = trace(load(module), x, layers="all", queries="all")
-    assert (found.rows, found.columns) == (4, 6)
-    assert all(error(found.attention[layer], rows) <= TOLERANCE for layer, rows in enumerate(right))
+    _, traced = trace(load(module), x, layers="all", queries="all")
+    assert (traced.rows, traced.columns) == (4, 6)
+    assert all(error(traced.attention[layer], rows) <= TOLERANCE for layer, rows in enumerate(right))
 
 
 # left as found
@@ -224,16 +224,16 @@ def test_a_network_that_pads_its_pictures_has_the_grid_of_the_padded_one() -> No
 
 def state(module: nn.Module) -> list[tuple]:
     """All that a guest could leave behind: each attribute of each part, what its dictionaries hold, configurations."""
-    found: list[tuple] = []
+    traced: list[tuple] = []
     for path, part in module.named_modules():
         for key, value in vars(part).items():
             plain = isinstance(value, bool | int | float | str | None)
-            held = tuple((name, id(item)) for name, item in value.items()) if isinstance(value, dict) else id(value)
-            found.append((path, key, value if plain else held))
+            identity = tuple((name, id(item)) for name, item in value.items()) if isinstance(value, dict) else id(value)
+            traced.append((path, key, value if plain else identity))
         if hasattr(part, "config"):
-            found.append((path, "configuration", str(part.config.to_dict()), part.config._attn_implementation))
+            traced.append((path, "configuration", str(part.config.to_dict()), part.config._attn_implementation))
     weights = [(name, p.requires_grad, p.grad, p.dtype, p.device) for name, p in module.named_parameters()]
-    return [*found, *weights]
+    return [*traced, *weights]
 
 
 def disturbed(module: nn.Module) -> nn.Module:
@@ -264,10 +264,10 @@ def test_a_network_in_any_state_is_traced_and_left_as_found(sample: Sample) -> N
     module = disturbed(original)
     network, x = load(module), sample.pictures
     before = state(module)
-    logits, found = trace(network, x, layers="all", queries="all", also=["norms", "inputs", "queries"])
+    logits, traced = trace(network, x, layers="all", queries="all", also=["norms", "inputs", "queries"])
     assert state(module) == before
     assert error(logits, right_logits) <= TOLERANCE
-    assert all(error(found.attention[layer], rows) <= TOLERANCE for layer, rows in enumerate(right))
+    assert all(error(traced.attention[layer], rows) <= TOLERANCE for layer, rows in enumerate(right))
     assert error(network.logits(x), right_logits) <= TOLERANCE
     assert state(module) == before
     if network.anatomy.head:
@@ -319,9 +319,9 @@ def test_a_compiled_wrapper_is_looked_into(name: str) -> None:
     wrapper = torch.compile(module)
     before, inside = state(wrapper), state(module)
     network = load(wrapper)
-    logits, found = trace(network, sample.pictures, layers="all", queries="all")
+    logits, traced = trace(network, sample.pictures, layers="all", queries="all")
     assert error(logits, right_logits) <= TOLERANCE
-    assert all(error(found.attention[layer], rows) <= TOLERANCE for layer, rows in enumerate(right))
+    assert all(error(traced.attention[layer], rows) <= TOLERANCE for layer, rows in enumerate(right))
     assert (state(wrapper), state(module)) == (before, inside)
 
 
@@ -335,8 +335,8 @@ def test_wrappers_are_looked_into(wrap: Callable[[nn.Module], nn.Module]) -> Non
     before = state(wrapper)
     network = load(wrapper)
     assert network.module is module
-    _, found = trace(network, sample.pictures)
-    assert error(found.attention[1], right[1][:, :, :1]) <= TOLERANCE
+    _, traced = trace(network, sample.pictures)
+    assert error(traced.attention[1], right[1][:, :, :1]) <= TOLERANCE
     assert state(wrapper) == before
 
 
@@ -351,11 +351,11 @@ def test_compiled_parts_keep_their_place_and_run_as_they_are(path: str, index: A
     compiled = torch.compile(part, backend=fails)
     owner.__setattr__(str(index), compiled)
     before, network = state(module), load(module)
-    logits, found = trace(network, sample.pictures, layers="all", queries="all", also=["norms"])
+    logits, traced = trace(network, sample.pictures, layers="all", queries="all", also=["norms"])
     assert state(module) == before
-    assert list(found.norms) == [0, 1]
+    assert list(traced.norms) == [0, 1]
     assert error(logits, right_logits) <= TOLERANCE
-    assert all(error(found.attention[layer], rows) <= TOLERANCE for layer, rows in enumerate(right))
+    assert all(error(traced.attention[layer], rows) <= TOLERANCE for layer, rows in enumerate(right))
     with torch.no_grad(), pytest.raises(Exception, match="compiled after all"):
         module(sample.pictures)
 
@@ -374,10 +374,10 @@ def test_half_precision_gives_rows_in_float32(name: str, dtype: torch.dtype) -> 
     module, _, right = awake(sample)
     half = copy.deepcopy(module).to(dtype)
     before = state(half)
-    logits, found = trace(load(half), sample.pictures, layers="all", queries="all")
+    logits, traced = trace(load(half), sample.pictures, layers="all", queries="all")
     assert state(half) == before
     assert logits.dtype == dtype
-    first = found.attention[0]  # later layers of a peaked network differ by what rounding did to the first
+    first = traced.attention[0]  # later layers of a peaked network differ by what rounding did to the first
     assert first.dtype == torch.float32
     assert float((first - right[0]).abs().max()) < 8 * torch.finfo(dtype).eps  # logits of about 8, rounded once
     assert not sample.plain or torch.allclose(first.sum(-1), torch.ones(first.shape[:-1]), atol=1e-5)
@@ -398,7 +398,7 @@ def test_a_pooling_of_other_tokens_than_patches_is_refused() -> None:
     module = Cascade(OBLONG, 16, **sizes, attn_pooler_queries=20, attentional_pool="cascade").eval()
     network, x = load(module), torch.randn(1, 3, *OBLONG)
     assert len(network.anatomy.attentions) == 4
-    _, found = trace(network, x, layers=[0, 1, 2], queries="all")
-    assert [rows.shape[-2:] for rows in found.attention.values()] == [(16, 16), (16, 16), (20, 16)]
+    _, traced = trace(network, x, layers=[0, 1, 2], queries="all")
+    assert [rows.shape[-2:] for rows in traced.attention.values()] == [(16, 16), (16, 16), (20, 16)]
     with pytest.raises(NetworkError, match=r"layer 3 attends to 1 × 20 tokens, where 1 pictures of 15 patches"):
         trace(network, x, layers="all", queries="pool")

@@ -54,10 +54,10 @@ def assert_parity(module: nn.Module, file: Path, x: Tensor) -> None:
     scores = module.transformer.blocks[-1].attn.scores
     assert is_awake([scores])
     network = load(file)
-    logits, found = trace(network, x, queries="all")
+    logits, traced = trace(network, x, queries="all")
     assert logits.shape == right.shape
     assert error(logits, right) <= 1e-5
-    assert error(found.attention[len(module.transformer.blocks) - 1], scores) <= 1e-5
+    assert error(traced.attention[len(module.transformer.blocks) - 1], scores) <= 1e-5
     prepared = network.preparation
     assert (prepared.height, prepared.width, prepared.mode) == (x.shape[2], x.shape[3], "squash")
     assert prepared.mean == prepared.std == (0.5, 0.5, 0.5)
@@ -97,9 +97,9 @@ def test_wrappers_prefixes_and_half_precision(tmp_path: Path, monkeypatch: pytes
     tensors = {f"module.model.{name}": value.half() for name, value in module.state_dict().items()}
     torch.save({"epoch": 3, "model_state": tensors}, tmp_path / "vit.pth")
     network = load(tmp_path / "vit.pth")
-    said = " | ".join(network.messages)
+    text = " | ".join(network.messages)
     for part in ("'model_state'", "'module.'", "'model.'", "float16", "pytorch_pretrained_vit"):
-        assert part in said
+        assert part in text
     assert network.outputs == 5
 
 

@@ -41,11 +41,11 @@ def test_threads_that_ask_at_once_get_the_same_lock() -> None:
     locks: list[list[int]] = [[], []]
     start = threading.Barrier(2)
 
-    def ask(ids: list[int]) -> None:
+    def collect(ids: list[int]) -> None:
         start.wait(10)
         ids.extend(id(lock_of(module)) for module in modules)
 
-    threads = [threading.Thread(target=ask, args=(ids,)) for ids in locks]
+    threads = [threading.Thread(target=collect, args=(ids,)) for ids in locks]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -28,7 +28,7 @@ def tiny(**arguments: object) -> nn.Module:
     return timm.create_model(NAME, **{"img_size": 32, "num_classes": 5, **TINY, **arguments})
 
 
-def said(network: object) -> str:
+def text_of(network: object) -> str:
     return " | ".join(network.messages)
 
 
@@ -53,7 +53,7 @@ def test_a_random_network_says_so_and_comes_from_the_seed_alone() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
     first, again, other = (network.weights_hash() for network in networks)
     assert first == again != other
-    assert "untrained" in said(networks[0])
+    assert "untrained" in text_of(networks[0])
     assert load(f"random:{NAME}", size=32, arguments=TINY).weights_hash() == first
 
 
@@ -119,8 +119,8 @@ def test_the_shared_weights(shared: Path) -> None:
     network = load(NAME, weights=shared / "weights" / "vit_tiny_patch16_224_fp16.safetensors")
     assert network.outputs == 1000
     assert next(network.module.parameters()).dtype == torch.float32
-    assert "float16" in said(network)
-    assert "untrained" not in said(network)
+    assert "float16" in text_of(network)
+    assert "untrained" not in text_of(network)
     assert network.positions().shape == (14, 14, 192)
     assert network.preparation.mean == (0.5, 0.5, 0.5)
 
@@ -143,7 +143,7 @@ def test_weights_are_unwrapped_and_said(wrap: str, tmp_path: Path) -> None:
         torch.save(content.get(wrap, wrapped), file)
         word = {"state_dict": "'state_dict'", "ema": "'ema'", "module": "'module.'"}.get(wrap, "")
     network = load(NAME, weights=file, size=32, arguments=TINY)
-    assert word in said(network)
+    assert word in text_of(network)
     assert network.outputs == 5
     with torch.no_grad():
         assert error(network.logits(x), module.eval()(x)) <= 1e-6
@@ -153,15 +153,15 @@ def test_another_number_of_classes_replaces_the_head_and_says_so(tmp_path: Path)
     module = tiny()
     save_file(module.state_dict(), tmp_path / "w.safetensors")
     network = load(NAME, weights=tmp_path / "w.safetensors", size=32, arguments=TINY, classes=["cat", "dog"])
-    assert "replaced the head of 5 outputs by a new one of 2" in said(network)
+    assert "replaced the head of 5 outputs by a new one of 2" in text_of(network)
     assert network.classes == ("cat", "dog")
     assert network.architecture["arguments"]["num_classes"] == 2
     bound = 48**-0.5  # nn.Linear's own initialisation
     assert 0.8 * bound < network.module.head.weight.abs().max() <= bound
     assert torch.equal(network.module.blocks[0].attn.qkv.weight, module.blocks[0].attn.qkv.weight)
-    kept = load(NAME, weights=tmp_path / "w.safetensors", size=32, arguments=TINY, classes=5)
-    assert "head" not in said(kept)
-    assert torch.equal(kept.module.head.weight, module.head.weight)
+    same_head = load(NAME, weights=tmp_path / "w.safetensors", size=32, arguments=TINY, classes=5)
+    assert "head" not in text_of(same_head)
+    assert torch.equal(same_head.module.head.weight, module.head.weight)
 
 
 def test_a_file_without_head_needs_classes(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_file_without_head_needs_classes(tmp_path: Path) -> None:
     with pytest.raises(NetworkError, match=r"2 missing: head.weight, head.bias.*--classes N"):
         load(NAME, weights=tmp_path / "w.safetensors", size=32, arguments=TINY)
     network = load(NAME, weights=tmp_path / "w.safetensors", size=32, arguments=TINY, classes=3)
-    assert "no head; the new one of 3 outputs is untrained" in said(network)
+    assert "no head; the new one of 3 outputs is untrained" in text_of(network)
 
 
 def test_positions_of_another_grid_are_interpolated_only_when_size_asks(tmp_path: Path) -> None:
@@ -179,8 +179,8 @@ def test_positions_of_another_grid_are_interpolated_only_when_size_asks(tmp_path
     with pytest.raises(NetworkError, match=r"pos_embed is 1 × 17 × 48 where 1 × 197 × 48 is needed.*--size"):
         load(NAME, weights=tmp_path / "w.safetensors", arguments=TINY)
     network = load(NAME, weights=tmp_path / "w.safetensors", size=(32, 96), arguments=TINY)
-    assert "interpolated the positional embeddings" in said(network)
-    assert "from 4 × 4 to 2 × 6" in said(network)
+    assert "interpolated the positional embeddings" in text_of(network)
+    assert "from 4 × 4 to 2 × 6" in text_of(network)
     right = timm.layers.resample_abs_pos_embed(module.pos_embed, new_size=[2, 6], num_prefix_tokens=1)
     assert torch.equal(network.module.pos_embed, right)
 
@@ -278,10 +278,10 @@ def test_a_network_in_the_cache_needs_no_network(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(hub, "require_hub", lambda what: pytest.fail("asked the hub"))
     network = load("test_vit", classes=3)
     assert torch.equal(network.module.blocks[0].attn.qkv.weight, module.blocks[0].attn.qkv.weight)
-    assert "replaced the head of 1000 outputs" in said(network)
+    assert "replaced the head of 1000 outputs" in text_of(network)
     larger = load("test_vit", size=(192, 224))
     assert larger.positions().shape[:2] == (12, 14)
-    assert "interpolated" in said(larger)
+    assert "interpolated" in text_of(larger)
 
 
 @pytest.mark.usefixtures("no_network")
@@ -329,8 +329,8 @@ def test_a_hugging_face_folder(kind: str, tmp_path: Path) -> None:
 def test_a_hugging_face_head_is_replaced_and_a_size_interpolated(tmp_path: Path) -> None:
     save_huggingface(tmp_path)
     network = load(tmp_path, classes=["a", "b"], size=(32, 48))
-    assert "replaced the head of 3 outputs" in said(network)
-    assert "to 2 × 3 patches" in said(network)
+    assert "replaced the head of 3 outputs" in text_of(network)
+    assert "to 2 × 3 patches" in text_of(network)
     assert network.logits(torch.zeros(1, 3, 32, 48)).shape == (1, 2)
     assert network.classes == ("a", "b")
 
@@ -341,13 +341,15 @@ def test_a_bare_encoder_gets_a_head_for_classes_and_nothing_is_silently_random(
     module, x = save_huggingface(tmp_path, bare=True), torch.randn(2, 3, 32, 32)
     capfd.readouterr()
     encoder = load(tmp_path)
-    assert "has no head: its outputs are the pooled features" in said(encoder)
-    assert "untrained" not in said(encoder)
+    assert "has no head: its outputs are the pooled features" in text_of(encoder)
+    assert "untrained" not in text_of(encoder)
     with torch.no_grad():
         assert torch.equal(encoder.logits(x), module(x).pooler_output)
     network = load(tmp_path, classes=4)
-    assert "new one of 4 outputs is untrained" in said(network)
-    assert "dropped pooler.dense.bias, pooler.dense.weight: ViTForImageClassification has no such part" in said(network)
+    assert "new one of 4 outputs is untrained" in text_of(network)
+    assert "dropped pooler.dense.bias, pooler.dense.weight: ViTForImageClassification has no such part" in text_of(
+        network
+    )
     assert capfd.readouterr() == ("", "")
 
 
@@ -387,17 +389,17 @@ def test_a_module_of_ones_own_is_not_changed() -> None:
 def test_an_unknown_module_says_what_was_assumed() -> None:
     module = nn.Sequential(nn.Flatten(), nn.Linear(48, 3))
     network = load(module, size=4)
-    assert "assumed 4 × 4" in said(network)
+    assert "assumed 4 × 4" in text_of(network)
     assert network.architecture["kind"] == "module"
-    given = load(module, preparation=Preparation(4, 4))
-    assert given.messages == ()
+    prepared = load(module, preparation=Preparation(4, 4))
+    assert prepared.messages == ()
 
 
 # options
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"classes": "cat"}, "a list of names"),
         ({"classes": 0}, "a number from 1 on"),
@@ -406,6 +408,6 @@ def test_an_unknown_module_says_what_was_assumed() -> None:
         ({"device": "quantum"}, "device 'quantum'"),
     ],
 )
-def test_senseless_options(options: dict, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_senseless_options(options: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         load(f"random:{NAME}", **{"size": 32, "arguments": TINY, **options})

@@ -101,17 +101,17 @@ def _random_positions(module: nn.Module, scale: float) -> None:
 
 def _tokens(module: nn.Module, path: str, output: bool, x: Tensor) -> Tensor:
     """(batch, tokens, width) where embeddings have just been added."""
-    seen: list[Tensor] = []
+    recorded: list[Tensor] = []
     part = module.get_submodule(path)
     if output:
         hook = part.register_forward_hook(
-            lambda part, args, out: seen.append(out[0] if isinstance(out, tuple) else out)
+            lambda part, args, out: recorded.append(out[0] if isinstance(out, tuple) else out)
         )
     else:
-        hook = part.register_forward_pre_hook(lambda part, args: seen.append(args[0]))
+        hook = part.register_forward_pre_hook(lambda part, args: recorded.append(args[0]))
     with torch.no_grad(), hook:
         module(pixel_values=x, noise=torch.arange(15.0)[None]) if "ViTMAE" in str(type(module)) else module(x)
-    return seen[0].flatten(1, 2) if seen[0].ndim == 4 else seen[0]
+    return recorded[0].flatten(1, 2) if recorded[0].ndim == 4 else recorded[0]
 
 
 @pytest.mark.parametrize("name", [name for name, *_ in EMBEDDINGS])
@@ -121,18 +121,20 @@ def test_embeddings_are_what_the_network_adds_to_its_patches(name: str) -> None:
     module, size = build(), _size_of(name)
     x = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
     _random_positions(module, 1.0)
-    found = next(each for each in encodings(module, size) if each.kind == "embeddings")
+    encoding = next(each for each in encodings(module, size) if each.kind == "embeddings")
     added = _tokens(module, path, output, x)
     with torch.no_grad():
         for each, parameter in module.named_parameters():
             if "pos" in each:
                 parameter.zero_()
     added = added - _tokens(module, path, output, x)
-    patches = found.rows * found.columns
-    assert (found.rows, found.columns) == ((6, 10) if name == "hybrid" and found.rows == 6 else _grid(name, size))
-    assert found.values.shape[:2] == (found.rows, found.columns)
-    assert np.abs(found.values).max() > 0.5
-    assert np.allclose(added[0, -patches:], found.values.reshape(patches, -1), atol=2e-5)
+    patches = encoding.rows * encoding.columns
+    assert (encoding.rows, encoding.columns) == (
+        (6, 10) if name == "hybrid" and encoding.rows == 6 else _grid(name, size)
+    )
+    assert encoding.values.shape[:2] == (encoding.rows, encoding.columns)
+    assert np.abs(encoding.values).max() > 0.5
+    assert np.allclose(added[0, -patches:], encoding.values.reshape(patches, -1), atol=2e-5)
 
 
 def _grid(name: str, size: tuple[int, int]) -> tuple[int, int]:
@@ -141,35 +143,35 @@ def _grid(name: str, size: tuple[int, int]) -> tuple[int, int]:
 
 def test_siglip2_interpolates_its_table_to_the_picture() -> None:
     module = _huggingface("Siglip2Vision", num_patches=16)
-    (found,) = encodings(module, SIZE)
+    (encoding,) = encodings(module, SIZE)
     patches = torch.zeros(1, 15, 3 * 16 * 16)
     with torch.no_grad():
         added = module.embeddings(patches, torch.tensor([[3, 5]]))[0] - module.embeddings.patch_embedding.bias
-    assert np.allclose(found.values.reshape(15, 48), added, atol=1e-6)
-    (own,) = encodings(module)
-    assert (own.rows, own.columns) == (4, 4)
-    assert np.array_equal(own.values.reshape(16, 48), module.embeddings.position_embedding.weight.detach().double())
+    assert np.allclose(encoding.values.reshape(15, 48), added, atol=1e-6)
+    (direct,) = encodings(module)
+    assert (direct.rows, direct.columns) == (4, 4)
+    assert np.array_equal(direct.values.reshape(16, 48), module.embeddings.position_embedding.weight.detach().double())
 
 
-def _turned(found: Encoding, turn: Callable[[Tensor], Tensor]) -> None:
+def _turned(encoding: Encoding, turn: Callable[[Tensor], Tensor]) -> None:
     """Queries and keys of equal length in every band, turned by the network: q·k is the kernel at every pair.
 
     Signs at random have that length however the values are paired into bands, so that the mean over bands is exact.
     """
     generator = torch.Generator().manual_seed(0)
     signs = torch.randint(0, 2, (16,), generator=generator).double() * 2 - 1
-    turned = turn(signs.expand(found.rows * found.columns, 16).clone())  # (patches, 16)
+    turned = turn(signs.expand(encoding.rows * encoding.columns, 16).clone())  # (patches, 16)
     logits = (turned @ turned.T / 16).numpy()
-    _at_each_pair(found, lambda query, key, kernel: (kernel, logits[query, key]), found.values[0, 0])
+    _at_each_pair(encoding, lambda query, key, kernel: (kernel, logits[query, key]), encoding.values[0, 0])
 
 
-def _at_each_pair(found: Encoding, both: Callable[..., tuple[Any, Any]], kernel: np.ndarray) -> None:
-    rows, columns = found.rows, found.columns
+def _at_each_pair(encoding: Encoding, both: Callable[..., tuple[Any, Any]], kernel: np.ndarray) -> None:
+    rows, columns = encoding.rows, encoding.columns
     for query in range(rows * columns):
         for key in range(rows * columns):
             down, across = key // columns - query // columns, key % columns - query % columns
-            came, expected = both(query, key, kernel[..., down + rows - 1, across + columns - 1])
-            assert np.allclose(came, expected, atol=2e-6), (query, key)
+            actual, expected = both(query, key, kernel[..., down + rows - 1, across + columns - 1])
+            assert np.allclose(actual, expected, atol=2e-6), (query, key)
 
 
 ROTARY: list[tuple[str, dict[str, Any]]] = [
@@ -187,42 +189,42 @@ ROTARY: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("name", "arguments"), ROTARY, ids=[f"{name}-{list(more)}" for name, more in ROTARY])
 def test_rotary_kernels_are_what_turned_queries_and_keys_give(name: str, arguments: dict[str, Any]) -> None:
     module = _timm(name, **arguments)
-    found = next(each for each in encodings(module, SIZE) if each.kind == "rotary")
-    assert (found.rows, found.columns, found.values.shape) == (3, 5, (1, 1, 5, 9))
+    encoding = next(each for each in encodings(module, SIZE) if each.kind == "rotary")
+    assert (encoding.rows, encoding.columns, encoding.values.shape) == (3, 5, (1, 1, 5, 9))
     fixed = hasattr(module.rope, "feat_shape") and module.rope.feat_shape is not None
     table = module.rope.get_embed() if fixed else module.rope.get_embed(shape=[3, 5])
     half = getattr(module.blocks[0].attn, "rotate_half", False)
-    _turned(found, lambda x: apply_rot_embed_cat(x, table.double(), half=half))
+    _turned(encoding, lambda x: apply_rot_embed_cat(x, table.double(), half=half))
 
 
 def test_the_kernel_of_axial_bands_is_the_mean_of_cosines() -> None:
     """EVA-02: bands 10000^(-i / n) patches, one half of them down and one across."""
-    (found,) = (each for each in encodings(_timm("eva02_tiny_patch14_224", patch_size=16)) if each.kind == "rotary")
+    (encoding,) = (each for each in encodings(_timm("eva02_tiny_patch14_224", patch_size=16)) if each.kind == "rotary")
     bands = 10000.0 ** (-np.arange(4) / 4)
     scale = np.array([16 / 3, 16 / 5])  # it was trained on 16 × 16, whose frequencies are kept (ref_feat_shape)
     down, across = np.arange(-2, 3) * scale[0], np.arange(-4, 5) * scale[1]
     cosines = np.cos(down[:, None] * bands).mean(-1)[:, None] / 2 + np.cos(across[:, None] * bands).mean(-1) / 2
-    assert np.allclose(found.values[0, 0], cosines, atol=1e-6)
+    assert np.allclose(encoding.values[0, 0], cosines, atol=1e-6)
 
 
 def test_mixed_frequencies_have_a_kernel_in_each_layer_and_head() -> None:
     module = _timm("vit_small_patch16_rope_mixed_224")
-    (found,) = encodings(module, SIZE)
-    assert (found.values.shape, found.layers) == ((2, 3, 5, 9), (0, 1))
+    (encoding,) = encodings(module, SIZE)
+    assert (encoding.values.shape, encoding.layers) == ((2, 3, 5, 9), (0, 1))
     across_first = module.rope.freqs.detach().double().numpy()  # (2, layers, heads, bands): x (columns), then y (rows)
     down, across = np.meshgrid(np.arange(-2, 3), np.arange(-4, 5), indexing="ij")
     angles = across_first[0][..., None, None] * across + across_first[1][..., None, None] * down
-    assert np.allclose(found.values, np.cos(angles).mean(axis=2), atol=1e-6)
+    assert np.allclose(encoding.values, np.cos(angles).mean(axis=2), atol=1e-6)
     table = module.rope.get_embed()[1, 2].detach()  # of layer 1 and head 2
-    own = Encoding("rotary", "", 3, 5, found.values[1:, 2:])
-    _turned(own, lambda x: apply_rot_embed_cat(x, table.double()))
+    direct = Encoding("rotary", "", 3, 5, encoding.values[1:, 2:])
+    _turned(direct, lambda x: apply_rot_embed_cat(x, table.double()))
 
 
 def test_transformers_dinov3_turns_as_its_kernel_says() -> None:
     module = _huggingface("DINOv3ViT", num_register_tokens=2)
-    (found,) = encodings(module, SIZE)
+    (encoding,) = encodings(module, SIZE)
     cosine, sine = (each.double() for each in module.rope_embeddings(torch.zeros(1, 3, *SIZE)))
-    _turned(found, lambda x: modeling_dinov3_vit.apply_rotary_pos_emb(x, x, cosine, sine)[0])
+    _turned(encoding, lambda x: modeling_dinov3_vit.apply_rotary_pos_emb(x, x, cosine, sine)[0])
 
 
 RELATIVE: list[tuple[str, Callable[[], nn.Module], Callable[[Any], list[Tensor]]]] = [
@@ -283,13 +285,13 @@ def test_relative_kernels_are_the_bias_of_every_query_and_key(name: str) -> None
     build, bias = next(row[1:] for row in RELATIVE if row[0] == name)
     module = build()
     _random_positions(module, 1.0)
-    (found,) = encodings(module, SIZE)
+    (encoding,) = encodings(module, SIZE)
     with torch.no_grad():
         biases = torch.stack(bias(module)).numpy()[:, :, -15:, -15:]  # (layers, heads, query, key) of patches
-    assert (found.kind, found.values.shape) == ("relative", (*biases.shape[:2], 5, 9))
-    assert found.layers == (() if "shared" in name else (0, 1))
-    assert np.ptp(found.values) > 0.1
-    _at_each_pair(found, lambda query, key, kernel: (kernel, biases[:, :, query, key]), found.values)
+    assert (encoding.kind, encoding.values.shape) == ("relative", (*biases.shape[:2], 5, 9))
+    assert encoding.layers == (() if "shared" in name else (0, 1))
+    assert np.ptp(encoding.values) > 0.1
+    _at_each_pair(encoding, lambda query, key, kernel: (kernel, biases[:, :, query, key]), encoding.values)
 
 
 def test_relative_networks_without_dropout_only() -> None:
@@ -307,8 +309,8 @@ def test_the_decomposed_bias_of_sam_is_that_of_its_mean_query() -> None:
     _random_positions(module, 0.5)
     windows, whole = encodings(module, SIZE)
     assert [(each.rows, each.columns, each.layers) for each in (windows, whole)] == [(2, 2, (0,)), (3, 5, (1,))]
-    for found, block in zip((windows, whole), module.blocks, strict=True):
-        attention, grid = block.attn, (found.rows, found.columns)
+    for encoding, block in zip((windows, whole), module.blocks, strict=True):
+        attention, grid = block.attn, (encoding.rows, encoding.columns)
         with torch.no_grad():
             tokens = 7 * torch.randn(1, 20000, 48, generator=torch.Generator().manual_seed(0))
             queries = attention.qkv(block.norm1(tokens))[0, :, :48].mean(dim=0).view(3, 16)
@@ -318,7 +320,7 @@ def test_the_decomposed_bias_of_sam_is_that_of_its_mean_query() -> None:
             bias = get_decomposed_rel_pos_bias(exact[:, None].expand(3, patches, 16), *tables, grid, grid).numpy()
         assert torch.allclose(queries, exact, atol=0.05)  # the mean over tokens that point anywhere
         assert np.abs(bias).max() > 0.1
-        _at_each_pair(found, lambda query, key, kernel, bias=bias: (kernel, bias[:, query, key]), found.values[0])
+        _at_each_pair(encoding, lambda query, key, kernel, bias=bias: (kernel, bias[:, query, key]), encoding.values[0])
 
 
 def test_sam_with_rotation_has_one_for_windows_and_one_for_the_whole() -> None:
@@ -340,15 +342,15 @@ def test_two_kinds_are_both_found() -> None:
 
 
 def test_a_network_that_was_told_nothing_says_so() -> None:
-    (found,) = encodings(_timm("vit_tiny_patch16_224", pos_embed="none"))
-    assert (found.kind, found.rows, found.columns, found.values.size) == ("none", 3, 5, 0)
+    (encoding,) = encodings(_timm("vit_tiny_patch16_224", pos_embed="none"))
+    assert (encoding.kind, encoding.rows, encoding.columns, encoding.values.size) == ("none", 3, 5, 0)
 
 
 def test_a_network_inside_another_is_found_and_left_as_it_was() -> None:
     inner = _timm("vit_tiny_patch16_224").train()
     wrapped = nn.Sequential(nn.Identity(), nn.ModuleDict({"trunk": inner})["trunk"])
-    (found,) = encodings(wrapped)
-    assert np.array_equal(found.values.reshape(15, 48), inner.pos_embed[0, 1:].detach().double())
+    (encoding,) = encodings(wrapped)
+    assert np.array_equal(encoding.values.reshape(15, 48), inner.pos_embed[0, 1:].detach().double())
     assert inner.training and not inner._forward_hooks
 
 

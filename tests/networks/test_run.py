@@ -133,7 +133,7 @@ def damage(run: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "message"),
     [
         ("not JSON", "damaged: it is not JSON"),
         ("a list", "damaged: it has no schema"),
@@ -146,10 +146,10 @@ def damage(run: Path, how: str) -> None:
         ("hostile arguments", "cannot be built"),
     ],
 )
-def test_a_damaged_run_is_one_line(how: str, said: str, tmp_path: Path) -> None:
+def test_a_damaged_run_is_one_line(how: str, message: str, tmp_path: Path) -> None:
     save_network(network(tmp_path, "timm"), tmp_path / "run")
     damage(tmp_path / "run", how)
-    with pytest.raises(NetworkError, match=said) as caught:
+    with pytest.raises(NetworkError, match=message) as caught:
         load(tmp_path / "run")
     assert "\n" not in str(caught.value)
 
@@ -161,6 +161,6 @@ def test_what_is_no_run(tmp_path: Path) -> None:
 
 
 def test_the_preparation_given_is_the_one_saved(tmp_path: Path) -> None:
-    own = Preparation(32, 32, "squash", interpolation="bilinear")
-    before = load(tiny(), preparation=own)
-    assert load_run(save_network(before, tmp_path / "run")).preparation == own
+    preparation = Preparation(32, 32, "squash", interpolation="bilinear")
+    before = load(tiny(), preparation=preparation)
+    assert load_run(save_network(before, tmp_path / "run")).preparation == preparation

@@ -38,11 +38,11 @@ def network() -> Network:
 def test_rows_are_those_asked_for_in_that_order(network: Network) -> None:
     x = pictures()
     _, right = written_out(network.module, x)
-    _, found = trace(network, x, layers=[1, 0], heads=[2, 0], queries=[(2, 4), (0, 1)])
-    assert list(found.attention) == [1, 0]
-    assert (found.heads, found.queries) == ((2, 0), (1 + 2 * 5 + 4, 2))
+    _, traced = trace(network, x, layers=[1, 0], heads=[2, 0], queries=[(2, 4), (0, 1)])
+    assert list(traced.attention) == [1, 0]
+    assert (traced.heads, traced.queries) == ((2, 0), (1 + 2 * 5 + 4, 2))
     for layer in (0, 1):
-        assert error(found.attention[layer], right[layer][:, [2, 0]][:, :, [15, 2]]) <= 1e-5
+        assert error(traced.attention[layer], right[layer][:, [2, 0]][:, :, [15, 2]]) <= 1e-5
     _, cls = trace(network, x)
     assert list(cls.attention) == [1]
     assert cls.attention[1].shape == (2, 3, 1, 16)
@@ -82,15 +82,15 @@ def test_half_precision_rows_are_float32_and_near(network: Network) -> None:
     half.module.to(torch.bfloat16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         _, auto = trace(network, x, layers=[0], queries="all")
-    _, came = trace(half, x, layers=[0], queries="all")
-    for rows in (came, auto):
+    _, rounded = trace(half, x, layers=[0], queries="all")
+    for rows in (rounded, auto):
         assert rows.attention[0].dtype == torch.float32
         assert (rows.attention[0] - right.attention[0]).abs().max() < 0.2
         assert torch.allclose(rows.attention[0].sum(-1), torch.ones(2, 3, 16), atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("arguments", "message"),
     [
         ({"layers": 2}, "there is no layer 2; it goes from 0 to 1"),
         ({"layers": [-1]}, "there is no layer -1; it goes from 0 to 1"),
@@ -103,9 +103,9 @@ def test_half_precision_rows_are_float32_and_near(network: Network) -> None:
         ({"queries": []}, "there is no query"),
     ],
 )
-def test_out_of_range_names_the_range(network: Network, asked: dict, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        trace(network, pictures(), **asked)
+def test_out_of_range_names_the_range(network: Network, arguments: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        trace(network, pictures(), **arguments)
 
 
 def test_a_picture_of_another_size_is_refused(network: Network) -> None:
@@ -119,17 +119,17 @@ def test_without_class_token_a_patch_must_be_named() -> None:
     network = small("vit_base_patch16_siglip_224")
     with pytest.raises(UsageError, match=r"no class token.*\(2, 4\).*'pool'"):
         trace(network, pictures())
-    _, found = trace(network, pictures(), queries=[(1, 1)])
-    assert {layer: rows.shape for layer, rows in found.attention.items()} == {1: (2, 3, 1, 15)}  # the last block
+    _, traced = trace(network, pictures(), queries=[(1, 1)])
+    assert {layer: rows.shape for layer, rows in traced.attention.items()} == {1: (2, 3, 1, 15)}  # the last block
 
 
 def test_a_pooling_by_attention_is_the_layer_behind_the_blocks() -> None:
     network = small("vit_base_patch16_siglip_224")
     _, right = written_out(network.module, pictures())
     assert len(right) == 3
-    _, found = trace(network, pictures(), queries="pool")
-    assert found.queries == "pool"
-    assert error(found.attention[2], right[2]) <= 1e-5
+    _, traced = trace(network, pictures(), queries="pool")
+    assert traced.queries == "pool"
+    assert error(traced.attention[2], right[2]) <= 1e-5
     with pytest.raises(UsageError, match="query of its pooling only; leave the query out there"):
         trace(network, pictures(), layers=[2], queries=[(1, 1)])
 
@@ -146,7 +146,7 @@ def test_a_network_without_such_attention_says_what_works(name: str) -> None:
     assert math.isfinite(float(logits.sum()))
 
 
-class Own(timm.models.vision_transformer.VisionTransformer):
+class CustomModel(timm.models.vision_transformer.VisionTransformer):
     """A user's own: with attention that nobody has heard of in its last block."""
 
     def __init__(self, attention: nn.Module) -> None:
@@ -170,11 +170,11 @@ class Twice(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("attention", "said"), [(Added(), "a way of its own"), (Twice(), "attends 2 times in a layer")]
+    ("attention", "message"), [(Added(), "a way of its own"), (Twice(), "attends 2 times in a layer")]
 )
-def test_attention_that_cannot_be_read_is_never_shown(attention: nn.Module, said: str) -> None:
-    network = load(Own(attention))
-    with pytest.raises(NetworkError, match=said):
+def test_attention_that_cannot_be_read_is_never_shown(attention: nn.Module, message: str) -> None:
+    network = load(CustomModel(attention))
+    with pytest.raises(NetworkError, match=message):
         trace(network, pictures())
     assert trace(network, pictures(), layers=0)[1].attention[0].shape == (2, 3, 1, 16)
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in network.module.modules())
@@ -185,11 +185,11 @@ def test_a_subclass_with_attention_of_its_own_is_heard_as_it_attends() -> None:
         def forward(self, x: torch.Tensor, **kwargs: object) -> torch.Tensor:
             return super().forward(x.flip(1), **kwargs).flip(1)
 
-    network = load(Own(Backwards(48, 3)))
+    network = load(CustomModel(Backwards(48, 3)))
     wake_timm(network.module, pictures())
     _, right = written_out(network.module, pictures())
-    _, found = trace(network, pictures(), queries="all")
-    assert error(found.attention[1], right[1]) <= 1e-5
+    _, traced = trace(network, pictures(), queries="all")
+    assert error(traced.attention[1], right[1]) <= 1e-5
 
 
 def test_a_layer_that_does_not_run_is_an_error_not_an_empty_map() -> None:
@@ -200,45 +200,45 @@ def test_a_layer_that_does_not_run_is_an_error_not_an_empty_map() -> None:
 
 
 def test_only_the_rows_that_are_asked_for_are_ever_made(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[int] = []
+    sizes: list[int] = []
     weights = AttentionCall.weights
 
     def count(call: AttentionCall, rows: torch.Tensor | None = None, heads: torch.Tensor | None = None) -> torch.Tensor:
-        found = weights(call, rows, heads)
-        made.append(found.numel())
-        return found
+        traced = weights(call, rows, heads)
+        sizes.append(traced.numel())
+        return traced
 
     monkeypatch.setattr(AttentionCall, "weights", count)
     monkeypatch.setattr("regard.networks.attention.trace._AT_ONCE", 4)
     trace(network, pictures(), layers="all")
-    assert made == [2 * 3 * 1 * 16] * 2
-    made.clear()
+    assert sizes == [2 * 3 * 1 * 16] * 2
+    sizes.clear()
     averaged = small(global_pool="avg")
     _, right = written_out(averaged.module, pictures())
-    _, found = trace(averaged, pictures(), queries="pool")
-    assert max(made) == 2 * 3 * 4 * 16
-    assert error(found.attention[1], right[1][:, :, 1:].mean(dim=2, keepdim=True)) <= 1e-5
+    _, traced = trace(averaged, pictures(), queries="pool")
+    assert max(sizes) == 2 * 3 * 4 * 16
+    assert error(traced.attention[1], right[1][:, :, 1:].mean(dim=2, keepdim=True)) <= 1e-5
 
 
 def test_parts_have_names(network: Network) -> None:
     with pytest.raises(UsageError, match=r"unknown parts \['norm'\].*norms, inputs, queries, keys, values"):
         trace(network, pictures(), also=["norm"])
-    _, found = trace(network, pictures(), layers=1, also=["norms", "keys"])
-    assert (list(found.norms), list(found.inputs), list(found.parts)) == ([1], [], ["keys"])
+    _, traced = trace(network, pictures(), layers=1, also=["norms", "keys"])
+    assert (list(traced.norms), list(traced.inputs), list(traced.parts)) == ([1], [], ["keys"])
 
 
 def test_networks_in_float64_are_traced_in_it(network: Network) -> None:
     double = copy.deepcopy(network)
     double.module.double()
-    _, found = trace(double, pictures().double(), queries="all")
-    assert found.attention[1].dtype == torch.float64
-    assert torch.allclose(found.attention[1].sum(-1), torch.ones(2, 3, 16, dtype=torch.float64), atol=1e-14)
+    _, traced = trace(double, pictures().double(), queries="all")
+    assert traced.attention[1].dtype == torch.float64
+    assert torch.allclose(traced.attention[1].sum(-1), torch.ones(2, 3, 16, dtype=torch.float64), atol=1e-14)
 
 
 def test_dynamic_sizes_have_their_own_grid() -> None:
     network = small(dynamic_img_size=True, size=(48, 48))
     x = pictures(1, (32, 64))
     _, right = written_out(network.module, x)
-    _, found = trace(network, x, layers="all", queries="all")
-    assert (found.rows, found.columns) == (2, 4)
-    assert error(found.attention[1], right[1]) <= 1e-5
+    _, traced = trace(network, x, layers="all", queries="all")
+    assert (traced.rows, traced.columns) == (2, 4)
+    assert error(traced.attention[1], right[1]) <= 1e-5

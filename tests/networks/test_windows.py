@@ -10,7 +10,7 @@ from regard.networks.attention.windows import Windows
 grids = st.tuples(st.integers(1, 7), st.integers(1, 7), st.integers(1, 8))
 
 
-def made(rows: int, columns: int, side: int) -> Windows:
+def windows_of(rows: int, columns: int, side: int) -> Windows:
     return Windows(rows, columns, side, -(-rows // side), -(-columns // side))
 
 
@@ -56,7 +56,7 @@ def attention(windows: Windows, batch: int) -> Tensor:
 @settings(max_examples=60, deadline=None)
 @given(grids, st.integers(1, 3))
 def test_cut_and_join_undo_each_other_and_keep_every_patch_once(grid: tuple[int, int, int], batch: int) -> None:
-    windows = made(*grid)
+    windows = windows_of(*grid)
     patches = windows.rows * windows.columns
     x = torch.arange(1.0, batch * patches * 2 + 1).view(batch, patches, 2)
     cut = windows.cut(x)
@@ -70,7 +70,7 @@ def test_cut_and_join_undo_each_other_and_keep_every_patch_once(grid: tuple[int,
 @settings(max_examples=60, deadline=None)
 @given(grids, st.integers(1, 2), st.data())
 def test_full_attention_does_what_the_windows_do(grid: tuple[int, int, int], batch: int, data: st.DataObject) -> None:
-    windows = made(*grid)
+    windows = windows_of(*grid)
     patches, weights = windows.rows * windows.columns, attention(windows, batch)
     whole = windows.full(weights, batch)
     assert whole.shape == (batch, 2, patches, patches)
@@ -88,7 +88,7 @@ def test_full_attention_does_what_the_windows_do(grid: tuple[int, int, int], bat
 @settings(max_examples=40, deadline=None)
 @given(grids)
 def test_patches_of_different_windows_do_not_see_each_other(grid: tuple[int, int, int]) -> None:
-    windows = made(*grid)
+    windows = windows_of(*grid)
     whole = windows.full(attention(windows, 1), 1)[0, 0]
     assume(windows.down * windows.across > 1)
     for query in range(len(whole)):

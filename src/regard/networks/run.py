@@ -23,7 +23,8 @@ from regard.networks.sources.fit import fit
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
-CLASSIFICATION, CAPTIONING = "classification", "captioning"
+CLASSIFICATION = "classification"
+CAPTIONING = "captioning"
 """What the network of a run was trained for."""
 
 

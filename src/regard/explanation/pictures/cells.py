@@ -15,7 +15,7 @@ SIDE = 16
 
 def cells(network: Network, x: Tensor) -> tuple[int, int]:
     """(rows, columns) of the map of pictures (batch, 3, height, width)."""
-    height, width = int(x.shape[-2]), int(x.shape[-1])
+    height, width = map(int, x.shape[-2:])
     if network.anatomy.patch is not None:
         return network.anatomy.grid(height, width)
     return max(1, round(height / SIDE)), max(1, round(width / SIDE))

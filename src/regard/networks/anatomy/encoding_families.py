@@ -63,19 +63,19 @@ def _naflex_grid(part: Any, size: Pair | None) -> Pair:
 
 def _configured_grid(part: Any, size: Pair | None) -> Pair:
     """transformers: of the pictures that the configuration names."""
-    (height, width), patch = pair(part.config.image_size), pair(part.config.patch_size)
-    return height // patch[0], width // patch[1]
+    return _any_size_grid(part, None)
 
 
 def _any_size_grid(part: Any, size: Pair | None) -> Pair:
-    (height, width), patch = size or pair(part.config.image_size), pair(part.config.patch_size)
-    return height // patch[0], width // patch[1]
+    height, width = size or pair(part.config.image_size)
+    down, across = pair(part.config.patch_size)
+    return height // down, width // across
 
 
 def _siglip2_grid(part: Any, size: Pair | None) -> Pair:
     """transformers' SigLIP 2: that of the square table, without a picture's size."""
-    side, patch = part.embeddings.position_embedding_size, part.config.patch_size
-    return (side, side) if size is None else (size[0] // patch, size[1] // patch)
+    patch = part.config.patch_size
+    return (part.embeddings.position_embedding_size,) * 2 if size is None else (size[0] // patch, size[1] // patch)
 
 
 def _timm(module: str, name: str, *readers: Reader) -> Row:

@@ -38,9 +38,9 @@ def _timm_patch(module: Any) -> Pair | None:
     return size[0] // grid[0], size[1] // grid[1]
 
 
-def _timm_edge(module: Any) -> str:
-    patch_embed = getattr(module, "embeds", None) or module.patch_embed
-    return "padded" if getattr(patch_embed, "dynamic_img_pad", False) else "refused"
+def _timm_embeds(module: Any) -> Any:
+    """The part that cuts patches; NaFlexVit's also has the class token."""
+    return getattr(module, "embeds", None) or module.patch_embed
 
 
 def _timm_prefix(module: Any) -> int:
@@ -48,7 +48,7 @@ def _timm_prefix(module: Any) -> int:
 
 
 def _timm_cls(module: Any) -> bool:
-    return getattr(module, "cls_token", None) is not None
+    return any(getattr(part, "cls_token", None) is not None for part in (module, _timm_embeds(module)))
 
 
 def _timm_reads(module: Any) -> str:
@@ -71,7 +71,7 @@ def _timm(name: str, kind: str, **more: Any) -> Family:
         "flexible": lambda module: bool(
             getattr(module, "dynamic_img_size", False) or not getattr(module.patch_embed, "strict_img_size", True)
         ),
-        "edge": _timm_edge,
+        "edge": lambda module: "padded" if getattr(_timm_embeds(module), "dynamic_img_pad", False) else "refused",
         "prefix": _timm_prefix,
         "cls": _timm_cls,
         "reads": _timm_reads,
@@ -147,27 +147,10 @@ def _naflex_grid(module: Any) -> Pair | None:
     return None if grid is None else (grid[0] * patch[0], grid[1] * patch[1])
 
 
-def _flexible_size(module: Any) -> Pair:
-    """SigLIP 2 was built for a number of patches; as a square, as its positions are."""
-    settings = _configured(module)
-    side = int(settings.num_patches**0.5) * int(settings.patch_size)
-    return side, side
-
-
 def _open_clip_reads(module: Any) -> str:
     if getattr(module, "attn_pool", None) is not None:
         return "pool"
     return "patches" if module.pool_type == "avg" else "cls"
-
-
-def _naflex_cls(module: Any) -> bool:
-    return module.embeds.cls_token is not None
-
-
-def _naflex_reads(module: Any) -> str:
-    if module.attn_pool is not None:
-        return "pool"
-    return "cls" if _naflex_cls(module) and module.global_pool == "token" else "patches"
 
 
 _PATCHES_ONLY: dict[str, Any] = {
@@ -190,8 +173,6 @@ FAMILIES: tuple[Family, ...] = (
         patch=lambda module: pair(module.embeds.patch_size),
         size=_naflex_grid,
         flexible=fixed(True),
-        cls=_naflex_cls,
-        reads=_naflex_reads,
         positions="embeds.pos_embed",
         positions_prefix=fixed(0),
     ),
@@ -301,7 +282,8 @@ FAMILIES: tuple[Family, ...] = (
         prefix=fixed(0),
         positions_prefix=fixed(0),
         cls=fixed(False),
-        size=_flexible_size,
+        # built for a number of patches; as a square, as its positions are
+        size=lambda module: (int(_configured(module).num_patches ** 0.5) * int(_configured(module).patch_size),) * 2,
         flexible=fixed(True),
         edge=fixed("refused"),
         inputs=_patchified,

@@ -48,7 +48,9 @@ class AttentionCall:
         Vaswani et al. 2017 (arXiv 1706.03762), eq. 1. Half precision is widened before the softmax, as fused
         attention does inside.
         """
-        q, k, bias = self.q, self.k, self.bias
+        q = self.q
+        k = self.k
+        bias = self.bias
         if bias is not None:
             bias = bias.expand(*q.shape[:-1], k.shape[-2])  # (batch, heads, queries, keys)
             bias = bias if heads is None else bias[:, heads]
@@ -295,7 +297,9 @@ _SIGNATURE = inspect.signature(_MULTI_HEAD)
 
 def _projected(a: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values as multi-head attention projects them."""
-    query, key, value = a["query"], a["key"], a["value"]
+    query = a["query"]
+    key = a["key"]
+    value = a["value"]
     width = a["embed_dim_to_check"]
     bias = a["in_proj_bias"]
     biases = (None, None, None) if bias is None else bias.split(width)

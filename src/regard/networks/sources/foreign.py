@@ -135,7 +135,8 @@ def _drop_representation(tensors: dict[str, Tensor], checkpoint: Checkpoint, out
     names = [name for name in tensors if name.startswith("pre_logits.")]
     if not names:
         return ()
-    width, head = len(tensors["class_token"][0, 0]), tensors.get("fc.weight")
+    width = len(tensors["class_token"][0, 0])
+    head = tensors.get("fc.weight")
     if len(tensors["norm.weight"]) == width and not _needs_representation(head, checkpoint, outputs):
         for name in names:
             del tensors[name]

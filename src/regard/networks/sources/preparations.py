@@ -33,14 +33,14 @@ def timm(module: nn.Module) -> tuple[Preparation, tuple[str, ...]]:
     return preparation, (message,) if padded else ()
 
 
-def torchvision(name: str, module: Any) -> Preparation:
+def torchvision(name: str, module: Any) -> tuple[Preparation, tuple[str, ...]]:
     """What torchvision declares of a network's published weights, at the size this module was built for.
 
     An unknown `name` (a ViT of the user's own sizes) is prepared as torchvision's `vit_b_16`.
     """
     name = name if name in tv.models.list_models() else "vit_b_16"
     transforms = tv.models.get_model_weights(name).DEFAULT.transforms()
-    return Preparation(
+    preparation = Preparation(
         module.image_size,
         module.image_size,
         crop=min(1.0, transforms.crop_size[0] / transforms.resize_size[0]),
@@ -48,3 +48,4 @@ def torchvision(name: str, module: Any) -> Preparation:
         std=tuple(transforms.std),
         interpolation=transforms.interpolation.value,
     )
+    return preparation, ()

@@ -162,7 +162,7 @@ def _preparation(module: Any, anatomy: Anatomy, size: tuple[int, int] | None) ->
     if getattr(module, "pretrained_cfg", None):
         return preparations.timm(module)
     if anatomy.family == "torchvision vit":
-        return preparations.torchvision("", module), ()
+        return preparations.torchvision("", module)
     height, width = size or anatomy.size or (224, 224)
     message = (
         f"how this module's pictures are prepared is not known: assumed {height} × {width} pixels, cropped, "

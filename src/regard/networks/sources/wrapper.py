@@ -27,10 +27,7 @@ def path_inside(module: nn.Module) -> str | None:
 
 
 def describe_wrapped(module: nn.Module, path: str, size: Pair) -> Anatomy | None:
-    """The anatomy of a module by the network at `path`; None where that gets no picture of `size`, or more than one.
-
-    Whether the class token or the patches are read is taken from the gradient, as the module around decides it.
-    """
+    """The anatomy of a module by the network at `path`; None where that gets no picture of `size`, or more than one."""
     anatomy = describe(module.get_submodule(path)).inside(path)
     calls: Counter[str] = Counter()
     shapes = list[tuple[int, ...]]()
@@ -66,12 +63,14 @@ def describe_wrapped(module: nn.Module, path: str, size: Pair) -> Anatomy | None
     anatomy = replace(anatomy, attentions=attentions, readers=readers)
     if readers or not tokens or not logits.requires_grad:
         return anatomy
+    return replace(anatomy, reads=_read_tokens(logits, tokens[0], anatomy))
+
+
+def _read_tokens(logits: Tensor, tokens: Tensor, anatomy: Anatomy) -> str:
+    """Which of the last block's tokens (1, tokens, width) the module around goes on with: those with a gradient."""
     weights = torch.arange(1, logits.shape[1] + 1, device=logits.device)  # a plain sum may not depend on any token
     (gradient,) = torch.autograd.grad((logits * weights).sum(), tokens, allow_unused=True, materialize_grads=True)
     used = gradient.flatten(1, -2).abs().sum(dim=-1)[0] > 0  # (tokens,)
-    if not used.any():
-        return anatomy
     if not used[: anatomy.prefix].any():
-        return replace(anatomy, reads="patches")
-    only_cls = anatomy.cls and not used[1:].any()
-    return replace(anatomy, reads="cls") if only_cls else anatomy
+        return "patches" if used.any() else anatomy.reads
+    return "cls" if anatomy.cls and not used[1:].any() else anatomy.reads

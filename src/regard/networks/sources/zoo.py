@@ -131,10 +131,7 @@ def _size_argument(kind: str, name: str, size: tuple[int, int] | None) -> dict[s
 
 def _network(module: nn.Module, kind: str, name: str, arguments: Mapping[str, Any], *messages: str) -> Network:
     anatomy = describe(module)
-    if kind == "timm":
-        preparation, notes = preparations.timm(module)
-    else:
-        preparation, notes = preparations.torchvision(name, module), ()
+    preparation, notes = preparations.timm(module) if kind == "timm" else preparations.torchvision(name, module)
     architecture = {"kind": kind, "name": name, "arguments": dict(arguments)}
     return Network(module.eval(), name, architecture, preparation, None, (*messages, *notes), anatomy)
 

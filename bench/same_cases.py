@@ -4,7 +4,7 @@ import csv
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -385,7 +385,7 @@ def make_inputs() -> None:
     ):
         pixels = random.integers(0, 255, (5, 6, len(Image.new(mode, (1, 1)).getbands())), np.uint8).squeeze()
         Image.fromarray(pixels, mode).resize(size, Image.Resampling.BICUBIC).save(odd / name)
-    table = [("filename", "label", "site")]
+    table: list[tuple[str, ...]] = [("filename", "label", "site")]
     table += [(f"../{row['filename']}", row["label"], f"site {place % 6}") for place, row in enumerate(rows)]
     table = [(name.replace("../images", "../scenes/images"), *rest) for name, *rest in table]
     write_csv(home / "index.csv", table)
@@ -494,7 +494,7 @@ def plant(module: Any) -> None:
         part.fc2.weight[:, 7] = 8 * torch.sign(part.fc2.weight[:, 7])
 
 
-def save_run(module: Any, folder: Path) -> None:
+def save_run(module: Any, folder: Path, shape: Mapping[str, Any] = SHAPE, side: int = 64) -> None:
     """A run's folder, written here: what is in it is what runs of every version have."""
     from safetensors.torch import save_file
 
@@ -502,15 +502,15 @@ def save_run(module: Any, folder: Path) -> None:
     save_file({name: value.contiguous() for name, value in module.state_dict().items()}, folder / "model.safetensors")
     half = [0.5, 0.5, 0.5]
     size = {
-        "height": 64,
-        "width": 64,
+        "height": side,
+        "width": side,
         "mode": "crop",
         "crop": 0.9,
         "mean": half,
         "std": half,
         "interpolation": "bicubic",
     }
-    architecture = {"kind": "timm", "name": "vit_tiny_patch16_224", "arguments": SHAPE}
+    architecture = {"kind": "timm", "name": "vit_tiny_patch16_224", "arguments": {**shape}}
     description = {"schema": 1, "task": "classification", "architecture": architecture, "preparation": size}
     known = {**description, "classes": NAMES, "edits": [], "weights_sha256": "0" * 64}
     (folder / "model.json").write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")

@@ -6,8 +6,8 @@
 `record` runs some 380 command lines, one thread each, in the folder OUT/work and keeps of each its exit code, stdout,
 messages and every file that it made, changed or removed: OUT/cases.jsonl has the SHA-256 of each, OUT/files the bytes.
 Nothing of regard's inside is touched: only command lines, through the entry point of the program, and the public
-functions of `regard` for what is given from Python alone. The cases are in
-same_cases.py; networks are drawn there and in tests/captioners.py.
+functions of `regard` for what is given from Python alone. The cases are in same_cases.py; networks are drawn there and
+in tests/captioners.py, which must be the same for both stores.
 
 `compare` prints a line for each case and exits 1 on any difference. Without options all must be the same bytes. With
 `--close`, for merges that may round otherwise: arrays (of npy, npz, safetensors and Parquet) within 1e-6 of their
@@ -184,7 +184,7 @@ def differences(old: dict[str, Any], new: dict[str, Any], before: Path, after: P
         yield f"exit {old['exit']} → {new['exit']}"
     for stream, name in (("out", "stdout"), ("err", "messages")):
         what = texts_apart(old.get(stream, ""), new.get(stream, ""), close)
-        if "--help" in old["words"]:
+        if "--help" in old["words"] or old["name"] == "no command":  # the same page
             what = options_apart(old.get(stream, ""), new.get(stream, ""))
         if what:
             yield f"{name}: {what}"

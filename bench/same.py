@@ -182,7 +182,10 @@ def compare(before: Path, after: Path, close: bool) -> int:
 def differences(old: dict[str, Any], new: dict[str, Any], before: Path, after: Path, close: bool) -> Iterator[str]:
     if old["exit"] != new["exit"]:
         yield f"exit {old['exit']} → {new['exit']}"
-    for stream, name in (("out", "stdout"), ("err", "messages")):
+    streams = {"out": "stdout", "err": "messages"}
+    if not old["words"]:  # from Python the logger is shown or not as commands before in the same process left it
+        del streams["err"]
+    for stream, name in streams.items():
         what = texts_apart(old.get(stream, ""), new.get(stream, ""), close)
         if "--help" in old["words"] or old["name"] == "no command":  # the same page
             what = options_apart(old.get(stream, ""), new.get(stream, ""))

@@ -18,10 +18,10 @@ import torch
 from safetensors.torch import load_file
 
 import regard
-from regard.app.caption_table import read_caption_table
-from regard.app.map_table import read_table
 from regard.records import Explanation
-from regard.records.captions import read_captions
+from regard.results.caption_table import read_caption_table
+from regard.results.captions import read_captions
+from regard.results.maps import read_table
 
 STORED = Path(__file__).with_name("stored")
 KNOWN = json.loads((STORED / "known.json").read_text(encoding="utf-8"))

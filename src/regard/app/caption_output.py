@@ -66,7 +66,7 @@ class CaptionOutput:
         appearance = {**vars(self.style), "truth": None if self.truth is None else self.truth.digest}
         items = [(item.name, item.caption, item.which) for item in inputs]
         device = str(job.network.device)
-        facts = [job.settings, job.provenance, device, job.batch_size, items, appearance, self.panels]
+        facts = [job.settings, job.provenance, device, job.batch_size, items, [appearance, self.panels]]
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
     def _write_captions(self, job: CaptionJob, inputs: Sequence[CaptionInput], writer: CaptionWriter) -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from regard.app.commands.evaluate import stored_predictions
 from regard.app.commands.train import train
 from regard.data.layouts import read
+from regard.measurement.classification.scoring import stored_predictions
 from regard.measurement.intervals import newcombe
 
 

@@ -28,7 +28,7 @@ from regard.data.layouts import read
 from regard.networks.load import load
 from regard.training.optimise import best_precision
 from regard.training.recipe import Recipe, read_recipe
-from regard.training.tasks import classification as finetune
+from regard.training.tasks import finetune
 
 MEAN = STD = (0.5, 0.5, 0.5)
 

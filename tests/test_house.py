@@ -4,7 +4,6 @@ import inspect
 import re
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
@@ -16,7 +15,7 @@ from regard.app.cli import parameters_of
 from regard.app.commands import COMMANDS
 from regard.explanation import METHODS
 from regard.measurement import METRICS
-from regard.training.recipe import CaptionSettings
+from regard.training.tasks.table import TASKS, all_settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -88,13 +87,13 @@ def test_a_command_line_takes_what_the_function_takes(name: str) -> None:
     for each in read.values():
         assert get_args(each.annotation)[1].help, each.name
     if "settings" in parameters:
-        assert {each.name for each in fields(CaptionSettings)} <= set(read)
+        assert set(all_settings()) <= set(read)
 
 
-@pytest.mark.parametrize("table", [METHODS, METRICS], ids=lambda table: table.kind)
+@pytest.mark.parametrize("table", [METHODS, METRICS, TASKS], ids=lambda table: table.kind)
 def test_every_row_points_to_a_function_and_names_its_source(table) -> None:
     assert len(table) > 0
     for row in table:
         assert callable(table.load(row.name)), row.name
         assert row.description, row.name
-        assert row.source, row.name
+        assert table is TASKS or row.source, row.name

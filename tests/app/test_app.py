@@ -264,7 +264,7 @@ def test_features_are_computed_once(data: Path, tmp_path: Path, run: Run, monkey
     def never(*arguments: Any, **settings: Any) -> Any:
         yield from ()
 
-    monkeypatch.setattr("regard.training.features.prepared", never)
+    monkeypatch.setattr("regard.training.tasks.features.prepared", never)
     assert run(*words)[0] == 0
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == first
 

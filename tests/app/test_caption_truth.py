@@ -83,10 +83,10 @@ def test_truth_of_other_pictures_is_refused_before_any_work(scenes: Path, tmp_pa
 def test_the_shipped_captioner_says_what_is_true(scenes: Path) -> None:
     """Its card says at least 95 % on many scenes; of these few, 90 % leave room for chance."""
     found = evaluate(scenes, "scenes-captioner")
-    assert found.scored.note == ""
-    assert found.scored.n == 24
-    assert found.scored.scores["true_words"].value > 0.9
-    assert found.scored.scores["true_noun"].value > 0.9
+    assert found.evaluation.note == ""
+    assert found.evaluation.n == 24
+    assert found.evaluation.scores["true_words"].value > 0.9
+    assert found.evaluation.scores["true_noun"].value > 0.9
 
 
 def test_the_shipped_captioner_is_small_and_of_no_machine() -> None:

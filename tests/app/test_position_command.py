@@ -98,10 +98,10 @@ def test_the_network_before_is_measured_beside(tmp_path: Path) -> None:
     """One given, of another grid, and the one that a run records; what it does not have is left out."""
     after = _saved(tmp_path / "after", "vit_small_patch16_rope_ape_224")
     before = _saved(tmp_path / "before", "vit_tiny_patch16_224", (80, 80), seed=1)
-    first, rotary = regard.positions(tmp_path / "a", model=after, before=before, permutations=5).found
+    first, rotary = regard.positions(tmp_path / "a", model=after, before=before, permutations=5).records
     assert np.isfinite(first.tested["neighbours"]["before"])
     assert np.isnan(rotary.tested["neighbours"]["before"])
-    itself = regard.positions(tmp_path / "b", model=after, before=after, permutations=5).found
+    itself = regard.positions(tmp_path / "b", model=after, before=after, permutations=5).records
     for record in itself:
         for number in record.tested.values():
             assert number["before"] == pytest.approx(number["value"], nan_ok=True)
@@ -139,7 +139,7 @@ def test_a_network_that_was_told_nothing_needs_pictures(tmp_path: Path, pictures
     assert code == 1
     assert "--pictures FOLDER" in error and len(error.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
-    found = regard.positions(tmp_path / "out", model=model, pictures=pictures, permutations=5, workers=0).found
+    found = regard.positions(tmp_path / "out", model=model, pictures=pictures, permutations=5, workers=0).records
     assert [each.kind for each in found] == ["tokens"]
     assert (tmp_path / "out" / "similarity.npy").is_file()
 

@@ -12,10 +12,13 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
 from regard.errors import DataError, UsageError
-from regard.measurement.captions.scores import SCORES, Captioned, bleu_1, caption_scores, cider, exact, rouge_l, tokens
+from regard.measurement import METRICS
+from regard.measurement.captions.captioned import Captioned, tokens
+from regard.measurement.captions.scores import bleu_1, caption_scores, cider, exact, rouge_l
 from regard.measurement.intervals import _weights, share
 from regard.records import Score
 
+COCO = [row.name for row in METRICS if "pycocoevalcap" in row.needs]
 WORDS = ("a", "cat", "dog", "red", "small", "runs", "sleeps", "on", "the", "grass")
 
 
@@ -122,7 +125,7 @@ def test_cider_is_the_formula() -> None:
     captioned = Captioned.of(*corpus(12))
     found = cider(captioned).value
     assert 0.5 < found < 10
-    assert found == pytest.approx(twin_of_cider(captioned.said, captioned.references), rel=1e-12)
+    assert found == pytest.approx(twin_of_cider(captioned.captions, captioned.references), rel=1e-12)
 
 
 def test_the_numbers_are_those_of_pycocoevalcap() -> None:
@@ -168,7 +171,7 @@ def test_whole_groups_are_drawn(name: str) -> None:
         {copy: references[name] for copy, name in copies.items()},
     )
     single, grouped, blind = (
-        SCORES[name](Captioned.of(*each), seed=1) for each in ((said, references), (*many, copies), many)
+        METRICS.load(name)(Captioned.of(*each), seed=1) for each in ((said, references), (*many, copies), many)
     )
     wide = [score.high - score.low for score in (single, grouped, blind)]
     assert wide[1] > 2 * wide[2] > 0
@@ -226,9 +229,9 @@ def test_without_pycocoevalcap_only_exact_is_known(monkeypatch: pytest.MonkeyPat
         monkeypatch.setitem(sys.modules, f"pycocoevalcap.{module}", None)
     captioned = Captioned.of({"a": "a cat", "b": "x"}, {"a": ["a cat"], "b": ["y"]})
     assert exact(captioned).value == 0.5
-    for name in set(SCORES) - {"exact"}:
+    for name in COCO:
         with pytest.raises(UsageError, match=r"pip install 'regard\[captions\]'") as error:
-            SCORES[name](captioned)
+            METRICS.load(name)(captioned)
         assert "\n" not in str(error.value)
 
 

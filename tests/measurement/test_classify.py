@@ -12,9 +12,10 @@ from sklearn import metrics as sk
 
 from regard.errors import DataError, UsageError
 from regard.measurement.classification import scores
-from regard.measurement.classification.evaluation import as_json, evaluate, margins, suspects, worst_slice
+from regard.measurement.classification.evaluation import evaluate, margins, suspects
 from regard.measurement.intervals import wilson
 from regard.records import Evaluation, Predictions
+from regard.results.evaluations import as_json, worst_slice
 
 
 def _made(labels: Any, probabilities: Any = None, predicted: Any = None, classes: str = "", **more: Any) -> Predictions:

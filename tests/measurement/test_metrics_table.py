@@ -11,15 +11,19 @@ import pytest
 
 from regard.errors import UsageError
 from regard.measurement import METRICS, RESERVED, Metric, find, register_metric
-from regard.measurement.captions.scores import SCORES, Captioned
-from regard.measurement.classification.evaluation import as_json, evaluate
+from regard.measurement.captions.captioned import Captioned
+from regard.measurement.classification.evaluation import evaluate
 from regard.records import Predictions, Score
+from regard.results.evaluations import as_json
+from regard.scenes import Item, Scene
 
 MINE = Metric(
     name="error_rate",
+    label="Error rate",
     kind="classification",
     target=f"{__name__}:error_rate",
     description="share of wrong answers",
+    unit="share",
     higher_is_better=False,
     range=(0, 1),
     needs=("labels",),
@@ -62,11 +66,13 @@ def test_importing_the_table_imports_nothing_heavy() -> None:
 
 
 CLASSIFICATION = [row for row in METRICS if row.kind == "classification"]
-CAPTION = [row for row in METRICS if row.kind == "caption"]
+CAPTION = [row for row in METRICS if row.kind == "caption" and "references" in row.needs]
+SCENES = [row for row in METRICS if row.needs == ("scenes",)]
 
 
 def test_every_row_is_of_a_kind_that_is_tested() -> None:
-    assert len(CLASSIFICATION) + len(CAPTION) == len(METRICS)
+    assert len(CLASSIFICATION) + len(CAPTION) + len(SCENES) == len(METRICS)
+    assert all(row.label and row.unit and row.cost == 0 for row in METRICS)
 
 
 @pytest.mark.parametrize("row", CAPTION, ids=lambda row: row.name)
@@ -78,14 +84,24 @@ def test_every_row_for_captions_is_true_of_its_function(row: Metric) -> None:
         Captioned.of(dict(zip(names, said, strict=True)), references) for said in (texts, (*texts[1:], texts[0]))
     )
     best, worst = (METRICS.load(row.name)(each, seed=1, resamples=20) for each in (right, wrong))
-    assert METRICS.load(row.name) is SCORES[row.name]
+    assert METRICS.load(row.name).__name__ == row.name
     assert (best.value > worst.value) == row.higher_is_better
     assert row.range[0] <= worst.value <= best.value <= row.range[1] + 1e-9  # type: ignore[operator]
     assert row.description and row.source and best.n == 3
 
 
-def test_all_scores_of_captions_have_a_row() -> None:
-    assert [row.name for row in CAPTION] == list(SCORES)
+@pytest.mark.parametrize("row", SCENES, ids=lambda row: row.name)
+def test_every_row_for_scenes_is_true_of_its_function(row: Metric) -> None:
+    scene = Scene((Item("cat", "red", 0.5, 0.9, pose="sitting"),), ground="snow")
+    texts = {"right": "one red cat sits in the snow", "wrong": "two blue dogs lie on the grass"}
+    best, worst = (
+        METRICS.load(row.name)(Captioned.of({"a": text}, {"a": [text]}, scenes={"a": scene}), resamples=20)
+        for text in texts.values()
+    )
+    assert METRICS.load(row.name).__name__ == row.name
+    assert (best.value, worst.value) == (1, 0)
+    assert math.isnan(METRICS.load(row.name)(Captioned.of({"a": "..."}, {"a": ["b"]}, scenes={"a": scene})).value)
+    assert row.higher_is_better and row.range == (0, 1) and row.description and row.source and best.n == 1
 
 
 @pytest.mark.parametrize("row", CLASSIFICATION, ids=lambda row: row.name)
@@ -120,6 +136,7 @@ def test_an_unknown_metric_offers_the_nearest() -> None:
 
 def test_a_registered_metric_shows_up_in_an_evaluation(registered: Metric) -> None:
     evaluation = evaluate(_predictions(), resamples=20)
+    assert evaluation.scores["error_rate"].label == "Error rate"
     assert evaluation.scores["error_rate"].value == pytest.approx(1 - evaluation.scores["top1"].value)
     assert as_json(evaluation)["error_rate"]["high"] == 1.0
 

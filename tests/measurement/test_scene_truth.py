@@ -3,7 +3,8 @@
 import pytest
 
 from regard.errors import DataError
-from regard.measurement.captions.true_words import true_words
+from regard.measurement.captions.scores import caption_scores
+from regard.records import Score
 from regard.scenes import Item, Scene
 
 CAT = Scene((Item("cat", "red", 0.5, 0.9, pose="sitting"),), ground="snow")
@@ -11,6 +12,11 @@ DOGS = Scene(
     (Item("dog", "blue", 0.25, 0.9), Item("dog", "green", 0.75, 0.8)),
     ground="grass",
 )
+
+
+def true_words(captions: dict[str, str], scenes: dict[str, Scene]) -> dict[str, Score]:
+    scores = caption_scores(captions, {name: ["a cat"] for name in captions}, scenes=scenes, coco=False)
+    return {name: score for name, score in scores.items() if name != "exact"}
 
 
 def test_content_words_are_counted_over_all_pictures() -> None:

@@ -13,13 +13,9 @@ from hypothesis import strategies as st
 
 from regard.errors import DataError
 from regard.measurement.classification.evaluation import evaluate
-from regard.measurement.classification.tables import (
-    from_rows,
-    per_class,
-    per_picture,
-    read_predictions,
-)
+from regard.measurement.classification.predictions import read_predictions
 from regard.records import Predictions
+from regard.results.evaluations import from_rows, per_class, per_picture
 from regard.results.predictions import prediction_header, prediction_row
 
 NAMES = ("cats/1.jpg", "cats/2.jpg", "dogs/1.jpg", "dogs/old/4.v2.jpg")

@@ -19,7 +19,7 @@ from regard.networks.captioners.run import save_captioner
 from regard.networks.load import load
 from regard.training.folder import finish
 from regard.training.recipe import Recipe, read_recipe
-from regard.training.tasks import captioning
+from regard.training.tasks import caption_training
 
 COLOURS = {"red": (220, 50, 50), "green": (50, 200, 60), "blue": (60, 80, 220)}
 
@@ -55,7 +55,7 @@ def caption_sides(data: Path) -> tuple[Dataset, Dataset]:
 
 def tiny_captioner(training: Dataset, recipe: Recipe, seed: int = 0) -> EncoderDecoderCaptioner:
     settings = recipe.settings
-    vocabulary = captioning.vocabulary_of(training, settings)
+    vocabulary = caption_training.vocabulary_of(training, settings)
     shape = DecoderShape(
         len(vocabulary),
         vocabulary.start,
@@ -73,12 +73,12 @@ def tiny_captioner(training: Dataset, recipe: Recipe, seed: int = 0) -> EncoderD
 
 def run_captions(
     data: Path, folder: Path, recipe: Recipe, save: bool = True, **options: object
-) -> tuple[EncoderDecoderCaptioner, captioning.Outcome]:
+) -> tuple[EncoderDecoderCaptioner, caption_training.Outcome]:
     """A whole run, as the command does it: train, save the captioner, remove the checkpoints."""
     training, validation = caption_sides(data)
     captioner = tiny_captioner(training, recipe)
     hashes = picture_hashes([*training.pictures, *validation.pictures])
-    outcome = captioning.run(captioner, training, validation, hashes, recipe, folder, **options)
+    outcome = caption_training.run(captioner, training, validation, hashes, recipe, folder, **options)
     if save and outcome.main:
         save_captioner(captioner, folder)
         finish(folder)

@@ -17,7 +17,7 @@ from regard.networks.network import Network
 from regard.networks.run import save_network
 from regard.training.folder import finish
 from regard.training.recipe import Recipe, read_recipe
-from regard.training.tasks import classification as finetune
+from regard.training.tasks import finetune
 
 COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60), "blue": (60, 60, 200), "grey": (120, 120, 120)}
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}

@@ -13,7 +13,6 @@ from tiny_captions import caption_recipe, caption_sides, draw_captioned, run_cap
 from tiny_training import SMALL
 from torch.nn import functional as F
 
-from regard.app.caption_scores import read_scores
 from regard.app.commands.evaluate import evaluate
 from regard.app.commands.train import train
 from regard.data.hashes import picture_hashes
@@ -23,18 +22,20 @@ from regard.data.images.longest_side import LongestSide, stack
 from regard.data.layouts import read_pictures
 from regard.data.layouts.captions import caption_parts, captions_of, mirrored, read_captioned
 from regard.errors import DataError, NetworkError, OutputError, UsageError
+from regard.measurement.captions.scoring import stored_evaluation
 from regard.networks.captioners.base import Capture
 from regard.networks.captioners.families.catr import Catr, CatrCaptioner, CatrShape
 from regard.networks.captioners.families.encoder_decoder import DecoderShape, build_encoder_decoder, new_encoder_decoder
 from regard.networks.captioners.load import load_caption_network
 from regard.networks.load import load
 from regard.networks.run import load_run
+from regard.results.evaluations import read_caption_evaluation
 from regard.training.journal import Progress
-from regard.training.loader import Feed
-from regard.training.objectives import Captions
-from regard.training.optimise import depths, opened, optimiser
-from regard.training.phases import feed_of
-from regard.training.tasks import captioning
+from regard.training.loader import Loader
+from regard.training.loop import loader_of
+from regard.training.objectives import CaptionObjective
+from regard.training.optimise import depths, optimiser, trainable_layers
+from regard.training.tasks import caption_training
 
 
 class Killed(BaseException):
@@ -127,16 +128,18 @@ def test_json_without_captions_says_what_it_has(tmp_path: Path, data: Path) -> N
 
 def test_padding_counts_nothing_in_loss_and_accuracy() -> None:
     """Two captions of 2 and 4 tokens, against each alone and unpadded."""
-    lessons = Captions([[((5, 3), (5, 3))], [((4, 4, 6, 3), (4, 4, 6, 3))]], start=2, vocabulary=7, smoothing=0.1)
-    targets = lessons.stacked([lessons.of(0, 0, drawn(False)), lessons.of(1, 0, drawn(False))])
+    objective = CaptionObjective(
+        [[((5, 3), (5, 3))], [((4, 4, 6, 3), (4, 4, 6, 3))]], start=2, vocabulary=7, smoothing=0.1
+    )
+    targets = objective.collate([objective.target(0, 0, drawn(False)), objective.target(1, 0, drawn(False))])
     assert targets.tolist() == [[5, 3, -1, -1], [4, 4, 6, 3]]
     logits = torch.randn(2, 4, 7, generator=torch.Generator().manual_seed(0))
-    losses, right = lessons.judge(logits, targets)
+    losses, right = objective.losses(logits, targets)
     for row, length in ((0, 2), (1, 4)):
         alone = F.cross_entropy(logits[row, :length], targets[row, :length], label_smoothing=0.1, reduction="sum")
         assert losses[row].item() == pytest.approx(alone.item(), rel=1e-6)
         assert right[row] == (logits[row, :length].argmax(1) == targets[row, :length]).sum()
-    assert lessons.weight([0, 1], 0) == 6
+    assert objective.weight([0, 1], 0) == 6
 
     class Sees(torch.nn.Module):
         def forward(self, pixels: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -144,48 +147,49 @@ def test_padding_counts_nothing_in_loss_and_accuracy() -> None:
             return torch.zeros(*tokens.shape, 7)
 
     module = Sees()
-    lessons.predict(module, (torch.zeros(2, 3, 8, 8),), targets)
+    objective.logits(module, (torch.zeros(2, 3, 8, 8),), targets)
     assert module.tokens.tolist() == [[2, 5, 3, 0], [2, 4, 4, 6]]
 
 
 def test_each_epoch_chooses_one_caption_and_a_mirror_image_has_its_own() -> None:
-    lessons = Captions([[((1,), (2,)), ((3,), (4,)), ((5,), (6,))]], start=0, vocabulary=9, seed=3)
-    chosen = [int(lessons.of(0, epoch, drawn(False))[0]) for epoch in range(60)]
-    flipped = [int(lessons.of(0, epoch, drawn(True))[0]) for epoch in range(60)]
+    objective = CaptionObjective([[((1,), (2,)), ((3,), (4,)), ((5,), (6,))]], start=0, vocabulary=9, seed=3)
+    chosen = [int(objective.target(0, epoch, drawn(False))[0]) for epoch in range(60)]
+    flipped = [int(objective.target(0, epoch, drawn(True))[0]) for epoch in range(60)]
     assert {*chosen} == {1, 3, 5}
     assert flipped == [token + 1 for token in chosen]
-    assert {int(Captions(lessons.captions, 0, 9, choose=False).of(0, k, drawn(False))[0]) for k in range(9)} == {1}
+    first = CaptionObjective(objective.captions, 0, 9, choose=False)
+    assert {int(first.target(0, epoch, drawn(False))[0]) for epoch in range(9)} == {1}
 
 
 def test_a_flipped_picture_is_taught_with_sides_exchanged(data: Path) -> None:
-    """In a feed that always flips, a square that is drawn on the left is seen, and said to be, on the right."""
+    """In a loader that always flips, a square that is drawn on the left is seen, and said to be, on the right."""
     training, _ = caption_sides(data)
     recipe = caption_recipe(flip=1.0, fit="squash")
     captioner = tiny_captioner(training, recipe)
-    lessons = captioning._lessons(captioner, training, recipe.settings, 0)
-    session = type("Session", (), {"seed": 0, "workers": 0, "world": captioning.join("cpu")})()
-    feed = feed_of(training, lessons, captioner.preparation, recipe.settings, session)
-    for step in feed.steps(1):
+    objective = caption_training.objective_of(captioner, training, recipe.settings, 0)
+    session = type("Session", (), {"seed": 0, "workers": 0, "world": caption_training.join("cpu")})()
+    loader = loader_of(training, objective, captioner.preparation, recipe.settings, session)
+    for step in loader.steps(1):
         for pixels, target in zip(step.batches[0].pixels, step.batches[0].targets, strict=True):
             square = pixels[16].float().std(-1) > 20  # (columns,) of the middle row: where it is coloured
             side = "right" if square[16:].sum() > square[:16].sum() else "left"
-            said = captioner.text([int(token) for token in target if token >= 0])
-            assert side in said.replace(",", "").split()
+            text = captioner.text([int(token) for token in target if token >= 0])
+            assert side in text.replace(",", "").split()
 
 
 def test_the_vocabulary_has_every_word_and_its_mirror_image(tmp_path: Path, data: Path) -> None:
     training, _ = caption_sides(data)
-    vocabulary = captioning.vocabulary_of(training, caption_recipe().settings)
+    vocabulary = caption_training.vocabulary_of(training, caption_recipe().settings)
     assert vocabulary.pieces[:4] == ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
     assert {*vocabulary.pieces[4:]} == {
         *["a", "red", "green", "blue", "square", "on", "the", "left", "right", ",", "."]
     }
     assert vocabulary.pieces[4:6] == ("left", "right")  # in both captions of half the pictures, and of the other half
     only_left = training.select(k for k, picture in enumerate(training.pictures) if "left" in picture.name)
-    assert "right" in captioning.vocabulary_of(only_left, caption_recipe().settings).tokens
+    assert "right" in caption_training.vocabulary_of(only_left, caption_recipe().settings).tokens
     with pytest.raises(DataError, match="give a lower --least"):
-        captioning.vocabulary_of(training, caption_recipe(least=10_000).settings)
-    assert len(captioning.vocabulary_of(training, caption_recipe(vocabulary="bert").settings)) == 30522
+        caption_training.vocabulary_of(training, caption_recipe(least=10_000).settings)
+    assert len(caption_training.vocabulary_of(training, caption_recipe(vocabulary="bert").settings)) == 30522
 
 
 def test_the_encoder_has_its_share_of_the_rate_and_can_be_frozen(data: Path) -> None:
@@ -198,7 +202,7 @@ def test_the_encoder_has_its_share_of_the_rate_and_can_be_frozen(data: Path) -> 
     assert found["speech.head.weight"] == found["encoder.norm.weight"] == 3
     shares = {group["share"] for group in optimiser(captioner, recipe.settings).param_groups}
     assert shares == {1.0, 0.1, 0.05, 0.025}
-    with opened(captioner, 0):
+    with trainable_layers(captioner, 0):
         learn = {name for name, value in captioner.module.named_parameters() if value.requires_grad}
     assert learn == {name for name in found if name.startswith("speech.")}
 
@@ -210,10 +214,10 @@ def test_a_feed_of_pictures_of_several_shapes_is_padded_and_masked(tmp_path: Pat
     random = default_rng(0)
     for path, (height, width) in zip(paths, shapes, strict=True):
         Image.fromarray(random.integers(0, 255, (height, width, 3), np.uint8)).save(path)
-    lessons = Captions([[((place, 3), (place, 3))] for place in range(3)], start=2, vocabulary=9)
-    feed = Feed(read_pictures(paths).pictures, lessons, preparation, Augmentation(), 3, workers=0)
-    (batch,) = next(iter(feed.steps(1))).batches
-    planes, mask = feed.inputs(batch, torch.device("cpu"))
+    objective = CaptionObjective([[((place, 3), (place, 3))] for place in range(3)], start=2, vocabulary=9)
+    loader = Loader(read_pictures(paths).pictures, objective, preparation, Augmentation(), 3, workers=0)
+    (batch,) = next(iter(loader.steps(1))).batches
+    planes, mask = loader.inputs(batch, torch.device("cpu"))
     order = [int(target[0]) for target in batch.targets]
     wanted, wanted_mask = stack([preparation.tensor(open_picture(paths[place])) for place in order], padded=True)
     assert planes.shape == (3, 3, 40, 40)
@@ -328,11 +332,11 @@ def test_a_runs_recipe_does_it_again(data: Path, tmp_path: Path) -> None:
 def test_evaluate_scores_a_captioner(learned, data: Path, tmp_path: Path) -> None:
     _, _, folder = learned
     found = evaluate(data, folder, out=tmp_path / "scored")
-    assert found.scored.n == 6
-    assert found.scored.scores["exact"].value >= 5 / 6 - 1e-9
-    assert read_scores(tmp_path / "scored").said == found.scored.said
+    assert found.evaluation.n == 6
+    assert found.evaluation.scores["exact"].value >= 5 / 6 - 1e-9
+    assert read_caption_evaluation(tmp_path / "scored").captions == found.evaluation.captions
     seen = evaluate(data, folder, split="train")
-    assert (seen.scored.n, seen.scored.note) == (18, "seen in training")
+    assert (seen.evaluation.n, seen.evaluation.note) == (18, "seen in training")
     for wrong, words in (
         ({"task": "classify"}, "a run of captioning, which --task classify does not fit"),
         ({"threshold": 0.0}, "--threshold cannot be used with captions"),
@@ -357,13 +361,13 @@ def test_other_captions_between_kill_and_resume_are_named(data: Path, tmp_path: 
 def test_the_command_leaves_a_run_with_scores_and_report(data: Path, tmp_path: Path) -> None:
     options = {"epochs": 1, "decoder_layers": 1, "decoder_width": 24, "decoder_heads": 2, "encoder_layers": 1}
     run = train(data, tmp_path / "run", task="caption", model="pets-tiny", precision="float32", batch_size=8, **options)
-    assert run.scored.n == 6
-    assert set(run.scored.scores) == {"bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider", "exact"}
+    assert run.evaluation.n == 6
+    assert set(run.evaluation.scores) == {"bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider", "exact"}
     assert (tmp_path / "run" / "report.html").read_text(encoding="utf-8").count("<img") >= 6
-    stored = read_scores(tmp_path / "run" / "evaluation")
-    assert stored.said == run.scored.said
+    stored = stored_evaluation(tmp_path / "run")
+    assert stored.captions == run.evaluation.captions
     again = train(data, tmp_path / "run", task="caption", precision="float32", batch_size=8, resume=True, **options)
-    assert again.scored.said == run.scored.said
+    assert again.evaluation.captions == run.evaluation.captions
     captioner = load_caption_network(tmp_path / "run")
     assert len(captioner.anatomy.blocks) == 1
     assert captioner.preparation.mode == "squash"
@@ -372,7 +376,7 @@ def test_the_command_leaves_a_run_with_scores_and_report(data: Path, tmp_path: P
 def test_catr_is_trained_by_the_same_loop(data: Path, tmp_path: Path) -> None:
     training, validation = caption_sides(data)
     recipe = caption_recipe(epochs=2, layer_decay=1.0)
-    vocabulary = captioning.vocabulary_of(training, recipe.settings)
+    vocabulary = caption_training.vocabulary_of(training, recipe.settings)
     shape = CatrShape(
         width=16, heads=2, feedforward=16, encoder_layers=1, decoder_layers=1, vocabulary=len(vocabulary), positions=9,
         hidden=16, blocks=(1, 1, 1, 1), bottleneck=4, start=vocabulary.start, stop=vocabulary.stop,
@@ -381,12 +385,12 @@ def test_catr_is_trained_by_the_same_loop(data: Path, tmp_path: Path) -> None:
     captioner = CatrCaptioner(Catr(shape), vocabulary=vocabulary, preparation=LongestSide(64))
     before = captioner.weights_hash()
     hashes = picture_hashes([*training.pictures, *validation.pictures])
-    outcome = captioning.run(captioner, training, validation, hashes, recipe, tmp_path / "run", workers=0)
+    outcome = caption_training.run(captioner, training, validation, hashes, recipe, tmp_path / "run", workers=0)
     losses = [row["training_loss"] for row in outcome.metrics if row["phase"] == "train"]
     assert losses[1] < losses[0]
     assert captioner.weights_hash() != before
     with pytest.raises(UsageError, match="sees pictures whole"):
-        captioning.run(captioner, training, validation, hashes, caption_recipe(rotate=5.0), tmp_path / "two")
+        caption_training.run(captioner, training, validation, hashes, caption_recipe(rotate=5.0), tmp_path / "two")
 
 
 # Bad input.

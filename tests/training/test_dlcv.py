@@ -17,9 +17,9 @@ from regard.data.images.augment import draw, generator, read_augmented
 from regard.data.images.decode import open_picture
 from regard.errors import UsageError
 from regard.networks.load import load
-from regard.training.optimise import dropping
+from regard.training.optimise import dropout
 from regard.training.recipe import read_recipe
-from regard.training.tasks import classification as finetune
+from regard.training.tasks import finetune
 
 SIZE, WIDTH = 64, 128
 
@@ -128,7 +128,7 @@ def test_dropout_is_where_the_package_has_it_and_taken_out_again() -> None:
         for block in network.module.blocks
     ]
     before = rates()
-    with dropping(network, settings):
+    with dropout(network, settings):
         assert rates() == [(0.1, 0.1, 0.0, 0.1)] * 2
         assert network.module.pos_drop.p == 0
     assert rates() == before == [(0.0, 0.0, 0.0, 0.0)] * 2
@@ -138,7 +138,7 @@ def test_dropout_in_torchvisions_vit() -> None:
     sizes = {"image_size": 32, "patch_size": 8, "num_layers": 2, "num_heads": 2, "hidden_dim": 32, "mlp_dim": 64}
     network = load(VisionTransformer(**sizes, num_classes=2))
     block = network.module.encoder.layers[1]
-    with dropping(network, read_recipe("dlcv").settings):
+    with dropout(network, read_recipe("dlcv").settings):
         assert block.self_attention.dropout == block.dropout.p == block.mlp[4].p == 0.1
         assert block.mlp[2].p == 0
     assert block.self_attention.dropout == block.dropout.p == block.mlp[4].p == 0
@@ -148,7 +148,7 @@ def test_dropout_where_its_places_are_not_known_is_refused() -> None:
     network = load("random:resnet10t", classes=["a", "b"])
     with (
         pytest.raises(UsageError, match="where resnet10t drops out is not known; give --dropout 0"),
-        dropping(network, read_recipe("dlcv").settings),
+        dropout(network, read_recipe("dlcv").settings),
     ):
         pass
 

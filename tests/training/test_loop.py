@@ -17,16 +17,24 @@ from regard.data.images.augment import Augmentation
 from regard.data.images.preparation import Preparation
 from regard.errors import DataError, NetworkError, UsageError
 from regard.networks.load import load
-from regard.training import loader as feeding
-from regard.training import loop, phases, search
-from regard.training.checkpoint import Keeper
+from regard.training import loader as loading
+from regard.training import loop
+from regard.training.checkpoint import Checkpoints
 from regard.training.journal import Progress
-from regard.training.loader import Feed
-from regard.training.objectives import Labels
-from regard.training.optimise import Average, best_precision, depths, mixed, opened, optimiser, rate
+from regard.training.loader import Loader
+from regard.training.objectives import LabelObjective
+from regard.training.optimise import (
+    Average,
+    best_precision,
+    depths,
+    interpolated,
+    learning_rate,
+    optimiser,
+    trainable_layers,
+)
 from regard.training.processes import ALONE, World
-from regard.training.recipe import Settings
-from regard.training.tasks import classification as finetune
+from regard.training.settings import Settings
+from regard.training.tasks import finetune, phases, search
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +114,7 @@ def test_depths_in_other_families() -> None:
     bare = load("random:resnet10t", classes=["a", "b"])
     assert set(depths(bare).values()) == {0, 1}
     assert [name for name, depth in depths(bare).items() if depth == 1] == ["fc.weight", "fc.bias"]
-    with pytest.raises(UsageError, match="has no blocks that regard knows"), opened(bare, 1):
+    with pytest.raises(UsageError, match="has no blocks that regard knows"), trainable_layers(bare, 1):
         pass
 
 
@@ -123,13 +131,13 @@ def test_only_the_open_layers_learn(layers: int, changed: set[str], data: Path, 
 
 def test_the_schedule_by_hand() -> None:
     cosine = Settings(epochs=2, learning_rate=1.0, warm_up=0.25)
-    came = [rate(cosine, step, 4) for step in range(8)]
+    came = [learning_rate(cosine, step, 4) for step in range(8)]
     assert came[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
     assert came[5] == pytest.approx(0.5)
     assert came == [*came[:2], *sorted(came[2:], reverse=True)]
     falls = Settings(epochs=3, learning_rate=1.0, warm_up=0.0, schedule="exponential", decay=0.9)
-    assert [rate(falls, step, 2) for step in range(6)] == pytest.approx([1, 1, 0.9, 0.9, 0.81, 0.81])
-    assert rate(replace(falls, schedule="constant"), 5, 2) == 1
+    assert [learning_rate(falls, step, 2) for step in range(6)] == pytest.approx([1, 1, 0.9, 0.9, 0.81, 0.81])
+    assert learning_rate(replace(falls, schedule="constant"), 5, 2) == 1
 
 
 def test_averages_by_hand() -> None:
@@ -142,7 +150,7 @@ def test_averages_by_hand() -> None:
         for step in range(4):
             torch.nn.init.constant_(module.weight, step + 1.0)
             mean.update(module, step)
-        with mean.used(module):
+        with mean.applied(module):
             inside = module.weight.item()
         assert module.weight.item() == 4
         return inside
@@ -160,9 +168,9 @@ def test_a_mix_lies_between_start_and_end() -> None:
         {"a": torch.tensor([0.0, 8.0]), "n": torch.tensor(1)},
         {"a": torch.tensor([4.0, 0.0]), "n": torch.tensor(3)},
     )
-    assert mixed(start, tuned, 0.25)["a"].tolist() == [1.0, 6.0]
-    assert torch.equal(mixed(start, tuned, 1.0)["a"], tuned["a"])
-    assert mixed(start, tuned, 0.25)["n"] == 3
+    assert interpolated(start, tuned, 0.25)["a"].tolist() == [1.0, 6.0]
+    assert torch.equal(interpolated(start, tuned, 1.0)["a"], tuned["a"])
+    assert interpolated(start, tuned, 0.25)["n"] == 3
 
 
 # Phases.
@@ -290,12 +298,12 @@ def test_checkpoints_take_no_more_than_their_share_of_the_time(tmp_path: Path, m
         now[0] += 1
 
     monkeypatch.setattr("regard.training.checkpoint.write_file", write)
-    keeper = Keeper(tmp_path, ALONE)
+    checkpoints = Checkpoints(tmp_path, ALONE)
     for _ in range(5000):
         now[0] += 0.1
-        keeper.maybe([], "train", lambda: ({}, {}), int(2e8))
-        assert keeper.spent <= 0.01 * now[0]
-    assert keeper.written == 5
+        checkpoints.save_if_due([], "train", lambda: ({}, {}), int(2e8))
+        assert checkpoints.seconds <= 0.01 * now[0]
+    assert checkpoints.count == 5
 
 
 # What goes wrong.
@@ -346,7 +354,7 @@ def test_a_worker_that_dies_and_a_picture_that_goes(workers: int, data: Path, tm
         monkeypatch.context() as patch,
         pytest.raises(DataError, match=r"thread that read .*png died \(MemoryError: no"),
     ):
-        patch.setattr(feeding, "read_augmented", die)
+        patch.setattr(loading, "read_augmented", die)
         run(data, tmp_path / "run", tiny_recipe(), workers=workers)
     own = draw_pictures(tmp_path / "own")
 
@@ -361,15 +369,17 @@ def test_a_worker_that_dies_and_a_picture_that_goes(workers: int, data: Path, tm
 # Several processes.
 
 
-def a_feed(data: Path, batch_size: int, world: World, accumulate: int = 1) -> Feed:
+def a_loader(data: Path, batch_size: int, world: World, accumulate: int = 1) -> Loader:
     training = parts_of(data)[0].select(range(29))
     preparation = Preparation(8, 8, mode="squash")
-    lessons = Labels(training.labels, len(training.classes))
-    return Feed(training.pictures, lessons, preparation, Augmentation(flip=0.5), batch_size, accumulate, 3, 0, world)
+    objective = LabelObjective(training.labels, len(training.classes))
+    return Loader(
+        training.pictures, objective, preparation, Augmentation(flip=0.5), batch_size, accumulate, 3, 0, world
+    )
 
 
-def counted(feed: Feed) -> Iterator[list[tuple[bytes, int]]]:
-    for step in feed.steps(2):
+def counted(loader: Loader) -> Iterator[list[tuple[bytes, int]]]:
+    for step in loader.steps(2):
         batches = step.batches
         yield [
             (pixels.numpy().tobytes(), int(label))
@@ -382,25 +392,25 @@ def counted(feed: Feed) -> Iterator[list[tuple[bytes, int]]]:
 def test_processes_share_each_batch_and_see_what_one_would(data: Path) -> None:
     """29 pictures in batches of 4 for 3 processes: the last batch has one picture, so two only keep in step."""
     device = torch.device("cpu")
-    alone = list(counted(a_feed(data, 4, ALONE, 2)))
-    shares = [list(counted(a_feed(data, 4, World(rank, 3, device), 2))) for rank in range(3)]
+    alone = list(counted(a_loader(data, 4, ALONE, 2)))
+    shares = [list(counted(a_loader(data, 4, World(rank, 3, device), 2))) for rank in range(3)]
     assert len(alone) == len(shares[0]) == 8
     for step, parts in zip(alone, zip(*shares, strict=True), strict=True):
         assert sorted(step) == sorted(row for part in parts for row in part)
     lengths = {
-        tuple(len(batch.targets) for batch in step.batches) for step in a_feed(data, 4, World(2, 3, device)).steps(1)
+        tuple(len(batch.targets) for batch in step.batches) for step in a_loader(data, 4, World(2, 3, device)).steps(1)
     }
     assert lengths == {(1,)}
 
 
 def test_each_epoch_has_its_own_order_and_each_picture_once(data: Path) -> None:
-    feed = a_feed(data, 4, ALONE)
-    first, second = feed.order(0), feed.order(1)
+    loader = a_loader(data, 4, ALONE)
+    first, second = loader.order(0), loader.order(1)
     assert sorted(first) == sorted(second) == list(range(29))
     assert not np.array_equal(first, second)
-    assert np.array_equal(first, a_feed(data, 7, World(1, 2, torch.device("cpu"))).order(0))
+    assert np.array_equal(first, a_loader(data, 7, World(1, 2, torch.device("cpu"))).order(0))
 
 
 def test_more_processes_than_pictures(data: Path) -> None:
     with pytest.raises(UsageError, match=r"5 processes for batches of 4 out of 29 pictures.*start at most 4"):
-        a_feed(data, 4, World(0, 5, torch.device("cpu")))
+        a_loader(data, 4, World(0, 5, torch.device("cpu")))

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from regard.errors import DataError, NetworkError
-from regard.training.probe import DECADES, fit_probe
+from regard.training.tasks.probe import DECADES, fit_probe
 
 
 def _blobs(classes: int, each: int = 12, width: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -7,34 +7,57 @@ from pathlib import Path
 import pytest
 
 from regard.errors import DataError, UsageError
-from regard.training.recipe import (
-    CHOICES,
-    PRESETS,
-    RECIPES,
-    CaptionSettings,
-    Recipe,
-    Settings,
-    dlcv,
-    explained,
-    finetune,
-    read_recipe,
-)
+from regard.training.recipe import Recipe, read_recipe
+from regard.training.settings import Settings
+from regard.training.tasks.table import TASKS, CaptionSettings, all_settings, dlcv, finetune, recipes, with_changes
+
+PRESETS = {name: row.preset for name, (_, row) in recipes().items() if row.preset is not None}
 
 
 def test_every_setting_is_explained_and_every_word_is_allowed() -> None:
-    assert list(explained()) == [each.name for each in dataclasses.fields(CaptionSettings)]
-    assert all(len(text) > 8 and text.endswith(".") for text in explained().values())
-    for name, words in CHOICES.items():
-        settings = CaptionSettings() if name == "vocabulary" else Settings()
-        assert getattr(settings, name) in words
-        for word in words:
-            assert getattr(settings.changed({name: word}), name) == word
+    assert set(all_settings()) == {each.name for task in TASKS for each in dataclasses.fields(task.settings)}
+    assert list(all_settings())[: len(dataclasses.fields(Settings))] == [
+        each.name for each in dataclasses.fields(Settings)
+    ]
+    for each in all_settings().values():
+        text = each.metadata["help"]
+        assert len(text) > 8 and text.endswith("."), each.name
+    for task in TASKS:
+        settings = task.settings()
+        for each in dataclasses.fields(settings):
+            words = each.metadata["choices"]
+            assert bool(words) == isinstance(each.default, str), each.name
+            assert not words or getattr(settings, each.name) in words
+            for word in words:
+                assert getattr(with_changes(settings, {each.name: word}), each.name) == word
+
+
+def test_a_setting_of_another_task_says_whose_it_is() -> None:
+    with pytest.raises(UsageError, match="--decoder-width is for captioners; give --task caption with it, or leave"):
+        with_changes(finetune(), {"decoder_width": 96})
+    with pytest.raises(UsageError, match="--search is for classifiers, not for captions; leave it out"):
+        with_changes(CaptionSettings(), {"search": "always"})
+
+
+def test_a_stored_recipe_of_a_captioner_may_hold_what_only_classifiers_have(tmp_path: Path) -> None:
+    """Runs of an earlier version list six settings of classifiers at their defaults."""
+    stored = read_recipe("caption").as_json()
+    stored["settings"] |= {
+        "class_weights": "none",
+        "search": "few",
+        "few": 1000,
+        "folds": 3,
+        "mix": 1.0,
+        "head": "probe",
+    }
+    (tmp_path / "recipe.json").write_text(json.dumps(stored), encoding="utf-8")
+    assert read_recipe(tmp_path / "recipe.json") == read_recipe("caption")
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_begin_with_their_command_and_are_stored_whole(name: str, tmp_path: Path) -> None:
     assert (PRESETS[name].__doc__ or "").startswith(f"regard train DATA --recipe {name} ")
-    recipe = Recipe(name, {"seed": 3}, PRESETS[name]().changed({"epochs": 2}))
+    recipe = Recipe(name, {"seed": 3}, with_changes(PRESETS[name](), {"epochs": 2}))
     file = tmp_path / "recipe.json"
     file.write_text(json.dumps(recipe.as_json()), encoding="utf-8")
     assert read_recipe(file) == recipe
@@ -46,7 +69,7 @@ def test_names_and_files() -> None:
     assert read_recipe("dlcv") == Recipe("dlcv", {}, dlcv())
     assert read_recipe("finetune").settings == finetune()
     assert read_recipe("probe").settings is None
-    assert set(PRESETS) | {"probe"} == set(RECIPES)
+    assert set(PRESETS) | {"probe"} == set(recipes())
     with pytest.raises(UsageError, match="did you mean 'finetune'"):
         read_recipe("fine-tune")
 
@@ -73,12 +96,12 @@ def test_names_and_files() -> None:
 )
 def test_what_makes_no_sense_is_refused_in_one_line(settings: dict, says: str) -> None:
     with pytest.raises(UsageError, match=says) as caught:
-        Settings().changed(settings)
+        with_changes(finetune(), settings)
     assert "\n" not in str(caught.value)
 
 
 def test_none_leaves_a_setting_as_it_is() -> None:
-    assert dlcv().changed({"epochs": None, "hue": 0.0}) == dataclasses.replace(dlcv(), hue=0.0)
+    assert with_changes(dlcv(), {"epochs": None, "hue": 0.0}) == dataclasses.replace(dlcv(), hue=0.0)
 
 
 def test_the_probe_takes_no_settings() -> None:

@@ -15,13 +15,12 @@ from tiny_training import draw_pictures, parts_of, run, tiny_network, tiny_recip
 from regard import files
 from regard.errors import DataError, OutputError, UsageError
 from regard.networks.run import save_network
-from regard.training import phases
 from regard.training.checkpoint import STATE, unpack
 from regard.training.folder import check_folder, finish, state_of
 from regard.training.journal import Progress
-from regard.training.loop import InterruptedTrainingError
 from regard.training.recipe import Recipe
-from regard.training.tasks import classification as finetune
+from regard.training.session import InterruptedTrainingError
+from regard.training.tasks import finetune, phases
 
 SCRIPT = Path(__file__).parents[1] / "support" / "tiny_training.py"
 BENCH = Path(__file__).parents[2] / "bench" / "resume.py"

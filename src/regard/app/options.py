@@ -5,7 +5,7 @@ An annotation carries the type that Python callers see and how the command line 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import Field, dataclass, fields
+from dataclasses import Field, dataclass
 from inspect import Parameter
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ import typer
 from regard.explanation import METHODS
 from regard.measurement import METRICS
 from regard.networks.sources.shipped import CAPTIONERS, SHIPPED
-from regard.training.recipe import RECIPES, CaptionSettings
+from regard.training.tasks.table import all_settings, recipes
 
 DATA = "The data"
 NETWORK = "The network"
@@ -68,7 +68,7 @@ def complete_metrics(start: str) -> Iterable[str]:
 
 
 def complete_recipes(start: str) -> Iterable[str]:
-    return (name for name in RECIPES if name.startswith(start))
+    return (name for name in recipes() if name.startswith(start))
 
 
 def complete_models(start: str) -> list[str]:
@@ -247,7 +247,7 @@ Style = Annotated[str, option("regard, or source for the panels of CATR's own fi
 
 def setting_options(taken: Iterable[str]) -> list[Parameter]:
     """An option for each setting of the recipes that a command does not take by itself: there is no second list."""
-    return [_setting(each) for each in fields(CaptionSettings) if each.name not in taken]
+    return [_setting(each) for name, each in all_settings().items() if name not in taken]
 
 
 def _setting(each: "Field[Any]") -> Parameter:

@@ -1,8 +1,11 @@
 """The report of a run or an evaluation: gathers the pictures, maps and facts that the page shows."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,12 +16,18 @@ from regard.errors import DataError, NetworkError
 from regard.explanation.pictures.explain import heatmaps
 from regard.explanation.positions.analysis import positions as similarity_of
 from regard.networks.network import Network
-from regard.records import Heatmap, Positions
+from regard.records import Evaluation, Heatmap, Positions
+from regard.rendering.figures.charts import chart_png, classes_chart, confusion_chart, reliability_chart
 from regard.rendering.pages.report import GALLERIES, Report, report
+from regard.training.recipe import Recipe
+from regard.training.run import Drawing
+from regard.training.tasks.base import AnyEvaluation, PageContent
 
 log = logging.getLogger("regard")
 
 THUMBNAIL = 320  # longest side in the report, in pixels
+EXAMPLES = 24
+"""Pictures that the page shows with their captions."""
 
 
 def page(content: Report, scored: Dataset, network: Network | None = None) -> str:
@@ -34,6 +43,56 @@ def page(content: Report, scored: Dataset, network: Network | None = None) -> st
             positions=_position_similarity(network),
         )
     return report(replace(content, pictures=thumbnails(scored, names)))
+
+
+def drawing(title: str, no_pictures: bool, anonymise: bool) -> Drawing:
+    """How a run or an evaluation is drawn: its page, as the user wants it, and the charts beside its tables."""
+
+    def report_of(
+        content: PageContent,
+        pictures: Dataset,
+        recipe: Recipe | None,
+        history: Sequence[Mapping[str, Any]],
+        evaluation: AnyEvaluation,
+    ) -> str:
+        captions = dict(islice(content.captions.items(), 0 if no_pictures else EXAMPLES))
+        images = thumbnails(pictures, captions)
+        whole = Report(
+            title,
+            content.evaluation,
+            facts=content.facts,
+            messages=content.messages,
+            examples=tuple((name, images[name], None, text) for name, text in captions.items() if name in images),
+            recipe={} if recipe is None else _shareable(recipe),
+            history=tuple(history),
+            provenance=evaluation.provenance,
+            show_pictures=not no_pictures,
+            anonymise=anonymise,
+        )
+        return page(whole, pictures, content.network)
+
+    return Drawing(report_of, _charts)
+
+
+def _charts(evaluation: Evaluation) -> dict[str, bytes]:
+    """A classifier's charts for a paper, as PNG files by name."""
+    charts = {
+        "confusion.png": confusion_chart(evaluation.confusion, evaluation.predictions.classes),
+        "per_class.png": classes_chart(evaluation.per_class),
+    }
+    if evaluation.reliability:
+        charts["reliability.png"] = reliability_chart(evaluation.reliability, evaluation.scores.get("ece"))
+    return {name: chart_png(chart) for name, chart in charts.items()}
+
+
+def _shareable(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's arguments and settings without the folders of this machine."""
+    arguments = {
+        name: Path(value).name if name in ("model", "weights") else value
+        for name, value in recipe.arguments.items()
+        if value is not None
+    }
+    return {"recipe": recipe.name, **arguments, **({} if recipe.settings is None else recipe.settings.as_json())}
 
 
 def _position_similarity(network: Network) -> Positions | None:

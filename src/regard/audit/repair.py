@@ -79,8 +79,10 @@ class RepairAudit:
         }
 
 
-def _artifacts_json(found: Artifacts) -> dict[str, Any]:
-    return {name: value for name, value in asdict(found).items() if name != "places"} | {"pictures": len(found.places)}
+def _artifacts_json(measured: Artifacts) -> dict[str, Any]:
+    return {name: value for name, value in asdict(measured).items() if name != "places"} | {
+        "pictures": len(measured.places)
+    }
 
 
 @dataclass(frozen=True)
@@ -171,9 +173,9 @@ def _accuracy(
     """Whether accuracy is not worse, where there are labels of the network's classes."""
     index = {name: at for at, name in enumerate(network.classes or ())}
     truth = np.array([index.get(str(picture.label), -1) for picture in part.pictures], np.int64)
-    known = truth >= 0
-    before, after = ((each == truth)[known] for each in predictions)
-    return not_worse(before, after, margin) if known.any() else None
+    labelled = truth >= 0
+    before, after = ((each == truth)[labelled] for each in predictions)
+    return not_worse(before, after, margin) if labelled.any() else None
 
 
 def _share_left(before: Artifacts, after: Artifacts) -> float:
@@ -227,9 +229,9 @@ def _objects(network: Network, part: Dataset, regions: Regions) -> dict[int, Cov
     rows, columns = network.anatomy.grid(preparation.height, preparation.width)
     objects: dict[int, Cover] = {}
     for index, picture in enumerate(part.pictures):
-        known = regions.find(picture.name)
-        if known is not None:
-            mask = known.mask(known.objects)
+        picture_regions = regions.find(picture.name)
+        if picture_regions is not None:
+            mask = picture_regions.mask(picture_regions.objects)
             objects[index] = on_object(mask, preparation.box((mask.shape[0], mask.shape[1])), rows, columns)
     if not objects:
         raise DataError(

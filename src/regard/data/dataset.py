@@ -77,19 +77,19 @@ class Dataset:
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits that DATA brings, the well-known ones first; none when it brings none."""
-        there = {picture.split for picture in self.pictures if picture.split is not None}
-        known = [split for split in ("train", "val", "test") if split in there]
-        return tuple(known + sorted(there.difference(known)))
+        present = {picture.split for picture in self.pictures if picture.split is not None}
+        ordered = [split for split in ("train", "val", "test") if split in present]
+        return tuple(ordered + sorted(present.difference(ordered)))
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns there are beside the file, in order of appearance."""
-        own = dict.fromkeys(name for picture in self.pictures for name in picture.columns)
+        names = dict.fromkeys(name for picture in self.pictures for name in picture.columns)
         named = {
             "label": any(picture.label is not None for picture in self.pictures),
             "split": any(picture.split is not None for picture in self.pictures),
         }
-        return tuple(dict.fromkeys([*own, *(name for name, there in named.items() if there)]))
+        return tuple(dict.fromkeys([*names, *(name for name, present in named.items() if present)]))
 
     def column(self, name: str) -> NDArray[np.str_]:
         """(pictures,) text: what each picture has in a column, for groups and slices; "" where it has nothing.
@@ -98,21 +98,21 @@ class Dataset:
         """
         if name not in self.columns:
             raise unknown("column", name, self.columns, f"These are the columns of {self.source}.")
-        own = {"label": lambda picture: picture.label or "", "split": lambda picture: picture.split or ""}
-        otherwise = own.get(name, lambda picture: "")
-        return np.array([picture.columns.get(name) or otherwise(picture) for picture in self.pictures], np.str_)
+        defaults = {"label": lambda picture: picture.label or "", "split": lambda picture: picture.split or ""}
+        default = defaults.get(name, lambda picture: "")
+        return np.array([picture.columns.get(name) or default(picture) for picture in self.pictures], np.str_)
 
     def part(self, split: str) -> Self:
         """The pictures of one split ("validation" and "valid" mean "val"), or of "all".
 
         Raises `UsageError` with the nearest names when DATA has no such split.
         """
-        wanted = split_name(split)
-        if wanted == "all" and "all" not in self.splits:
+        name = split_name(split)
+        if name == "all" and "all" not in self.splits:
             return self
-        if wanted not in self.splits:
+        if name not in self.splits:
             raise unknown("split", split, [*self.splits, "all"], f"These are the splits of {self.source}.")
-        return self.select(index for index, picture in enumerate(self.pictures) if picture.split == wanted)
+        return self.select(index for index, picture in enumerate(self.pictures) if picture.split == name)
 
     def select(self, indices: Iterable[int]) -> Self:
         """The pictures at these indices, in this order."""
@@ -165,25 +165,21 @@ def class_order(labels: Iterable[str]) -> tuple[str, ...]:
     Upper and lower case count as equal there: the official class ids of Oxford-IIIT Pet follow that order.
     """
     distinct = set(labels)
-    if all(_integer(label) for label in distinct):
+    if all(label.removeprefix("-").isdecimal() for label in distinct):
         return tuple(sorted(distinct, key=lambda label: (int(label), label)))
     return tuple(sorted(distinct, key=lambda label: (label.casefold(), label)))
 
 
-def _integer(label: str) -> bool:
-    return label.removeprefix("-").isdecimal()
-
-
 def gathered(source: Path, layout: str, pictures: Iterable[Picture], classes: Sequence[str] | None = None) -> Dataset:
     """A data set of these pictures, its classes in order. Raises `DataError` when there is none, or two of a name."""
-    kept = tuple(pictures)
-    if not kept:
+    collected = tuple(pictures)
+    if not collected:
         raise DataError(f"{source} holds no pictures; {', '.join(sorted(SUFFIXES))} files are read (see docs/data.md)")
-    twice = [name for name, count in Counter(picture.name for picture in kept).items() if count > 1]
+    twice = [name for name, count in Counter(picture.name for picture in collected).items() if count > 1]
     if twice:
         raise DataError(f"in {source} {several(twice, 'name')} there more than once; each picture needs its own")
-    labels = (picture.label for picture in kept if picture.label is not None)
-    return Dataset(source, layout, kept, class_order(labels) if classes is None else tuple(classes))
+    labels = (picture.label for picture in collected if picture.label is not None)
+    return Dataset(source, layout, collected, class_order(labels) if classes is None else tuple(classes))
 
 
 def several(names: Sequence[str], one: str, many: str | None = None) -> str:
@@ -194,8 +190,8 @@ def several(names: Sequence[str], one: str, many: str | None = None) -> str:
 
 def listed(names: Sequence[str], most: int = 3) -> str:
     """The first few names, quoted, and how many more there are."""
-    shown = ", ".join(repr(name) for name in names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+    first = ", ".join(repr(name) for name in names[:most])
+    return first if len(names) <= most else f"{first} and {len(names) - most} more"
 
 
 def safe_name(text: str) -> str:

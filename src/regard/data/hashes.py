@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regard.data.dataset import Dataset, Picture
-from regard.data.images.decode import Size, open_reduced
+from regard.data.images.decode import open_reduced
 from regard.errors import DataError
 
 SIDE = 16
@@ -63,26 +63,22 @@ def picture_hashes(pictures: Sequence[Picture], workers: int = 4) -> dict[str, s
 def fingerprints(pictures: Sequence[Picture], workers: int = 4) -> Fingerprints:
     """The fingerprint of each upright picture; JPEGs are decoded at an eighth of their size where that is enough."""
     with ThreadPoolExecutor(workers) as pool:
-        found = list(pool.map(_fingerprint, pictures))
+        results = list(pool.map(_fingerprint, pictures))
     blank = np.zeros((SIDE, SIDE, 3), np.uint8)
     return Fingerprints(
-        np.array([0 if each is None else each[0] for each in found], np.uint64),
-        np.stack([blank if each is None else each[1] for each in found]) if found else blank[None][:0],
-        np.array([each is not None for each in found], np.bool_),
+        np.array([0 if each is None else each[0] for each in results], np.uint64),
+        np.stack([blank if each is None else each[1] for each in results]) if results else blank[None][:0],
+        np.array([each is not None for each in results], np.bool_),
     )
 
 
 def _fingerprint(picture: Picture) -> tuple[int, NDArray[np.uint8]] | None:
     try:
-        image, _, _ = open_reduced(picture.opener, _enough)
+        # both sides at 64 pixels at least: far above what the fingerprint keeps, far below a photograph
+        image, _, _ = open_reduced(picture.opener, lambda size: (min(size[0], 64), min(size[1], 64)))
     except DataError:
         return None
     return difference_hash(image), np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0))
-
-
-def _enough(size: Size) -> Size:
-    """Both sides at 64 pixels at least: far above what the fingerprint keeps, far below a photograph."""
-    return min(size[0], 64), min(size[1], 64)
 
 
 def difference_hash(image: Image.Image) -> int:
@@ -92,7 +88,7 @@ def difference_hash(image: Image.Image) -> int:
     return int.from_bytes(np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes(), "big")
 
 
-def duplicates(dataset: Dataset, hashes: Mapping[str, str], looks: Fingerprints | None = None) -> list[Duplicate]:
+def duplicates(dataset: Dataset, hashes: Mapping[str, str], prints: Fingerprints | None = None) -> list[Duplicate]:
     """All pairs of pictures that are one, in order of indices; near ones only when fingerprints are given.
 
     `hashes` are those of `picture_hashes`. Of many equal files each is paired with the first alone. Near duplicates
@@ -103,10 +99,10 @@ def duplicates(dataset: Dataset, hashes: Mapping[str, str], looks: Fingerprints 
     for at, name in enumerate(dataset.names):
         if (before := first.setdefault(hashes[name], at)) != at:
             exact.append(Duplicate(before, at, "exact"))
-    if looks is None:
+    if prints is None:
         return exact
     copies = {pair.second for pair in exact}
-    near = [pair for pair in _near(looks) if not copies & {pair.first, pair.second}]
+    near = [pair for pair in _near(prints) if not copies & {pair.first, pair.second}]
     return sorted([*exact, *near], key=lambda pair: (pair.first, pair.second))
 
 
@@ -122,14 +118,15 @@ def with_two_labels(dataset: Dataset, pairs: Sequence[Duplicate]) -> list[Duplic
     return [pair for pair in pairs if labels[pair.first] != labels[pair.second]]
 
 
-def _near(looks: Fingerprints, block: int = 1024) -> Iterator[Duplicate]:
+def _near(prints: Fingerprints, block: int = 1024) -> Iterator[Duplicate]:
     """Pairs within `BITS` whose thumbnails agree as well; the hashes alone take plain pictures for each other."""
-    for start in range(0, len(looks.bits), block):
-        rows = looks.bits[start : start + block]
-        distance = np.bitwise_count(rows[:, None] ^ looks.bits[None, start:])  # (block, pictures from start on)
+    for start in range(0, len(prints.bits), block):
+        rows = prints.bits[start : start + block]
+        distance = np.bitwise_count(rows[:, None] ^ prints.bits[None, start:])  # (block, pictures from start on)
         for row, column in np.argwhere(distance <= BITS):
-            one, two = start + int(row), start + int(column)
-            if one < two and looks.readable[one] and looks.readable[two] and _agree(looks.thumbnails[[one, two]]):
+            one = start + int(row)
+            two = start + int(column)
+            if one < two and prints.readable[one] and prints.readable[two] and _agree(prints.thumbnails[[one, two]]):
                 yield Duplicate(one, two, "near", int(distance[row, column]))
 
 
@@ -143,3 +140,11 @@ def _agree(pair: NDArray[np.uint8]) -> bool:
     if spread.min() < 1:  # plain pictures correlate with nothing; their colour has been compared
         return bool(spread.max() < 2)
     return bool(np.corrcoef(bright)[0, 1] >= ALIKE)
+
+
+def pairs_text(dataset: Dataset, pairs: Sequence[Duplicate], problem: str) -> str:
+    """Pairs of pictures in words: the first by their names, of others how many."""
+    first = pairs[0]
+    names = f"{dataset.names[first.first]} and {dataset.names[first.second]}"
+    more = f", and {len(pairs) - 1} more pairs" if len(pairs) > 1 else ""
+    return f"the same picture {problem}: {names}{more}"

@@ -72,13 +72,15 @@ class ArrayOpener:
     name: str = "the array"
 
     def __post_init__(self) -> None:
-        shape, dtype = self.array.shape, self.array.dtype
+        shape = self.array.shape
+        dtype = self.array.dtype
         if len(shape) not in (2, 3) or shape[2:] not in ((), (3,)) or 0 in shape:
             raise DataError(f"{self.name} has the shape {shape}; a picture is (height, width, 3) or (height, width)")
         if dtype != np.uint8 and dtype.kind != "f":
             raise DataError(f"{self.name} is of {dtype}; a picture has uint8 values in 0..255, or floats in 0..1")
         if dtype.kind == "f":
-            low, high = self.array.min(), self.array.max()
+            low = self.array.min()
+            high = self.array.max()
             if not (low >= 0 and high <= 1):  # NaN is neither
                 raise DataError(
                     f"{self.name} has values from {low:g} to {high:g}; floats must lie in 0..1: divide values of "

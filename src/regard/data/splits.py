@@ -55,7 +55,8 @@ def training_parts(
     chosen = _classed(dataset.select(both))
     if "val" not in dataset.splits:
         chosen = assign(chosen, seed=seed, share=share, group=group, twins=twins)
-    train, val = chosen.part("train"), chosen.part("val")
+    train = chosen.part("train")
+    val = chosen.part("val")
     _check_sides(dataset, train, val, group)
     return train, val
 
@@ -148,31 +149,33 @@ def _held_out(dataset: Dataset, units: Sequence[Sequence[int]], share: float) ->
 
     Then each class that got none gives its smallest unit. No unit is taken that would leave `train` without a class.
     """
-    labels, classes = dataset.labels, len(dataset.classes)
+    labels = dataset.labels
+    classes = len(dataset.classes)
     counts = np.bincount(labels, minlength=classes)
-    wanted = np.where(counts > 0, np.maximum(1, np.rint(share * counts)), 0)
-    held, got = set[int](), np.zeros(classes, np.int64)
+    targets = np.where(counts > 0, np.maximum(1, np.rint(share * counts)), 0)
+    held_out = set[int]()
+    sums = np.zeros(classes, np.int64)
     tally = [np.bincount(labels[list(unit)], minlength=classes) for unit in units]
 
     def take(at: int) -> None:
-        held.update(units[at])
-        got[:] += tally[at]
+        held_out.update(units[at])
+        sums[:] += tally[at]
 
     def spared(at: int) -> bool:
-        return not ((tally[at] > 0) & (counts - got - tally[at] < 1)).any()
+        return not ((tally[at] > 0) & (counts - sums - tally[at] < 1)).any()
 
-    for at, own in enumerate(tally):
-        if _distance(got + own, wanted) < _distance(got, wanted) and spared(at):
+    for at, unit in enumerate(tally):
+        if _distance(sums + unit, targets) < _distance(sums, targets) and spared(at):
             take(at)
-    for label in np.flatnonzero((got == 0) & (counts > 0)):
-        able = [at for at, own in enumerate(tally) if own[label] and spared(at)]
-        if got[label] == 0 and able:
+    for label in np.flatnonzero((sums == 0) & (counts > 0)):
+        able = [at for at, unit in enumerate(tally) if unit[label] and spared(at)]
+        if sums[label] == 0 and able:
             take(min(able, key=lambda at: len(units[at])))
-    return held
+    return held_out
 
 
-def _distance(got: NDArray[np.int64], wanted: NDArray[np.float64]) -> float:
-    return float(((got - wanted) ** 2).sum())
+def _distance(sums: NDArray[np.int64], targets: NDArray[np.float64]) -> float:
+    return float(((sums - targets) ** 2).sum())
 
 
 def _classed(dataset: Dataset) -> Dataset:
@@ -251,8 +254,8 @@ def seen_as(hashes: Iterable[str], rows: Iterable[SplitRow]) -> NDArray[np.str_]
 
     "train" is for pictures it learnt from, "val" for those it was selected with; of both, "train" counts.
     """
-    known: dict[str, str] = {}
+    by_hash: dict[str, str] = {}
     for row in rows:
-        if known.get(row.sha256) != "train":
-            known[row.sha256] = row.split
-    return np.array([known.get(each, "") for each in hashes], np.str_)
+        if by_hash.get(row.sha256) != "train":
+            by_hash[row.sha256] = row.split
+    return np.array([by_hash.get(each, "") for each in hashes], np.str_)

@@ -3,7 +3,7 @@
 A metric of kind `classification` is called as `metric(predictions, seed=0, resamples=2000)` with a
 `records.Predictions` and returns a `records.Score`; its value is NaN where it is not defined, and `evaluate` then
 leaves it out. Every registered row of that kind appears in `Evaluation.scores` under its name. One of kind `caption`
-is called likewise with a `captions.Captioned`.
+is called likewise with a `captions.captioned.Captioned`. `measure.measure` calls all rows of a kind.
 """
 
 from dataclasses import dataclass
@@ -35,13 +35,16 @@ class Metric:
     """A row of METRICS: what a measure is and needs, as data alone."""
 
     name: str
+    label: str  # on pages and in sentences
     kind: str  # "classification" or "caption"
     target: str  # "module:function"
     description: str
+    unit: str
     higher_is_better: bool
     range: tuple[float, float | None]  # None: no bound
-    needs: tuple[str, ...]  # of "labels", "confidence", "probabilities", "groups", "references"
+    needs: tuple[str, ...]  # of "labels", "confidence", "probabilities", "references", "scenes", "pycocoevalcap"
     source: str  # paper and equation
+    cost: float = 0.0  # in plain forward passes a picture, beyond the predictions
 
 
 METRICS = Table(
@@ -49,9 +52,11 @@ METRICS = Table(
     (
         Metric(
             name="top1",
+            label="Accuracy",
             kind="classification",
             target="regard.measurement.classification.scores:top1",
             description="accuracy: share of pictures whose predicted class is the true one",
+            unit="share",
             higher_is_better=True,
             range=(0, 1),
             needs=("labels",),
@@ -59,9 +64,11 @@ METRICS = Table(
         ),
         Metric(
             name="balanced_accuracy",
+            label="Balanced accuracy",
             kind="classification",
             target="regard.measurement.classification.scores:balanced_accuracy",
             description="mean of the classes' recall: small classes count as much as large ones",
+            unit="share",
             higher_is_better=True,
             range=(0, 1),
             needs=("labels",),
@@ -69,9 +76,11 @@ METRICS = Table(
         ),
         Metric(
             name="top5",
+            label="Top-5 accuracy",
             kind="classification",
             target="regard.measurement.classification.scores:top5",
             description="share of pictures whose true class is among the five most probable; of more than five classes",
+            unit="share",
             higher_is_better=True,
             range=(0, 1),
             needs=("labels", "probabilities"),
@@ -79,9 +88,11 @@ METRICS = Table(
         ),
         Metric(
             name="macro_f1",
+            label="Macro F1",
             kind="classification",
             target="regard.measurement.classification.scores:macro_f1",
             description="mean over classes of F1, the harmonic mean of precision and recall",
+            unit="share",
             higher_is_better=True,
             range=(0, 1),
             needs=("labels",),
@@ -89,9 +100,11 @@ METRICS = Table(
         ),
         Metric(
             name="macro_auroc",
+            label="AUROC",
             kind="classification",
             target="regard.measurement.classification.scores:macro_auroc",
             description="mean area under the ROC curve, each class against the rest; chance is 0.5",
+            unit="share",
             higher_is_better=True,
             range=(0, 1),
             needs=("labels", "probabilities"),
@@ -99,9 +112,11 @@ METRICS = Table(
         ),
         Metric(
             name="ece",
+            label="Calibration error",
             kind="classification",
             target="regard.measurement.classification.scores:ece",
             description="expected calibration error, 15 bins of equal width: how far confidence is from accuracy",
+            unit="share",
             higher_is_better=False,
             range=(0, 1),
             needs=("labels", "confidence"),
@@ -109,9 +124,11 @@ METRICS = Table(
         ),
         Metric(
             name="nll",
+            label="Log loss",
             kind="classification",
             target="regard.measurement.classification.scores:nll",
             description="mean negative log-likelihood of the true class, in nats",
+            unit="nats",
             higher_is_better=False,
             range=(0, None),
             needs=("labels", "probabilities"),
@@ -119,79 +136,167 @@ METRICS = Table(
         ),
         Metric(
             name="brier",
+            label="Brier score",
             kind="classification",
             target="regard.measurement.classification.scores:brier",
             description="mean squared error of the probabilities, summed over classes",
+            unit="squared error",
             higher_is_better=False,
             range=(0, 2),
             needs=("labels", "probabilities"),
             source="Brier 1950, eq. 2; interval: bootstrap",
         ),
         Metric(
+            name="true_words",
+            label="words that are true",
+            kind="caption",
+            target="regard.measurement.captions.true_words:true_words",
+            description="share of the content words in captions of drawn scenes that are true of the scene",
+            unit="share",
+            higher_is_better=True,
+            range=(0, 1),
+            needs=("scenes",),
+            source="interval: bootstrap over pictures, or by group",
+        ),
+        Metric(
+            name="true_noun",
+            label="nouns that are true",
+            kind="caption",
+            target="regard.measurement.captions.true_words:true_noun",
+            description="share of the nouns in captions of drawn scenes that are true of the scene",
+            unit="share",
+            higher_is_better=True,
+            range=(0, 1),
+            needs=("scenes",),
+            source="as true_words",
+        ),
+        Metric(
+            name="true_adjective",
+            label="adjectives that are true",
+            kind="caption",
+            target="regard.measurement.captions.true_words:true_adjective",
+            description="share of the adjectives in captions of drawn scenes that are true of the scene",
+            unit="share",
+            higher_is_better=True,
+            range=(0, 1),
+            needs=("scenes",),
+            source="as true_words",
+        ),
+        Metric(
+            name="true_verb",
+            label="verbs that are true",
+            kind="caption",
+            target="regard.measurement.captions.true_words:true_verb",
+            description="share of the verbs in captions of drawn scenes that are true of the scene",
+            unit="share",
+            higher_is_better=True,
+            range=(0, 1),
+            needs=("scenes",),
+            source="as true_words",
+        ),
+        Metric(
+            name="true_relation",
+            label="relations that are true",
+            kind="caption",
+            target="regard.measurement.captions.true_words:true_relation",
+            description="share of the relations in captions of drawn scenes that are true of the scene",
+            unit="share",
+            higher_is_better=True,
+            range=(0, 1),
+            needs=("scenes",),
+            source="as true_words",
+        ),
+        Metric(
+            name="true_count",
+            label="counts that are true",
+            kind="caption",
+            target="regard.measurement.captions.true_words:true_count",
+            description="share of the counts in captions of drawn scenes that are true of the scene",
+            unit="share",
+            higher_is_better=True,
+            range=(0, 1),
+            needs=("scenes",),
+            source="as true_words",
+        ),
+        Metric(
             name="bleu_1",
+            label="BLEU-1",
             kind="caption",
             target="regard.measurement.captions.scores:bleu_1",
             description="BLEU of single words: the share that a reference has too, less where captions are too short",
+            unit="share",
             higher_is_better=True,
             range=(0, 1),
-            needs=("references",),
+            needs=("references", "pycocoevalcap"),
             source="Papineni et al. 2002, section 2.3; interval: bootstrap of the counts of n-grams, or by group",
         ),
         Metric(
             name="bleu_2",
+            label="BLEU-2",
             kind="caption",
             target="regard.measurement.captions.scores:bleu_2",
             description="BLEU of words and pairs of them",
+            unit="share",
             higher_is_better=True,
             range=(0, 1),
-            needs=("references",),
+            needs=("references", "pycocoevalcap"),
             source="as bleu_1",
         ),
         Metric(
             name="bleu_3",
+            label="BLEU-3",
             kind="caption",
             target="regard.measurement.captions.scores:bleu_3",
             description="BLEU of up to three words in a row",
+            unit="share",
             higher_is_better=True,
             range=(0, 1),
-            needs=("references",),
+            needs=("references", "pycocoevalcap"),
             source="as bleu_1",
         ),
         Metric(
             name="bleu_4",
+            label="BLEU-4",
             kind="caption",
             target="regard.measurement.captions.scores:bleu_4",
             description="BLEU of up to four words in a row",
+            unit="share",
             higher_is_better=True,
             range=(0, 1),
-            needs=("references",),
+            needs=("references", "pycocoevalcap"),
             source="as bleu_1",
         ),
         Metric(
             name="rouge_l",
+            label="ROUGE-L",
             kind="caption",
             target="regard.measurement.captions.scores:rouge_l",
             description="longest common subsequence with the references, as an F-measure with β = 1.2",
+            unit="share",
             higher_is_better=True,
             range=(0, 1),
-            needs=("references",),
+            needs=("references", "pycocoevalcap"),
             source="Lin 2004, eq. 2 to 4; interval: bootstrap, or by group",
         ),
         Metric(
             name="cider",
+            label="CIDEr",
             kind="caption",
             target="regard.measurement.captions.scores:cider",
             description="CIDEr-D: how alike the n-grams are to the references', rare ones counting more",
+            unit="points of 10",
             higher_is_better=True,
             range=(0, 10),
-            needs=("references",),
+            needs=("references", "pycocoevalcap"),
             source="Vedantam et al. 2015 (arXiv 1411.5726); interval: bootstrap, or by group",
         ),
         Metric(
             name="exact",
+            label="exact match",
             kind="caption",
             target="regard.measurement.captions.scores:exact",
             description="share of captions that are, word for word, one of the references",
+            unit="share",
             higher_is_better=True,
             range=(0, 1),
             needs=("references",),

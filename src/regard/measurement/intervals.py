@@ -34,7 +34,8 @@ def wilson(right: float, n: float) -> tuple[float, float]:
     """
     if n <= 0:
         return float("nan"), float("nan")
-    share, squared = right / n, Z * Z
+    share = right / n
+    squared = Z * Z
     centre = (share + squared / (2 * n)) / (1 + squared / n)
     half = Z / (1 + squared / n) * np.sqrt(share * (1 - share) / n + squared / (4 * n * n))
     return (0.0 if right == 0 else float(centre - half)), (1.0 if right == n else float(centre + half))
@@ -56,7 +57,8 @@ def effective(hits: Array, groups: Array) -> float:
     n over the design effect (Kish 1965) with Student's t of the groups' number in place of the normal's quantile, as
     Korn and Graubard 1998 do for surveys. Where all hit or all miss, each group counts once.
     """
-    n, value = len(hits), float(np.mean(hits))
+    n = len(hits)
+    value = float(np.mean(hits))
     _, of = np.unique(groups, return_inverse=True)
     sizes = np.bincount(of)
     count = len(sizes)
@@ -75,8 +77,10 @@ def newcombe(both: int, first: int, second: int, neither: int) -> tuple[float, f
     Medicine 17:2635, method 10: Wilson's two intervals joined with a correlation that is corrected for continuity.
     """
     n = both + first + second + neither
-    one, other = (both + first) / n, (both + second) / n
-    (low1, high1), (low2, high2) = wilson(both + first, n), wilson(both + second, n)
+    one = (both + first) / n
+    other = (both + second) / n
+    low1, high1 = wilson(both + first, n)
+    low2, high2 = wilson(both + second, n)
     margins = (both + first) * (second + neither) * (both + second) * (first + neither)
     excess = both * neither - first * second
     corrected = max(excess - n / 2, 0) if excess > 0 else excess
@@ -172,10 +176,12 @@ def _pooled(strata: Array) -> Array:
 def _weights(strata: Array, seed: int, resamples: int) -> Iterator[Floats]:
     """Parts (some of the resamples, units) of the weights that a resample gives each unit."""
     generator = np.random.default_rng(seed)
-    order, sizes = np.argsort(strata, kind="stable"), np.bincount(strata)
-    drawn = np.maximum(sizes - 1, 1)
-    high, low = np.repeat(sizes, drawn).astype(np.float64), np.repeat(np.cumsum(sizes) - sizes, drawn)
-    scale = (sizes / drawn)[strata]
+    order = np.argsort(strata, kind="stable")
+    sizes = np.bincount(strata)
+    draws = np.maximum(sizes - 1, 1)
+    high = np.repeat(sizes, draws).astype(np.float64)
+    low = np.repeat(np.cumsum(sizes) - sizes, draws)
+    scale = (sizes / draws)[strata]
     step = max(1, _CHUNK // len(strata))
     for start in range(0, resamples, step):
         part = np.empty((min(step, resamples - start), len(strata)))
@@ -189,7 +195,7 @@ def percentile(value: float, values: Floats, n: int, effective: float | None = N
     """The percentile interval of bootstrap `values` (resamples,); see `_settled` for what it does without any."""
     values = values[np.isfinite(values)]
     if _still(values):
-        return _settled(value, n, effective)
+        return _constant_score(value, n, effective)
     low, high = np.percentile(values, (2.5, 97.5))
     return Score(value, min(float(low), value), max(float(high), value), n)
 
@@ -201,7 +207,7 @@ def basic(value: float, values: Floats, n: int, least: float = 0.0) -> Score:
     """
     values = values[np.isfinite(values)]
     if _still(values):
-        return _settled(value, n, None)
+        return _constant_score(value, n, None)
     low, high = 2 * value - np.percentile(values, (97.5, 2.5))
     return Score(value, max(min(float(low), value), least), max(float(high), value), n)
 
@@ -211,7 +217,7 @@ def _still(values: Floats) -> bool:
     return len(values) == 0 or float(np.ptp(values)) < 1e-9
 
 
-def _settled(value: float, n: int, effective: float | None) -> Score:
+def _constant_score(value: float, n: int, effective: float | None) -> Score:
     """Without any change between resamples: Wilson's interval of a share from `effective` pictures, else none."""
     if effective is None or not np.isfinite(value):
         return Score(value, float("nan"), float("nan"), n)

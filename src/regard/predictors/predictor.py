@@ -10,7 +10,6 @@ from torch import nn
 
 from regard.data.dataset import Picture
 from regard.data.images.preparation import Preparation
-from regard.errors import UsageError
 from regard.networks.load import load
 from regard.networks.network import Network
 from regard.networks.provenance import provenance
@@ -59,9 +58,14 @@ class Predictor:
         """Where results come from. Hashing all weights takes longer than many a map: it is done again only when a
         weight was replaced or written to, which torch counts (writes to `weight.data`, which it does not, are missed).
         """
-        module = self.network.module
-        tensors = [*module.parameters(), *module.buffers()]
-        # under inference mode tensors have no version; they cannot be told apart then
+        # by hand, as `parameters()` and `buffers()` walk the module once each, which would show in the time of a map
+        tensors = (
+            tensor
+            for part in self.network.module.modules()
+            for tensor in (*part._parameters.values(), *part._buffers.values())
+            if tensor is not None
+        )
+        # what was made in inference mode has no version: of that only another tensor is seen
         state = [(id(each), None if each.is_inference() else each._version) for each in tensors]
         if self._provenance is None or self._provenance[0] != state:
             self._provenance = state, provenance(self.network)
@@ -69,8 +73,6 @@ class Predictor:
 
     def _chunks(self, pictures: Iterable[PictureLike], size: int, is_prepared: bool) -> Iterator[list[Picture]]:
         """Pictures of any iterable, `size` at a time, no more of them held."""
-        if size < 1:
-            raise UsageError(f"batch size {size} is out of range; it must be at least 1")
         rest = each_picture(pictures, self.network, is_prepared)
-        while chunk := list(islice(rest, size)):
+        while chunk := list(islice(rest, max(size, 1))):  # less than 1 is refused with the first chunk
             yield chunk

@@ -19,6 +19,7 @@ from regard.records.grid import Box, Float, PatchGrid
 from regard.records.manifest import read_manifest, write_long_manifest, write_manifest
 from regard.records.maps import Explanation, Heatmap, Target
 from regard.records.scores import (
+    CaptionEvaluation,
     ClassScores,
     ComparedRun,
     Comparison,
@@ -36,6 +37,7 @@ __all__ = [
     "START",
     "Box",
     "Caption",
+    "CaptionEvaluation",
     "Captions",
     "ClassScores",
     "Classification",

@@ -13,28 +13,30 @@ from regard.records.grid import Float
 
 @dataclass(frozen=True)
 class Score:
-    """A number with its 95 % interval and the count of pictures behind it; NaN where it is not defined."""
+    """A number with its 95 % interval and the count of pictures behind it; NaN where it is not defined.
+
+    `label` and `description` say in words what was measured, as the row of METRICS does; they are no part of its value.
+    """
 
     value: float
     low: float
     high: float
     n: int
+    label: str = field(default="", compare=False)
+    description: str = field(default="", compare=False)
 
     def as_json(self) -> dict[str, float | None]:
         """`{"value", "low", "high"}`; null where the number is not defined, as JSON has no NaN."""
-        return {name: _number(getattr(self, name)) for name in ("value", "low", "high")}
+        ends = {"value": self.value, "low": self.low, "high": self.high}
+        return {name: float(value) if np.isfinite(value) else None for name, value in ends.items()}
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
 @dataclass(frozen=True)
 class Predictions:
-    """What a classifier said of pictures, and what is true.
+    """A classifier's answers for pictures, beside the true labels.
 
     `predicted` (n,) int and `labels` (n,) int are indices into `classes`; `probabilities` (n, classes) float32 has
     rows that sum to 1, or is None where only names are known. `groups` (n,) str keeps pictures of one patient, animal
@@ -53,6 +55,18 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """(n,) whether the predicted class is the true one."""
+        return np.asarray(self.predicted == self.labels)
+
+    @property
+    def certainty(self) -> Float | None:
+        """(n,) float32 in [0, 1], the probability of the predicted class; None where it is not known."""
+        if self.probabilities is None:
+            return None if self.confidence is None else np.asarray(self.confidence, np.float32)
+        return np.asarray(self.probabilities[np.arange(len(self)), self.predicted], np.float32)
 
 
 @dataclass(frozen=True)
@@ -110,7 +124,7 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class Evaluation(Displayed):
-    """The score of a classifier on pictures: what `measurement.classify` measures and the report page shows.
+    """The score of a classifier on pictures: what `measurement.classification` measures and the report page shows.
 
     `scores` by name (`top1`, `balanced_accuracy`, `top5`, `ece`, ...); `confusion` (true class, predicted class)
     counts; `mistakes`, `uncertain` and `suspects` (likely label errors) are picture indices into `predictions`,
@@ -132,6 +146,22 @@ class Evaluation(Displayed):
     @property
     def n(self) -> int:
         return len(self.predictions)
+
+
+@dataclass(frozen=True)
+class CaptionEvaluation:
+    """The score of a captioner on pictures: `scores` by name, and by the pictures' names, in order, the `captions` it
+    gave and the `references` they were compared with. `note` as an `Evaluation`'s."""
+
+    scores: Mapping[str, Score]
+    captions: Mapping[str, str]
+    references: Mapping[str, tuple[str, ...]]
+    note: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        return len(self.captions)
 
 
 @dataclass(frozen=True)

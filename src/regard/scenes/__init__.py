@@ -6,7 +6,7 @@ write_scenes(n, out) → a folder that `regard train` reads
 """
 
 from regard.scenes.animals import ANIMALS
-from regard.scenes.captions import SaidWord, SceneCaption, captions
+from regard.scenes.captions import CaptionWord, SceneCaption, captions
 from regard.scenes.facts import (
     COLOURS,
     GROUNDS,
@@ -35,10 +35,10 @@ __all__ = [
     "RELATIONS",
     "SKIES",
     "THINGS",
+    "CaptionWord",
     "Item",
     "JudgedWord",
     "Rendering",
-    "SaidWord",
     "Scene",
     "SceneCaption",
     "captions",

@@ -14,7 +14,8 @@ _LEG_POSES = ("standing", "sitting", "lying")
 
 def bird(pose: str) -> list[Part]:
     """A plump songbird in profile; flying, both wings are up and the feet drawn in."""
-    flying, up = pose == "flying", raised(pose)
+    flying = pose == "flying"
+    up = raised(pose)
     wings = {side: _wing(side, flying, side == up) for side in ("left", "right")}
     legs = [] if flying else [_bird_leg("left", 0.06), _bird_leg("right", -0.04)]
     tail = part(

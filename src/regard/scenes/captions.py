@@ -1,6 +1,6 @@
 """True sentences about a drawn scene, in several wordings, and for every word where in the picture it belongs.
 
-telling (what a wording speaks of, by chance) → template (in which order) → words with their regions → `SceneCaption`
+content (what a wording speaks of, by chance) → template (in which order) → words with their regions → `SceneCaption`
 
 Every wording has the main animal with its colour, what it does, and the ground; most have another item too. `left`
 and `right` turn into each other when the picture is mirrored, of paws as well: see `facts`.
@@ -22,7 +22,7 @@ _THRESHOLDS = (0.3, 0.42)
 
 
 @dataclass(frozen=True)
-class SaidWord:
+class CaptionWord:
     """A word of a caption. `regions` are names of `Rendering.masks`: "0", "0.left front leg" or "background".
 
     `part` is noun, adjective, verb, relation, count or other; the last, function words, have no region.
@@ -38,14 +38,14 @@ class SceneCaption:
     """A sentence, lower case and without punctuation: its words joined by spaces."""
 
     text: str
-    words: tuple[SaidWord, ...]
+    words: tuple[CaptionWord, ...]
 
 
-_Words = tuple[SaidWord, ...]
+_Words = tuple[CaptionWord, ...]
 
 
 @dataclass(frozen=True)
-class _Telling:
+class _Content:
     """What one wording speaks of: the `main` animal, the `other` item it is related to, the kinds that are `listed`.
 
     `sized` and `patterned` say whether sizes and patterns are told.
@@ -82,19 +82,19 @@ def captions(scene: Scene, n: int = 5, seed: int = 0) -> tuple[SceneCaption, ...
     if main is None:
         raise UsageError("a caption tells of an animal, and there is none among the items of this scene; add one")
     chance = Chance(f"captions {seed} {scene.seed}")
-    found: dict[str, SceneCaption] = {}
+    sentences: dict[str, SceneCaption] = {}
     for _ in range(n + 8):  # a scene of one animal has hardly more wordings than templates: do not look for ever
         for template in _shuffled(_TEMPLATES, chance):
-            words = template(_telling(scene, main, chance))
+            words = template(_sample_content(scene, main, chance))
             text = " ".join(word.text for word in words)
             if words:
-                found.setdefault(text, SceneCaption(text, words))
-            if len(found) == n:
-                return tuple(found.values())
-    return tuple(found.values())
+                sentences.setdefault(text, SceneCaption(text, words))
+            if len(sentences) == n:
+                return tuple(sentences.values())
+    return tuple(sentences.values())
 
 
-def _telling(scene: Scene, main: int, chance: Chance) -> _Telling:
+def _sample_content(scene: Scene, main: int, chance: Chance) -> _Content:
     """What to speak of, by chance; what the animal stands on is never kept quiet."""
     others = [index for index in range(len(scene.items)) if index != main]
     ties = {index: relation(scene.items[main], scene.items[index]) for index in others}
@@ -102,7 +102,7 @@ def _telling(scene: Scene, main: int, chance: Chance) -> _Telling:
     related = below or [index for index in others if ties[index]]
     mentioned = bool(below) or chance.random() < 0.85
     other = chance.one_of(related) if related and mentioned else None
-    return _Telling(scene, main, other, _listed(scene, main, chance), chance.random() < 1 / 3, chance.random() < 0.85)
+    return _Content(scene, main, other, _listed(scene, main, chance), chance.random() < 1 / 3, chance.random() < 0.85)
 
 
 def _listed(scene: Scene, main: int, chance: Chance) -> tuple[str, ...]:
@@ -110,8 +110,8 @@ def _listed(scene: Scene, main: int, chance: Chance) -> tuple[str, ...]:
 
     In any order, but first of which there are several: counts are rare enough.
     """
-    own = scene.items[main].kind
-    kinds = sorted({item.kind for item in scene.items if item.kind != own})
+    main_kind = scene.items[main].kind
+    kinds = sorted({item.kind for item in scene.items if item.kind != main_kind})
     countable = [kind for kind in _shuffled(kinds, chance) if _count(scene, kind) <= len(COUNTS)]
     return tuple(sorted(countable, key=lambda kind: _count(scene, kind) == 1)[:2])
 
@@ -124,95 +124,98 @@ def _shuffled(several: Sequence[T], chance: Chance) -> list[T]:
 
 
 def _function(text: str) -> _Words:
-    return tuple(SaidWord(word, (), "other") for word in text.split())
+    return tuple(CaptionWord(word, (), "other") for word in text.split())
 
 
-def _described(telling: _Telling, index: int, briefly: bool = False) -> _Words:
+def _described(content: _Content, index: int, briefly: bool = False) -> _Words:
     """ "a small spotted brown cat"; briefly "a brown cat"."""
-    item = telling.scene.items[index]
-    named = [item.colour, item.kind] if briefly else [*_qualities(telling, item), item.colour, item.kind]
+    item = content.scene.items[index]
+    named = [item.colour, item.kind] if briefly else [*_qualities(content, item), item.colour, item.kind]
     return (*_function(article(named[0])), *_named(named, index))
 
 
-def _qualities(telling: _Telling, item: Item) -> list[str]:
+def _qualities(content: _Content, item: Item) -> list[str]:
     """Size and pattern, where they are told."""
-    seen = all(abs(item.scale / edge - 1) > 0.08 for edge in _THRESHOLDS)  # nobody sees on which side of one it lies
-    size = [item.size] if telling.sized and seen and item.size != "medium" else []
-    return size + ([item.pattern] if telling.patterned and item.pattern != "plain" else [])
+    # nobody sees on which side of a threshold a size lies that is close to it
+    distinct = all(abs(item.scale / edge - 1) > 0.08 for edge in _THRESHOLDS)
+    size = [item.size] if content.sized and distinct and item.size != "medium" else []
+    return size + ([item.pattern] if content.patterned and item.pattern != "plain" else [])
 
 
 def _named(words: Sequence[str], index: int) -> _Words:
     """Adjectives and at last the noun of one item."""
     parts = ["adjective"] * (len(words) - 1) + ["noun"]
-    return tuple(SaidWord(word, (str(index),), part) for word, part in zip(words, parts, strict=True))
+    return tuple(CaptionWord(word, (str(index),), part) for word, part in zip(words, parts, strict=True))
 
 
-def _doing(telling: _Telling) -> _Words:
+def _doing(content: _Content) -> _Words:
     """ "sitting", "raising its left paw": of what acts."""
-    pose, kind = telling.animal.pose, telling.animal.kind
+    pose = content.animal.pose
+    kind = content.animal.kind
     acting = acting_part(pose, kind)
-    region = f"{telling.main}.{acting}" if acting else str(telling.main)
+    region = f"{content.main}.{acting}" if acting else str(content.main)
     verb, *limb = pose.split()
-    return SaidWord(verb, (region,), "verb"), *_limb(limb, region)
+    return CaptionWord(verb, (region,), "verb"), *_limb(limb, region)
 
 
 def _limb(words: Sequence[str], region: str) -> _Words:
     """ "its left paw", or nothing."""
     parts = {"its": "other", "left": "adjective", "right": "adjective"}
-    said = [(word, parts.get(word, "noun")) for word in words]
-    return tuple(SaidWord(word, () if part == "other" else (region,), part) for word, part in said)
+    tagged = [(word, parts.get(word, "noun")) for word in words]
+    return tuple(CaptionWord(word, () if part == "other" else (region,), part) for word, part in tagged)
 
 
-def _does(telling: _Telling) -> _Words:
+def _does(content: _Content) -> _Words:
     """ "sits", "raises its left paw"."""
-    verb, *limb = _doing(telling)
-    return SaidWord(THIRD_PERSON[verb.text], verb.regions, verb.part), *limb
+    verb, *limb = _doing(content)
+    return CaptionWord(THIRD_PERSON[verb.text], verb.regions, verb.part), *limb
 
 
-def _ground(telling: _Telling, indices: Sequence[int]) -> _Words:
+def _ground(content: _Content, indices: Sequence[int]) -> _Words:
     """ "on the grass", of one or several items."""
-    ground = telling.scene.ground
-    word = prepositions(telling.scene.items[indices[0]], ground)[0]
+    ground = content.scene.ground
+    word = prepositions(content.scene.items[indices[0]], ground)[0]
     regions = (*(str(index) for index in indices), "background")
-    return SaidWord(word, regions, "relation"), *_function("the"), SaidWord(ground, ("background",), "noun")
+    return CaptionWord(word, regions, "relation"), *_function("the"), CaptionWord(ground, ("background",), "noun")
 
 
-def _related(telling: _Telling, one: int, other: int) -> _Words:
+def _related(content: _Content, one: int, other: int) -> _Words:
     """ "in front of a red ball", of one item to another: nothing where neither has a relation to the other."""
-    name = telling.relation(one, other)
+    name = content.relation(one, other)
     both = (str(one), str(other))
-    said = [
-        SaidWord(word, both, "relation") if word in RELATION_WORDS else SaidWord(word, (), "other")
+    words = [
+        CaptionWord(word, both, "relation") if word in RELATION_WORDS else CaptionWord(word, (), "other")
         for word in (name or "").split()
     ]
-    return (*said, *_described(telling, other)) if name else ()
+    return (*words, *_described(content, other)) if name else ()
 
 
-def _where(telling: _Telling) -> _Words:
+def _where(content: _Content) -> _Words:
     """The ground, and a relation to the other item where there is one."""
-    main, other = telling.main, telling.other
+    main = content.main
+    other = content.other
     if other is None:
-        return _ground(telling, [main])
-    related = _related(telling, main, other)
-    if telling.relation(main, other) == "on":  # it is the other item that touches the ground
-        return related + _ground(telling, [other])
-    return _ground(telling, [main]) + related
+        return _ground(content, [main])
+    related = _related(content, main, other)
+    if content.relation(main, other) == "on":  # it is the other item that touches the ground
+        return related + _ground(content, [other])
+    return _ground(content, [main]) + related
 
 
-def _list(telling: _Telling) -> _Words:
+def _list(content: _Content) -> _Words:
     """ "a red ball and two trees"."""
-    first, *second = (_counted(telling, kind) for kind in telling.listed)
+    first, *second = (_counted(content, kind) for kind in content.listed)
     return (*first, *_function("and"), *second[0]) if second else first
 
 
-def _counted(telling: _Telling, kind: str) -> _Words:
+def _counted(content: _Content, kind: str) -> _Words:
     """ "two trees", or where there is one alone "a green tree"."""
-    indices = _indices(telling.scene, [kind])
+    indices = _indices(content.scene, [kind])
     if len(indices) == 1:
-        return _described(telling, indices[0], briefly=True)
+        return _described(content, indices[0], briefly=True)
     regions = tuple(map(str, indices))
     number = next(word for word, count in COUNTS.items() if count == len(indices))
-    return SaidWord(number, regions, "count"), SaidWord(plural(kind), regions, "noun")
+    return CaptionWord(number, regions, "count"), CaptionWord(plural(kind), regions, "noun")
 
 
 def _count(scene: Scene, kind: str) -> int:
@@ -236,79 +239,83 @@ def _raised(scene: Scene, item: Item) -> bool:
 # templates: each gives a sentence, or nothing where it would not be true
 
 
-def _is_doing(telling: _Telling) -> _Words:
+def _is_doing(content: _Content) -> _Words:
     """A brown cat is sitting on the grass left of a red ball."""
-    return (*_described(telling, telling.main), *_function("is"), *_doing(telling), *_where(telling))
+    return (*_described(content, content.main), *_function("is"), *_doing(content), *_where(content))
 
 
-def _simply_does(telling: _Telling) -> _Words:
+def _simply_does(content: _Content) -> _Words:
     """A brown cat sits on the grass left of a red ball."""
-    return (*_described(telling, telling.main), *_does(telling), *_where(telling))
+    return (*_described(content, content.main), *_does(content), *_where(content))
 
 
-def _there_is(telling: _Telling) -> _Words:
+def _existential(content: _Content) -> _Words:
     """There is a brown cat sitting on the grass left of a red ball."""
-    return (*_function("there is"), *_described(telling, telling.main), *_doing(telling), *_where(telling))
+    return (*_function("there is"), *_described(content, content.main), *_doing(content), *_where(content))
 
 
-def _ground_first(telling: _Telling) -> _Words:
+def _ground_first(content: _Content) -> _Words:
     """On the grass a brown cat is sitting left of a red ball."""
-    main, other = telling.main, telling.other
-    related = _related(telling, main, other) if other is not None else ()
-    animal = (*_described(telling, main), *_function("is"), *_doing(telling))
-    return (*_ground(telling, [main]), *animal, *related)
+    main = content.main
+    other = content.other
+    related = _related(content, main, other) if other is not None else ()
+    animal = (*_described(content, main), *_function("is"), *_doing(content))
+    return (*_ground(content, [main]), *animal, *related)
 
 
-def _colour_last(telling: _Telling) -> _Words:
+def _colour_last(content: _Content) -> _Words:
     """The cat is brown and sits on the grass left of a red ball."""
-    item, main = telling.animal, telling.main
-    colour = SaidWord(item.colour, (str(main),), "adjective")
-    named = _function("the") + _named([*_qualities(telling, item), item.kind], main)
-    whole = (*named, *_function("is"), colour, *_function("and"), *_does(telling), *_where(telling))
-    return whole if telling.alone else ()
+    item = content.animal
+    main = content.main
+    colour = CaptionWord(item.colour, (str(main),), "adjective")
+    named = _function("the") + _named([*_qualities(content, item), item.kind], main)
+    whole = (*named, *_function("is"), colour, *_function("and"), *_does(content), *_where(content))
+    return whole if content.alone else ()
 
 
-def _other_first(telling: _Telling) -> _Words:
+def _other_first(content: _Content) -> _Words:
     """A red ball is right of a brown cat sitting on the grass."""
-    main, other = telling.main, telling.other
-    if other is None or not telling.relation(other, main):
+    main = content.main
+    other = content.other
+    if other is None or not content.relation(other, main):
         return ()
-    related = _described(telling, other) + _function("is") + _related(telling, other, main)
-    return (*related, *_doing(telling), *_ground(telling, [main]))
+    related = _described(content, other) + _function("is") + _related(content, other, main)
+    return (*related, *_doing(content), *_ground(content, [main]))
 
 
-def _together(telling: _Telling) -> _Words:
+def _together(content: _Content) -> _Words:
     """A brown cat and a red ball are on the grass and the cat sits."""
-    main, other = telling.main, telling.other
-    if other is None or not telling.alone or not _on_the_ground(telling.scene, [main, other]):
+    main = content.main
+    other = content.other
+    if other is None or not content.alone or not _on_the_ground(content.scene, [main, other]):
         return ()
-    both = _described(telling, main) + _function("and") + _described(telling, other) + _function("are")
-    animal = _function("and the") + _named([telling.animal.kind], main)
-    return (*both, *_ground(telling, [main, other]), *animal, *_does(telling))
+    both = _described(content, main) + _function("and") + _described(content, other) + _function("are")
+    animal = _function("and the") + _named([content.animal.kind], main)
+    return (*both, *_ground(content, [main, other]), *animal, *_does(content))
 
 
-def _with_a_list(telling: _Telling) -> _Words:
+def _with_a_list(content: _Content) -> _Words:
     """A brown cat sits on the grass with a red ball and two trees."""
-    if not telling.listed or _raised(telling.scene, telling.animal):
+    if not content.listed or _raised(content.scene, content.animal):
         return ()
-    animal = (*_described(telling, telling.main), *_does(telling), *_ground(telling, [telling.main]))
-    return (*animal, *_function("with"), *_list(telling))
+    animal = (*_described(content, content.main), *_does(content), *_ground(content, [content.main]))
+    return (*animal, *_function("with"), *_list(content))
 
 
-def _list_first(telling: _Telling) -> _Words:
+def _list_first(content: _Content) -> _Words:
     """There are two trees and a red ball on the grass and a brown cat sits."""
-    indices = _indices(telling.scene, telling.listed)
-    if not indices or _raised(telling.scene, telling.animal) or not _on_the_ground(telling.scene, indices):
+    indices = _indices(content.scene, content.listed)
+    if not indices or _raised(content.scene, content.animal) or not _on_the_ground(content.scene, indices):
         return ()
-    several = _count(telling.scene, telling.listed[0]) > 1
-    listed = _function("there are" if several else "there is") + _list(telling) + _ground(telling, indices)
-    return (*listed, *_function("and"), *_described(telling, telling.main), *_does(telling))
+    several = _count(content.scene, content.listed[0]) > 1
+    listed = _function("there are" if several else "there is") + _list(content) + _ground(content, indices)
+    return (*listed, *_function("and"), *_described(content, content.main), *_does(content))
 
 
-_TEMPLATES: tuple[Callable[[_Telling], _Words], ...] = (
+_TEMPLATES: tuple[Callable[[_Content], _Words], ...] = (
     _is_doing,
     _simply_does,
-    _there_is,
+    _existential,
     _ground_first,
     _colour_last,
     _other_first,

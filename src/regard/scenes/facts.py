@@ -168,9 +168,9 @@ class Scene:
             items = tuple(Item(**item) for item in stored["items"])
             return cls(**{**stored, "items": items})
         except (TypeError, KeyError, AttributeError) as error:
-            wanted = ", ".join(field.name for field in fields(cls))
+            names = ", ".join(field.name for field in fields(cls))
             raise DataError(
-                f"not a drawn scene: {error}; there must be {wanted}, as Scene.as_json writes them"
+                f"not a drawn scene: {error}; there must be {names}, as Scene.as_json writes them"
             ) from error
 
 
@@ -182,8 +182,8 @@ def relations(scene: Scene) -> list[tuple[int, str, int]]:
     boxes overlap by no more than a fifth of the narrower; else *in front of* and *behind*, by who stands nearer.
     """
     pairs = [(a, b) for a in range(len(scene.items)) for b in range(len(scene.items)) if a != b]
-    found = [(a, relation(scene.items[a], scene.items[b]), b) for a, b in pairs]
-    return [(a, name, b) for a, name, b in found if name]
+    triples = [(a, relation(scene.items[a], scene.items[b]), b) for a, b in pairs]
+    return [(a, name, b) for a, name, b in triples if name]
 
 
 def relation(one: Item, other: Item) -> str | None:
@@ -216,22 +216,23 @@ def _under(one: Item, other: Item) -> bool:
     flat = cover(other.kind)
     if flat is None or one.box[1] < other.y - flat.y * other.scale or one.depth < other.depth - 0.02:
         return False
-    wide, middle = other.scale * other.stretch, (one.box[0] + one.box[2]) / 2
+    wide = other.scale * other.stretch
+    middle = (one.box[0] + one.box[2]) / 2
     return flat.left * wide <= middle - other.x <= flat.right * wide and one.y <= other.y + 0.1
 
 
 def _item_facts(item: Item) -> dict[str, Any]:
     names = "kind", "colour", "accent", "pattern", "size", "pose", "facing"
-    said = {name: getattr(item, name) for name in names}
+    facts = {name: getattr(item, name) for name in names}
     more = {"animal": item.is_animal, "acting": acting_part(item.pose, item.kind)}
-    return {**said, **more, "parts": list(item.parts), "box": [round(edge, 4) for edge in item.box]}
+    return {**facts, **more, "parts": list(item.parts), "box": [round(edge, 4) for edge in item.box]}
 
 
-def _check(what: str, came: object, allowed: Any) -> None:
-    if came not in allowed:
-        raise unknown(what, came, allowed)
+def _check(what: str, value: object, allowed: Any) -> None:
+    if value not in allowed:
+        raise unknown(what, value, allowed)
 
 
-def _within(what: str, came: float, low: float, high: float) -> None:
-    if not low <= came <= high:
-        raise UsageError(f"{what} must lie between {low} and {high}; got {came}")
+def _within(what: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise UsageError(f"{what} must lie between {low} and {high}; got {value}")

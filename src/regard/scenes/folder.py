@@ -19,10 +19,10 @@ from regard.errors import DataError, UsageError
 from regard.files import file_hash, new_folder, write_file
 from regard.records import read_manifest, write_manifest
 from regard.scenes.animals import ANIMALS
-from regard.scenes.captions import SaidWord, SceneCaption, captions
+from regard.scenes.captions import CaptionWord, SceneCaption, captions
 from regard.scenes.facts import Scene
 from regard.scenes.judging import judge, referents
-from regard.scenes.render import Rendering, frame_of, render
+from regard.scenes.render import frame_of, render
 from regard.scenes.sampling import Chance, sample
 
 SCENES = "scenes.jsonl"
@@ -60,7 +60,8 @@ def write_scenes(
     if not 0 <= val < 1:
         raise UsageError(f"val, the share of pictures to validate with, must lie in [0, 1); got {val}")
     frame_of(size)  # a wrong size is found before any work
-    labels = _labels(n)
+    kinds = sorted(ANIMALS)
+    labels = [kinds[k % len(kinds)] for k in range(n)]
     splits = _splits(labels, seed, val)
     with new_folder(out, overwrite) as folder:
         for name in ("images", "masks", "objects", "parts"):
@@ -95,7 +96,7 @@ def read_scene_captions(folder: Path | str) -> Iterator[tuple[str, tuple[SceneCa
         raise DataError(f"{folder} holds scenes without captions.json; write the folder again")
     for picture in read_coco(file, labels=False):
         try:
-            yield picture.name, tuple(_caption(annotation) for annotation in picture.annotations)
+            yield picture.name, tuple(_caption(each) for each in picture.annotations)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{file}: a caption of {picture.name!r} is amiss ({error}); write the folder again"
@@ -144,12 +145,6 @@ def scene_regions(folder: Path) -> NamedRegions:
     return NamedRegions(folder.name, file_hash(folder / SCENES), regions)
 
 
-def _labels(n: int) -> list[str]:
-    """The classes in turn."""
-    kinds = sorted(ANIMALS)
-    return [kinds[k % len(kinds)] for k in range(n)]
-
-
 def _splits(labels: list[str], seed: int, val: float) -> list[str]:
     """ "train" or "val" for each, the same share of every class, by chance."""
     chance = Chance(f"{seed} split")
@@ -166,20 +161,15 @@ def _write_one(
 ) -> dict[str, Any]:
     """Draw and save one scene; what `scenes.jsonl` says of it comes back."""
     scene = sample(f"{seed}/{number}", kind=label)
-    drawn = render(scene, size=size)
+    rendering = render(scene, size=size)
     name = f"{label}_{number:05d}.png"
-    Image.fromarray(drawn.picture).save(folder / "images" / name)
-    Image.fromarray(drawn.masks["0"].astype(np.uint8) * 255).save(folder / "masks" / name)
-    _indexed(_objects(drawn)).save(folder / "objects" / name)
-    _indexed(drawn.parts.astype(np.uint8)).save(folder / "parts" / name)
-    said = {"filename": f"images/{name}", "label": label, "split": split}
-    return {**said, "parts": list(drawn.names), "scene": scene.as_json(), "facts": scene.facts()}
-
-
-def _objects(drawn: Rendering) -> NDArray[np.uint8]:
-    """(H, W): item index + 1 at each pixel."""
-    owner = np.array([0, *(int(name.split(".")[0]) + 1 for name in drawn.names)], np.uint8)
-    return owner[drawn.parts]
+    Image.fromarray(rendering.picture).save(folder / "images" / name)
+    Image.fromarray(rendering.masks["0"].astype(np.uint8) * 255).save(folder / "masks" / name)
+    owner = np.array([0, *(int(part.split(".")[0]) + 1 for part in rendering.names)], np.uint8)
+    _indexed(owner[rendering.parts]).save(folder / "objects" / name)  # (H, W): item index + 1 at each pixel
+    _indexed(rendering.parts.astype(np.uint8)).save(folder / "parts" / name)
+    entry = {"filename": f"images/{name}", "label": label, "split": split}
+    return {**entry, "parts": list(rendering.names), "scene": scene.as_json(), "facts": scene.facts()}
 
 
 def _indexed(numbers: NDArray[np.uint8]) -> Image.Image:
@@ -192,7 +182,7 @@ def _indexed(numbers: NDArray[np.uint8]) -> Image.Image:
 def _captions(lines: list[dict[str, Any]]) -> dict[str, Any]:
     """The captions of all scenes, COCO-style: images, and annotations with their words as [text, part, regions]."""
     images = [{"id": k, "file_name": line["filename"], "split": line["split"]} for k, line in enumerate(lines)]
-    told = [
+    numbered = [
         (k, caption) for k, line in enumerate(lines) for caption in captions(Scene.from_json(line["scene"]), WORDINGS)
     ]
     annotations = [
@@ -202,13 +192,13 @@ def _captions(lines: list[dict[str, Any]]) -> dict[str, Any]:
             "caption": caption.text,
             "words": [[word.text, word.part, list(word.regions)] for word in caption.words],
         }
-        for number, (k, caption) in enumerate(told)
+        for number, (k, caption) in enumerate(numbered)
     ]
     return {"images": images, "annotations": annotations}
 
 
 def _caption(annotation: Mapping[str, Any]) -> SceneCaption:
-    words = tuple(SaidWord(text, tuple(regions), part) for text, part, regions in annotation["words"])
+    words = tuple(CaptionWord(text, tuple(regions), part) for text, part, regions in annotation["words"])
     return SceneCaption(annotation["caption"], words)
 
 
@@ -218,7 +208,8 @@ def _index(lines: list[dict[str, Any]]) -> str:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for line in lines:
-        facts, animal = line["facts"], line["facts"]["items"][0]
+        facts = line["facts"]
+        animal = line["facts"]["items"][0]
         row = {name: line[name] for name in ("filename", "label", "split")}
         row |= {name: animal[name] for name in ("colour", "pattern", "size", "pose", "facing")}
         writer.writerow(

@@ -58,11 +58,8 @@ def background(ground: str, sky: str, horizon: float, seed: int, frame: Frame) -
     drop = Backdrop(frame, row, sky, seed)
     above = _wall(drop) if ground == "room" else _sky(drop)
     below, far = _PAINTERS[ground]
-    return far(_bytes(np.concatenate([above[:row], below(drop)])), drop)
-
-
-def _bytes(pixels: Pixels) -> NDArray[np.uint8]:
-    return np.asarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
+    pixels = np.clip(np.rint(np.concatenate([above[:row], below(drop)])), 0, 255).astype(np.uint8)
+    return far(np.asarray(pixels), drop)
 
 
 def _rgb(colour: Colour) -> Pixels:
@@ -104,14 +101,12 @@ def _depth(drop: Backdrop) -> Pixels:
     return ((np.arange(rows, dtype=np.float32) + 0.5) / rows)[:, None, None]
 
 
-def _receding(noise: Pixels, rows: int) -> Pixels:
-    """Rows of a texture packed denser towards the horizon, so that it lies flat. (rows, width, 1)."""
+def _texture(drop: Backdrop, what: str, cell: tuple[float, float]) -> Pixels:
+    """(rows, width, 1): rows of noise packed denser towards the horizon, so that it lies flat."""
+    noise = drop.clouds(what, cell)
+    rows = drop.frame.height - drop.row
     down = (np.arange(rows) + 0.5) / rows
     return np.asarray(noise[((len(noise) - 1) * np.sqrt(down)).astype(int)])
-
-
-def _texture(drop: Backdrop, what: str, cell: tuple[float, float]) -> Pixels:
-    return _receding(drop.clouds(what, cell), drop.frame.height - drop.row)
 
 
 def _grass(drop: Backdrop) -> Pixels:
@@ -160,7 +155,8 @@ class _Pencil:
     """Draws smooth polygons in unit coordinates on a copy of the picture, at twice the size, within some rows."""
 
     def __init__(self, picture: NDArray[np.uint8], drop: Backdrop, top: float, bottom: float) -> None:
-        self.frame, self.picture = drop.frame, picture
+        self.frame = drop.frame
+        self.picture = picture
         self.first = max(int(drop.row + top * drop.frame.unit), 0)
         self.last = min(int(drop.row + bottom * drop.frame.unit) + 1, drop.frame.height)
         strip = Image.fromarray(picture[self.first : self.last])
@@ -220,12 +216,15 @@ def _far_sand(picture: NDArray[np.uint8], drop: Backdrop) -> NDArray[np.uint8]:
 def _far_snow(picture: NDArray[np.uint8], drop: Backdrop) -> NDArray[np.uint8]:
     """White mountains and dark firs."""
     picture = _hills(picture, drop, ((188, 202, 222), (216, 226, 240)), 0.13)
-    pencil, chance = _Pencil(picture, drop, -0.14, 0.03), drop.chance("firs")
+    pencil = _Pencil(picture, drop, -0.14, 0.03)
+    chance = drop.chance("firs")
     for _ in range(16):
-        x, high = chance.random() * 3 - 1, 0.05 + 0.07 * chance.random()
+        x = chance.random() * 3 - 1
+        high = 0.05 + 0.07 * chance.random()
         green = drop.tint((70, 108, 100), 4)
         for k in range(3):
-            low, wide = 0.012 - high * 0.28 * k, high * (0.3 - 0.07 * k)
+            low = 0.012 - high * 0.28 * k
+            wide = high * (0.3 - 0.07 * k)
             pencil.polygon([(x - wide, low), (x, low - high * 0.5), (x + wide, low)], green)
     return pencil.done()
 
@@ -236,11 +235,13 @@ def _far_water(picture: NDArray[np.uint8], drop: Backdrop) -> NDArray[np.uint8]:
 
 def _far_street(picture: NDArray[np.uint8], drop: Backdrop) -> NDArray[np.uint8]:
     """A row of buildings with windows, a pavement and the line in the middle of the road."""
-    pencil, chance = _Pencil(picture, drop, -0.42, 1.0), drop.chance("buildings")
+    pencil = _Pencil(picture, drop, -0.42, 1.0)
+    chance = drop.chance("buildings")
     walls = [(196, 160, 140), (170, 178, 188), (206, 196, 170), (164, 142, 150), (184, 190, 176)]
     x = -1.0
     while x < 2.0:
-        wide, high = 0.12 + 0.14 * chance.random(), 0.14 + 0.24 * chance.random()
+        wide = 0.12 + 0.14 * chance.random()
+        high = 0.14 + 0.24 * chance.random()
         colour = walls[int(chance.random() * len(walls))]
         _building(pencil, x, wide, high, colour, lit=chance.random())
         x += wide
@@ -258,24 +259,30 @@ def _far_street(picture: NDArray[np.uint8], drop: Backdrop) -> NDArray[np.uint8]
 def _building(pencil: _Pencil, x: float, wide: float, high: float, colour: Colour, lit: float) -> None:
     pencil.rectangle(x, -high, x + wide, 0, colour)
     pane = (112, 132, 152) if lit < 0.6 else (244, 226, 160)
-    across, down = max(int(wide / 0.055), 1), int(high / 0.07)
+    across = max(int(wide / 0.055), 1)
+    down = int(high / 0.07)
     gap = wide / across
     for i in range(across):
         for j in range(down):
-            left, top = x + gap * (i + 0.28), -high + 0.025 + 0.07 * j
+            left = x + gap * (i + 0.28)
+            top = -high + 0.025 + 0.07 * j
             pencil.rectangle(left, top, left + gap * 0.44, top + 0.036, pane)
 
 
 def _far_room(picture: NDArray[np.uint8], drop: Backdrop) -> NDArray[np.uint8]:
     """Boards on the floor, a skirting, and a picture or a window on the wall."""
-    pencil, chance = _Pencil(picture, drop, -0.45, 2.0), drop.chance("room")
+    pencil = _Pencil(picture, drop, -0.45, 2.0)
+    chance = drop.chance("room")
     bottom = (drop.frame.height - drop.row) / drop.frame.unit
     for k in range(-14, 29):  # boards run towards a point above the horizon
-        near, far = 0.5 + (k / 7 - 1) * 1.6, 0.5 + (k / 7 - 1) * 0.9
+        near = 0.5 + (k / 7 - 1) * 1.6
+        far = 0.5 + (k / 7 - 1) * 0.9
         pencil.polygon([(far, 0), (far + 0.003, 0), (near + 0.007, bottom), (near, bottom)], (96, 70, 52))
     pencil.rectangle(-2, -0.03, 3, 0.0, (240, 236, 228))
     pencil.rectangle(-2, -0.001, 3, 0.006, (120, 100, 84))
-    left, wide, high = 0.05 + 0.6 * chance.random(), 0.16 + 0.14 * chance.random(), 0.14 + 0.1 * chance.random()
+    left = 0.05 + 0.6 * chance.random()
+    wide = 0.16 + 0.14 * chance.random()
+    high = 0.14 + 0.1 * chance.random()
     low = -0.10 - 0.05 * chance.random()
     pencil.rectangle(left, low - high, left + wide, low, (112, 84, 62))
     inner = left + 0.015, low - high + 0.015, left + wide - 0.015, low - 0.015

@@ -52,7 +52,7 @@ class _Phrase:
 
     noun: str
     place: int
-    said: tuple[int, ...]
+    modifiers: tuple[int, ...]
     several: bool = False
     new: bool = True
 
@@ -76,12 +76,12 @@ def judge(text: str, scene: Scene) -> tuple[JudgedWord, ...]:
     sentence = _Sentence(tuple(word.strip(punctuation).lower() for word in words), scene)
     regions = sentence.best()
     return tuple(
-        JudgedWord(word, part or "other", None if part == "other" else bool(own), own)
-        for word, part, own in zip(words, sentence.parts, regions, strict=True)
+        JudgedWord(word, part or "other", None if part == "other" else bool(names), names)
+        for word, part, names in zip(words, sentence.parts, regions, strict=True)
     )
 
 
-_Held = dict[int, tuple[int, ...]]
+_Reading = dict[int, tuple[int, ...]]
 """The items that a phrase, named by its noun's place, is taken to mean."""
 
 
@@ -101,25 +101,25 @@ class _Sentence:
     @cached_property
     def phrases(self) -> tuple[_Phrase, ...]:
         """The noun phrases in order; an adjective that no noun follows ("is brown") is said of the last item."""
-        found: list[_Phrase] = []
+        phrases: list[_Phrase] = []
         waiting: list[int] = []
         for place, part in enumerate((*self.parts, None)):
             if part in ("adjective", "count"):
                 waiting.append(place)
                 continue
             if part == "noun":
-                found.append(self._phrase(place, tuple(waiting)))
+                phrases.append(self._phrase(place, tuple(waiting)))
             else:
-                _say_of_the_last_item(found, waiting)
+                _attach_to_last_item(phrases, waiting)
             waiting = []
-        return tuple(found)
+        return tuple(phrases)
 
-    def _phrase(self, place: int, said: tuple[int, ...]) -> _Phrase:
+    def _phrase(self, place: int, modifiers: tuple[int, ...]) -> _Phrase:
         noun = self.words[place]
-        counted = any(COUNTS.get(self.words[each], 1) > 1 for each in said)
-        first = min((place, *said))
-        known = first > 0 and self.words[first - 1] == "the"
-        return _Phrase(noun, place, said, counted or ITEM_NOUNS.get(noun, ("", False))[1], not known)
+        counted = any(COUNTS.get(self.words[each], 1) > 1 for each in modifiers)
+        first = min((place, *modifiers))
+        definite = first > 0 and self.words[first - 1] == "the"
+        return _Phrase(noun, place, modifiers, counted or ITEM_NOUNS.get(noun, ("", False))[1], not definite)
 
     @cached_property
     def items(self) -> tuple[_Phrase, ...]:
@@ -127,35 +127,35 @@ class _Sentence:
         return tuple(phrase for phrase in self.phrases if phrase.kind)
 
     @cached_property
-    def said_of(self) -> dict[int, _Phrase]:
+    def phrase_at(self) -> dict[int, _Phrase]:
         """The phrase of each noun, adjective and count that has one, by place."""
-        return {place: phrase for phrase in self.phrases for place in (phrase.place, *phrase.said)}
+        return {place: phrase for phrase in self.phrases for place in (phrase.place, *phrase.modifiers)}
 
     def best(self) -> list[tuple[str, ...]]:
         """What each word refers to, in the reading that makes most words, and of those adjectives, true."""
-        readings = ([self._refer(place, held) for place in range(len(self.words))] for held in self._readings())
+        readings = ([self._refer(place, reading) for place in range(len(self.words))] for reading in self._readings())
         return max(readings, key=self._truth)
 
     def _truth(self, regions: list[tuple[str, ...]]) -> tuple[int, int]:
         """How many words are true, and how many adjectives."""
-        adjectives = [own for own, part in zip(regions, self.parts, strict=True) if part == "adjective"]
+        adjectives = [names for names, part in zip(regions, self.parts, strict=True) if part == "adjective"]
         return sum(map(bool, regions)), sum(map(bool, adjectives))
 
-    def _readings(self) -> Iterator[_Held]:
+    def _readings(self) -> Iterator[_Reading]:
         """The ways to understand the phrases: a noun of several as all items of its kind, any other as one."""
-        return islice(self._held(self.items, {}, frozenset()), _READINGS)
+        return islice(self._extend(self.items, {}, frozenset()), _READINGS)
 
-    def _held(self, phrases: tuple[_Phrase, ...], held: _Held, taken: frozenset[int]) -> Iterator[_Held]:
+    def _extend(self, phrases: tuple[_Phrase, ...], reading: _Reading, used: frozenset[int]) -> Iterator[_Reading]:
         """The ways to understand these phrases too; `taken` are the items that phrases before have brought up."""
         if not phrases:
-            yield held
+            yield reading
             return
         phrase, *rest = phrases
         alone = phrase.new and not phrase.several
         for choice in self._candidates(phrase):
-            if not (alone and taken.intersection(choice)):
-                brought = taken.union(choice) if alone else taken
-                yield from self._held(tuple(rest), {**held, phrase.place: choice}, brought)
+            if not (alone and used.intersection(choice)):
+                now_used = used.union(choice) if alone else used
+                yield from self._extend(tuple(rest), {**reading, phrase.place: choice}, now_used)
 
     def _candidates(self, phrase: _Phrase) -> list[tuple[int, ...]]:
         """The items that a phrase may mean: nothing, too, where more of them are brought up than there are."""
@@ -169,38 +169,39 @@ class _Sentence:
     def _members(self, phrase: _Phrase) -> tuple[int, ...]:
         return tuple(index for index, item in enumerate(self.scene.items) if item.kind == phrase.kind)
 
-    def _refer(self, place: int, held: _Held) -> tuple[str, ...]:
+    def _refer(self, place: int, reading: _Reading) -> tuple[str, ...]:
         """The regions that a word refers to; none where it is false, or claims nothing."""
-        part, phrase = self.parts[place], self.said_of.get(place)
+        part = self.parts[place]
+        phrase = self.phrase_at.get(place)
         if part == "verb":
-            return self._acting(ACTIONS[self.words[place]], self._subject(place), held)
+            return self._acting(ACTIONS[self.words[place]], self._subject(place), reading)
         if part == "relation":
-            return self._relation(place, held)
+            return self._relation(place, reading)
         if phrase is None:
             return ()
         if phrase.noun in LIMBS:
-            return self._acting(self.words[place], self._subject(phrase.place), held)
-        return self._quality(place, phrase, held) if place in phrase.said else self._noun(phrase, held)
+            return self._acting(self.words[place], self._subject(phrase.place), reading)
+        return self._quality(place, phrase, reading) if place in phrase.modifiers else self._noun(phrase, reading)
 
-    def _noun(self, phrase: _Phrase, held: _Held) -> tuple[str, ...]:
+    def _noun(self, phrase: _Phrase, reading: _Reading) -> tuple[str, ...]:
         if phrase.kind is None:
             return ("background",) if phrase.noun == self.scene.ground else ()
-        return _names(held[phrase.place])
+        return _names(reading[phrase.place])
 
-    def _quality(self, place: int, phrase: _Phrase, held: _Held) -> tuple[str, ...]:
+    def _quality(self, place: int, phrase: _Phrase, reading: _Reading) -> tuple[str, ...]:
         """Of an adjective or a count."""
         word = self.words[place]
         if word in COUNTS:
             members = self._members(phrase)
             return _names(members) if len(members) == COUNTS[word] else ()
-        meant = held.get(phrase.place, ())
-        items = [self.scene.items[index] for index in meant]
-        return _names(meant) if all(word in (item.colour, item.pattern, item.size) for item in items) else ()
+        indices = reading.get(phrase.place, ())
+        items = [self.scene.items[index] for index in indices]
+        return _names(indices) if all(word in (item.colour, item.pattern, item.size) for item in items) else ()
 
-    def _acting(self, word: str, subject: _Phrase | None, held: _Held) -> tuple[str, ...]:
+    def _acting(self, word: str, subject: _Phrase | None, reading: _Reading) -> tuple[str, ...]:
         """Of a word of a pose, "raising" or "paw": what acts, of all that do so, or nothing."""
-        meant = held[subject.place] if subject else ()
-        items = {index: self.scene.items[index] for index in meant}
+        indices = reading[subject.place] if subject else ()
+        items = {index: self.scene.items[index] for index in indices}
         if not all(word in item.pose.split() for item in items.values()):
             return ()
         acting = {index: acting_part(item.pose, item.kind) for index, item in items.items()}
@@ -212,12 +213,12 @@ class _Sentence:
         animals = [phrase for phrase in before if phrase.kind in ANIMALS]
         return next(iter([*animals[::-1], *before[::-1], *self.items]), None)
 
-    def _relation(self, place: int, held: _Held) -> tuple[str, ...]:
+    def _relation(self, place: int, reading: _Reading) -> tuple[str, ...]:
         """Of a relation: both sides of it; to the ground, the item and the background."""
         after = [phrase for phrase in self.phrases if phrase.place > place]
         rest = [phrase for phrase in after[1:] if phrase.kind]  # "on the grass a cat is sitting"
         one = self._before(place) or next(iter(rest), None)
-        return self._both(self.words[place], held[one.place], after[0], held) if after and one else ()
+        return self._both(self.words[place], reading[one.place], after[0], reading) if after and one else ()
 
     def _before(self, place: int) -> _Phrase | None:
         """The item before a relation; where a verb stands between them, the verb's subject."""
@@ -225,12 +226,14 @@ class _Sentence:
         near = next((at for at in range(place - 1, -1, -1) if at in items or self.parts[at] == "verb"), None)
         return None if near is None else items.get(near) or self._subject(near)
 
-    def _both(self, word: str, one: tuple[int, ...], phrase: _Phrase, held: _Held) -> tuple[str, ...]:
-        items, ground = self.scene.items, self.scene.ground
+    def _both(self, word: str, one: tuple[int, ...], phrase: _Phrase, reading: _Reading) -> tuple[str, ...]:
+        items = self.scene.items
+        ground = self.scene.ground
         if phrase.kind is None:
             fits = phrase.noun == ground and all(word in prepositions(items[index], ground) for index in one)
             return (*_names(one), "background") if one and fits else ()
-        other, name = held[phrase.place], RELATION_WORDS.get(word)
+        other = reading[phrase.place]
+        name = RELATION_WORDS.get(word)
         fits = all(relation(items[a], items[b]) == name for a, b in product(one, other))
         return _names(dict.fromkeys((*one, *other))) if one and other and name and fits else ()
 
@@ -239,11 +242,11 @@ def _names(indices: Iterable[int]) -> tuple[str, ...]:
     return tuple(map(str, indices))
 
 
-def _say_of_the_last_item(found: list[_Phrase], places: list[int]) -> None:
+def _attach_to_last_item(phrases: list[_Phrase], places: list[int]) -> None:
     """Join adjectives to the last phrase that is of items, in place; without one they are said of nothing."""
-    last = next((number for number in reversed(range(len(found))) if found[number].kind), None)
+    last = next((number for number in reversed(range(len(phrases))) if phrases[number].kind), None)
     if places and last is not None:
-        found[last] = replace(found[last], said=(*found[last].said, *places))
+        phrases[last] = replace(phrases[last], modifiers=(*phrases[last].modifiers, *places))
 
 
 def referents(judged: Sequence[JudgedWord], scene: Scene) -> list[tuple[str, ...]]:

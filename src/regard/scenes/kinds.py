@@ -21,7 +21,7 @@ def poses(kind: str) -> tuple[str, ...]:
 @cache
 def geometry(kind: str, pose: str, mirrored: bool) -> tuple[Part, ...]:
     """The parts from back to front; mirrored, x is negated and every "left" in a name becomes "right"."""
-    parts = _drawn(kind, _swapped(pose) if mirrored else pose)
+    parts = _unscaled(kind, _swapped(pose) if mirrored else pose)
     factor = _measure(kind)
     across = (-factor, factor) if mirrored else (factor, factor)
 
@@ -65,7 +65,7 @@ def acting_part(pose: str, kind: str) -> str | None:
     return f"{side} wing" if kind == "bird" else f"{side} front leg"
 
 
-def _drawn(kind: str, pose: str) -> list[Part]:
+def _unscaled(kind: str, pose: str) -> list[Part]:
     return ANIMALS[kind][0](pose) if kind in ANIMALS else THINGS[kind](pose)
 
 
@@ -78,7 +78,7 @@ def _swapped(words: str) -> str:
 @cache
 def _measure(kind: str) -> float:
     """What brings a kind in its first pose to an area of 1."""
-    left, bottom, right, high = _extent(_drawn(kind, poses(kind)[0]))
+    left, bottom, right, high = _extent(_unscaled(kind, poses(kind)[0]))
     return float(1 / np.sqrt((right - left) * (high - bottom)))
 
 

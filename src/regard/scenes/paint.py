@@ -55,13 +55,14 @@ class Layer:
     def lay(self, picture: NDArray[np.uint8], owner: NDArray[np.int16], number: int) -> None:
         """Put the part over the picture (H, W, 3), and its number into `owner` (H, W)."""
         height, width = self.mask.shape
-        there = np.s_[self.y : self.y + height, self.x : self.x + width]
-        np.copyto(picture[there], self.colours, where=self.mask[..., None])
-        np.copyto(owner[there], np.int16(number), where=self.mask)
+        window = np.s_[self.y : self.y + height, self.x : self.x + width]
+        np.copyto(picture[window], self.colours, where=self.mask[..., None])
+        np.copyto(owner[window], np.int16(number), where=self.mask)
 
     def clipped(self, frame: "Frame") -> "Layer | None":
         """What of it lies in the picture, if anything."""
-        left, top = max(self.x, 0), max(self.y, 0)
+        left = max(self.x, 0)
+        top = max(self.y, 0)
         right = min(self.x + self.mask.shape[1], frame.width)
         bottom = min(self.y + self.mask.shape[0], frame.height)
         if left >= right or top >= bottom:
@@ -115,10 +116,11 @@ class _Pen:
     def __init__(self, part: Part, item: Item, frame: Frame) -> None:
         x, y = frame.corner
         self.zoom = frame.unit * FINE
-        self.across, self.up = item.scale * item.stretch * self.zoom, -item.scale * self.zoom
+        self.across = item.scale * item.stretch * self.zoom
+        self.up = -item.scale * self.zoom
         self.place = (x * FINE + item.x * self.zoom, y * FINE + item.y * self.zoom)
         self.stroke = max(0.7 * FINE, 0.011 * item.scale**0.5 * self.zoom)
-        self.known: dict[tuple[int, float], Points] = {}
+        self.cache: dict[tuple[int, float], Points] = {}
         outlines = np.concatenate([self.points(shape, self.stroke) for shape in part.solids])
         self.left, self.top = (int(edge) for edge in outlines.min(0) // FINE)
         self.right, self.bottom = (int(edge) for edge in outlines.max(0) // FINE + 1)
@@ -131,10 +133,10 @@ class _Pen:
     def points(self, shape: Shape, grow: float = 0.0) -> Points:
         """The outline in sub-pixels of the picture, `grow` sub-pixels larger all round."""
         key = id(shape), grow
-        if key not in self.known:
+        if key not in self.cache:
             points = shape.points * (self.across, self.up) + self.place
-            self.known[key] = points + shape.normals * (grow, -grow) if grow else points
-        return self.known[key]
+            self.cache[key] = points + shape.normals * (grow, -grow) if grow else points
+        return self.cache[key]
 
     def fill(self, draw: ImageDraw.ImageDraw, shape: Shape, colour: Colour | int, grow: float = 0.0) -> None:
         """Draw the shape at whole sub-pixels of the window."""
@@ -153,7 +155,8 @@ def _layer(part: Part, item: Item, frame: Frame, colours: dict[str, Colour], lig
     edge = _mixed(_colour(part.solids[0].fill, colours), (24, 18, 30), 0.62)
     image = Image.new("RGB", (width * FINE, height * FINE), edge)
     cover = Image.new("L", image.size, 0)
-    draw, stencil = ImageDraw.Draw(image), ImageDraw.Draw(cover)
+    draw = ImageDraw.Draw(image)
+    stencil = ImageDraw.Draw(cover)
     for shape in part.solids:
         pen.fill(stencil, shape, 255, pen.stroke)
         pen.fill(draw, shape, _colour(shape.fill, colours))
@@ -195,7 +198,8 @@ def _stripes(
     """Upright bands, each bent like an arrow head."""
     width, height = size
     for k in range(-2, int(width / step) + 3):
-        x, thick = start + k * step, step * (0.34 + 0.2 * chance())
+        x = start + k * step
+        thick = step * (0.34 + 0.2 * chance())
         bend = x + step * (0.5 + 0.4 * chance())
         band = x, 0, x + thick, 0, bend + thick, height / 2, x + thick, height, x, height, bend, height / 2
         draw.polygon([round(c) for c in band], colour)
@@ -205,8 +209,10 @@ def _spots(draw: ImageDraw.ImageDraw, size: tuple[int, int], step: float, chance
     """Ellipses of several sizes anywhere."""
     width, height = size
     for _ in range(3 + int(width * height / (step * step * 1.6))):
-        x, y = chance() * width, chance() * height
-        wide, high = step * (0.22 + 0.3 * chance()), step * (0.22 + 0.3 * chance())
+        x = chance() * width
+        y = chance() * height
+        wide = step * (0.22 + 0.3 * chance())
+        high = step * (0.22 + 0.3 * chance())
         draw.ellipse([round(x - wide), round(y - high), round(x + wide), round(y + high)], colour)
 
 

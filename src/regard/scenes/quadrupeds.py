@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 from regard.scenes.shapes import Pair, Part, Shape, blob, ellipse, limb, part, placed, polygon
 
-BLACK, WHITE, PINK, HORN = (25, 24, 28), (250, 250, 248), (232, 148, 150), (242, 232, 205)
+BLACK = (25, 24, 28)
+WHITE = (250, 250, 248)
+PINK = (232, 148, 150)
+HORN = (242, 232, 205)
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,9 @@ def _skeleton(pose: str, build: Build) -> Skeleton:
 
 
 def _standing(build: Build, up: str | None) -> Skeleton:
-    half, leg, foot = build.half, build.leg, build.limb[2]
+    half = build.half
+    leg = build.leg
+    foot = build.limb[2]
     high = leg + build.girth[1] * 0.8
 
     def hind(x: float) -> tuple[Pair, Pair, Pair]:
@@ -65,7 +70,9 @@ def _standing(build: Build, up: str | None) -> Skeleton:
 
 
 def _sitting(build: Build) -> Skeleton:
-    half, leg, foot = build.half, build.leg, build.limb[2]
+    half = build.half
+    leg = build.leg
+    foot = build.limb[2]
     hip, shoulder = (-half * 0.8, build.girth[0]), (half * 0.35, leg + build.girth[2] * 1.05)
     low = hip[1] * 0.95
 
@@ -81,7 +88,8 @@ def _sitting(build: Build) -> Skeleton:
 
 
 def _lying(build: Build) -> Skeleton:
-    half, foot = build.half, build.limb[2]
+    half = build.half
+    foot = build.limb[2]
     hip, shoulder = (-half, build.girth[0] * 0.98), (half, build.girth[2] * 1.02)
 
     def hind(x: float) -> tuple[Pair, Pair, Pair]:
@@ -94,7 +102,8 @@ def _lying(build: Build) -> Skeleton:
 
 
 def _jumping(build: Build) -> Skeleton:
-    half, leg = build.half, build.leg
+    half = build.half
+    leg = build.leg
     hip, shoulder = (-half, 0.28 + leg), (half * 0.95, 0.50 + leg)
 
     def hind(x: float) -> tuple[Pair, Pair, Pair]:
@@ -126,7 +135,8 @@ def _four_legged(pose: str, build: Build, tail: Callable[[Skeleton, str], Part])
     legs = {
         name: _leg(name, way, build, frame.folded, "right" in name) for name, way in zip(names, frame.legs, strict=True)
     }
-    hip, chest = frame.hip, frame.shoulder
+    hip = frame.hip
+    chest = frame.shoulder
     waist = (hip[0] + chest[0]) / 2, (hip[1] + chest[1]) / 2 - 0.01
     trunk = limb((hip, waist, chest), build.girth, steps=7)
     belly = limb(
@@ -150,9 +160,11 @@ def _head_at(frame: Skeleton, build: Build, pose: str) -> Pair:
     """Where the head is: at the end of the neck, pushed forward when lying or jumping."""
     along, up = build.neck
     if pose == "lying":
-        along, up = along + 0.06, up * build.lean
+        along = along + 0.06
+        up = up * build.lean
     if pose == "jumping":
-        along, up = along + 0.08, up * 0.75
+        along = along + 0.08
+        up = up * 0.75
     return frame.shoulder[0] + along, frame.shoulder[1] + up
 
 
@@ -160,7 +172,8 @@ CAT = Build(0.27, 0.27, (0.145, 0.135, 0.135), (0.085, 0.058, 0.052), (0.10, 0.2
 
 
 def _cat_tail(frame: Skeleton, pose: str) -> Part:
-    x, y = frame.hip[0] - 0.09, frame.hip[1] + 0.02
+    x = frame.hip[0] - 0.09
+    y = frame.hip[1] + 0.02
     if pose in ("sitting", "lying"):
         way = [(x, 0.09), (x - 0.16, 0.05), (x - 0.27, 0.12), (x - 0.24, 0.22)]
     else:
@@ -214,7 +227,8 @@ DOG = Build(0.31, 0.34, (0.125, 0.12, 0.155), (0.085, 0.058, 0.055), (0.15, 0.21
 
 
 def _dog_tail(frame: Skeleton, pose: str) -> Part:
-    x, y = frame.hip[0] - 0.08, frame.hip[1] + 0.05
+    x = frame.hip[0] - 0.08
+    y = frame.hip[1] + 0.05
     if pose in ("sitting", "lying"):
         return part("tail", limb([(x, 0.12), (x - 0.13, 0.08), (x - 0.22, 0.2)], (0.045, 0.04, 0.022)), fur=True)
     return part("tail", limb([(x, y), (x - 0.1, y + 0.11), (x - 0.07, y + 0.24)], (0.05, 0.042, 0.022)), fur=True)
@@ -263,7 +277,8 @@ HORSE = Build(0.31, 0.50, (0.155, 0.135, 0.16), (0.085, 0.043, 0.04), (0.27, 0.3
 
 
 def _horse_tail(frame: Skeleton, pose: str) -> Part:
-    x, y = frame.hip[0] - 0.11, frame.hip[1] + 0.07
+    x = frame.hip[0] - 0.11
+    y = frame.hip[1] + 0.07
     drop = max(y - 0.42, 0.06) if pose != "lying" else 0.05
     way = [(x, y), (x - 0.10, y - 0.02), (x - 0.15, (y + drop) / 2), (x - 0.13, drop)]
     return part("tail", limb(way, (0.035, 0.055, 0.065, 0.02), "accent"))
@@ -329,7 +344,8 @@ ELEPHANT = Build(0.24, 0.27, (0.245, 0.26, 0.24), (0.12, 0.095, 0.095), (0.26, 0
 
 
 def _elephant_tail(frame: Skeleton, pose: str) -> Part:
-    x, y = frame.hip[0] - 0.2, frame.hip[1] + 0.06
+    x = frame.hip[0] - 0.2
+    y = frame.hip[1] + 0.06
     end = max(y - 0.3, 0.07)
     way = [(x, y), (x - 0.08, (y + end) / 2), (x - 0.09, end)]
     return part("tail", limb(way, (0.03, 0.02, 0.02)), ellipse(x - 0.09, end - 0.02, 0.032, 0.045, "dark"))

@@ -41,8 +41,8 @@ class Rendering:
     def extents(self) -> dict[str, Mask]:
         """By name, (H, W) bool: what an item or part would cover if nothing stood in front of it."""
         height, width = self.parts.shape
-        drawn = {name: layer.whole(height, width) for name, layer in self.layers.items()}
-        masks = {name: drawn[name] if name in drawn else np.zeros((height, width), bool) for name in self.names}
+        whole = {name: layer.whole(height, width) for name, layer in self.layers.items()}
+        masks = {name: whole[name] if name in whole else np.zeros((height, width), bool) for name in self.names}
         return {**_united(masks), **masks}
 
 
@@ -67,16 +67,17 @@ def render(
         _darken(picture, amount)
     numbers = {name: number for number, name in enumerate(scene.names, 1)}
     parts = np.zeros((frame.height, frame.width), np.int16)
-    drawn: dict[str, Layer] = {}
-    for index in _back_to_front(scene.items):
+    painted: dict[str, Layer] = {}
+    # far before near, and of those on the same ground the lower before what stands on it
+    for index in sorted(range(len(scene.items)), key=lambda k: (scene.items[k].depth, -scene.items[k].y, k)):
         for layer in layers(scene.items[index], frame, scene.light):
             name = f"{index}.{layer.name}"
             if name not in missing:
                 layer.lay(picture, parts, numbers[name])
-                drawn[name] = layer
+                painted[name] = layer
     picture = _grained(picture, scene)
     masks = _masks(scene, parts, shadows)
-    return Rendering(picture, masks, parts, scene.names, drawn)
+    return Rendering(picture, masks, parts, scene.names, painted)
 
 
 def frame_of(size: int | tuple[int, int]) -> Frame:
@@ -110,11 +111,6 @@ def _named(without: Without) -> list[str]:
     return [name for one in without for name in _named(cast(Without, one))]
 
 
-def _back_to_front(items: tuple[Item, ...]) -> list[int]:
-    """Far before near, and of those on the same ground the lower before what stands on it."""
-    return sorted(range(len(items)), key=lambda k: (items[k].depth, -items[k].y, k))
-
-
 def _shadows(scene: Scene, frame: Frame, missing: set[str]) -> dict[str, NDArray[np.float32]]:
     """(H, W) float32 from 0 to 0.4 for each item that stands over the ground: a soft ellipse, away from the light."""
     return {
@@ -127,7 +123,8 @@ def _shadows(scene: Scene, frame: Frame, missing: set[str]) -> dict[str, NDArray
 def _shadow(item: Item, light: float, frame: Frame) -> NDArray[np.float32]:
     left, right = feet(item.kind, item.pose, item.mirrored)
     wide = item.scale * item.stretch
-    half, high = (right - left) / 2 * wide * frame.unit * 1.02, 0.10 * item.scale * frame.unit
+    half = (right - left) / 2 * wide * frame.unit * 1.02
+    high = 0.10 * item.scale * frame.unit
     x = frame.corner[0] + (item.x + (left + right) / 2 * wide - 0.08 * light * item.scale) * frame.unit
     y = frame.corner[1] + item.y * frame.unit
     across = (np.arange(frame.width, dtype=np.float32) + np.float32(0.5 - x)) / np.float32(half)
@@ -139,8 +136,8 @@ def _darken(picture: NDArray[np.uint8], amount: NDArray[np.float32]) -> None:
     """Lay a shadow on the picture, in the rows where there is any."""
     rows = np.flatnonzero(amount.any(1))
     if len(rows):
-        there = slice(rows[0], rows[-1] + 1)
-        picture[there] = (picture[there] * (1 - amount[there, :, None]) + np.float32(0.5)).astype(np.uint8)
+        band = slice(rows[0], rows[-1] + 1)
+        picture[band] = (picture[band] * (1 - amount[band, :, None]) + np.float32(0.5)).astype(np.uint8)
 
 
 def _grained(picture: NDArray[np.uint8], scene: Scene) -> NDArray[np.uint8]:

@@ -67,29 +67,29 @@ def sample(
     )
 
 
-def _check(kind: str | None, animals: int, things: int, ground: str | None, wanted: str | None) -> None:
+def _check(kind: str | None, animals: int, things: int, ground: str | None, required: str | None) -> None:
     if kind is not None and kind not in ANIMALS:
         raise unknown("kind of animal", kind, ANIMALS)
     if ground is not None and ground not in GROUNDS:
         raise unknown("ground", ground, GROUNDS)
-    if wanted is not None and wanted not in RELATIONS:
-        raise unknown("relation", wanted, RELATIONS)
+    if required is not None and required not in RELATIONS:
+        raise unknown("relation", required, RELATIONS)
     if not (1 <= animals <= 4 and 0 <= things <= 6):
         raise UsageError(f"a scene has 1 to 4 animals and 0 to 6 things; got {animals} and {things}")
-    if wanted is not None and animals + things < 2:
-        raise UsageError(f"the relation {wanted!r} needs a second item; ask for things=1 or animals=2")
+    if required is not None and animals + things < 2:
+        raise UsageError(f"the relation {required!r} needs a second item; ask for things=1 or animals=2")
 
 
-def _items(chance: Chance, kinds: list[str], ground: str, horizon: float, wanted: str | None) -> list[Item]:
+def _items(chance: Chance, kinds: list[str], ground: str, horizon: float, required: str | None) -> list[Item]:
     """The items, placed one after the other where they fit; the last ones are dropped when there is no room."""
-    start = 1 if wanted is None else 2
+    start = 1 if required is None else 2
     for number in range(_TRIES):
         room = round(1 - 0.5 * number / _TRIES, 4)  # two that do not fit beside each other become smaller
         placed = [_item(chance, kind, ground, horizon, room) for kind in kinds[:start]]
-        if wanted is None or _related(placed, wanted, chance):
+        if required is None or _related(placed, required, chance):
             break
     else:
-        raise UsageError(f"found no place for a {kinds[0]} {wanted} a {kinds[1]}; try another seed")
+        raise UsageError(f"found no place for a {kinds[0]} {required} a {kinds[1]}; try another seed")
     for kind in kinds[start:]:
         candidates = (_item(chance, kind, ground, horizon) for _ in range(40))
         fitting = next((one for one in candidates if all(_apart(one, other) for other in placed)), None)
@@ -131,7 +131,8 @@ def _inside(chance: Chance, item: Item, horizon: float) -> Item:
         item = replace(item, scale=round(item.scale * min(0.94 / (right - left), 0.9 / (item.y - high)), 4))
         left, high, right, _ = item.box
     x = chance.between(0.02 + item.x - left, 0.98 - (right - item.x))
-    lowest, highest = 0.96, max(horizon + 0.06, 0.02 + item.y - high)
+    lowest = 0.96
+    highest = max(horizon + 0.06, 0.02 + item.y - high)
     y = chance.between(min(highest, lowest), lowest)
     return replace(item, x=x, y=y, depth=y)
 
@@ -153,20 +154,20 @@ def _area(box: Box) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _related(placed: list[Item], wanted: str, chance: Chance) -> bool:
+def _related(placed: list[Item], required: str, chance: Chance) -> bool:
     """Move the first into the wanted relation to the second, in place; False if that does not work out."""
     main, other = placed
-    if wanted == "on":
+    if required == "on":
         placed[0] = main = _put_on(main, other, chance)
-    elif wanted == "under":
+    elif required == "under":
         placed[:] = main, other = _put_under(main, other, chance)
-    elif wanted in ("left of", "right of") and not _apart(main, other):
+    elif required in ("left of", "right of") and not _apart(main, other):
         return False
-    seen = 0.65 if wanted in ("in front of", "behind") else 1.0
+    most = 0.65 if required in ("in front of", "behind") else 1.0
     near, far = (main, other) if main.depth > other.depth else (other, main)
     hidden = _overlap(near.box, far.box) / _area(far.box)
     fits = all(edge >= 0 for edge in (*main.box[:2], *other.box[:2])) and max(*main.box[2:], *other.box[2:]) <= 1
-    return fits and relation(main, other) == wanted and hidden <= seen
+    return fits and relation(main, other) == required and hidden <= most
 
 
 def _put_on(main: Item, other: Item, chance: Chance) -> Item:

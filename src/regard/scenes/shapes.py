@@ -94,7 +94,8 @@ def limb(points: Sequence[Pair], radii: Sequence[float], fill: Fill = "base", st
     way = np.array([(*point, radius) for point, radius in zip(points, radii, strict=True)], float)
     knots = np.concatenate([2 * way[:1] - way[1:2], way, 2 * way[-1:] - way[-2:-1]])
     path = np.concatenate([_spline(knots, steps), way[-1:]])
-    centre, radius = path[:, :2], path[:, 2:]
+    centre = path[:, :2]
+    radius = path[:, 2:]
     along = np.gradient(centre, axis=0)
     along = along / np.maximum(np.sqrt((along**2).sum(1, keepdims=True)), 1e-9)
     aside = np.stack([-along[:, 1], along[:, 0]], 1)
@@ -114,7 +115,8 @@ def _backward(side: Points, along: Points) -> NDArray[np.bool_]:
 def _cap(centre: Points, along: Points, radius: float) -> Points:
     """The half circle around an end, clockwise from the left of the way out."""
     turns = [math.pi / 2 - math.pi * k / 8 for k in range(1, 8)]
-    x, y = float(along[0]), float(along[1])
+    x = float(along[0])
+    y = float(along[1])
     out = [(x * math.cos(t) - y * math.sin(t), x * math.sin(t) + y * math.cos(t)) for t in turns]
     return np.asarray(centre + radius * np.array(out))
 
@@ -122,15 +124,20 @@ def _cap(centre: Points, along: Points, radius: float) -> Points:
 def _spline(knots: Points, steps: int) -> Points:
     """Catmull-Rom through all knots but the first and the last, `steps` points a piece, the end not included."""
     t = (np.arange(steps) / steps)[:, None, None]
-    a, b, c, d = knots[:-3], knots[1:-2], knots[2:-1], knots[3:]
+    a = knots[:-3]
+    b = knots[1:-2]
+    c = knots[2:-1]
+    d = knots[3:]
     curve = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t * t + (3 * b - a - 3 * c + d) * t * t * t)
     return np.asarray(curve.transpose(1, 0, 2).reshape(-1, knots.shape[1]))
 
 
 def rotated(points: Points, turn: float) -> Points:
     """Turned about the origin by `turn` degrees counter-clockwise."""
-    cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
-    x, y = points[:, 0], points[:, 1]
+    cos = math.cos(math.radians(turn))
+    sin = math.sin(math.radians(turn))
+    x = points[:, 0]
+    y = points[:, 1]
     return np.stack([x * cos - y * sin, x * sin + y * cos], 1)
 
 

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 from regard.scenes.shapes import Part, blob, ellipse, limb, part, polygon, rectangle
 
-GLASS, RUBBER, METAL, WOOD, LEAF, WALL = (
-    (176, 216, 235),
-    (45, 45, 50),
-    (150, 154, 160),
-    (124, 86, 58),
-    (72, 146, 66),
-    (236, 226, 206),
-)
+GLASS = (176, 216, 235)
+RUBBER = (45, 45, 50)
+METAL = (150, 154, 160)
+WOOD = (124, 86, 58)
+LEAF = (72, 146, 66)
+WALL = (236, 226, 206)
 
 
 @dataclass(frozen=True)

@@ -30,20 +30,21 @@ Tensors = Mapping[str, Tensor]
 
 
 @dataclass
-class Keeper:
+class Checkpoints:
     """What a run has reached: results of finished phases, and the position and tensors inside the present one.
 
-    `every` writes after so many steps; without it, as often as `SHARE` of the time allows. Only the first process
+    `results` (JSON) and `tensors` are of finished phases, by their names. `every` writes after so many steps; without
+    it, as often as `SHARE` of the time allows: `count` files have taken so many `seconds`. Only the first process
     writes; all read what it has.
     """
 
     folder: Path
     world: World
     every: int | None = None
-    done: dict[str, Any] = field(default_factory=dict)
-    kept: dict[str, Tensor] = field(default_factory=dict)
-    spent: float = 0.0
-    written: int = 0
+    results: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+    count: int = 0
 
     def __post_init__(self) -> None:
         self._phase: str | None = None
@@ -56,30 +57,37 @@ class Keeper:
     def load(self) -> list[dict[str, Any]] | None:
         """Read the checkpoint; returns its rows of metrics, or None where there is no checkpoint."""
         path = self.folder / STATE
-        data: bytes | None = self.world.shared(_read(path) if self.world.main else None)
+        data: bytes | None = self.world.shared(path.read_bytes() if self.world.main and path.is_file() else None)
         if data is None:
             return None
         facts, tensors = unpack(data, path)
-        self.done, self._phase, self._position = facts["done"], facts["phase"], facts["position"]
-        self.kept = _under("kept/", tensors)
-        self._tensors = _under("phase/", tensors)
+        self.results = facts["done"]
+        self.tensors = tensors_under("kept/", tensors)
+        self._phase = facts["phase"]
+        self._position = facts["position"]
+        self._tensors = tensors_under("phase/", tensors)
         rows: list[dict[str, Any]] = facts["rows"]
         return rows
 
-    def begin(self, phase: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-        """The position and tensors with which a phase goes on, or None where it has to start. Given once."""
+    def resume(self, phase: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        """The position and tensors with which a phase goes on, or None where it has to start.
+
+        They are handed out once: the tensors are as large as the network, and a second start is a start from nothing.
+        """
         if self._phase != phase:
             return None
-        given = self._position, self._tensors
-        self._phase, self._position, self._tensors = None, {}, {}
-        return given
+        state = (self._position, self._tensors)
+        self._phase = None
+        self._position = {}
+        self._tensors = {}
+        return state
 
     def finish(self, phase: str, result: Any, tensors: Tensors | None = None) -> None:
         """A phase is done: its result (JSON) and tensors are part of all checkpoints from now on."""
-        self.done[phase] = result
-        self.kept |= tensors or {}
+        self.results[phase] = result
+        self.tensors |= tensors or {}
 
-    def maybe(
+    def save_if_due(
         self, rows: list[dict[str, Any]], phase: str, state: Callable[[], tuple[dict[str, Any], Tensors]], size: int
     ) -> None:
         """Write a checkpoint of about `size` bytes if one is due."""
@@ -98,22 +106,22 @@ class Keeper:
         if not self.world.main:
             return
         start = time.perf_counter()
-        facts = {"done": self.done, "phase": phase, "position": dict(position or {}), "rows": rows}
-        named = {f"kept/{name}": value for name, value in self.kept.items()}
+        facts = {"done": self.results, "phase": phase, "position": dict(position or {}), "rows": rows}
+        named = {f"kept/{name}": value for name, value in self.tensors.items()}
         named |= {f"phase/{name}": value for name, value in (tensors or {}).items()}
         try:
             write_file(self.folder / STATE, pack(facts, named))
         except OutputError as error:
             raise OutputError(f"{error}; the checkpoint before it is kept: go on with --resume") from error
         self._last_cost = time.perf_counter() - start
-        self.spent += self._last_cost
-        self.written += 1
+        self.seconds += self._last_cost
+        self.count += 1
 
     def _due(self, size: int) -> bool:
         if self.every is not None:
             return self._calls % self.every == 0
         cost = size / SPEED if self._last_cost is None else self._last_cost
-        return self.spent + cost <= SHARE * (time.perf_counter() - self._started)
+        return self.seconds + cost <= SHARE * (time.perf_counter() - self._started)
 
 
 def pack(facts: Mapping[str, Any], tensors: Tensors) -> bytes:
@@ -137,9 +145,6 @@ def unpack(data: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         ) from error
 
 
-def _under(prefix: str, tensors: Tensors) -> dict[str, Tensor]:
+def tensors_under(prefix: str, tensors: Tensors) -> dict[str, Tensor]:
+    """Those whose name begins so, without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _read(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None

@@ -9,19 +9,30 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from regard.data.dataset import Dataset, listed
 from regard.data.splits import SplitRow, read_split, split_rows, split_text
 from regard.errors import DataError, OutputError, UsageError
 from regard.files import check_free, write_file, write_json
 from regard.networks.run import WEIGHTS, is_run
-from regard.training.learner import Learner
 from regard.training.processes import World
 from regard.training.recipe import Recipe
+from regard.training.tasks.table import all_settings
+from regard.training.trainable import Trainable
 
 CHECKPOINTS = "checkpoint"
 IDENTITY = f"{CHECKPOINTS}/run.json"
+
+
+class Restart(Protocol):
+    """What is done with a training that is there already."""
+
+    @property
+    def resume(self) -> bool: ...
+
+    @property
+    def overwrite(self) -> bool: ...
 
 
 def state_of(folder: Path | str) -> str:
@@ -48,14 +59,12 @@ def check_folder(folder: Path | str, *, resume: bool = False, overwrite: bool = 
 def begin(
     folder: Path,
     world: World,
-    network: Learner,
+    network: Trainable,
     parts: Sequence[Dataset],
     hashes: Mapping[str, str],
     recipe: Recipe,
     facts: Mapping[str, Any],
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
+    restart: Restart,
 ) -> None:
     """Make the folder ready; where it is gone on with, check that recipe, network and data are the same as before.
 
@@ -65,16 +74,19 @@ def begin(
     rows = split_rows(parts, hashes, group)
     now = _identity(network, rows, recipe, facts)
     world.check_same(now["digests"], "data, network or recipe")
-    state = world.shared(check_folder(folder, resume=resume, overwrite=overwrite) if world.main else "")
+    state = world.shared(check_folder(folder, resume=restart.resume, overwrite=restart.overwrite) if world.main else "")
     if not world.main:
         return
-    if state == "finished" and resume:
+    if state == "finished" and restart.resume:
         raise OutputError(f"{folder} is finished; there is nothing to go on with")
-    if state == "begun" and resume:
+    if state == "begun" and restart.resume:
         _check_same(folder, now, rows)
-        _sweep(folder)
+        # What a kill left: halves of files, and weights without the description that makes them a network.
+        for path in [*folder.glob(".*.*"), *(folder / CHECKPOINTS).glob(".state.safetensors.*"), folder / WEIGHTS]:
+            if path.is_file():
+                path.unlink()
         return
-    if folder.exists() and overwrite:
+    if folder.exists() and restart.overwrite:
         shutil.rmtree(folder)
     write_json(folder / "recipe.json", recipe.as_json())
     write_file(folder / "split.csv", split_text(rows))
@@ -86,14 +98,14 @@ def finish(folder: Path | str) -> None:
     shutil.rmtree(Path(folder) / CHECKPOINTS, ignore_errors=True)
 
 
-def _identity(network: Learner, rows: Sequence[SplitRow], recipe: Recipe, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(network: Trainable, rows: Sequence[SplitRow], recipe: Recipe, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same when a run goes on."""
     settings = {} if recipe.settings is None else recipe.settings.as_json()
     shape = {"network": network.name, "preparation": network.preparation.as_json(), "outputs": network.outputs}
-    known = {"recipe": recipe.name, **settings, **facts, **shape}
+    facts = {"recipe": recipe.name, **settings, **facts, **shape}
     data = [[row.filename, row.label, row.split, row.sha256, row.group] for row in rows]
-    digests = {"recipe": _digest(known), "pictures": _digest(data), "weights": network.weights_hash()}
-    return {"recipe": known, "digests": digests}
+    digests = {"recipe": _digest(facts), "pictures": _digest(data), "weights": network.weights_hash()}
+    return {"recipe": facts, "digests": digests}
 
 
 def _digest(content: Any) -> str:
@@ -104,15 +116,17 @@ def _check_same(folder: Path, now: Mapping[str, Any], rows: Sequence[SplitRow]) 
     """Raise the error that names the difference between this command and the one that began the run."""
     try:
         before = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
-        old, digests = before["recipe"], before["digests"]
+        old = before["recipe"]
+        digests = before["digests"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder / IDENTITY} is damaged ({type(error).__name__}); --overwrite starts anew") from error
     recipe = json.loads(json.dumps(now["recipe"]))
-    different = sorted(name for name in {*old, *recipe} if old.get(name) != recipe.get(name))
+    retired = all_settings().keys() - recipe.keys()  # another task's, which captioners once stored at their defaults
+    different = sorted(name for name in {*old, *recipe} - retired if old.get(name) != recipe.get(name))
     if different:
-        said = "; ".join(f"{name} was {old.get(name)!r} and is now {recipe.get(name)!r}" for name in different[:4])
+        changes = "; ".join(f"{name} was {old.get(name)!r} and is now {recipe.get(name)!r}" for name in different[:4])
         raise UsageError(
-            f"{folder} was begun with another recipe: {said}; give the same one, or --overwrite to start anew"
+            f"{folder} was begun with another recipe: {changes}; give the same one, or --overwrite to start anew"
         )
     if digests["pictures"] != now["digests"]["pictures"]:
         raise DataError(
@@ -125,9 +139,10 @@ def _check_same(folder: Path, now: Mapping[str, Any], rows: Sequence[SplitRow]) 
 
 def _changes(before: Sequence[SplitRow], now: Sequence[SplitRow]) -> str:
     """Pictures that are gone, new, changed, or in another class, split or group, in words."""
-    old, new = {row.filename: row for row in before}, {row.filename: row for row in now}
+    old = {row.filename: row for row in before}
+    new = {row.filename: row for row in now}
     both = [name for name in old if name in new]
-    found = {
+    changes = {
         "gone": [name for name in old if name not in new],
         "new": [name for name in new if name not in old],
         "changed": [name for name in both if old[name].sha256 != new[name].sha256],
@@ -135,12 +150,5 @@ def _changes(before: Sequence[SplitRow], now: Sequence[SplitRow]) -> str:
             name for name in both if old[name].sha256 == new[name].sha256 and old[name] != new[name]
         ],
     }
-    said = [f"{len(names)} {what} ({listed(names)})" for what, names in found.items() if names]
-    return "; ".join(said) or "the order of its pictures"
-
-
-def _sweep(folder: Path) -> None:
-    """What a kill left behind: halves of files, and weights without the description that makes them a network."""
-    for path in [*folder.glob(".*.*"), *(folder / CHECKPOINTS).glob(".state.safetensors.*"), folder / WEIGHTS]:
-        if path.is_file():
-            path.unlink()
+    parts = [f"{len(names)} {what} ({listed(names)})" for what, names in changes.items() if names]
+    return "; ".join(parts) or "the order of its pictures"

@@ -1,7 +1,7 @@
-"""What a training says as it goes: `metrics.jsonl` (no times in it), `timing.jsonl`, progress, TensorBoard if asked."""
+"""What a training reports as it goes: `metrics.jsonl` (no times in it), `timing.jsonl`, progress, TensorBoard."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ class Progress:
 
 
 def silent(progress: Progress) -> None:
-    """Tell nobody."""
+    """The report that goes nowhere."""
 
 
 @dataclass
@@ -44,36 +44,32 @@ class Journal:
         self.rows.append(values)
         if self.main:
             _append(self.folder / METRICS, values)
-            self._to_board(values)
+            if self.board is not None:
+                step = values.get("epoch", len(self.rows))
+                for name, value in values.items():
+                    if isinstance(value, float):
+                        self.board.add_scalar(f"{values.get('phase', 'run')}/{name}", value, step)
+                self.board.flush()
 
     def time(self, **values: Any) -> None:
         """One line of times."""
         if self.main:
             _append(self.folder / TIMING, values)
 
-    def say(self, message: str) -> None:
-        """Something that the user should know, and the report repeats."""
+    def message(self, message: str) -> None:
+        """Something that the user should know: it is warned of in the end, and the page repeats it."""
         self.messages.append(message)
 
     def restore(self, rows: list[dict[str, Any]]) -> None:
         """Back to the lines of a checkpoint: what was written after it is cut."""
         self.rows = list(rows)
         if self.main:
-            write_file(self.folder / METRICS, "".join(_line(row) for row in rows))
+            write_file(self.folder / METRICS, json_lines(rows))
 
     def progress(self, progress: Progress) -> None:
         """Tell how far it is, in the first process."""
         if self.main:
             self.report(progress)
-
-    def _to_board(self, values: Mapping[str, Any]) -> None:
-        if self.board is None:
-            return
-        step = values.get("epoch", len(self.rows))
-        for name, value in values.items():
-            if isinstance(value, float):
-                self.board.add_scalar(f"{values.get('phase', 'run')}/{name}", value, step)
-        self.board.flush()
 
 
 def open_board(folder: Path) -> Any:
@@ -87,10 +83,11 @@ def open_board(folder: Path) -> Any:
     return SummaryWriter(str(folder / "tensorboard"))
 
 
-def _line(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n"
+def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """One JSON object a line."""
+    return "".join(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n" for row in rows)
 
 
-def _append(path: Path, values: Mapping[str, Any]) -> None:
+def _append(path: Path, row: Mapping[str, Any]) -> None:
     with writing(path), path.open("a", encoding="utf-8", newline="\n") as file:
-        file.write(_line(values))
+        file.write(json_lines([row]))

@@ -19,11 +19,11 @@ from regard.data.images.augment import Augmentation, Pixels, draw, generator, re
 from regard.data.images.longest_side import LongestSide
 from regard.data.images.preparation import Preparation, _in_order
 from regard.errors import DataError, RegardError, UsageError
-from regard.training.objectives import Lessons
+from regard.training.objectives import Objective
 from regard.training.processes import ALONE, World
 
-Lesson = tuple[Pixels, NDArray[np.int64]]
-"""A picture as it is seen, and what it teaches."""
+Sample = tuple[Pixels, NDArray[np.int64]]
+"""A picture as its epoch has it, and its target."""
 
 ORDER = 0x0DE5  # keeps the numbers that order pictures apart from those that change them
 
@@ -31,8 +31,8 @@ ORDER = 0x0DE5  # keeps the numbers that order pictures apart from those that ch
 @dataclass(frozen=True)
 class Batch:
     """This process's part of a batch: `pixels` (n, height, width, 3) uint8, with zeros beyond a picture's own of
-    `sizes` (n, 2); `targets`, what they teach; and `counts` (n,), 1 or, for a picture that only keeps this process in
-    step with the others, 0. `last` in its step: now the weights move."""
+    `sizes` (n, 2); their `targets`; and `counts` (n,), 1 or, for a picture that only keeps this process in step with
+    the others, 0. `last` in its step: now the weights move."""
 
     pixels: Tensor
     sizes: Tensor
@@ -51,6 +51,16 @@ class Step:
     batches: list[Batch]
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """A step before its pictures are read: `rows` are this process's (index, count) for each batch."""
+
+    epoch: int
+    number: int
+    indices: NDArray[np.int64]
+    rows: list[list[tuple[int, int]]]
+
+
 def check_processes(world: World, batch_size: int, pictures: int) -> None:
     """Raise `UsageError` for more processes than pictures in a batch, or at all."""
     most = min(batch_size, pictures)
@@ -62,11 +72,11 @@ def check_processes(world: World, batch_size: int, pictures: int) -> None:
 
 
 @dataclass(frozen=True)
-class Feed:
+class Loader:
     """Pictures to train on, `batch_size` at a time over all processes, `accumulate` such batches a step."""
 
     pictures: Sequence[Picture]
-    lessons: Lessons
+    objective: Objective
     preparation: Preparation | LongestSide
     augmentation: Augmentation
     batch_size: int
@@ -92,34 +102,35 @@ class Feed:
 
         Raises `DataError` naming a picture that cannot be read, whatever went wrong in its thread.
         """
-        plan = self._plan(epochs, epoch, number)
-        jobs = ((place, index) for place, _, share in self._plan(epochs, epoch, number) for index, _ in _flat(share))
-        ahead = 2 * -(-self.batch_size // self.world.size)
-        with closing(_in_order(self._read, jobs, self.workers, ahead)) as read:
-            for (at, number), indices, share in plan:
+        # The order is planned twice: the threads run ahead of the loop through one copy, the loop follows in the other.
+        ahead = self._plans(epochs, epoch, number)
+        jobs = ((plan.epoch, index) for plan in ahead for rows in plan.rows for index, _ in rows)
+        depth = 2 * -(-self.batch_size // self.world.size)
+        with closing(_in_order(self._read, jobs, self.workers, depth)) as samples:
+            for plan in self._plans(epochs, epoch, number):
                 batches = []
-                for rows in share:
-                    lessons = [_good(next(read)) for _ in rows]
-                    batches.append(self._batch(lessons, rows, last=rows is share[-1]))
-                yield Step(at, number, indices, batches)
+                for rows in plan.rows:
+                    read = [next(samples) for _ in rows]
+                    for sample in read:
+                        if isinstance(sample, RegardError):
+                            raise sample
+                    batches.append(self._batch(read, rows, last=rows is plan.rows[-1]))  # type: ignore[arg-type]
+                yield Step(plan.epoch, plan.number, plan.indices, batches)
 
-    def _plan(
-        self, epochs: int, epoch: int, number: int
-    ) -> Iterator[tuple[tuple[int, int], NDArray[np.int64], list[list[tuple[int, int]]]]]:
-        """For each step: (epoch, number), all its pictures, and this process's (index, count) for each batch."""
+    def _plans(self, epochs: int, epoch: int, number: int) -> Iterator[_Plan]:
         span = self.batch_size * self.accumulate
-        for at in range(epoch, epochs):
-            order = self.order(at)
+        for current in range(epoch, epochs):
+            order = self.order(current)
             for start in range(number * span, len(order), span):
                 indices = order[start : start + span]
                 parts = [indices[first : first + self.batch_size] for first in range(0, len(indices), self.batch_size)]
-                yield (at, start // span), indices, [self._share(part) for part in parts]
-            number = 0
+                yield _Plan(current, start // span, indices, [self._share(part) for part in parts])
+            number = 0  # only the first epoch of a resumed training begins in its middle
 
     def _share(self, part: NDArray[np.int64]) -> list[tuple[int, int]]:
         """This process's pictures of a batch; where none is left for it, the first once more, counting nothing."""
-        own = part[self.world.rank :: self.world.size]
-        return [(int(index), 1) for index in own] or [(int(part[0]), 0)]
+        share = part[self.world.rank :: self.world.size]
+        return [(int(index), 1) for index in share] or [(int(part[0]), 0)]
 
     def inputs(self, batch: Batch, device: torch.device) -> tuple[Tensor, ...]:
         """What the network takes: normalised pictures (n, 3, height, width), and, where their sizes may differ, the
@@ -129,30 +140,30 @@ class Feed:
             return (self.preparation.normalise(pixels),)
         return self.preparation.padded(pixels, batch.sizes.to(device))
 
-    def _read(self, job: tuple[tuple[int, int], int]) -> Lesson | RegardError:
-        """One picture as its epoch has it, and what it teaches. An error comes back as a value, to be raised where the
-        loop is."""
-        (epoch, _), index = job
+    def _read(self, job: tuple[int, int]) -> Sample | RegardError:
+        """One sample; an error comes back as a value, to be raised where the loop is and not in a thread."""
+        epoch, index = job
+        opener = self.pictures[index].opener
         try:
-            drawn = draw(self.augmentation, generator(self.seed, epoch, index))
-            pixels = read_augmented(self.pictures[index].opener, self.preparation, self.augmentation, drawn)
-            return pixels, self.lessons.of(index, epoch, drawn)
+            changes = draw(self.augmentation, generator(self.seed, epoch, index))
+            pixels = read_augmented(opener, self.preparation, self.augmentation, changes)
+            return pixels, self.objective.target(index, epoch, changes)
         except RegardError as error:
             return error
         except Exception as error:
             return DataError(
-                f"the thread that read {self.pictures[index].opener} died ({type(error).__name__}: {error}); the last "
-                "checkpoint is kept: see to the file and go on with --resume"
+                f"the thread that read {opener} died ({type(error).__name__}: {error}); the last checkpoint is kept: "
+                "see to the file and go on with --resume"
             )
 
-    def _batch(self, lessons: Sequence[Lesson], rows: Sequence[tuple[int, int]], last: bool) -> Batch:
-        pixels, targets = zip(*lessons, strict=True)
+    def _batch(self, samples: Sequence[Sample], rows: Sequence[tuple[int, int]], last: bool) -> Batch:
+        pixels, targets = zip(*samples, strict=True)
         counts = torch.tensor([count for _, count in rows], dtype=torch.float32)
-        sizes = torch.tensor([each.shape[:2] for each in pixels])
-        return Batch(torch.from_numpy(_stacked(pixels)), sizes, self.lessons.stacked(targets), counts, last)
+        sizes = torch.tensor([each.shape[:2] for each in pixels])  # (n, 2)
+        return Batch(torch.from_numpy(_stack(pixels)), sizes, self.objective.collate(targets), counts, last)
 
 
-def _stacked(pictures: Sequence[Pixels]) -> Pixels:
+def _stack(pictures: Sequence[Pixels]) -> Pixels:
     """(n, height, width, 3): smaller ones are filled up with zeros at the right and bottom."""
     shapes = {picture.shape for picture in pictures}
     if len(shapes) == 1:
@@ -161,13 +172,3 @@ def _stacked(pictures: Sequence[Pixels]) -> Pixels:
     for place, picture in enumerate(pictures):
         whole[place, : picture.shape[0], : picture.shape[1]] = picture
     return whole
-
-
-def _flat(share: list[list[tuple[int, int]]]) -> Iterator[tuple[int, int]]:
-    return (row for rows in share for row in rows)
-
-
-def _good(result: Lesson | RegardError) -> Lesson:
-    if isinstance(result, RegardError):
-        raise result
-    return result

@@ -1,83 +1,46 @@
 """The loop: one for every task and every phase, meant to be read in a sitting.
 
-It sees a `Work` (what learns, from what, how that is scored), and gives the position at which it stopped. Whatever
+It sees a `Phase` (what learns, from what, how that is scored), and gives the position at which it stopped. Whatever
 happens to the process, the position and the tensors of the last checkpoint are all that is needed to go on: the order
 of pictures, their random changes and dropout are functions of (seed, epoch, index or step).
 """
 
 import math
-import signal
-import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from regard.errors import NetworkError, RegardError
-from regard.training.checkpoint import Keeper
-from regard.training.journal import Journal, Progress
-from regard.training.loader import Batch, Feed, Step
-from regard.training.optimise import Average, State, copied, learning, put, rate
-from regard.training.processes import World
-from regard.training.recipe import Settings
+from regard.data.dataset import Dataset
+from regard.data.images.longest_side import LongestSide
+from regard.data.images.preparation import Preparation
+from regard.errors import NetworkError
+from regard.training.journal import Progress
+from regard.training.loader import Batch, Loader, Step
+from regard.training.objectives import Objective
+from regard.training.optimise import (
+    Average,
+    State,
+    dropout,
+    learning_rate,
+    load_values,
+    on_cpu,
+    optimiser,
+    trained_state,
+)
+from regard.training.session import Session
+from regard.training.settings import Settings
+from regard.training.trainable import Trainable
 
-SETTLE = 20
+COLLECT_EVERY = 20
 """On a GPU the losses are fetched, and checked, once in so many steps: each fetch makes it wait."""
 DIVERGED = 10.0
 """An epoch whose mean loss is so many times that of guessing has diverged, even where the numbers are still finite."""
-
-
-class InterruptedTrainingError(RegardError):
-    """Ctrl-C, after the checkpoint was written."""
-
-    exit_code = 130
-
-
-@dataclass
-class Stop:
-    """Whether the user asked to stop (Ctrl-C, or SIGTERM from a queue). A second Ctrl-C stops at once."""
-
-    asked: bool = False
-
-    @contextmanager
-    def watching(self) -> Iterator["Stop"]:
-        """Signals only set the flag while inside; in other threads than the first, Python gives no signals."""
-        if threading.current_thread() is not threading.main_thread():
-            yield self
-            return
-        before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler or signal.SIG_DFL)
-
-    def _ask(self, number: int, frame: Any) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-
-
-@dataclass
-class Session:
-    """What all phases of a run share."""
-
-    world: World
-    keeper: Keeper
-    journal: Journal
-    seed: int = 0
-    workers: int = 2
-    stop: Stop = field(default_factory=Stop)
-
-    def interrupt(self, where: str) -> InterruptedTrainingError:
-        return InterruptedTrainingError(
-            f"interrupted in {where}; a checkpoint is written: the same command with --resume goes on"
-        )
 
 
 @dataclass
@@ -97,25 +60,25 @@ class Position:
 
 
 @dataclass
-class Work:
-    """One phase: `module` learns from `feed`; `validate` scores it after an epoch (its `score` decides what is best).
+class Phase:
+    """`module` learns from `loader`; `validate` scores it after an epoch (its top1 decides what is best).
 
     `average` and `best` are weights beside those that learn.
     """
 
     name: str
     module: nn.Module
-    feed: Feed
+    loader: Loader
     settings: Settings
     optimiser: torch.optim.Optimizer
     average: Average
-    precision: str = "float32"
-    validate: Callable[[], Mapping[str, float]] | None = None
+    precision: str
+    validate: Callable[[], Mapping[str, float]] | None
     best: State = field(default_factory=dict)
 
     def tensors(self) -> State:
         """All that a checkpoint needs beside the position."""
-        state = {f"module/{name}": value for name, value in learning(self.module).items()}
+        state = {f"module/{name}": value for name, value in trained_state(self.module).items()}
         state |= {f"average/{name}": value for name, value in self.average.values.items()}
         state |= {f"best/{name}": value for name, value in self.best.items()}
         for number, slots in self.optimiser.state_dict()["state"].items():
@@ -133,7 +96,7 @@ class Work:
                 slots.setdefault(int(number), {})[slot] = value
             else:
                 parts[part][name] = value
-        put(self.module, parts["module"])
+        load_values(self.module, parts["module"])
         for name, value in parts["average"].items():
             self.average.values[name].copy_(value)
         self.best = parts["best"]
@@ -142,167 +105,209 @@ class Work:
 
     def size(self) -> int:
         """About how many bytes a checkpoint has."""
-        own = sum(value.nbytes for value in learning(self.module).values())
+        weights = sum(value.nbytes for value in trained_state(self.module).values())
         slots = 0 if self.settings.optimiser == "sgd" and not self.settings.momentum else 2
-        return own * (1 + slots + bool(self.average.values) + bool(self.best))
+        return weights * (1 + slots + bool(self.average.values) + bool(self.best))
 
 
-def train(work: Work, session: Session) -> Position:
+def loader_of(
+    part: Dataset,
+    objective: Objective,
+    preparation: Preparation | LongestSide,
+    settings: Settings,
+    session: Session,
+) -> Loader:
+    """Pictures with their targets, in batches as the settings have them."""
+    return Loader(
+        part.pictures,
+        objective,
+        preparation,
+        settings.augmentation,
+        settings.batch_size,
+        settings.accumulate,
+        session.seed,
+        session.workers,
+        session.world,
+    )
+
+
+def fit(
+    network: Trainable,
+    name: str,
+    settings: Settings,
+    loader: Loader,
+    session: Session,
+    precision: str,
+    validate: Callable[[], Mapping[str, float]] | None,
+) -> Position:
+    """The loop with the optimiser, average and dropout that the settings ask for; the best or averaged weights stay."""
+    module = network.module
+    with dropout(network, settings):
+        average = Average(module, settings, settings.epochs * loader.per_epoch)
+        phase = Phase(name, module, loader, settings, optimiser(network, settings), average, precision, validate)
+        position = train(phase, session)
+    load_values(module, phase.best if settings.keep == "best" and phase.best else phase.average.values)
+    return position
+
+
+def train(phase: Phase, session: Session) -> Position:
     """Train until the last epoch, or until `patience` is at its end; goes on from a checkpoint inside this phase.
 
     Raises `NetworkError` when the loss is not finite or has exploded, `DataError` naming a picture that cannot be
     read, `OutputError` when a checkpoint cannot be written, and, after Ctrl-C, `InterruptedTrainingError`, with a
     checkpoint.
     """
-    keeper, journal, settings = session.keeper, session.journal, work.settings
-    at = _resumed(work, session)
-    parallel = session.world.parallel(work.module)
-    pending: list[Tensor] = []
-    clock = _Clock(at.total, settings.epochs * work.feed.per_epoch)
-    work.module.train()
-    with closing(work.feed.steps(settings.epochs, at.epoch, at.step)) as steps:
-        while not at.stopped and (step := next(steps, None)) is not None:
-            _seed(session, work.name, at.total)
-            _set_rate(work, at.total)
-            pending.append(_forward_backward(work, parallel, step, session))
-            ends = step.number + 1 == work.feed.per_epoch
-            settled = ends or session.world.device.type == "cpu" or len(pending) >= SETTLE
-            asked = settled and _settle(pending, at, work, session)
-            _move(work, at.total)
-            at.total, at.step, at.seen = at.total + 1, step.number + 1, at.seen + len(step.indices)
-            if ends:
-                _end_epoch(work, at, session)
-            journal.progress(clock.progress(work.name, at))
-            if asked:
-                keeper.save(journal.rows, work.name, asdict(at), work.tensors())
-                raise session.interrupt(f"{work.name}, epoch {at.epoch}, step {at.step}")
-            if settled:
-                keeper.maybe(journal.rows, work.name, lambda: (asdict(at), work.tensors()), work.size())
-    work.module.eval()
-    journal.time(phase=work.name, steps=at.total, **clock.times())
-    return at
+    checkpoints = session.checkpoints
+    journal = session.journal
+    settings = phase.settings
+    position = Position()
+    if (saved := checkpoints.resume(phase.name)) is not None:
+        position = Position(**saved[0])
+        phase.restore(saved[1])
+    parallel = session.world.parallel(phase.module)
+    pending: list[Tensor] = []  # the sums of steps whose losses were not fetched yet
+    clock = _Clock(position.total, settings.epochs * phase.loader.per_epoch)
+    phase.module.train()
+    with closing(phase.loader.steps(settings.epochs, position.epoch, position.step)) as steps:
+        while not position.stopped and (step := next(steps, None)) is not None:
+            # Dropout's random numbers are a function of seed, phase, step and process: no state of them is saved.
+            text = f"{session.seed}/{phase.name}/{position.total}/{session.world.rank}"
+            torch.manual_seed(zlib.crc32(text.encode()) << 20 | position.total & 0xFFFFF)
+            rate = learning_rate(settings, position.total, phase.loader.per_epoch)
+            for group in phase.optimiser.param_groups:
+                group["lr"] = rate * group["share"]
+            pending.append(_accumulate_gradients(phase, parallel, step, session))
+            epoch_ends = step.number + 1 == phase.loader.per_epoch
+            collects = epoch_ends or session.world.device.type == "cpu" or len(pending) >= COLLECT_EVERY
+            stops = collects and _collect(pending, position, phase, session)
+            _optimiser_step(phase, position.total)
+            position.total += 1
+            position.step = step.number + 1
+            position.seen += len(step.indices)
+            if epoch_ends:
+                _end_epoch(phase, position, session)
+            journal.progress(clock.progress(phase.name, position))
+            # A checkpoint stands between two steps only: there the position and the tensors belong together.
+            if stops:
+                checkpoints.save(journal.rows, phase.name, asdict(position), phase.tensors())
+                raise session.interrupt(f"{phase.name}, epoch {position.epoch}, step {position.step}")
+            if collects:
+                checkpoints.save_if_due(
+                    journal.rows, phase.name, lambda: (asdict(position), phase.tensors()), phase.size()
+                )
+    phase.module.eval()
+    journal.time(phase=phase.name, steps=position.total, **clock.times())
+    return position
 
 
-def _resumed(work: Work, session: Session) -> Position:
-    """The position of the checkpoint where it is in this phase, with everything in its place; else the start."""
-    given = session.keeper.begin(work.name)
-    if given is None:
-        return Position()
-    position, tensors = given
-    work.restore(tensors)
-    return Position(**position)
-
-
-def _seed(session: Session, phase: str, total: int) -> None:
-    """Dropout's random numbers: a function of seed, phase, step and process, so that no state of them is kept."""
-    text = f"{session.seed}/{phase}/{total}/{session.world.rank}"
-    torch.manual_seed(zlib.crc32(text.encode()) << 20 | total & 0xFFFFF)
-
-
-def _set_rate(work: Work, total: int) -> None:
-    now = rate(work.settings, total, work.feed.per_epoch)
-    for group in work.optimiser.param_groups:
-        group["lr"] = now * group["share"]
-
-
-def _forward_backward(work: Work, parallel: nn.Module, step: Step, session: Session) -> Tensor:
+def _accumulate_gradients(phase: Phase, parallel: nn.Module, step: Step, session: Session) -> Tensor:
     """Add up the gradients of one step; returns (loss, right answers, weight of the pictures) of this process."""
     device = session.world.device
-    weight = work.feed.lessons.weight(step.indices, step.epoch)
+    weight = phase.loader.objective.weight(step.indices, step.epoch)
     sums = torch.zeros(3, dtype=torch.float32, device=device)
     for batch in step.batches:
+        # Gradients travel between processes once a step, with its last batch. DDP takes their mean over processes:
+        # times the number of processes, the sum of losses over the weight of the whole step comes out.
         if batch.last:
-            loss, right = _loss(work, parallel, batch, device)
+            loss, right = _loss(phase, parallel, batch, device)
             (loss * (session.world.size / weight)).backward()
         else:
             with session.world.unsynchronised(parallel):
-                loss, right = _loss(work, parallel, batch, device)
+                loss, right = _loss(phase, parallel, batch, device)
                 (loss * (session.world.size / weight)).backward()
         sums[:2] += torch.stack([loss.detach(), right])
     sums[2] = weight / session.world.size
     return sums
 
 
-def _loss(work: Work, parallel: nn.Module, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
+def _loss(phase: Phase, parallel: nn.Module, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
     """The summed loss of a batch, and how many of its answers are right."""
-    inputs, lessons = work.feed.inputs(batch, device), work.feed.lessons
-    targets, counts = batch.targets.to(device), batch.counts.to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=work.precision == "bfloat16"):
-        logits = lessons.predict(parallel, inputs, targets)
-    losses, right = lessons.judge(logits, targets)
+    objective = phase.loader.objective
+    inputs = phase.loader.inputs(batch, device)
+    targets = batch.targets.to(device)
+    counts = batch.counts.to(device)  # (pictures,)
+    with torch.autocast(device.type, torch.bfloat16, enabled=phase.precision == "bfloat16"):
+        logits = objective.logits(parallel, inputs, targets)
+    losses, right = objective.losses(logits, targets)  # (pictures,) each
     return (losses * counts).sum(), (right * counts).sum()
 
 
-def _settle(pending: list[Tensor], at: Position, work: Work, session: Session) -> bool:
-    """Fetch the sums of the last steps, over all processes, and check them; returns whether a stop was asked for."""
-    asked = torch.full((1, 3), float(session.stop.asked), device=session.world.device)
-    rows = session.world.total(torch.cat([torch.stack(pending), asked])).cpu().double()
+def _collect(pending: list[Tensor], position: Position, phase: Phase, session: Session) -> bool:
+    """Fetch the sums of the last steps, over all processes, and check them; returns whether any process is to stop."""
+    stop = torch.full((1, 3), float(session.stop.pending), device=session.world.device)
+    rows = session.world.total(torch.cat([torch.stack(pending), stop])).cpu().double()  # (steps + 1, 3)
     pending.clear()
     for loss, right, weight in rows[:-1].tolist():
         if not math.isfinite(loss):
-            raise NetworkError(_diverged(f"the loss is {loss}", work, at))
-        at.loss, at.right, at.weight = at.loss + loss, at.right + right, at.weight + weight
+            raise NetworkError(_diverged(f"the loss is {loss}", phase, position))
+        position.loss += loss
+        position.right += right
+        position.weight += weight
     return bool(rows[-1, 0] > 0)
 
 
-def _diverged(what: str, work: Work, at: Position) -> str:
+def _diverged(what: str, phase: Phase, position: Position) -> str:
     return (
-        f"training diverged: {what} in {work.name}, epoch {at.epoch}, step {at.step}; the last good checkpoint is "
-        f"kept. Give a lower --learning-rate than {work.settings.learning_rate:g}"
-        f"{' or --precision float32' if work.precision != 'float32' else ''} and start again with --overwrite"
+        f"training diverged: {what} in {phase.name}, epoch {position.epoch}, step {position.step}; the last good "
+        f"checkpoint is kept. Give a lower --learning-rate than {phase.settings.learning_rate:g}"
+        f"{' or --precision float32' if phase.precision != 'float32' else ''} and start again with --overwrite"
     )
 
 
-def _move(work: Work, total: int) -> None:
+def _optimiser_step(phase: Phase, total: int) -> None:
     """One step of the optimiser, and of the average."""
-    if work.settings.clip:
-        nn.utils.clip_grad_norm_(
-            (value for value in work.module.parameters() if value.requires_grad), work.settings.clip
-        )
-    work.optimiser.step()
-    work.optimiser.zero_grad(set_to_none=True)
-    work.average.update(work.module, total)
+    if phase.settings.clip:
+        trained = (value for value in phase.module.parameters() if value.requires_grad)
+        nn.utils.clip_grad_norm_(trained, phase.settings.clip)
+    phase.optimiser.step()
+    phase.optimiser.zero_grad(set_to_none=True)
+    phase.average.update(phase.module, total)
 
 
-def _end_epoch(work: Work, at: Position, session: Session) -> None:
+def _end_epoch(phase: Phase, position: Position, session: Session) -> None:
     """Score the epoch, keep it if it is the best (of equals the later), write its line, and turn to the next."""
-    lessons, loss = work.feed.lessons, at.loss / at.weight
-    if loss > DIVERGED * lessons.guessing():
-        raise NetworkError(_diverged(f"the mean loss of an epoch is {loss:.3g}, far above guessing", work, at))
-    row = dict(lessons.summary(at.loss, at.right, at.weight, at.seen))
-    if work.validate is not None:
-        with work.average.used(work.module):
-            row |= work.validate()
-            work.module.train()
+    objective = phase.loader.objective
+    settings = phase.settings
+    loss = position.loss / position.weight
+    if loss > DIVERGED * objective.chance_loss():
+        raise NetworkError(_diverged(f"the mean loss of an epoch is {loss:.3g}, far above guessing", phase, position))
+    row = dict(objective.summary(position.loss, position.right, position.weight, position.seen))
+    if phase.validate is not None:
+        with phase.average.applied(phase.module):
+            row |= phase.validate()
+            phase.module.train()
             if not math.isfinite(row["validation_loss"]):
-                raise NetworkError(_diverged(f"the validation loss is {row['validation_loss']}", work, at))
-            _keep_best(work, at, float(row["validation_top1"]))
-    now = rate(work.settings, at.total - 1, work.feed.per_epoch)
-    session.journal.row(phase=work.name, epoch=at.epoch, steps=at.total, learning_rate=now, **row)
-    patience = work.settings.patience
-    late = at.best_epoch is not None and patience > 0 and at.epoch - at.best_epoch >= patience
-    at.stopped = late or at.epoch + 1 == work.settings.epochs
-    at.epoch, at.step, at.loss, at.right, at.weight, at.seen = at.epoch + 1, 0, 0.0, 0.0, 0.0, 0
-
-
-def _keep_best(work: Work, at: Position, score: float) -> None:
-    if at.best is None or score >= at.best:
-        at.best, at.best_epoch = score, at.epoch
-        if work.settings.keep == "best":
-            work.best = copied(learning(work.module))
+                raise NetworkError(_diverged(f"the validation loss is {row['validation_loss']}", phase, position))
+            score = float(row["validation_top1"])
+            if position.best is None or score >= position.best:
+                position.best = score
+                position.best_epoch = position.epoch
+                if settings.keep == "best":
+                    phase.best = on_cpu(trained_state(phase.module))  # the averaged weights, where there are such
+    rate = learning_rate(settings, position.total - 1, phase.loader.per_epoch)
+    session.journal.row(phase=phase.name, epoch=position.epoch, steps=position.total, learning_rate=rate, **row)
+    patience = settings.patience
+    late = position.best_epoch is not None and patience > 0 and position.epoch - position.best_epoch >= patience
+    position.stopped = late or position.epoch + 1 == settings.epochs
+    position.epoch += 1
+    position.step = position.seen = 0
+    position.loss = position.right = position.weight = 0.0
 
 
 class _Clock:
     """How fast steps go, and how long it takes to the end."""
 
-    def __init__(self, done: int, total: int) -> None:
-        self.first, self.total, self.started, self.done = done, total, time.perf_counter(), done
+    def __init__(self, first: int, total: int) -> None:
+        self.first = first
+        self.last = first
+        self.total = total
+        self.started = time.perf_counter()
 
-    def progress(self, phase: str, at: Position) -> Progress:
-        self.done = at.total
-        each = (time.perf_counter() - self.started) / max(1, at.total - self.first)
-        loss = at.loss / at.weight if at.weight else None
-        return Progress(phase, at.total, self.total, each * (self.total - at.total), loss)
+    def progress(self, phase: str, position: Position) -> Progress:
+        self.last = position.total
+        seconds = (time.perf_counter() - self.started) / max(1, position.total - self.first)
+        loss = position.loss / position.weight if position.weight else None
+        return Progress(phase, position.total, self.total, seconds * (self.total - position.total), loss)
 
-    def times(self) -> dict[str, float]:
-        return {"here": self.done - self.first, "seconds": round(time.perf_counter() - self.started, 3)}
+    def times(self) -> dict[str, Any]:
+        return {"here": self.last - self.first, "seconds": round(time.perf_counter() - self.started, 3)}

@@ -1,7 +1,7 @@
-"""What is to be learned from each picture: its label, or one of its captions; and how an answer is judged.
+"""What is to be learned from each picture: its label, or one of its captions; and the loss of an answer.
 
-The loop knows pictures and steps; all that differs between tasks is here. What a picture teaches is a function of
-(seed, epoch, index) and of what was drawn for it, like the order of pictures and their random changes.
+The loop knows pictures and steps; all that differs between tasks is here. A picture's target is a function of (seed,
+epoch, index) and of the random changes that were drawn for it, like the order of pictures and those changes themselves.
 """
 
 import math
@@ -24,58 +24,61 @@ CHOICE = 0xCA97  # keeps the numbers that choose captions apart from those that 
 Indices = Sequence[int] | NDArray[np.int64]
 
 
-class Lessons(ABC):
-    """What all pictures of a part teach."""
+class Objective(ABC):
+    """The targets of all pictures of a part, and how answers are scored against them."""
 
     @abstractmethod
     def __len__(self) -> int:
         """How many pictures there are."""
 
     @abstractmethod
-    def of(self, index: int, epoch: int, drawn: Drawn) -> NDArray[np.int64]:
-        """What a picture teaches in an epoch, as it was changed."""
+    def target(self, index: int, epoch: int, changes: Drawn) -> NDArray[np.int64]:
+        """What a picture teaches in an epoch, as it was changed: () for a label, (tokens,) for a caption."""
 
     @abstractmethod
     def weight(self, indices: Indices, epoch: int) -> float:
         """How much these pictures count together: a step's loss is divided by it."""
 
     @abstractmethod
-    def predict(self, module: nn.Module, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
-        """The logits for a batch: `inputs` as the feed gives them, and what `stacked` made of the lessons."""
+    def logits(self, module: nn.Module, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
+        """The logits for a batch: `inputs` as the loader gives them, `targets` as `collate` made them."""
 
     @abstractmethod
-    def judge(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def losses(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """(pictures,) each: the summed loss of a picture, and how many answers of it are right."""
 
     @abstractmethod
-    def guessing(self) -> float:
-        """The loss of knowing nothing, for each unit of weight."""
+    def chance_loss(self) -> float:
+        """The loss of guessing evenly, for each unit of weight."""
 
     @abstractmethod
-    def summary(self, loss: float, right: float, weight: float, seen: int) -> Mapping[str, Any]:
-        """An epoch's sums as a line of metrics has them; `seen` counts pictures."""
+    def summary(self, loss: float, right: float, weight: float, pictures: int) -> Mapping[str, Any]:
+        """An epoch's sums as a line of metrics has them."""
 
-    def stacked(self, targets: Sequence[NDArray[np.int64]]) -> Tensor:
-        """What several pictures teach, as one tensor: padded at the end with -1 where they differ in length."""
+    def collate(self, targets: Sequence[NDArray[np.int64]]) -> Tensor:
+        """The targets of several pictures as one tensor: padded at the end with -1 where they differ in length."""
         longest = max((target.shape[0] for target in targets if target.ndim), default=0)
         rows = [
             np.pad(target, (0, longest - len(target)), constant_values=-1) if longest else target for target in targets
         ]
-        return torch.from_numpy(np.stack(rows))
+        return torch.from_numpy(np.stack(rows))  # (pictures,) or (pictures, tokens)
 
 
-class Labels(Lessons):
+class LabelObjective(Objective):
     """A class for each picture: `labels` (pictures,) among `classes`; `class_weights` (classes,) or None."""
 
     def __init__(
         self, labels: NDArray[np.int64], classes: int, class_weights: Tensor | None = None, smoothing: float = 0.0
     ) -> None:
-        self.labels, self.classes, self.class_weights, self.smoothing = labels, classes, class_weights, smoothing
+        self.labels = labels
+        self.classes = classes
+        self.class_weights = class_weights
+        self.smoothing = smoothing
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def of(self, index: int, epoch: int, drawn: Drawn) -> NDArray[np.int64]:
+    def target(self, index: int, epoch: int, changes: Drawn) -> NDArray[np.int64]:
         return self.labels[index]
 
     def weight(self, indices: Indices, epoch: int) -> float:
@@ -83,22 +86,22 @@ class Labels(Lessons):
             return float(len(indices))
         return float(self.class_weights[torch.from_numpy(self.labels[indices])].sum())
 
-    def predict(self, module: nn.Module, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
-        return logits_of(module(*inputs)).float()
+    def logits(self, module: nn.Module, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
+        return logits_of(module(*inputs)).float()  # (pictures, classes)
 
-    def judge(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def losses(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         weights = None if self.class_weights is None else self.class_weights.to(logits.device)
         losses = F.cross_entropy(logits, targets, weight=weights, label_smoothing=self.smoothing, reduction="none")
         return losses, (logits.argmax(1) == targets).float()
 
-    def guessing(self) -> float:
+    def chance_loss(self) -> float:
         return math.log(max(2, self.classes))
 
-    def summary(self, loss: float, right: float, weight: float, seen: int) -> Mapping[str, Any]:
-        return {"training_loss": loss / weight, "training_top1": right / seen, "training_right": int(right)}
+    def summary(self, loss: float, right: float, weight: float, pictures: int) -> Mapping[str, Any]:
+        return {"training_loss": loss / weight, "training_top1": right / pictures, "training_right": int(right)}
 
 
-class Captions(Lessons):
+class CaptionObjective(Objective):
     """One of each picture's captions, chosen anew in every epoch, as tokens with the stop; padding counts nothing.
 
     An answer is the likeliest token at a step, given those before it as the caption has them: top1 is their share.
@@ -116,40 +119,44 @@ class Captions(Lessons):
         smoothing: float = 0.0,
         choose: bool = True,
     ) -> None:
-        self.captions, self.start, self.vocabulary = captions, start, vocabulary
-        self.seed, self.smoothing, self.choose = seed, smoothing, choose
+        self.captions = captions
+        self.start = start
+        self.vocabulary = vocabulary
+        self.seed = seed
+        self.smoothing = smoothing
+        self.choose = choose
 
     def __len__(self) -> int:
         return len(self.captions)
 
-    def of(self, index: int, epoch: int, drawn: Drawn) -> NDArray[np.int64]:
-        return np.array(self._chosen(index, epoch)[drawn.flip], np.int64)
+    def target(self, index: int, epoch: int, changes: Drawn) -> NDArray[np.int64]:
+        return np.array(self._choice(index, epoch)[changes.flip], np.int64)
 
     def weight(self, indices: Indices, epoch: int) -> float:
-        return float(sum(len(self._chosen(int(index), epoch)[0]) for index in indices))
+        return float(sum(len(self._choice(int(index), epoch)[0]) for index in indices))
 
-    def _chosen(self, index: int, epoch: int) -> tuple[Sequence[int], Sequence[int]]:
+    def _choice(self, index: int, epoch: int) -> tuple[Sequence[int], Sequence[int]]:
         several = self.captions[index]
         if not self.choose or len(several) == 1:
             return several[0]
         return several[int(default_rng((self.seed, epoch, index, CHOICE)).integers(len(several)))]
 
-    def predict(self, module: nn.Module, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
+    def logits(self, module: nn.Module, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         """(pictures, tokens, vocabulary): for each token, given those before it."""
         start = torch.full_like(targets[:, :1], self.start)
-        before = torch.cat([start, targets[:, :-1].clamp(min=0)], 1)
+        before = torch.cat([start, targets[:, :-1].clamp(min=0)], 1)  # (pictures, tokens)
         pixels, *mask = inputs
         return module(pixels, before, *mask).float()
 
-    def judge(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def losses(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         losses = F.cross_entropy(
             logits.transpose(1, 2), targets, ignore_index=-1, label_smoothing=self.smoothing, reduction="none"
-        )
+        )  # (pictures, tokens)
         right = (logits.argmax(2) == targets) & (targets >= 0)
         return losses.sum(1), right.float().sum(1)
 
-    def guessing(self) -> float:
+    def chance_loss(self) -> float:
         return math.log(max(2, self.vocabulary))
 
-    def summary(self, loss: float, right: float, weight: float, seen: int) -> Mapping[str, Any]:
+    def summary(self, loss: float, right: float, weight: float, pictures: int) -> Mapping[str, Any]:
         return {"training_loss": loss / weight, "training_top1": right / weight}

@@ -10,51 +10,53 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from regard.errors import UsageError
-from regard.training.learner import Learner
-from regard.training.recipe import Settings
+from regard.training.settings import Settings
+from regard.training.trainable import Trainable
 
 State = dict[str, Tensor]
 
 
-def blocks(network: Learner) -> list[str]:
+def blocks(network: Trainable) -> list[str]:
     """The path of each block, in order. Empty for a family that is not known."""
     return list(network.anatomy.blocks)
 
 
-def depths(network: Learner) -> dict[str, int]:
+def depths(network: Trainable) -> dict[str, int]:
     """Each parameter's depth: 0 before the blocks, 1 to n in them, n + 1 behind them.
 
     A network whose blocks are not known has two depths: its head, and the rest.
     """
-    paths, heads = blocks(network), _heads(network)
-    found: dict[str, int] = {}
-    passed = 0  # blocks that have been met: parameters come in the order of the network
+    paths = blocks(network)
+    heads = _heads(network)
+    depth: dict[str, int] = {}
+    passed = 0  # blocks that lie before a parameter: parameters come in the order of the network
     for name, _ in network.module.named_parameters():
         inside = next((place for place, path in enumerate(paths, 1) if name.startswith(f"{path}.")), 0)
         passed = max(passed, inside)
         behind = name.startswith(heads) or 0 < passed == len(paths)
-        found[name] = inside or (len(paths) + 1 if behind else 0)
-    return found
+        depth[name] = inside or (len(paths) + 1 if behind else 0)
+    return depth
 
 
-def _heads(network: Learner) -> tuple[str, ...]:
+def _heads(network: Trainable) -> tuple[str, ...]:
     return tuple(f"{path}." for path in network.head_paths())
 
 
 @contextmanager
-def opened(network: Learner, layers: int | None) -> Iterator[None]:
+def trainable_layers(network: Trainable, layers: int | None) -> Iterator[None]:
     """Only the last so many blocks and what is behind them can learn (0: the head alone; None: everything).
 
     Raises `UsageError` for more blocks than there are. The parameters are left as they were found.
     """
-    known, depth = blocks(network), depths(network)
-    if layers is not None and layers > len(known):
-        have = f"has {len(known)} blocks" if known else "has no blocks that regard knows (0 trains the head alone)"
-        raise UsageError(f"--open-layers is {layers}, but {network.name} {have}; give at most {len(known)}")
+    paths = blocks(network)
+    depth = depths(network)
+    if layers is not None and layers > len(paths):
+        have = f"has {len(paths)} blocks" if paths else "has no blocks that regard knows (0 trains the head alone)"
+        raise UsageError(f"--open-layers is {layers}, but {network.name} {have}; give at most {len(paths)}")
     heads = _heads(network)
     before = {name: value.requires_grad for name, value in network.module.named_parameters()}
     for name, value in network.module.named_parameters():
-        least = 0 if layers is None else len(known) + 1 - layers
+        least = 0 if layers is None else len(paths) + 1 - layers
         value.requires_grad_(name.startswith(heads) if layers == 0 else depth[name] >= least)
     try:
         yield
@@ -64,7 +66,7 @@ def opened(network: Learner, layers: int | None) -> Iterator[None]:
             value.grad = None
 
 
-def optimiser(network: Learner, settings: Settings) -> torch.optim.Optimizer:
+def optimiser(network: Trainable, settings: Settings) -> torch.optim.Optimizer:
     """The optimiser over all parameters that can learn. Each group has its `share` of the learning rate."""
     depth = depths(network)
     top = max(depth.values())
@@ -75,22 +77,22 @@ def optimiser(network: Learner, settings: Settings) -> torch.optim.Optimizer:
     rows = [
         {
             "params": values,
-            "share": settings.share(top - at),
+            "share": settings.share(top - place),
             "weight_decay": settings.weight_decay if decays else 0.0,
         }
-        for (at, decays), values in groups.items()
+        for (place, decays), values in groups.items()
     ]
     if settings.optimiser == "sgd":
         return torch.optim.SGD(rows, lr=settings.learning_rate, momentum=settings.momentum)
     return torch.optim.AdamW(rows, lr=settings.learning_rate)
 
 
-def _decays(name: str, value: Tensor, network: Learner) -> bool:
+def _decays(name: str, value: Tensor, network: Trainable) -> bool:
     """Matrices do; biases, norms, positions and single tokens do not."""
     return value.ndim >= 2 and name != network.anatomy.positions and not name.endswith(("_token", "_tokens"))
 
 
-def rate(settings: Settings, step: int, per_epoch: int) -> float:
+def learning_rate(settings: Settings, step: int, per_epoch: int) -> float:
     """The learning rate at a step, counted from 0 over all epochs."""
     steps = settings.epochs * per_epoch
     warm = round(settings.warm_up * steps)
@@ -103,26 +105,26 @@ def rate(settings: Settings, step: int, per_epoch: int) -> float:
     return settings.learning_rate
 
 
-def learning(module: nn.Module) -> State:
+def trained_state(module: nn.Module) -> State:
     """The parameters that can learn, and all buffers: what a training changes."""
     state: State = {name: value.detach() for name, value in module.named_parameters() if value.requires_grad}
     return state | {name: value for name, value in module.named_buffers() if name in module.state_dict()}
 
 
-def copied(state: Mapping[str, Tensor]) -> State:
+def on_cpu(state: Mapping[str, Tensor]) -> State:
     """The same values on the CPU, in memory of their own."""
     return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
 
 
-def put(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+def load_values(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Values into the module, in place."""
-    own = module.state_dict()
+    values = module.state_dict()
     with torch.no_grad():
         for name, value in state.items():
-            own[name].copy_(value)
+            values[name].copy_(value)
 
 
-def mixed(start: Mapping[str, Tensor], tuned: Mapping[str, Tensor], share: float) -> State:
+def interpolated(start: Mapping[str, Tensor], tuned: Mapping[str, Tensor], share: float) -> State:
     """(1 - share) · start + share · tuned: WiSE-FT, arXiv 2109.01903, equation 2. Whole numbers are the tuned ones."""
     return {
         name: torch.lerp(start[name].float(), value.float(), share).to(value.dtype)
@@ -137,10 +139,11 @@ class Average:
 
     def __init__(self, module: nn.Module, settings: Settings, steps: int) -> None:
         self.settings = settings
+        # The first step that swa takes into its mean.
         self.first = steps - max(1, round(settings.swa_share * steps))
         self.values: State = {}
         if settings.average != "none":
-            self.values = {name: value.clone() for name, value in learning(module).items()}
+            self.values = {name: value.clone() for name, value in trained_state(module).items()}
 
     def update(self, module: nn.Module, step: int) -> None:
         """After step `step`, counted from 0."""
@@ -148,7 +151,7 @@ class Average:
             return
         weight = self._weight(step)
         with torch.no_grad():
-            for name, value in learning(module).items():
+            for name, value in trained_state(module).items():
                 if value.is_floating_point():
                     self.values[name].lerp_(value, weight)
                 else:
@@ -161,18 +164,18 @@ class Average:
         return 1 / max(1, step - self.first + 1)
 
     @contextmanager
-    def used(self, module: nn.Module) -> Iterator[None]:
+    def applied(self, module: nn.Module) -> Iterator[None]:
         """The averaged weights in the module, for a while."""
-        before = {name: value.clone() for name, value in learning(module).items()} if self.values else {}
-        put(module, self.values)
+        before = {name: value.clone() for name, value in trained_state(module).items()} if self.values else {}
+        load_values(module, self.values)
         try:
             yield
         finally:
-            put(module, before)
+            load_values(module, before)
 
 
 @contextmanager
-def dropping(network: Learner, settings: Settings) -> Iterator[None]:
+def dropout(network: Trainable, settings: Settings) -> Iterator[None]:
     """Dropout and stochastic depth in their places while training; taken out again afterwards.
 
     Dropout is on the attention weights, after the attention's projection and after the MLP, never inside the MLP.
@@ -201,7 +204,8 @@ def dropping(network: Learner, settings: Settings) -> Iterator[None]:
 
 def _timm_places(block: Any, dropout: float, path: float) -> list[tuple[Any, str, Any]]:
     """timm's `proj_drop` is one number for the projection, inside the MLP (`drop1`) and after it (`drop2`)."""
-    inside, after = getattr(block.mlp, "drop1", None), getattr(block.mlp, "drop2", None)
+    inside = getattr(block.mlp, "drop1", None)
+    after = getattr(block.mlp, "drop2", None)
     if inside is None or after is None:
         raise UsageError("the MLP of this network has no known places for dropout; give --dropout 0")
     places: list[tuple[Any, str, Any]] = [
@@ -233,14 +237,14 @@ def _torchvision_places(block: Any, dropout: float, path: float) -> list[tuple[A
 _PLACES = {"timm vision_transformer": _timm_places, "torchvision vit": _torchvision_places}
 
 
-def best_precision(asked: str, device: torch.device) -> str:
-    """float32 or bfloat16: as asked, or for `auto` the faster of the two on this machine.
+def best_precision(precision: str, device: torch.device) -> str:
+    """float32 or bfloat16: as given, or for `auto` the faster of the two on this machine.
 
     On CPUs that is bfloat16 only where they multiply it themselves (AMX tiles, or the AVX-512 instructions for it:
     twice as fast as float32); with AVX-512 alone it was 1.6 times slower.
     """
-    if asked != "auto":
-        return asked
+    if precision != "auto":
+        return precision
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     multiplied = device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in _MULTIPLIES_BFLOAT16)

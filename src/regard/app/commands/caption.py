@@ -119,7 +119,7 @@ def caption(
     from regard.data.dataset import skipper
     from regard.data.regions import regions_of
     from regard.files import check_free
-    from regard.measurement.localisation.captions import check_known
+    from regard.measurement.localisation.captions import check_pictures
     from regard.predictors.caption_job import CaptionJob, caption_tokens, check_comparable
     from regard.predictors.caption_options import CaptionOptions
     from regard.predictors.captioner import Captioner
@@ -135,7 +135,7 @@ def caption(
     if depends:
         check_comparable(inputs)
     if regions is not None:
-        check_known(regions, (item.name for item in inputs))
+        check_pictures(regions, (item.name for item in inputs))
     network = Captioner(model, device=device).network
     options = options.fitted(network)
     for item in inputs:

@@ -1,50 +1,86 @@
 """`regard compare`: runs side by side on the same pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
-
-from regard.app.commands.evaluate import predict_all, stored_predictions
-from regard.app.seen import scored_part
-from regard.data.layouts import read_labelled
-from regard.errors import DataError, UsageError
+from regard.app.options import (
+    DATA,
+    BatchSize,
+    Device,
+    Group,
+    Label,
+    MaybeOut,
+    Overwrite,
+    Precision,
+    Seed,
+    Split,
+    Workers,
+    argument,
+    option,
+)
+from regard.errors import UsageError
 from regard.files import check_free, new_folder, write_file, write_json
-from regard.measurement.classification.compare import compare as measure
-from regard.networks.load import load
-from regard.records import Comparison, Predictions, write_manifest
+
+if TYPE_CHECKING:
+    from regard.records import Comparison
 
 
 def compare(
-    runs: Sequence[str | Path],
-    data: str | Path | None = None,
-    label: str = "label",
-    split: str | None = None,
-    group: str | None = None,
-    keep_seen: bool = False,
-    device: str | None = None,
-    precision: str = "float32",
-    batch_size: int = 32,
-    workers: int = 2,
-    seed: int = 0,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-) -> Comparison:
-    """Compare runs with the first of them, picture by picture.
+    runs: Annotated[
+        Sequence[str | Path],
+        argument("Two runs or more; the first is what the others are compared with.", type=list[str]),
+    ],
+    data: Annotated[
+        str | Path | None,
+        option("Score all on these pictures, instead of what they scored when trained.", type=Path | None),
+    ] = None,
+    label: Label = "label",
+    split: Split = None,
+    group: Group = None,
+    keep_seen: Annotated[bool, option("Score pictures of the trainings too.", "--keep-seen", panel=DATA)] = False,
+    device: Device = None,
+    precision: Precision = "float32",
+    batch_size: BatchSize = 32,
+    workers: Workers = 2,
+    seed: Seed = 0,
+    out: MaybeOut = None,
+    overwrite: Overwrite = False,
+) -> "Comparison":
+    """Compare runs on the very same pictures: one table with paired differences.
 
     Without `data` on what each run scored when it was trained; with it, all are scored on the same part of `data`,
     less the pictures that any of them was trained on. Raises `DataError` when the runs' pictures differ.
     """
+    import pandas as pd
+
+    from regard.app.console import progress
+    from regard.data.layouts import read_labelled
+    from regard.measurement.classification.compare import compare as measure
+    from regard.measurement.classification.scoring import predict_common, stored_predictions
+    from regard.records import write_manifest
+
     names = _names(runs)
     if out is not None:
         check_free(out, overwrite)
     if data is None:
-        found, notes = {name: stored_predictions(run) for name, run in names.items()}, dict[str, str]()
+        predictions = {name: stored_predictions(run) for name, run in names.items()}
+        notes: dict[str, str] = {}
     else:
-        settings = {"device": device, "precision": precision, "seed": seed}
-        found, notes = _scored(names, data, label, split, group, keep_seen, settings, batch_size, workers)
-    comparison = measure(found, seed=seed, notes=notes)
+        predictions, notes = predict_common(
+            names,
+            read_labelled(data, label),
+            split=split,
+            group=group,
+            keep_seen=keep_seen,
+            batch_size=batch_size,
+            workers=workers,
+            progress=progress,
+            device=device,
+            precision=precision,
+            seed=seed,
+        )
+    comparison = measure(predictions, seed=seed, notes=notes)
     if out is not None:
         with new_folder(out, overwrite) as folder:
             write_json(folder / "comparison.json", as_json(comparison))
@@ -61,35 +97,7 @@ def _names(runs: Sequence[str | Path]) -> dict[str, str | Path]:
     return {str(run) if short.count(name) > 1 else name: run for run, name in zip(runs, short, strict=True)}
 
 
-def _scored(
-    names: Mapping[str, str | Path],
-    data: str | Path,
-    label: str,
-    split: str | None,
-    group: str | None,
-    keep_seen: bool,
-    settings: Mapping[str, Any],
-    batch_size: int,
-    workers: int,
-) -> tuple[dict[str, Predictions], dict[str, str]]:
-    """Every run on the pictures that are fair to all of them."""
-    dataset = read_labelled(data, label)
-    parts = {name: scored_part(dataset, run, split, keep_seen) for name, run in names.items()}
-    fair = set.intersection(*({*part.names} for part, _ in parts.values()))
-    if not fair:
-        raise DataError(
-            f"no picture of {data} is new to all runs; --keep-seen scores those that were learnt, and says so"
-        )
-    found = {}
-    for name, run in names.items():
-        part = parts[name][0]
-        part = part.select(index for index, picture in enumerate(part.names) if picture in fair)
-        network = load(run, **settings)
-        found[name] = predict_all(network, part, group, (), batch_size, workers, skip_bad=False)[1]
-    return found, {name: note for name, (_, note) in parts.items() if note}
-
-
-def _rows(comparison: Comparison) -> list[dict[str, Any]]:
+def _rows(comparison: "Comparison") -> list[dict[str, Any]]:
     """One row a run: its scores, and how it differs from the first."""
     differences = {each.name: each for each in comparison.differences}
     rows = []
@@ -104,7 +112,7 @@ def _rows(comparison: Comparison) -> list[dict[str, Any]]:
     return rows
 
 
-def as_json(comparison: Comparison) -> dict[str, Any]:
+def as_json(comparison: "Comparison") -> dict[str, Any]:
     return {
         "n": comparison.n,
         "runs": [
@@ -126,7 +134,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def as_text(comparison: Comparison) -> str:
+def as_text(comparison: "Comparison") -> str:
     width = max(len(run.name) for run in comparison.runs)
     columns = list(comparison.runs[0].scores)
     lines = [
@@ -135,7 +143,8 @@ def as_text(comparison: Comparison) -> str:
     ]
     lines += [f"{run.name:<{width}}  {'  '.join(f'{run.scores[c]!s:<22}' for c in columns)}" for run in comparison.runs]
     for each in comparison.differences:
-        gain, unit = each.top1, "groups" if each.by_group else "pictures"
+        gain = each.top1
+        unit = "groups" if each.by_group else "pictures"
         lines.append(f"{each.name} minus {each.first}: {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]")
         lines.append(f"  right only here: {each.only_this} pictures, only there: {each.only_first}")
         lines.append(f"  exact McNemar test over {unit}: p = {each.p:.3g}{f' ({each.remark})' if each.remark else ''}")

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import skimage.data
 from PIL import Image
@@ -13,8 +13,8 @@ from PIL import Image
 from regard.app.commands.caption import caption
 from regard.app.commands.explain import explain
 from regard.app.commands.positions import positions
-from regard.app.commands.train import Run, train
 from regard.app.commands.train import as_json as run_json
+from regard.app.commands.train import train
 from regard.app.report import attention_maps, page, thumbnails
 from regard.data.dataset import Dataset
 from regard.data.layouts import read, read_pictures
@@ -62,7 +62,7 @@ def demo(out: str | Path = "demo", overwrite: bool = False) -> Result:
         scenes = folder / "scenes"
         write_scenes(SCENES, scenes)
         log.info("2/5 training a classifier of the animals in them")
-        run = cast(Run, train(scenes, folder / "run", model=MODEL, slices=("ground", "size"), **QUICK))
+        run = train(scenes, folder / "run", model=MODEL, slices=("ground", "size"), **QUICK)
         log.info("3/5 explaining photographs and scenes")
         explain(_photographs(), folder / "photographs", model=folder / "run", layer=LAYER)
         positions(folder / "positions", model=folder / "run")

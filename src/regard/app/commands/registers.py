@@ -3,9 +3,25 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from regard.app.console import progress
+from regard.app.options import (
+    WORK,
+    BatchSize,
+    Data,
+    Device,
+    MaybeOut,
+    Model,
+    Overwrite,
+    Seed,
+    Size,
+    SkipBad,
+    Split,
+    Weights,
+    Workers,
+    option,
+)
 from regard.errors import DataError, UsageError
 from regard.files import check_free, new_folder, write_file, write_json
 
@@ -23,24 +39,30 @@ SHOWN = 6
 
 
 def registers(
-    data: str | Path,
-    out: str | Path | None = None,
-    model: str | Path = "pets-tiny",
-    weights: str | Path | None = None,
-    masks: str | Path | None = None,
-    search: int = 48,
-    margin: float = 0.01,
-    anyway: bool = False,
-    split: str | None = None,
-    size: int | None = None,
-    device: str | None = None,
-    batch_size: int = 16,
-    workers: int = 2,
-    seed: int = 0,
-    skip_bad: bool = False,
-    overwrite: bool = False,
+    data: Data,
+    out: MaybeOut = None,
+    model: Model = "pets-tiny",
+    weights: Weights = None,
+    masks: Annotated[
+        str | Path | None,
+        option("Folder of masks under the pictures' names, white on the object.", type=Path | None),
+    ] = None,
+    search: Annotated[
+        int,
+        option("Pictures that neurons are searched for in, without labels.", min=1, panel=WORK),
+    ] = 48,
+    margin: Annotated[float, option("How much accuracy may fall, as a share, for a repair to be accepted.")] = 0.01,
+    anyway: Annotated[bool, option("Write the repaired network even where it was not accepted.", "--anyway")] = False,
+    split: Split = None,
+    size: Size = None,
+    device: Device = None,
+    batch_size: BatchSize = 16,
+    workers: Workers = 2,
+    seed: Seed = 0,
+    skip_bad: SkipBad = False,
+    overwrite: Overwrite = False,
 ) -> "RepairAudit":
-    """Find tokens with outlier norms, and move the neurons that make them to a register.
+    """Find artifact tokens, repair the network without training, and test whether the repair holds.
 
     The neurons are searched for in `search` pictures of DATA's training part, whose labels are not looked at; the
     repair is tested on `split` (by default `val`, else `test`), without pictures of the search or of the training.
@@ -49,10 +71,10 @@ def registers(
     was accepted or with `anyway`, with `registers.json` and the figure `before_after.png`. `masks` is a folder of
     masks under the pictures' names, white on the object.
     """
-    from regard.app.seen import scored_part
     from regard.audit.repair import RepairSettings, audit_repair, search_and_test
     from regard.data.layouts import read
     from regard.data.regions import regions_of
+    from regard.measurement.selection import scored_part
     from regard.networks.load import load
 
     if not 0 < margin < 1:

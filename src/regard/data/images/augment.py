@@ -100,19 +100,22 @@ def draw(augmentation: Augmentation, random: Generator) -> Drawn:
     return Drawn(crops, flip, angle, (across, down), zoom, order, factors)
 
 
-def crop_box(augmentation: Augmentation, drawn: Drawn, size: Size) -> Box:
+def crop_box(augmentation: Augmentation, draws: Drawn, size: Size) -> Box:
     """(left, top, right, bottom) of a random crop, in whole pixels of a picture of this (height, width).
 
     The law of torchvision's RandomResizedCrop: area and the logarithm of the aspect uniform, the first that fits.
     """
     height, width = size
-    low, high = math.log(ASPECT[0]), math.log(ASPECT[1])
-    for area, aspect, top, left in drawn.crops:
-        wanted = (augmentation.crop + (1 - augmentation.crop) * area) * height * width
+    low = math.log(ASPECT[0])
+    high = math.log(ASPECT[1])
+    for area, aspect, top, left in draws.crops:
+        pixels = (augmentation.crop + (1 - augmentation.crop) * area) * height * width
         ratio = math.exp(low + (high - low) * aspect)
-        wide, tall = round(math.sqrt(wanted * ratio)), round(math.sqrt(wanted / ratio))
+        wide = round(math.sqrt(pixels * ratio))
+        tall = round(math.sqrt(pixels / ratio))
         if 0 < wide <= width and 0 < tall <= height:
-            y, x = int(top * (height - tall + 1)), int(left * (width - wide + 1))
+            y = int(top * (height - tall + 1))
+            x = int(left * (width - wide + 1))
             return float(x), float(y), float(x + wide), float(y + tall)
     return _largest(height, width)
 
@@ -121,7 +124,8 @@ def _largest(height: int, width: int) -> Box:
     """The largest centred box whose aspect is allowed."""
     wide = min(width, round(height * ASPECT[1]))
     tall = min(height, round(width / ASPECT[0]))
-    x, y = (width - wide) // 2, (height - tall) // 2
+    x = (width - wide) // 2
+    y = (height - tall) // 2
     return float(x), float(y), float(x + wide), float(y + tall)
 
 
@@ -129,7 +133,7 @@ def read_augmented(
     source: Source,
     preparation: Preparation | LongestSide,
     augmentation: Augmentation,
-    drawn: Drawn,
+    draws: Drawn,
     max_pixels: int = MAX_PIXELS,
 ) -> Pixels:
     """A picture → (height, width, 3) uint8 as the network sees it in training. Raises `DataError` naming the picture.
@@ -137,38 +141,40 @@ def read_augmented(
     A network that takes pictures of any shape sees them whole: there is no random crop.
     """
     if isinstance(preparation, LongestSide):
-        return apply(preparation.pixels(open_picture(source, max_pixels)), augmentation, drawn)
+        return apply(preparation.pixels(open_picture(source, max_pixels)), augmentation, draws)
 
     def box(size: Size) -> Box:
-        return crop_box(augmentation, drawn, size) if augmentation.crop < 1 else preparation.box(size)
+        return crop_box(augmentation, draws, size) if augmentation.crop < 1 else preparation.box(size)
 
     def enough(size: Size) -> Size:
         left, top, right, bottom = box(size)
-        tall, wide = SPARE * preparation.height / (bottom - top), SPARE * preparation.width / (right - left)
+        tall = SPARE * preparation.height / (bottom - top)
+        wide = SPARE * preparation.width / (right - left)
         return math.ceil(size[0] * tall), math.ceil(size[1] * wide)
 
     image, size, divided = open_reduced(source, enough, max_pixels)
     left, top, right, bottom = (edge / divided for edge in box(size))
-    right, bottom = min(right, image.width), min(bottom, image.height)
-    return apply(preparation._resample(image, (left, top, right, bottom)), augmentation, drawn)
+    right = min(right, image.width)
+    bottom = min(bottom, image.height)
+    return apply(preparation._resample(image, (left, top, right, bottom)), augmentation, draws)
 
 
-def apply(pixels: Pixels, augmentation: Augmentation, drawn: Drawn) -> Pixels:
+def apply(pixels: Pixels, augmentation: Augmentation, draws: Drawn) -> Pixels:
     """(height, width, 3) uint8, changed as drawn: flip, then turn, shift and zoom, then colours in their drawn order.
 
     What comes into the picture from outside is black and pixels are the nearest, as torchvision's defaults have it.
     """
-    if drawn.flip:
+    if draws.flip:
         pixels = np.ascontiguousarray(pixels[:, ::-1])
     if not augmentation.moves and all(getattr(augmentation, name) == 0 for name in COLOURS):
         return pixels
     image = Image.fromarray(pixels)
     if augmentation.moves:
-        shift = [round(drawn.shift[0] * image.width), round(drawn.shift[1] * image.height)]
-        image = change.affine(image, angle=drawn.angle, translate=shift, scale=drawn.zoom, shear=[0.0, 0.0])
-    for name in drawn.order:
+        shift = [round(draws.shift[0] * image.width), round(draws.shift[1] * image.height)]
+        image = change.affine(image, angle=draws.angle, translate=shift, scale=draws.zoom, shear=[0.0, 0.0])
+    for name in draws.order:
         if getattr(augmentation, name) > 0:
-            image = _CHANGES[name](image, drawn.factors[name])
+            image = _CHANGES[name](image, draws.factors[name])
     return np.asarray(image)
 
 

@@ -32,7 +32,7 @@ _UPRIGHT = {  # the EXIF orientation → what turns the stored picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_opening = threading.Lock()
+_pillow_lock = threading.Lock()
 
 
 def open_picture(source: Source, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -62,7 +62,8 @@ def open_reduced(
         full = (width, height) if turned >= 5 else (height, width)
         divided = _draft(image, turned, smallest(full))
         image.load()
-        turned, rgb = _orientation(image), to_rgb(image)
+        turned = _orientation(image)
+        rgb = to_rgb(image)
         if turned in _UPRIGHT:
             rgb = rgb.transpose(_UPRIGHT[turned])
         elif rgb is image and len(_exif(image)):
@@ -113,9 +114,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def _grey(values: NDArray[Any], white: float) -> Image.Image:
     """(height, width) numbers → a grey picture in mode RGB, 0 black and `white` white where all lie between them."""
     values = values.astype(np.float64)
-    low, high = values.min(initial=0.0), values.max(initial=0.0)
+    low = values.min(initial=0.0)
+    high = values.max(initial=0.0)
     if low < 0 or high > white:
-        values, white = values - low, high - low
+        values = values - low
+        white = high - low
     return Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8)).convert("RGB")
 
 
@@ -125,8 +128,9 @@ def _read_header(opener: Opener, stream: BinaryIO) -> Image.Image:
     That switch belongs to the process, as the module for warnings does, so the threads that read pictures take turns
     here; it is a fraction of a millisecond for each.
     """
-    with _opening:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    with _pillow_lock:
+        limit = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
         try:
             return Image.open(stream, formats=_FORMATS)
         except UnidentifiedImageError:

@@ -96,8 +96,10 @@ def stack(pictures: Sequence[Tensor], padded: bool = False) -> tuple[Tensor, Ten
     if len(shapes) == 1:
         return torch.stack(list(pictures)), None
     if not padded:
+        first = ", ".join(f"{height} × {width}" for height, width in shapes[:3])
+        more = ", ..." if len(shapes) > 3 else ""
         raise UsageError(
-            f"the pictures have {len(shapes)} shapes ({_named(shapes)}), and padding changes what is seen at the "
+            f"the pictures have {len(shapes)} shapes ({first}{more}), and padding changes what is seen at the "
             "border; give pictures of one shape at a time, or padded=True"
         )
     return _padded(pictures, max(height for height, _ in shapes), max(width for _, width in shapes))
@@ -111,8 +113,3 @@ def _padded(pictures: Sequence[Tensor], height: int, width: int) -> tuple[Tensor
         pixels[index, :, :tall, :wide] = picture
         mask[index, :tall, :wide] = False
     return pixels, mask
-
-
-def _named(shapes: Sequence[Size]) -> str:
-    first = ", ".join(f"{height} × {width}" for height, width in shapes[:3])
-    return f"{first}, ..." if len(shapes) > 3 else first

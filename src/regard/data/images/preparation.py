@@ -93,7 +93,8 @@ class Preparation:
 
     def _resized(self, height: int, width: int) -> Size:
         """(height, width) of the whole picture once it covers the input and its border."""
-        least_tall, least_wide = math.floor(self.height / self.crop), math.floor(self.width / self.crop)
+        least_tall = math.floor(self.height / self.crop)
+        least_wide = math.floor(self.width / self.crop)
         if least_tall == least_wide:  # torchvision's Resize(int) cuts the long side to whole pixels
             short = min(height, width)
             return least_tall * height // short, least_wide * width // short
@@ -103,7 +104,8 @@ class Preparation:
     def smallest(self, size: Size) -> Size:
         """The least (height, width) to which a picture may be shrunk beforehand without harm to the input."""
         left, top, right, bottom = self.box(size)
-        tall, wide = SPARE * self.height / (bottom - top), SPARE * self.width / (right - left)
+        tall = SPARE * self.height / (bottom - top)
+        wide = SPARE * self.width / (right - left)
         return math.ceil(size[0] * tall), math.ceil(size[1] * wide)
 
     def pixels(self, image: Image.Image) -> Pixels:
@@ -145,10 +147,10 @@ class Preparation:
             raise DataError(f"the stored preparation of pictures cannot be used: {error}") from error
 
 
-def _centre(pixels: int, resized: int, kept: int) -> tuple[float, float]:
+def _centre(pixels: int, resized: int, size: int) -> tuple[float, float]:
     """Start and stop, in the picture's own pixels, of the centre that CenterCrop keeps of a resized side."""
-    first = round((resized - kept) / 2)
-    return first * pixels / resized, (first + kept) * pixels / resized
+    first = round((resized - size) / 2)
+    return first * pixels / resized, (first + size) * pixels / resized
 
 
 def read_pixels(source: Source, preparation: Preparation, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, Size]:

@@ -17,7 +17,8 @@ from regard.errors import DataError, UsageError
 
 log = logging.getLogger("regard")
 
-CAPTIONS, TABLE = "captions.json", "index.csv"
+CAPTIONS = "captions.json"
+TABLE = "index.csv"
 _ALIKE = "picture"
 """The one class that all pictures are of while they are split."""
 _SIDES = re.compile(r"\b(left|right)(most|ward|wards|hand|handed)?\b", re.IGNORECASE)
@@ -98,7 +99,8 @@ def caption_parts(
     if dataset.splits and "train" not in dataset.splits:
         raise DataError(f"{dataset.source} has no train split, only {listed(dataset.splits)}; mark what to train on")
     if "val" in dataset.splits:
-        train, val = dataset.part("train"), dataset.part("val")
+        train = dataset.part("train")
+        val = dataset.part("val")
         check_groups(dataset, train, val, group)
         return train, val
     kept = [at for at, picture in enumerate(dataset.pictures) if picture.split in ("train", None)]

@@ -10,7 +10,7 @@ from regard.data.dataset import Picture, safe_name, split_name
 from regard.data.openers import FileOpener
 from regard.errors import DataError
 
-_OWN = ("id", "file_name", "split")
+_FIELDS = ("id", "file_name", "split")
 
 
 def is_coco(source: str) -> bool:
@@ -33,18 +33,20 @@ def read_coco(file: Path | str, labels: bool = True) -> list[Picture]:
         raise DataError(
             f"{file} is not a COCO-style file: an annotation or category of it is amiss ({error})"
         ) from error
-    _check_references(file, content["images"], annotations)
+    strange = set(annotations) - {each["id"] for each in content["images"]}
+    if strange:
+        raise DataError(f"{file} has annotations of image {min(strange, key=str)!r}, which is not among its images")
     return [_picture(file, entry, annotations.get(entry["id"], []), labels) for entry in content["images"]]
 
 
 def _annotations(content: Mapping[str, Any]) -> dict[Any, list[Mapping[str, Any]]]:
     """The annotations of each picture by its id, with the names of their categories."""
     categories = {each["id"]: str(each["name"]) for each in content.get("categories", [])}
-    found: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
+    by_image: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
     for each in content.get("annotations", []):
         named = {"category": categories[each["category_id"]]} if "category_id" in each and categories else {}
-        found[each["image_id"]].append({**each, **named})
-    return found
+        by_image[each["image_id"]].append({**each, **named})
+    return by_image
 
 
 def _picture(file: Path, entry: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]], labels: bool) -> Picture:
@@ -57,7 +59,7 @@ def _picture(file: Path, entry: Mapping[str, Any], annotations: Sequence[Mapping
     path = _find(file, str(entry["file_name"]))
     inside = path.relative_to(file.parent) if path.is_relative_to(file.parent) else Path(str(entry["file_name"]))
     columns = {
-        key: str(value) for key, value in entry.items() if key not in _OWN and isinstance(value, str | int | float)
+        key: str(value) for key, value in entry.items() if key not in _FIELDS and isinstance(value, str | int | float)
     }
     split = split_name(str(entry.get("split") or "")) or None
     label = names[0] if len(names) == 1 else None
@@ -76,12 +78,6 @@ def _content(file: Path) -> dict[str, Any]:
     if any("id" not in each or "file_name" not in each for each in images):
         raise DataError(f"{file} has images without id or file_name; each needs both")
     return content
-
-
-def _check_references(file: Path, images: Sequence[Mapping[str, Any]], annotations: Mapping[Any, Any]) -> None:
-    strange = set(annotations) - {each["id"] for each in images}
-    if strange:
-        raise DataError(f"{file} has annotations of image {min(strange, key=str)!r}, which is not among its images")
 
 
 def _find(file: Path, name: str) -> Path:

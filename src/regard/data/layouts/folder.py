@@ -42,7 +42,8 @@ def read_folder(source: str, labels: bool) -> list[Picture]:
 def _labelled(source: Path, folder: Path, split: str | None, labels: bool) -> Iterator[Picture]:
     """The pictures of class folders, or flat ones, in `folder`, named relative to `source`."""
     inner = _inside(folder)
-    classes, loose = _class_folders(inner), _pictures_in(inner)
+    classes = _class_folders(inner)
+    loose = _pictures_in(inner)
     if classes and loose:
         raise DataError(
             f"{inner} holds both folders of pictures ({listed([each.name for each in classes])}) and pictures beside "
@@ -59,23 +60,23 @@ def _labelled(source: Path, folder: Path, split: str | None, labels: bool) -> It
 
 def _flat_labels(folder: Path, files: Sequence[Path], needed: bool) -> list[str | None]:
     """What comes before the last underscore of each name; where no name has one (a test set, say), None for all."""
-    found = [file.stem.rpartition("_")[0].strip() or None for file in files]
-    bare = [file.name for file, label in zip(files, found, strict=True) if label is None]
+    labels = [file.stem.rpartition("_")[0].strip() or None for file in files]
+    bare = [file.name for file, label in zip(files, labels, strict=True) if label is None]
     if bare and (needed or len(bare) < len(files)):
         raise DataError(
             f"{several(bare, 'picture')} without a label in {folder}; put each in a folder called by its class, name "
             "it label_id.jpg, or list all in a .csv with filename,label"
         )
-    return found
+    return labels
 
 
 def _split_folders(folder: Path) -> list[tuple[Path, str]]:
     """The folders that are splits, with the split; none when they look like classes (`train` beside `car`, say)."""
     below = _folders_in(folder)
-    known = [(each, SPLITS[each.name.lower()]) for each in below if each.name.lower() in SPLITS]
-    splits = {split for _, split in known}
-    told = len(known) == len(below) or ("train" in splits and len(splits) > 1)
-    return sorted(known, key=lambda pair: (list(SPLITS).index(pair[1]), pair[0].name)) if told else []
+    named = [(each, SPLITS[each.name.lower()]) for each in below if each.name.lower() in SPLITS]
+    splits = {split for _, split in named}
+    are_splits = len(named) == len(below) or ("train" in splits and len(splits) > 1)
+    return sorted(named, key=lambda pair: (list(SPLITS).index(pair[1]), pair[0].name)) if are_splits else []
 
 
 def _class_folders(folder: Path) -> list[Path]:
@@ -96,15 +97,15 @@ def pictures_below(folder: Path) -> list[Path]:
     return sorted(_walk(folder, set()), key=lambda file: file.relative_to(folder).as_posix())
 
 
-def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
+def _walk(folder: Path, visited: set[Path]) -> Iterator[Path]:
     """Pictures at any depth, through links too, but into no folder twice: links can make circles."""
     real = folder.resolve()
-    if real in seen:
+    if real in visited:
         return
-    seen.add(real)
+    visited.add(real)
     yield from _pictures_in(folder)
     for each in _folders_in(folder):
-        yield from _walk(each, seen)
+        yield from _walk(each, visited)
 
 
 def _pictures_in(folder: Path) -> list[Path]:
@@ -116,10 +117,10 @@ def _pictures_in(folder: Path) -> list[Path]:
 
 def _folders_in(folder: Path) -> list[Path]:
     """The visible folders right in a folder, by name, without the descriptions beside `images/`."""
-    found = sorted(each for each in folder.iterdir() if _visible(each) and each.is_dir())
-    if any(each.name.lower() == "images" for each in found):
-        return [each for each in found if each.name.lower() not in _BESIDE]
-    return found
+    folders = sorted(each for each in folder.iterdir() if _visible(each) and each.is_dir())
+    if any(each.name.lower() == "images" for each in folders):
+        return [each for each in folders if each.name.lower() not in _BESIDE]
+    return folders
 
 
 def _visible(path: Path) -> bool:

@@ -4,7 +4,7 @@ A table of captions has `caption` instead of `label`, and as many rows for a pic
 """
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from regard.data.openers import FileOpener
 from regard.errors import DataError
 
 INDEX = "index.csv"
-_OWN = ("filename", "name", "label", "split")
-_MEANT = (*_OWN, "caption")
+_COLUMNS = ("filename", "name", "label", "split")
+_RESERVED = (*_COLUMNS, "caption")
 """Columns with a meaning, whose names are known in any case."""
 _SIGNS = ("|", ";", ",")
 
@@ -24,7 +24,7 @@ class _Row:
     """A line of the table: the file as the user wrote it and where that is (None when it is nowhere)."""
 
     line: int
-    written: str
+    text: str
     path: Path | None
     fields: Mapping[str, str]
 
@@ -94,7 +94,7 @@ def _captioned(file: Path, rows: Sequence[_Row]) -> Picture:
     splits = sorted({split_name(row.fields.get("split", "")) for row in rows})
     if len(splits) > 1:
         raise DataError(
-            f"{file}, line {rows[0].line}: {rows[0].written!r} is in {listed(splits)}; give a picture one split"
+            f"{file}, line {rows[0].line}: {rows[0].text!r} is in {listed(splits)}; give a picture one split"
         )
     captions = tuple({"caption": row.fields["caption"]} for row in rows)
     picture = _picture(file.parent, rows[0])
@@ -104,8 +104,8 @@ def _captioned(file: Path, rows: Sequence[_Row]) -> Picture:
 
 def _picture(folder: Path, row: _Row) -> Picture:
     path = row.path or folder  # never None once the files are checked
-    name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else row.written
-    columns = {name: value for name, value in row.fields.items() if name not in _OWN}
+    name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else row.text
+    columns = {name: value for name, value in row.fields.items() if name not in _COLUMNS}
     split = split_name(row.fields.get("split", "")) or None
     return Picture(safe_name(name), FileOpener(path), row.fields.get("label") or None, split, columns)
 
@@ -117,17 +117,17 @@ def _lines(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
             first = text.readline()
             text.seek(0)
             reader = csv.reader(text, delimiter=max(",;\t", key=first.count), strict=True)
-            header = [_known(name) for name in next(reader, [])]
+            header = [_column_name(name) for name in next(reader, [])]
             rows = [(reader.line_num, row) for row in reader if any(field.strip() for field in row)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file} is not a table that can be read ({error}); it must be CSV in UTF-8") from error
     return header, [(line, _fields(file, header, line, row)) for line, row in rows]
 
 
-def _known(name: str) -> str:
+def _column_name(name: str) -> str:
     """A column's name as it is written, but those with a meaning in lower case."""
     name = name.strip()
-    return name.lower() if name.lower() in _MEANT else name
+    return name.lower() if name.lower() in _RESERVED else name
 
 
 def _fields(file: Path, header: Sequence[str], line: int, row: Sequence[str]) -> dict[str, str]:
@@ -161,10 +161,10 @@ class _Finder:
         self.places = [folder, folder / "images"]
         self.stems: dict[Path, dict[str, Path]] = {}
 
-    def __call__(self, written: str) -> Path | None:
-        if not written:
+    def __call__(self, text: str) -> Path | None:
+        if not text:
             return None
-        relative = written.replace("\\", "/")
+        relative = text.replace("\\", "/")
         for place in self.places:
             if (place / relative).is_file():
                 return place / relative
@@ -173,8 +173,8 @@ class _Finder:
     def _without_ending(self, path: Path) -> Path | None:
         """The first picture by name whose name without its ending is this; a folder is listed once only."""
         if path.parent not in self.stems:
-            there = sorted(path.parent.iterdir(), reverse=True) if path.parent.is_dir() else []
-            self.stems[path.parent] = {file.stem: file for file in there if file.suffix.lower() in SUFFIXES}
+            files = sorted(path.parent.iterdir(), reverse=True) if path.parent.is_dir() else []
+            self.stems[path.parent] = {file.stem: file for file in files if file.suffix.lower() in SUFFIXES}
         return self.stems[path.parent].get(path.name)
 
 
@@ -184,7 +184,7 @@ def _check_files(file: Path, rows: Sequence[_Row]) -> None:
     if missing:
         more = f" (and {len(missing) - 1} more of {len(rows)} are missing)" if len(missing) > 1 else ""
         raise DataError(
-            f"{file}, line {missing[0].line}: there is no picture {missing[0].written!r}{more}; paths are relative to "
+            f"{file}, line {missing[0].line}: there is no picture {missing[0].text!r}{more}; paths are relative to "
             f"{file.parent} or its images/"
         )
 
@@ -196,25 +196,26 @@ def _check_twice(file: Path, rows: Sequence[_Row]) -> None:
         before = first.setdefault(row.path or file, row)
         if before is row:
             continue
-        one, two = before.fields.get("label", ""), row.fields.get("label", "")
+        one = before.fields.get("label", "")
+        two = row.fields.get("label", "")
         if one != two:
             raise DataError(
-                f"{file}, line {row.line}: {row.written!r} has the label {two!r}, and {one!r} in line {before.line}; "
+                f"{file}, line {row.line}: {row.text!r} has the label {two!r}, and {one!r} in line {before.line}; "
                 "several labels per picture are not supported; keep one row for each picture"
             )
-        raise DataError(f"{file}, line {row.line}: {row.written!r} stands in line {before.line} already; remove one")
+        raise DataError(f"{file}, line {row.line}: {row.text!r} stands in line {before.line} already; remove one")
 
 
 def _check_single_labels(file: Path, rows: Sequence[_Row]) -> None:
     """A label that lists labels of other pictures (`cat|dog`) is several."""
-    known = {row.fields["label"] for row in rows}
+    labels = {row.fields["label"] for row in rows}
     for row in rows:
         label = row.fields["label"]
         for sign in _SIGNS:
             parts = {part.strip() for part in label.split(sign)}
-            if len(parts) > 1 and parts <= known:
+            if len(parts) > 1 and parts <= labels:
                 raise DataError(
-                    f"{file}, line {row.line}: {row.written!r} has the labels {label!r}; several labels per picture "
+                    f"{file}, line {row.line}: {row.text!r} has the labels {label!r}; several labels per picture "
                     "are not supported; give each picture one"
                 )
 
@@ -223,11 +224,8 @@ def _check_splits(file: Path, rows: Sequence[_Row]) -> None:
     """A column of splits is filled for all rows or for none."""
     without = [row for row in rows if not row.fields.get("split")]
     if 0 < len(without) < len(rows):
+        splits = sorted({row.fields["split"] for row in rows if row.fields["split"]})
         raise DataError(
             f"{file}, line {without[0].line}: no split, as in {len(without)} of {len(rows)} rows, while others have "
-            f"{listed(sorted(set(_splits(rows))))}; fill in all or none"
+            f"{listed(splits)}; fill in all or none"
         )
-
-
-def _splits(rows: Sequence[_Row]) -> Iterator[str]:
-    return (row.fields["split"] for row in rows if row.fields.get("split"))

@@ -111,7 +111,8 @@ def _pixels(annotation: Mapping[str, Any], size: Size) -> Bools:
     if segmentation:
         return union((_polygon(corners, size) for corners in segmentation), size)
     left, top, width, height = map(float, annotation["bbox"])
-    down, across = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
+    down = np.arange(size[0]) + 0.5
+    across = np.arange(size[1]) + 0.5
     return np.logical_and.outer((down >= top) & (down < top + height), (across >= left) & (across < left + width))
 
 

@@ -1,4 +1,4 @@
-"""How near captions are to what people said: BLEU-1 to 4, ROUGE-L, CIDEr and exact match, each with its interval.
+"""How near captions are to those that people wrote: BLEU-1 to 4, ROUGE-L, CIDEr and exact match, with intervals.
 
 The measures are pycocoevalcap's, which this package has as the extra `captions`; words are split here, without Java,
 so that numbers of COCO's own evaluation, which splits a few words otherwise, may differ in the third digit. Intervals
@@ -7,127 +7,41 @@ captions together: what is drawn are each picture's counts of n-grams and length
 The document frequencies of CIDEr come from the references of all scored pictures and are not drawn again.
 """
 
-import re
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from importlib import import_module
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from regard.data.dataset import several
-from regard.errors import DataError, UsageError
+from regard.measurement import METRICS
+from regard.measurement.captions.captioned import LONGEST, Captioned, Floats, scorer
 from regard.measurement.intervals import NOWHERE, bootstrapped, percentile, share
+from regard.measurement.measure import measure
 from regard.records import Score
-
-LONGEST = 4
-"""N-grams of up to so many words are counted."""
-
-Floats = NDArray[np.float64]
-
-
-class _Signs(dict[int, str]):
-    """Every punctuation mark and symbol as a space, but those that may stand inside words."""
-
-    def __missing__(self, code: int) -> str:
-        sign = chr(code)
-        self[code] = " " if unicodedata.category(sign)[0] in "PS" and sign not in "'-.,:" else sign
-        return self[code]
-
-
-_SIGNS = _Signs()
-_CLITIC = re.compile(r"(?<=\w)(n't|'(?:s|re|ve|ll|d|m))\b")
-"""What the Penn Treebank writes apart: do n't, the dog 's."""
-_LONE = re.compile(r"(?<!\w)-|-(?!\w)|(?<!\d)[.,:]|[.,:](?!\d)|'(?!\w)|(?<!\w)'(?!(?:s|re|ve|ll|d|m)\b)")
-"""A hyphen or apostrophe that is not inside a word, a stop, comma or colon that is not inside a number."""
-
-
-def tokens(text: str) -> list[str]:
-    """The words of a caption as they are compared: lower case, without punctuation, English as the Penn Treebank's.
-
-    Hyphens inside words and signs inside numbers stay ("black-and-white", "3.5"); "dog's" is `dog` and `'s`, "don't"
-    is `do` and `n't`. A text without spaces (Chinese) is one word, so split it before.
-    """
-    plain = unicodedata.normalize("NFC", text).lower().replace("’", "'")
-    return _LONE.sub(" ", _CLITIC.sub(r" \1 ", plain).translate(_SIGNS)).split()
-
-
-@dataclass(frozen=True)
-class Captioned:
-    """What was said of each picture and what people say of it, as words with a space between them.
-
-    `references` has at least one text for each; `groups` (n,) keeps pictures of one person or site together.
-    """
-
-    said: tuple[str, ...]
-    references: tuple[tuple[str, ...], ...]
-    groups: NDArray[Any] | None = None
-
-    @classmethod
-    def of(
-        cls, said: Mapping[str, str], references: Mapping[str, Sequence[str]], groups: Mapping[str, str] | None = None
-    ) -> Self:
-        """From plain texts by the pictures' names; pictures of which nothing was said take no part.
-
-        Raises `DataError` where there is nothing at all, and naming pictures without a reference or a group.
-        """
-        if not said:
-            raise DataError("there are no captions to be scored; give one for each picture")
-        _check(said, references, "reference")
-        if groups is not None:
-            _check(said, groups, "group")
-        return cls(
-            tuple(" ".join(tokens(text)) for text in said.values()),
-            tuple(tuple(" ".join(tokens(text)) for text in references[name]) for name in said),
-            None if groups is None else np.array([groups[name] for name in said]),
-        )
-
-    def __len__(self) -> int:
-        return len(self.said)
-
-    @property
-    def independent(self) -> int:
-        """How many pictures or groups there are to draw from."""
-        return len(self) if self.groups is None else len(np.unique(self.groups))
-
-    @cached_property
-    def counts(self) -> Floats:
-        """(2 + 2 · LONGEST, n) for BLEU: length said, closest reference's length, n-grams matched, n-grams said."""
-        scorer = _scorer("bleu.bleu_scorer", "BleuScorer")(n=LONGEST)
-        for said, references in zip(self.said, self.references, strict=True):
-            scorer += (said, list(references))
-        return np.array([_counted(each) for each in scorer.ctest], np.float64).T
-
-
-def _check(said: Mapping[str, str], given: Mapping[str, Any], what: str) -> None:
-    bare = [name for name in said if not given.get(name)]
-    if bare:
-        raise DataError(f"{several(bare, 'picture')} without a {what}; give each that was captioned at least one")
-
-
-def _counted(found: Mapping[str, Any]) -> list[float]:
-    length = found["testlen"]
-    closest = min(found["reflen"], key=lambda each: (abs(each - length), each))
-    return [length, closest, *found["correct"], *found["guess"]]
+from regard.scenes import Scene
 
 
 def caption_scores(
-    said: Mapping[str, str],
+    captions: Mapping[str, str],
     references: Mapping[str, Sequence[str]],
     *,
     groups: Mapping[str, str] | None = None,
+    scenes: Mapping[str, Scene] | None = None,
+    coco: bool = True,
     seed: int = 0,
     resamples: int = 2000,
 ) -> dict[str, Score]:
-    """All of `SCORES` by name, of one caption and one or more references for each picture, by the pictures' names.
+    """Every caption metric of METRICS by name, of one caption and one or more references for each picture.
 
-    `groups` are by name too. Raises `UsageError` where pycocoevalcap is not installed; `exact` alone does without.
+    Captions, references, `groups` and `scenes` are by the pictures' names; without scenes nothing is said of what is
+    true. Raises `UsageError` where pycocoevalcap is not installed; `coco=False` leaves out what is counted by it.
     """
-    captioned = Captioned.of(said, references, groups)
-    return {name: score(captioned, seed=seed, resamples=resamples) for name, score in SCORES.items()}
+    captioned = Captioned.of(captions, references, groups, scenes)
+    needs = {"references"} | ({"pycocoevalcap"} if coco else set()) | (set() if scenes is None else {"scenes"})
+    scores = measure("caption", captioned, needs, seed=seed, resamples=resamples)
+    return {
+        name: score
+        for name, score in scores.items()
+        if "scenes" not in METRICS[name].needs or np.isfinite(score.value)  # no word of a part of speech: no score
+    }
 
 
 def bleu_1(captioned: Captioned, *, seed: int = 0, resamples: int = 2000) -> Score:
@@ -167,9 +81,12 @@ def _bleu(captioned: Captioned, order: int, seed: int, resamples: int) -> Score:
 
 def _bleu_of(totals: Floats, order: int) -> Floats:
     """(2 + 2 · LONGEST, any) counts → (any,); the small numbers are pycocoevalcap's, by which 0 / 0 is not NaN."""
-    said, reference, matched, guessed = totals[0], totals[1], totals[2 : 2 + order], totals[2 + LONGEST :][:order]
+    length = totals[0]
+    reference = totals[1]
+    matched = totals[2 : 2 + order]
+    guessed = totals[2 + LONGEST :][:order]
     precision = (matched + 1e-15) / (guessed + 1e-9)  # (order, any)
-    ratio = (said + 1e-15) / (reference + 1e-9)
+    ratio = (length + 1e-15) / (reference + 1e-9)
     brevity = np.exp(np.minimum(0.0, 1 - 1 / ratio))
     return np.asarray(np.exp(np.log(precision).mean(axis=0)) * brevity)
 
@@ -180,9 +97,9 @@ def rouge_l(captioned: Captioned, *, seed: int = 0, resamples: int = 2000) -> Sc
     Lin 2004, eq. 2 to 4, with the best recall and the best precision among the references, as COCO's evaluation takes
     them (Chen et al. 2015, arXiv 1504.00325, section 3.3).
     """
-    scorer = _scorer("rouge.rouge", "Rouge")()
-    pairs = zip(captioned.said, captioned.references, strict=True)
-    each = np.array([scorer.calc_score([said], list(references)) for said, references in pairs], np.float64)
+    rouge = scorer("rouge.rouge", "Rouge")()
+    pairs = zip(captioned.captions, captioned.references, strict=True)
+    each = np.array([rouge.calc_score([caption], list(references)) for caption, references in pairs], np.float64)
     return _mean(each, captioned, seed, resamples, captioned.independent)
 
 
@@ -192,30 +109,18 @@ def cider(captioned: Captioned, *, seed: int = 0, resamples: int = 2000) -> Scor
     How rare an n-gram is follows from the references of these very pictures, so that numbers of different sets of
     pictures do not compare, and that of a single picture is not defined (NaN).
     """
-    scorer = _scorer("cider.cider_scorer", "CiderScorer")(n=LONGEST)
+    consensus = scorer("cider.cider_scorer", "CiderScorer")(n=LONGEST)
     if len(captioned) < 2:
         return NOWHERE
-    for said, references in zip(captioned.said, captioned.references, strict=True):
-        scorer += (said, list(references))
-    return _mean(np.asarray(scorer.compute_score()[1], np.float64), captioned, seed, resamples, None)
+    for caption, references in zip(captioned.captions, captioned.references, strict=True):
+        consensus += (caption, list(references))
+    return _mean(np.asarray(consensus.compute_score()[1], np.float64), captioned, seed, resamples, None)
 
 
 def exact(captioned: Captioned, *, seed: int = 0, resamples: int = 2000) -> Score:
     """The share of captions that are, word for word, one of the references; Wilson's interval."""
-    pairs = zip(captioned.said, captioned.references, strict=True)
-    return share(np.array([said in references for said, references in pairs], np.bool_), captioned.groups)
-
-
-SCORES: dict[str, Callable[..., Score]] = {
-    "bleu_1": bleu_1,
-    "bleu_2": bleu_2,
-    "bleu_3": bleu_3,
-    "bleu_4": bleu_4,
-    "rouge_l": rouge_l,
-    "cider": cider,
-    "exact": exact,
-}
-"""Each score by its name."""
+    pairs = zip(captioned.captions, captioned.references, strict=True)
+    return share(np.array([caption in references for caption, references in pairs], np.bool_), captioned.groups)
 
 
 def _mean(each: Floats, captioned: Captioned, seed: int, resamples: int, effective: int | None) -> Score:
@@ -227,13 +132,3 @@ def _mean(each: Floats, captioned: Captioned, seed: int, resamples: int, effecti
         resamples=resamples,
     )
     return percentile(value, values, len(each), effective)
-
-
-def _scorer(module: str, name: str) -> Any:
-    try:
-        return getattr(import_module(f"pycocoevalcap.{module}"), name)
-    except ImportError as error:
-        raise UsageError(
-            f"captions are scored by pycocoevalcap, which cannot be imported ({error}); "
-            "install it: pip install 'regard[captions]'"
-        ) from error

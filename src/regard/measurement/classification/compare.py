@@ -17,8 +17,8 @@ from regard.data.dataset import several
 from regard.errors import DataError, UsageError, unknown
 from regard.measurement import METRICS
 from regard.measurement.classification.evaluation import check
-from regard.measurement.classification.scores import confidence, right
 from regard.measurement.intervals import bootstrapped, newcombe, percentile
+from regard.measurement.measure import score
 from regard.records import ComparedRun, Comparison, Difference, Predictions, Score
 
 COLUMNS = ("top1", "balanced_accuracy", "ece")
@@ -50,35 +50,50 @@ def compare(
     first = next(iter(named)) if against is None else against
     if first not in named:
         raise unknown("run", first, named, "It must be one of those that are compared.")
-    for found in named.values():
-        check(found)
-    kept = _shared_names(named, first, common)
-    runs = {name: _selected(found, kept) for name, found in named.items()}
+    for predictions in named.values():
+        check(predictions)
+    shared = _shared_names(named, first, common)
+    runs = {name: _selected(predictions, shared) for name, predictions in named.items()}
     _check_labels(runs, first)
-    runs = _same_groups(runs, first)
-    said = dict(notes or {}) | _left_out(named, kept)
-    rows = tuple(ComparedRun(name, _scores(found, seed, resamples)) for name, found in runs.items())
+    groups = next((each.groups for each in (runs[first], *runs.values()) if each.groups is not None), None)
+    runs = {name: replace(predictions, groups=groups) for name, predictions in runs.items()}
+    left_out = {name: len(predictions) - len(shared) for name, predictions in named.items()}
+    remarks = {name: f"{count} pictures left out, which not all have" for name, count in left_out.items() if count}
+    rows = []
+    for name, predictions in runs.items():
+        sure = predictions.certainty is not None
+        columns = [column for column in COLUMNS if sure or "confidence" not in METRICS[column].needs]
+        scores = {column: score(column, predictions, seed=seed, resamples=resamples) for column in columns}
+        rows.append(ComparedRun(name, scores))
     others = tuple(
-        difference(first, runs[first], name, found, seed=seed, resamples=resamples)
-        for name, found in runs.items()
+        difference(first, runs[first], name, predictions, seed=seed, resamples=resamples)
+        for name, predictions in runs.items()
         if name != first
     )
-    return Comparison(rows, others, len(kept), said)
+    return Comparison(tuple(rows), others, len(shared), dict(notes or {}) | remarks)
 
 
 def difference(
     first: str, one: Predictions, name: str, other: Predictions, *, seed: int = 0, resamples: int = 2000
 ) -> Difference:
     """How `other` (called `name`) differs from `one` (called `first`) on the same pictures in the same order."""
-    before, after = right(one), right(other)
-    only_this, only_first = int((after & ~before).sum()), int((before & ~after).sum())
+    before = one.right
+    after = other.right
+    only_this = int((after & ~before).sum())
+    only_first = int((before & ~after).sum())
     grouped = one.groups is not None
     if one.groups is None:
-        score, changes = _paired(after, before), (only_this, only_first)
+        changes = (only_this, only_first)
+        both = int((after & before).sum())
+        neither = len(after) - both - sum(changes)
+        gain = Score((only_this - only_first) / len(after), *newcombe(both, *changes, neither), len(after))
     else:
-        score, changes = _paired_by_group(after, before, one.groups, seed, resamples)
-    remark = _remark(sum(changes), "groups" if grouped else "pictures")
-    return Difference(name, first, score, only_this, only_first, mcnemar(*changes), grouped, remark)
+        gain, changes = _paired_by_group(after, before, one.groups, seed, resamples)
+    remark = ""
+    if sum(changes) < FEWEST:
+        units = "groups" if grouped else "pictures"
+        remark = f"only {sum(changes)} {units} tell the two apart: with fewer than six, p cannot fall below 0.05"
+    return Difference(name, first, gain, only_this, only_first, mcnemar(*changes), grouped, remark)
 
 
 def mcnemar(only_this: int, only_first: int) -> float:
@@ -88,18 +103,6 @@ def mcnemar(only_this: int, only_first: int) -> float:
     fewer than six changes it cannot fall below 0.05.
     """
     return min(1.0, 2 * float(bdtr(min(only_this, only_first), only_this + only_first, 0.5)))
-
-
-def _remark(changes: int, what: str) -> str:
-    if changes >= FEWEST:
-        return ""
-    return f"only {changes} {what} tell the two apart: with fewer than six, p cannot fall below 0.05"
-
-
-def _paired(after: NDArray[np.bool_], before: NDArray[np.bool_]) -> Score:
-    counts = (after & before, after & ~before, ~after & before, ~after & ~before)
-    both, gained, lost, neither = (int(each.sum()) for each in counts)
-    return Score((gained - lost) / len(after), *newcombe(both, gained, lost, neither), len(after))
 
 
 def _paired_by_group(
@@ -124,49 +127,38 @@ def _paired_by_group(
     return score, changes
 
 
-def _scores(found: Predictions, seed: int, resamples: int) -> dict[str, Score]:
-    known = [name for name in COLUMNS if "confidence" not in METRICS[name].needs or confidence(found) is not None]
-    return {name: METRICS.load(name)(found, seed=seed, resamples=resamples) for name in known}
-
-
 def _shared_names(named: Mapping[str, Predictions], first: str, common: bool) -> list[str]:
     """The names of the pictures that are compared, in the first run's order."""
-    for name, found in named.items():
-        if len(set(found.names)) < len(found):
+    for name, predictions in named.items():
+        if len(set(predictions.names)) < len(predictions):
             raise DataError(f"{name} has several predictions of one picture; each picture must have one")
-    everywhere = frozenset.intersection(*(frozenset(found.names) for found in named.values()))
-    kept = [name for name in named[first].names if name in everywhere]
-    if common and kept:
-        return kept
-    for name, found in named.items():
-        odd = sorted(set(found.names) ^ set(named[first].names))
+    everywhere = frozenset.intersection(*(frozenset(predictions.names) for predictions in named.values()))
+    shared = [name for name in named[first].names if name in everywhere]
+    if common and shared:
+        return shared
+    for name, predictions in named.items():
+        odd = sorted(set(predictions.names) ^ set(named[first].names))
         if odd:
             raise DataError(
                 f"{first} and {name} were scored on different pictures: {several(odd, 'picture')} not in both; "
                 "score them on the same data, or compare what they have in common"
             )
-    return kept
+    return shared
 
 
-def _left_out(named: Mapping[str, Predictions], kept: list[str]) -> dict[str, str]:
-    """What must be said of runs of which pictures were left out."""
-    counts = {name: len(found) - len(kept) for name, found in named.items()}
-    return {name: f"{count} pictures left out, which not all have" for name, count in counts.items() if count}
-
-
-def _selected(found: Predictions, names: list[str]) -> Predictions:
+def _selected(predictions: Predictions, names: list[str]) -> Predictions:
     """The predictions of these pictures, in this order."""
-    places = {name: index for index, name in enumerate(found.names)}
+    places = {name: index for index, name in enumerate(predictions.names)}
     at = np.array([places[name] for name in names], np.int64)
     return replace(
-        found,
+        predictions,
         names=tuple(names),
-        predicted=found.predicted[at],
-        labels=found.labels[at],
-        probabilities=None if found.probabilities is None else found.probabilities[at],
-        groups=None if found.groups is None else np.asarray(found.groups)[at],
-        slices={name: np.asarray(values)[at] for name, values in found.slices.items()},
-        confidence=None if found.confidence is None else found.confidence[at],
+        predicted=predictions.predicted[at],
+        labels=predictions.labels[at],
+        probabilities=None if predictions.probabilities is None else predictions.probabilities[at],
+        groups=None if predictions.groups is None else np.asarray(predictions.groups)[at],
+        slices={name: np.asarray(values)[at] for name, values in predictions.slices.items()},
+        confidence=None if predictions.confidence is None else predictions.confidence[at],
     )
 
 
@@ -182,9 +174,3 @@ def _check_labels(runs: Mapping[str, Predictions], first: str) -> None:
                 f"{first} and {name} were scored with different labels: {several(odd, 'picture')} labelled otherwise; "
                 "score them on the same data"
             )
-
-
-def _same_groups(runs: Mapping[str, Predictions], first: str) -> dict[str, Predictions]:
-    known = [runs[first].groups, *(found.groups for found in runs.values())]
-    groups = next((each for each in known if each is not None), None)
-    return {name: replace(found, groups=groups) for name, found in runs.items()}

@@ -11,16 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.errors import DataError, UsageError
-from regard.measurement import METRICS, Metric
-from regard.measurement.classification.scores import BINS, auroc, bins_of, confidence, right
+from regard.measurement.classification.scores import BINS, auroc, bins_of
 from regard.measurement.intervals import share
+from regard.measurement.measure import measure
 from regard.records import ClassScores, Evaluation, Predictions, ReliabilityBin, Score, SliceScore
 
-SHOWN = 100
+LISTED = 100
 """How many pictures each list of those to look at names, at most."""
-
-LEAST = 10
-"""How many pictures a slice needs to be called the worst: with fewer, chance picks it."""
 
 SUM_TOLERANCE = 1e-2
 
@@ -62,32 +59,17 @@ def evaluate(
 
 def scores(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> dict[str, Score]:
     """Every classification metric of METRICS that has what it needs here and is defined, by name."""
-    rows = [row for row in METRICS if row.kind == "classification" and set(row.needs) <= _known(predictions)]
-    found = {row.name: _measured(row, predictions, seed, resamples) for row in rows}
-    return {name: score for name, score in found.items() if np.isfinite(score.value)}
-
-
-def _measured(row: Metric, predictions: Predictions, seed: int, resamples: int) -> Score:
-    score = METRICS.load(row.name)(predictions, seed=seed, resamples=resamples)
-    if not isinstance(score, Score):
-        raise UsageError(
-            f"metric {row.name!r} ({row.target}) returned {type(score).__name__}; it must return a records.Score"
-        )
-    return score
-
-
-def _known(predictions: Predictions) -> set[str]:
-    there = {
-        "confidence": confidence(predictions) is not None,
-        "probabilities": predictions.probabilities is not None,
-        "groups": predictions.groups is not None,
-    }
-    return {"labels", *(name for name, known in there.items() if known)}
+    needs = {"labels"}
+    needs |= set() if predictions.certainty is None else {"confidence"}
+    needs |= set() if predictions.probabilities is None else {"probabilities"}
+    measured = measure("classification", predictions, needs, seed=seed, resamples=resamples)
+    return {name: score for name, score in measured.items() if np.isfinite(score.value)}
 
 
 def check(predictions: Predictions) -> None:
     """Raise `DataError` for predictions that cannot be scored: none, of other lengths, or out of range."""
-    n, count = len(predictions), len(predictions.classes)
+    n = len(predictions)
+    count = len(predictions.classes)
     if n == 0:
         raise DataError("there are no pictures to score; give some with labels")
     columns = {"label": predictions.labels, "prediction": predictions.predicted, "group": predictions.groups}
@@ -113,8 +95,8 @@ def _check_probabilities(predictions: Predictions, n: int, count: int) -> None:
         raise DataError(
             f"the probabilities are {values.shape}; with these pictures and classes, {(n, count)} is needed"
         )
-    given = [each for each in (values, predictions.confidence) if each is not None]
-    if not all(bool(((each >= 0) & (each <= 1 + 1e-6)).all()) for each in given):
+    shares = [each for each in (values, predictions.confidence) if each is not None]
+    if not all(bool(((each >= 0) & (each <= 1 + 1e-6)).all()) for each in shares):
         raise DataError("there are probabilities outside of 0 to 1, or NaN; give those after a softmax")
     if values is not None and np.abs(values.sum(axis=1) - 1).max() > SUM_TOLERANCE:
         worst = int(np.abs(values.sum(axis=1) - 1).argmax())
@@ -148,20 +130,21 @@ def per_class(predictions: Predictions, threshold: float | None = None) -> tuple
 
 
 def _of_class(predictions: Predictions, index: int, threshold: float | None) -> ClassScores:
-    true, said = predictions.labels == index, predictions.predicted == index
+    true = predictions.labels == index
+    predicted = predictions.predicted == index
     values = None if predictions.probabilities is None else predictions.probabilities[:, index]
-    found = said if threshold is None or values is None else values >= np.float32(threshold)
-    total = int(true.sum() + said.sum())
+    positive = predicted if threshold is None or values is None else values >= np.float32(threshold)
+    total = int(true.sum() + predicted.sum())
     return ClassScores(
         name=predictions.classes[index],
         n=int(true.sum()),
-        precision=_share_of(true, said, predictions),
-        recall=_share_of(said, true, predictions),
-        f1=2 * int((true & said).sum()) / total if total else float("nan"),
+        precision=_share_of(true, predicted, predictions),
+        recall=_share_of(predicted, true, predictions),
+        f1=2 * int((true & predicted).sum()) / total if total else float("nan"),
         auroc=float("nan") if values is None else auroc(values, true),
         threshold=float("nan") if threshold is None else threshold,
-        sensitivity=_share_of(found, true, predictions),
-        specificity=_share_of(~found, ~true, predictions),
+        sensitivity=_share_of(positive, true, predictions),
+        specificity=_share_of(~positive, ~true, predictions),
     )
 
 
@@ -172,14 +155,15 @@ def _share_of(hits: NDArray[np.bool_], among: NDArray[np.bool_], predictions: Pr
 
 def reliability(predictions: Predictions) -> tuple[ReliabilityBin, ...]:
     """The 15 bins (low, high] of equal width of ECE; NaN in bins without pictures. Empty without confidences."""
-    sure = confidence(predictions)
-    if sure is None:
+    certainty = predictions.certainty
+    if certainty is None:
         return ()
-    place, edges = bins_of(sure), np.linspace(0, 1, BINS + 1)
+    place = bins_of(certainty)  # (n,) the bin of each picture
+    edges = np.linspace(0, 1, BINS + 1)
     counts = np.bincount(place, minlength=BINS)
     with np.errstate(invalid="ignore"):
-        means = np.bincount(place, weights=sure, minlength=BINS) / counts
-        shares = np.bincount(place, weights=right(predictions), minlength=BINS) / counts
+        means = np.bincount(place, weights=certainty, minlength=BINS) / counts
+        shares = np.bincount(place, weights=predictions.right, minlength=BINS) / counts
     return tuple(
         ReliabilityBin(float(edges[i]), float(edges[i + 1]), int(counts[i]), float(means[i]), float(shares[i]))
         for i in range(BINS)
@@ -188,39 +172,31 @@ def reliability(predictions: Predictions) -> tuple[ReliabilityBin, ...]:
 
 def slices(predictions: Predictions) -> tuple[SliceScore, ...]:
     """The accuracy of each value of each slice column, the worst of a column first; "" counts as no value."""
-    hits, rows = right(predictions), []
+    rows: list[SliceScore] = []
     for column, values in predictions.slices.items():
         texts = np.asarray(values).astype(np.str_)
-        found = [
-            SliceScore(column, str(value), _share_of(hits, texts == value, predictions))
+        scores = [
+            SliceScore(column, str(value), _share_of(predictions.right, texts == value, predictions))
             for value in np.unique(texts[texts != ""])
         ]
-        rows += sorted(found, key=lambda row: row.top1.value)
+        rows += sorted(scores, key=lambda row: row.top1.value)
     return tuple(rows)
-
-
-def worst_slice(evaluation: Evaluation) -> SliceScore | None:
-    """The slice with the lowest accuracy of those with ten pictures or more, of equals the larger; None without any.
-
-    It is the worst of several: chance alone makes one of them look bad, so read its interval, not its value.
-    """
-    large = [row for row in evaluation.slices if row.top1.n >= LEAST]
-    return min(large, key=lambda row: (row.top1.value, -row.top1.n), default=None)
 
 
 def mistakes(predictions: Predictions) -> tuple[int, ...]:
     """Up to 100 pictures with a wrong answer, the surest first; in their order where no confidence is known."""
-    wrong, sure = np.flatnonzero(~right(predictions)), confidence(predictions)
-    if sure is not None:
-        wrong = wrong[np.argsort(-sure[wrong], kind="stable")]
-    return tuple(wrong[:SHOWN].tolist())
+    wrong = np.flatnonzero(~predictions.right)
+    certainty = predictions.certainty
+    if certainty is not None:
+        wrong = wrong[np.argsort(-certainty[wrong], kind="stable")]
+    return tuple(wrong[:LISTED].tolist())
 
 
 def margins(predictions: Predictions) -> NDArray[np.float32] | None:
     """(n,) the most probable class's probability less the second's; the confidence where only that is known."""
     values = predictions.probabilities
     if values is None or values.shape[1] < 2:
-        return confidence(predictions)
+        return predictions.certainty
     two = np.partition(values, -2, axis=1)[:, -2:]
     return np.asarray(two[:, 1] - two[:, 0], np.float32)
 
@@ -228,7 +204,7 @@ def margins(predictions: Predictions) -> NDArray[np.float32] | None:
 def uncertain(predictions: Predictions) -> tuple[int, ...]:
     """Up to 100 pictures, the smallest margin first; empty where no confidence is known."""
     margin = margins(predictions)
-    return () if margin is None else tuple(np.argsort(margin, kind="stable")[:SHOWN].tolist())
+    return () if margin is None else tuple(np.argsort(margin, kind="stable")[:LISTED].tolist())
 
 
 def suspects(predictions: Predictions) -> tuple[int, ...]:
@@ -238,63 +214,19 @@ def suspects(predictions: Predictions) -> tuple[int, ...]:
     pictures with its label. Suspect is a picture whose own class lies below its threshold while another reaches its
     own, and is answered with another class. The order is by the margin of the label's class to that other one.
     """
-    values, labels = predictions.probabilities, predictions.labels
+    values = predictions.probabilities
+    labels = predictions.labels
     if values is None:
         return ()
-    rows, counts = np.arange(len(labels)), np.bincount(labels, minlength=values.shape[1])
-    own = values[rows, labels].astype(np.float64)
+    rows = np.arange(len(labels))
+    counts = np.bincount(labels, minlength=values.shape[1])
+    label_probability = values[rows, labels].astype(np.float64)
     with np.errstate(invalid="ignore"):
-        thresholds = np.bincount(labels, weights=own, minlength=values.shape[1]) / counts  # NaN is never reached
+        sums = np.bincount(labels, weights=label_probability, minlength=values.shape[1])
+        thresholds = sums / counts  # (classes,); NaN, of a class without pictures, is never reached
     others = np.where(values >= thresholds, values, -1.0)
     others[rows, labels] = -1.0
     best = others.max(axis=1)
-    doubted = np.flatnonzero((own < thresholds[labels]) & (best >= 0) & ~right(predictions))
-    order = np.argsort(own[doubted] - best[doubted], kind="stable")
-    return tuple(doubted[order][:SHOWN].tolist())
-
-
-def as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """The evaluation as JSON: each score as `{"value", "low", "high"}` under its name, `n`, `note`, and all the rest.
-
-    `confusion` lists the cells that are not empty; pictures to look at are names. There is no NaN: null instead.
-    """
-    names, worst = evaluation.predictions.names, worst_slice(evaluation)
-    return {
-        **{name: score.as_json() for name, score in evaluation.scores.items()},
-        "n": evaluation.n,
-        "note": evaluation.note,
-        "classes": list(evaluation.predictions.classes),
-        "per_class": [_plain(vars(each)) for each in evaluation.per_class],
-        "confusion": _cells(evaluation),
-        "reliability": [_plain(vars(each)) for each in evaluation.reliability],
-        "slices": [_slice_json(each) for each in evaluation.slices],
-        "worst_slice": None if worst is None else _slice_json(worst),
-        **{
-            field: [names[index] for index in getattr(evaluation, field)]
-            for field in ("mistakes", "uncertain", "suspects")
-        },
-        "provenance": dict(evaluation.provenance),
-    }
-
-
-def _slice_json(row: SliceScore) -> dict[str, Any]:
-    return {"column": row.column, "value": row.value, "n": row.top1.n, "top1": row.top1.as_json()}
-
-
-def _cells(evaluation: Evaluation) -> list[dict[str, Any]]:
-    classes, counts = evaluation.predictions.classes, evaluation.confusion
-    return [
-        {"label": classes[true], "predicted": classes[said], "n": int(counts[true, said])}
-        for true, said in np.argwhere(counts)
-    ]
-
-
-def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a record for JSON: scores as theirs, null for what is not defined."""
-    return {name: _plain_value(value) for name, value in fields.items()}
-
-
-def _plain_value(value: Any) -> Any:
-    if isinstance(value, Score):
-        return value.as_json()
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    doubted = np.flatnonzero((label_probability < thresholds[labels]) & (best >= 0) & ~predictions.right)
+    order = np.argsort(label_probability[doubted] - best[doubted], kind="stable")
+    return tuple(doubted[order][:LISTED].tolist())

@@ -26,8 +26,8 @@ def not_worse(before: NDArray[np.bool_], after: NDArray[np.bool_], margin: float
 
     The interval is Newcombe's for paired shares (1998, Statistics in Medicine 17:2635, method 10).
     """
-    both, gained = int((before & after).sum()), int((~before & after).sum())
-    lost, neither = int((before & ~after).sum()), int((~before & ~after).sum())
+    counts = (before & after, ~before & after, before & ~after, ~before & ~after)
+    both, gained, lost, neither = (int(each.sum()) for each in counts)
     n = len(before)
     low, high = newcombe(both, gained, lost, neither)
     unchanged, _ = newcombe(int(before.sum()), 0, 0, int((~before).sum()))

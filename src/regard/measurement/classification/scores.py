@@ -24,22 +24,9 @@ SMALLEST = float(np.finfo(np.float32).eps)
 Floats = NDArray[np.float64]
 
 
-def right(predictions: Predictions) -> NDArray[np.bool_]:
-    """(n,) whether the predicted class is the true one."""
-    return np.asarray(predictions.predicted == predictions.labels)
-
-
-def confidence(predictions: Predictions) -> NDArray[np.float32] | None:
-    """(n,) float32 in [0, 1], the probability of the predicted class; None where it is not known."""
-    if predictions.probabilities is None:
-        return None if predictions.confidence is None else np.asarray(predictions.confidence, np.float32)
-    rows = np.arange(len(predictions))
-    return np.asarray(predictions.probabilities[rows, predictions.predicted], np.float32)
-
-
 def top1(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> Score:
     """Accuracy: Wilson's interval; by group where there are groups, from a bootstrap of whole groups."""
-    return _share(right(predictions), predictions, seed, resamples)
+    return _share(predictions.right, predictions, seed, resamples)
 
 
 def top5(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> Score:
@@ -50,16 +37,16 @@ def top5(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> S
     values = predictions.probabilities
     if values is None or values.shape[1] <= 5:
         return NOWHERE
-    own = values[np.arange(len(values)), predictions.labels][:, None]
+    labelled = values[np.arange(len(values)), predictions.labels][:, None]  # (n, 1)
     earlier = np.arange(values.shape[1]) < predictions.labels[:, None]
-    before = ((values > own) | ((values == own) & earlier)).sum(axis=1)
+    before = ((values > labelled) | ((values == labelled) & earlier)).sum(axis=1)
     return _share(before < 5, predictions, seed, resamples)
 
 
 def balanced_accuracy(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> Score:
     """Mean recall of the classes that have pictures. Brodersen et al. 2010, section II, for any number of classes."""
     count = len(predictions.classes)
-    sums = vstack([_by(predictions.labels, right(predictions), count), _by(predictions.labels, None, count)])
+    sums = vstack([_by(predictions.labels, predictions.right, count), _by(predictions.labels, None, count)])
 
     def statistic(totals: Floats) -> Floats:
         return _mean_ratio(totals[:count], totals[count:], totals[count:])
@@ -72,15 +59,15 @@ def macro_f1(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) 
     count = len(predictions.classes)
     sums = vstack(
         [
-            _by(predictions.labels, right(predictions), count),
+            _by(predictions.labels, predictions.right, count),
             _by(predictions.labels, None, count),
             _by(predictions.predicted, None, count),
         ]
     )
 
     def statistic(totals: Floats) -> Floats:
-        hits, true, said = totals[:count], totals[count : 2 * count], totals[2 * count :]
-        return _mean_ratio(2 * hits, true + said, true)
+        hits, true, predicted = np.split(totals, 3)  # (classes, resamples) each
+        return _mean_ratio(2 * hits, true + predicted, true)
 
     return _within_classes(predictions, sums, statistic, seed, resamples)
 
@@ -91,13 +78,15 @@ def macro_auroc(predictions: Predictions, *, seed: int = 0, resamples: int = 200
     The interval is symmetric in the logit, from the variance of DeLong et al. 1988 over all classes at once; whole
     groups vary together as in Obuchowski 1997. A bootstrap of a thousand classes would take hours and say the same.
     """
-    areas, pull = [], np.zeros(len(predictions))
+    areas = []
+    pull = np.zeros(len(predictions))
     for area, influence in _areas(predictions):
         areas.append(area)
         pull += influence
     if not areas:
         return NOWHERE
-    value, spread = float(np.mean(areas)), _spread(pull / len(areas), predictions.groups)
+    value = float(np.mean(areas))
+    spread = _spread(pull / len(areas), predictions.groups)
     if not 0 < value < 1 or spread == 0:
         return percentile(value, np.empty(0), len(predictions), _independent(predictions))
     ends = expit(logit(value) + np.array([-Z, Z]) * spread / (value * (1 - value)))
@@ -119,7 +108,8 @@ def _areas(predictions: Predictions) -> Iterator[tuple[float, Floats]]:
 
 def _influence(offset: Floats, positive: NDArray[np.bool_], grouped: bool) -> Floats:
     """(n,) whose squares sum to DeLong's variance; with groups the correction for small samples is theirs."""
-    ones, zeros = int(positive.sum()), int((~positive).sum())
+    ones = int(positive.sum())
+    zeros = int((~positive).sum())
     correct = [1.0 if grouped or count == 1 else np.sqrt(count / (count - 1)) for count in (ones, zeros)]
     return np.where(positive, offset * correct[0] / ones, offset * correct[1] / zeros)
 
@@ -141,9 +131,9 @@ def placements(values: NDArray[Any], positive: NDArray[np.bool_]) -> Floats:
     """
     _, tied = np.unique(values, return_inverse=True)
     ones, zeros = (np.bincount(tied[chosen], minlength=tied.max() + 1) for chosen in (positive, ~positive))
-    below, above = np.cumsum(zeros) - zeros / 2, positive.sum() - np.cumsum(ones) + ones / 2
-    share_below, share_above = below / max(zeros.sum(), 1), above / max(ones.sum(), 1)
-    return np.where(positive, share_below[tied], share_above[tied])
+    below = (np.cumsum(zeros) - zeros / 2) / max(zeros.sum(), 1)
+    above = (positive.sum() - np.cumsum(ones) + ones / 2) / max(ones.sum(), 1)
+    return np.where(positive, below[tied], above[tied])
 
 
 def auroc(values: NDArray[Any], positive: NDArray[np.bool_]) -> float:
@@ -164,10 +154,10 @@ def ece(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> Sc
 
     It is biased upwards, and resampling adds the same bias again: the interval is the basic bootstrap's.
     """
-    sure = confidence(predictions)
+    sure = predictions.certainty
     if sure is None:
         return NOWHERE
-    gaps = _by(bins_of(sure), right(predictions) - sure.astype(np.float64), BINS)
+    gaps = _by(bins_of(sure), predictions.right - sure.astype(np.float64), BINS)
     sums = vstack([gaps, csr_array(np.ones((1, len(sure))))])
     value, values = bootstrapped(
         sums,
@@ -183,8 +173,8 @@ def nll(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> Sc
     """Mean negative log-likelihood of the true class in nats. Guo et al. 2017, eq. 4, divided by n."""
     if predictions.probabilities is None:
         return NOWHERE
-    own = predictions.probabilities[np.arange(len(predictions)), predictions.labels].astype(np.float64)
-    return _mean(-np.log(np.clip(own, SMALLEST, 1)), predictions, seed, resamples)
+    labelled = predictions.probabilities[np.arange(len(predictions)), predictions.labels].astype(np.float64)
+    return _mean(-np.log(np.clip(labelled, SMALLEST, 1)), predictions, seed, resamples)
 
 
 def brier(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> Score:
@@ -192,9 +182,9 @@ def brier(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> 
     if predictions.probabilities is None:
         return NOWHERE
     values = predictions.probabilities
-    own = values[np.arange(len(predictions)), predictions.labels].astype(np.float64)
+    labelled = values[np.arange(len(predictions)), predictions.labels].astype(np.float64)
     squares = np.einsum("ij,ij->i", values, values, dtype=np.float64)
-    return _mean(squares - 2 * own + 1, predictions, seed, resamples)
+    return _mean(squares - 2 * labelled + 1, predictions, seed, resamples)
 
 
 def _mean(each: Floats, predictions: Predictions, seed: int, resamples: int) -> Score:
@@ -239,9 +229,9 @@ def _by(codes: NDArray[np.int64], values: NDArray[Any] | None, count: int) -> cs
     return csr_array((filled, (codes, np.arange(n))), shape=(count, n))
 
 
-def _mean_ratio(over: Floats, under: Floats, there: Floats) -> Floats:
-    """(classes, any) → (any,): the mean of the ratios of those classes that are there; NaN where none is."""
-    counted = there > 0
+def _mean_ratio(over: Floats, under: Floats, present: Floats) -> Floats:
+    """(classes, any) → (any,): the mean of the ratios of those classes that are `present`; NaN where none is."""
+    counted = present > 0
     ratios = np.divide(over, under, out=np.zeros_like(over), where=counted)
     classes = counted.sum(axis=0)
     return np.where(classes > 0, ratios.sum(axis=0) / np.maximum(classes, 1), np.nan)

@@ -68,7 +68,7 @@ def _true_words(caption: Caption, picture: PictureRegions) -> dict[int, TrueWord
     places = [place for place, word in enumerate(caption.words) if word.heatmap and word.text not in (START, END)]
     words = [caption.words[place] for place in places]
     masks: dict[tuple[str, ...], Bools] = {}
-    known: dict[int, TrueWord] = {}
+    by_place: dict[int, TrueWord] = {}
     for claim in picture.claims([(word.text, word.part_of_speech) for word in words]):
         word = words[claim.place]
         if word.heatmap is None:
@@ -76,11 +76,11 @@ def _true_words(caption: Caption, picture: PictureRegions) -> dict[int, TrueWord
         if claim.regions not in masks:
             masks[claim.regions] = picture.mask(claim.regions, word.heatmap.grid.picture)
         region = masks[claim.regions]
-        known[places[claim.place]] = TrueWord(caption.name, word.text, claim.part, claim.right, word.heatmap, region)
-    return known
+        by_place[places[claim.place]] = TrueWord(caption.name, word.text, claim.part, claim.right, word.heatmap, region)
+    return by_place
 
 
-def check_known(regions: Regions, names: Iterable[str]) -> None:
+def check_pictures(regions: Regions, names: Iterable[str]) -> None:
     """Raise `DataError` where nothing is known of any of these pictures."""
     first = ""
     for name in names:

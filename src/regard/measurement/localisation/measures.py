@@ -131,12 +131,14 @@ def otsu(values: Floats, weights: NDArray[Any]) -> float:
     if len(levels) < 2:
         return float("inf")
     mass = np.bincount(at, weights) / np.sum(weights)
-    lower, mean = np.cumsum(mass)[:-1], np.cumsum(mass * levels)[:-1]
+    lower = np.cumsum(mass)[:-1]
+    mean = np.cumsum(mass * levels)[:-1]
     between = ((mass * levels).sum() * lower - mean) ** 2 / (lower * (1 - lower))
     return float(levels[np.argmax(between >= between.max() * (1 - 1e-9))])  # equal but for rounding
 
 
 def centre(rows: int, columns: int) -> Floats:
     """One in the middle of the network's input, falling linearly to zero at its corners: (rows, columns)."""
-    down, across = (np.arange(rows) + 0.5) / rows * 2 - 1, (np.arange(columns) + 0.5) / columns * 2 - 1
+    down = (np.arange(rows) + 0.5) / rows * 2 - 1
+    across = (np.arange(columns) + 0.5) / columns * 2 - 1
     return np.asarray(1 - np.hypot(down[:, None], across[None]) / np.sqrt(2))

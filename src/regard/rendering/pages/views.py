@@ -25,21 +25,6 @@ EXAMPLE = 440
 CLASSES = 60
 """How many classes a confusion matrix shows on a page; of more, those with the most errors."""
 
-SCORES = {
-    "top1": ("Accuracy", "share of pictures whose first answer is right"),
-    "balanced_accuracy": (
-        "Balanced accuracy",
-        "mean of the classes' recall: small classes count as much as large ones",
-    ),
-    "top5": ("Top-5 accuracy", "share of pictures whose class is among the first five answers"),
-    "macro_f1": ("Macro F1", "mean of the classes' F1"),
-    "auroc": ("AUROC", "mean of the classes' area under the ROC curve: 0.5 is chance"),
-    "macro_auroc": ("AUROC", "mean of the classes' area under the ROC curve: 0.5 is chance"),
-    "ece": ("Calibration error", "expected calibration error (ECE), how far confidence is from truth: 0 is best"),
-    "nll": ("Log loss", "mean negative log-probability of the true class: 0 is best"),
-    "brier": ("Brier score", "mean squared error of the probabilities: 0 is best"),
-}
-
 NOTES = {
     "seen in training": "Seen in training: the network has learnt these pictures, so this says nothing about new ones.",
     "selected on": "Selected on: settings were chosen on these pictures, so expect a little less on new ones.",
@@ -88,11 +73,10 @@ def number(value: float) -> str:
 
 
 def scores(evaluation: Evaluation) -> list[View]:
-    named = []
-    for name, value in evaluation.scores.items():
-        label, meaning = SCORES.get(name, (name.replace("_", " ").capitalize(), ""))
-        named.append({"name": label, "meaning": meaning, **score(value)})
-    return named
+    return [
+        {"name": each.label or name.replace("_", " ").capitalize(), "meaning": each.description, **score(each)}
+        for name, each in evaluation.scores.items()
+    ]
 
 
 def per_class(evaluation: Evaluation) -> list[View]:

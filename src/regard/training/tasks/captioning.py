@@ -1,204 +1,228 @@
-"""A captioner trained on pictures with captions: one phase, in the same loop and with the same exact resume.
+"""The task `caption`: learn to describe pictures, with a decoder on a ViT's encoder or with CATR."""
 
-Each epoch shows every picture once, with one of its captions; a mirrored picture has left and right exchanged in it.
-The pictures set aside are scored by what the network would say next at each step of their first caption.
-"""
-
-import hashlib
-import json
-from collections import Counter
-from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import dataclass, replace
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from regard.data.dataset import Dataset, listed
-from regard.data.images.augment import Augmentation
-from regard.data.layouts.captions import captions_of, mirrored
-from regard.errors import DataError, UsageError
+from regard.data.dataset import Dataset, skipper
+from regard.data.images.longest_side import LongestSide
+from regard.data.layouts.captions import caption_parts, read_captioned
+from regard.errors import UsageError
+from regard.measurement.captions.scoring import score_captions, stored_evaluation
+from regard.measurement.selection import scored_part
+from regard.networks.captioners.base import CaptionNetwork
+from regard.networks.captioners.families.catr import PUBLIC, CatrCaptioner, CatrShape, is_catr_file, load_catr, new_catr
+from regard.networks.captioners.families.encoder_decoder import (
+    DecoderShape,
+    EncoderDecoderCaptioner,
+    new_encoder_decoder,
+)
+from regard.networks.captioners.load import load_caption_network
+from regard.networks.captioners.run import load_captioner_run, save_captioner
 from regard.networks.captioners.trainable import TrainableCaptioner
-from regard.networks.captioners.wordpiece import PAD, START, STOP, UNKNOWN, WordPiece, split_words
-from regard.networks.guard import borrowed
-from regard.training.loader import Feed, check_processes
-from regard.training.loop import Session
-from regard.training.objectives import Captions
-from regard.training.optimise import best_precision, dropping, opened
-from regard.training.phases import feed_of, train_on
-from regard.training.processes import World, join
-from regard.training.recipe import CaptionSettings, Recipe
-from regard.training.running import How, running
+from regard.networks.captioners.wordpiece import WordPiece
+from regard.networks.load import load
+from regard.networks.provenance import provenance
+from regard.networks.run import CAPTIONING, task_of
+from regard.networks.sources.shipped import folder_of
+from regard.records import CaptionEvaluation
+from regard.results.evaluations import Figures, captions_json, write_caption_evaluation
+from regard.training.recipe import Recipe
+from regard.training.session import InterruptedTrainingError, Options
+from regard.training.tasks import caption_training
+from regard.training.tasks.base import Evaluated, EvaluationOptions, Outcome, PageContent, Parts
+from regard.training.tasks.table import CaptionSettings, caption
 
-MOVES = ("rotate", "translate", "zoom")
+log = logging.getLogger("regard")
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of it: the lines of metrics, what the user should know, and facts for the report.
-
-    `selected`: whether the pictures set aside had a say in which weights are used. `main`: whether this process is
-    the one that writes.
-    """
-
-    metrics: tuple[dict[str, Any], ...]
-    messages: tuple[str, ...]
-    facts: dict[str, Any]
-    selected: bool
-    main: bool
+NEW_CATR = "catr"
+"""The name of a CATR whose values are all to be learned."""
+CATR_HAS = ("encoder_layers", "decoder_layers", "decoder_width", "decoder_heads")
+SHAPE = (*CATR_HAS, "decoder_dropout", "vocabulary", "least", "longest")
+"""Settings of a new network, which CATR, and one whose training is continued, has already."""
+HEADLINE = ("true_words", "cider", "bleu_4", "rouge_l", "exact")
+"""The scores that a sentence names, most telling first."""
 
 
-def vocabulary_of(training: Dataset, settings: CaptionSettings) -> WordPiece:
-    """BERT's pieces, or the words of the training captions and of what their mirror images are called.
+class Captioning:
+    """See `base.Task`."""
 
-    A word that occurs fewer than `settings.least` times is the unknown one. The commonest come first.
-    """
-    if settings.vocabulary == "bert":
-        return WordPiece.load()
-    said = [text for picture in training.pictures for text in captions_of(picture)]
-    counts = Counter(word for text in said for word in split_words(text))
-    both = Counter(counts)
-    for word, count in counts.items():
-        if mirrored(word) != word:
-            both[mirrored(word)] += count
-    kept = sorted(
-        (word for word, count in both.items() if count >= settings.least), key=lambda word: (-both[word], word)
-    )
-    if not kept:
-        raise DataError(f"no word occurs {settings.least} times in the captions; give a lower --least")
-    pieces = (PAD, UNKNOWN, START, STOP, *(word for word in kept if word not in (PAD, UNKNOWN, START, STOP)))
-    return WordPiece(pieces, {piece: token for token, piece in enumerate(pieces)})
+    def check(self, recipe: Recipe) -> None:
+        if recipe.arguments.get("slices") or recipe.arguments.get("label", "label") != "label":
+            raise UsageError("--label and --slice are for classifiers, not for captions; leave them out")
 
+    def read(self, data: str | Path, label: str) -> Dataset:
+        return read_captioned(data)
 
-def run(
-    captioner: TrainableCaptioner,
-    training: Dataset,
-    validation: Dataset,
-    hashes: Mapping[str, str],
-    recipe: Recipe,
-    folder: Path | str,
-    **how: Any,
-) -> Outcome:
-    """Train `captioner`, in place, as `recipe.settings` say; the run's folder holds all that is needed to resume.
+    def split(
+        self, dataset: Dataset, *, seed: int, group: str | None, twins: Iterable[tuple[int, int]]
+    ) -> tuple[Dataset, Dataset]:
+        training, validation = caption_parts(dataset, seed=seed, group=group, twins=twins)
+        log.info(f"{len(training)} pictures with captions to train on, {len(validation)} set aside")
+        return training, validation
 
-    `hashes` are the pictures' SHA-256 by name; `how` are fields of `running.How`. The folder is left without its
-    network: `save_captioner`, then `folder.finish`, make it a finished run. Raises as `finetune.run` does.
-    """
-    settings = recipe.settings
-    if not isinstance(settings, CaptionSettings):
-        raise DataError(f"the recipe {recipe.name!r} does not train a captioner; give caption")
-    world = join(captioner.device)
-    captioner.module.to(world.device)
-    learned = _lessons(captioner, training, settings, How(**how).seed)
-    judged = _lessons(captioner, validation, replace(settings, smoothing=0.0), 0, choose=False)
-    _check(captioner, training, validation, settings, world)
-    precision = best_precision(settings.precision, world.device)
-    facts = {"precision": precision, "captions": _digest(training, validation)}
-    parts = training, validation
-    with running(captioner, parts, hashes, recipe, Path(folder), world, facts, How(**how)) as session:
-        return _phases(captioner, training, validation, (learned, judged), settings, session, precision)
+    def doubts(self, dataset: Dataset, pairs: Sequence[Any]) -> list[str]:
+        """None: a picture may have many captions."""
+        return []
 
+    def build(self, recipe: Recipe, training: Dataset, device: str | None, precision: str | None) -> TrainableCaptioner:
+        """The captioner that `--model` names, its preparation as the settings have it."""
+        if not isinstance(recipe.settings, CaptionSettings):
+            raise UsageError(f"the recipe {recipe.name!r} trains no captioner; give --recipe caption")
+        captioner = _build(recipe.arguments, recipe.settings, training)
+        for message in captioner.messages:
+            log.info(message)
+        return captioner.to(device)
 
-def _phases(
-    captioner: TrainableCaptioner,
-    training: Dataset,
-    validation: Dataset,
-    lessons: tuple[Captions, Captions],
-    settings: CaptionSettings,
-    session: Session,
-    precision: str,
-) -> Outcome:
-    keeper, journal = session.keeper, session.journal
-    still = replace(settings, accumulate=1)
-    scored = replace(
-        feed_of(validation, lessons[1], captioner.preparation, still, session), augmentation=Augmentation()
-    )
-    if "train" not in keeper.done:
-        feed = feed_of(training, lessons[0], captioner.preparation, settings, session)
-        with opened(captioner, settings.open_layers):
-            at = train_on(
-                captioner,
-                "train",
-                settings,
-                feed,
-                session,
-                precision,
-                lambda: score(captioner, scored, session, precision),
+    def train(
+        self, network: TrainableCaptioner, parts: Parts, recipe: Recipe, folder: Path, options: Options
+    ) -> Outcome:
+        sides = (parts.training, parts.validation)
+        return caption_training.run(network, *sides, parts.hashes, recipe, folder, **vars(options))
+
+    def score(
+        self, network: TrainableCaptioner, parts: Parts, outcome: Outcome, recipe: Recipe, options: Options
+    ) -> CaptionEvaluation:
+        if not outcome.main:
+            return CaptionEvaluation({}, {}, {})
+        try:
+            return score_captions(
+                network,
+                parts.validation,
+                seed=recipe.arguments["seed"],
+                note="selected on" if outcome.selected else "",
+                provenance=provenance(network, recipe=recipe.name),
+                progress=options.bar,
             )
-        result = {"epochs": at.epoch, "best": at.best, "best_epoch": at.best_epoch}
-        weights = {f"result/{name}": value.detach().cpu() for name, value in captioner.module.state_dict().items()}
-        keeper.finish("train", result, weights)
-        keeper.save(journal.rows)
-    kept = {name.removeprefix("result/"): value for name, value in keeper.kept.items() if name.startswith("result/")}
-    captioner.module.load_state_dict(kept)
-    if journal.rows[-1].get("phase") != "result":
-        journal.row(phase="result", **score(captioner, scored, session, precision))
-    facts = {"precision": precision, "vocabulary": len(captioner.vocabulary), **keeper.done["train"]}
-    selected = settings.keep == "best" or settings.patience > 0
-    return Outcome(tuple(journal.rows), tuple(journal.messages), facts, selected, session.world.main)
+        except KeyboardInterrupt as error:
+            raise InterruptedTrainingError(
+                "interrupted while pictures were described; the training itself is done: the same command with "
+                "--resume goes on"
+            ) from error
 
+    def save(self, network: TrainableCaptioner, folder: Path) -> None:
+        save_captioner(network, folder)
 
-def score(captioner: TrainableCaptioner, feed: Feed, session: Session, precision: str) -> dict[str, float]:
-    """Mean log-loss of a token in nats, and how often the likeliest is the one that follows, over all processes."""
-    device, sums = session.world.device, torch.zeros(3, dtype=torch.float64)
-    with borrowed(captioner.module), torch.no_grad(), closing(feed.steps(1)) as steps:
-        for step in steps:
-            for batch in step.batches:
-                targets, counts = batch.targets.to(device), batch.counts.to(device)
-                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                    logits = feed.lessons.predict(captioner.module, feed.inputs(batch, device), targets)
-                losses, right = feed.lessons.judge(logits, targets)
-                known = (targets >= 0).sum(1) * counts
-                sums += torch.stack([(losses * counts).sum(), (right * counts).sum(), known.sum()]).cpu().double()
-    together = session.world.total(sums.to(device)) if session.world.size > 1 else sums  # some devices lack float64
-    loss, right, tokens = together.tolist()
-    return {"validation_loss": loss / tokens, "validation_top1": right / tokens}
+    def stored(self, run: Path) -> CaptionEvaluation:
+        return stored_evaluation(run)
 
-
-def _lessons(
-    captioner: TrainableCaptioner, part: Dataset, settings: CaptionSettings, seed: int, choose: bool = True
-) -> Captions:
-    """Every caption of every picture as tokens, and that of its mirror image. Raises `DataError` for one too long."""
-    tokens: dict[str, list[int]] = {}
-
-    def encoded(text: str) -> list[int]:
-        if text not in tokens:
-            tokens[text] = captioner.tokenize(text)
-        return tokens[text]
-
-    captions, longest = [], captioner.module.limit
-    for picture in part.pictures:
-        pairs = [(encoded(text), encoded(mirrored(text))) for text in captions_of(picture)]
-        long = [text for text, pair in zip(captions_of(picture), pairs, strict=True) if max(map(len, pair)) > longest]
-        if long:
-            raise DataError(
-                f"{picture.name} has a caption of {len(encoded(long[0]))} tokens, the end among them, and the network "
-                f"says at most {longest}: {long[0][:60]!r}; shorten it, or give a new network a higher --longest"
-            )
-        captions.append(pairs)
-    module = captioner.module
-    return Captions(captions, module.start, module.vocabulary, seed, settings.smoothing, choose)
-
-
-def _check(
-    captioner: TrainableCaptioner, training: Dataset, validation: Dataset, settings: CaptionSettings, world: World
-) -> None:
-    """Everything that can be known to be wrong before any work."""
-    for part, what in ((training, "train on"), (validation, "score on")):
-        if not len(part):
-            raise DataError(f"there are no pictures to {what}; mark some, or leave the split to regard")
-    moving = [name for name in MOVES if getattr(settings, name)]
-    if captioner.anatomy.patch is None and (settings.crop < 1 or moving):
-        raise UsageError(
-            f"{captioner.name} sees pictures whole; leave out {listed(['crop', *moving])} (flip and colours can change)"
+    def evaluate(self, data: str | Path, model: str | Path, options: EvaluationOptions) -> Evaluated:
+        foreign = ("weights", "predictions", "group", "slices", "label", "precision", "threshold", "size")
+        standard = EvaluationOptions()
+        wrong = [name for name in foreign if getattr(options, name) != getattr(standard, name)]
+        if wrong:
+            names = ", ".join(f"--{'slice' if name == 'slices' else name}" for name in wrong)
+            raise UsageError(f"{names} cannot be used with captions; leave it out")
+        pictures, note = scored_part(self.read(data, options.label), model, options.split, options.keep_seen)
+        captioner = load_caption_network(model, options.device)
+        for message in captioner.messages:
+            log.info(message)
+        evaluation = score_captions(
+            captioner,
+            pictures,
+            batch_size=options.batch_size,
+            on_bad=skipper(options.skip_bad),
+            seed=options.seed,
+            note=note,
+            provenance=provenance(captioner),
+            progress=options.progress,
         )
-    check_processes(world, settings.batch_size, min(len(training), len(validation)))
-    with opened(captioner, settings.open_layers), dropping(captioner, settings):
-        pass
+        return Evaluated(evaluation, captioner, pictures)
+
+    def write(self, folder: Path, evaluation: CaptionEvaluation, seed: int, figures: Figures) -> None:
+        write_caption_evaluation(folder, evaluation)
+
+    def as_json(self, evaluation: CaptionEvaluation) -> dict[str, Any]:
+        return captions_json(evaluation)
+
+    def headline(self, evaluation: CaptionEvaluation) -> str:
+        scores = [evaluation.scores[name] for name in HEADLINE if name in evaluation.scores]
+        values = ", ".join(f"{score.label} {score.value:.3f}" for score in scores)
+        note = f", {evaluation.note}," if evaluation.note else ""
+        return f"{values} on {evaluation.n} picture{'' if evaluation.n == 1 else 's'}{note} set aside"
+
+    def page(
+        self, result: Evaluated, facts: Mapping[str, str] | None = None, parts: Parts | None = None
+    ) -> PageContent:
+        evaluation: CaptionEvaluation = result.evaluation
+        captioner: CaptionNetwork = result.network
+        note = f", {evaluation.note}" if evaluation.note else ""
+        lines = {"Network": captioner.architecture, "Scored on": f"{evaluation.n} pictures{note}"}
+        for name, score in evaluation.scores.items():
+            interval = f"{score.value:.3f} (95 % interval {score.low:.3f} to {score.high:.3f})"
+            undefined = math.isnan(score.value)
+            lines[score.label or name] = "not defined for so few pictures" if undefined else interval
+        if facts is not None and parts is not None:
+            recipe, *rest = facts.items()
+            trained = f"{len(parts.training)} pictures with captions"
+            lines |= {**dict([recipe]), "Trained on": trained, **dict(rest)}
+        return PageContent(lines, captioner.messages, captions=evaluation.captions)
 
 
-def _digest(*parts: Dataset) -> str:
-    """A hash of all captions, by picture: a run goes on with the same ones only."""
-    said = [[picture.name, *captions_of(picture)] for part in parts for picture in part.pictures]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+def _build(arguments: Mapping[str, Any], settings: CaptionSettings, training: Dataset) -> TrainableCaptioner:
+    model = str(arguments["model"])
+    if task_of(folder_of(model)) == CAPTIONING:
+        captioner = load_captioner_run(folder_of(model))
+        present = {"longest": captioner.limit, "decoder_layers": captioner.layers, "decoder_heads": captioner.heads}
+        _check_unused(model, arguments, settings, ("weights", "size"), SHAPE, present)
+        return captioner
+    preparation = None if arguments["size"] is None else LongestSide(arguments["size"])
+    if model in PUBLIC or is_catr_file(model):
+        _check_unused(model, arguments, settings, ("weights",), SHAPE)
+        module, messages = load_catr(model)
+        return CatrCaptioner(module, messages, preparation=preparation)
+    vocabulary = caption_training.vocabulary_of(training, settings)
+    if model == NEW_CATR:
+        _check_unused(model, arguments, settings, (), CATR_HAS)
+        shape = CatrShape(
+            vocabulary=len(vocabulary),
+            start=vocabulary.start,
+            stop=vocabulary.stop,
+            positions=settings.longest + 1,
+            dropout=settings.decoder_dropout,
+        )
+        module, messages = new_catr(shape, arguments["seed"], arguments["weights"])
+        return CatrCaptioner(module, messages, vocabulary=vocabulary, preparation=preparation)
+    return _new_encoder_decoder(arguments, settings, vocabulary)
+
+
+def _check_unused(
+    model: str,
+    arguments: Mapping[str, Any],
+    settings: CaptionSettings,
+    names: Sequence[str],
+    shape: Sequence[str],
+    present: Mapping[str, Any] | None = None,
+) -> None:
+    """Raise `UsageError` for what was given for a network that has it already, unless it is what is `present`."""
+    standard = caption()
+    unused = [name for name in names if arguments[name] is not None]
+    for name in shape:
+        fitting = (getattr(standard, name), (present or {}).get(name))
+        if getattr(settings, name) not in fitting:
+            unused.append(name)
+    if unused:
+        option = unused[0].replace("_", "-")
+        raise UsageError(
+            f"{model} has a shape, weights and words of its own, which --{option} cannot change; leave it out"
+        )
+
+
+def _new_encoder_decoder(
+    arguments: Mapping[str, Any], settings: CaptionSettings, vocabulary: WordPiece
+) -> TrainableCaptioner:
+    network = load(device="cpu", **{name: arguments[name] for name in ("model", "weights", "size", "seed")})
+    shape = DecoderShape(
+        len(vocabulary),
+        vocabulary.start,
+        vocabulary.stop,
+        settings.decoder_width,
+        settings.decoder_heads,
+        settings.decoder_layers,
+        settings.longest + 1,
+        settings.decoder_dropout,
+    )
+    module, architecture = new_encoder_decoder(network, shape, settings.encoder_layers, arguments["seed"])
+    return EncoderDecoderCaptioner(module, vocabulary, settings.prepared(network.preparation), architecture)

@@ -1,149 +1,202 @@
-"""A network trained on labelled pictures, phase by phase: each phase resumes, and the next builds on its result.
+"""The task `classify`: learn the label of each picture, by training the network or by a probe on its features."""
 
-    head            a probe on frozen features (its features are kept in the checkpoint as they are computed)
-    search FOLD/N   with few pictures: each candidate trained on all folds but one, scored on that one, at several mixes
-    train           all open layers, on the whole training part
-    mix             WiSE-FT: a step back towards the starting point, where the search or the recipe says so
-
-Nothing here looks at the pictures set aside but to write how well they do, unless the recipe keeps the best epoch or
-stops early; then the result says that it was selected on them.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 
-from regard.data.dataset import Dataset
-from regard.errors import DataError, NetworkError
+from regard.data.dataset import Dataset, skipper
+from regard.data.hashes import Duplicate, pairs_text, with_two_labels
+from regard.data.layouts import read_labelled
+from regard.data.splits import scoring_part, training_parts
+from regard.measurement.classification.evaluation import evaluate
+from regard.measurement.classification.predictions import read_predictions
+from regard.measurement.classification.scoring import grouping, predict_all, predictions_of, stored_evaluation
+from regard.measurement.selection import scored_part
+from regard.networks.load import load
 from regard.networks.network import Network
-from regard.training.loader import check_processes
-from regard.training.optimise import (
-    best_precision,
-    copied,
-    dropping,
-    learning,
-    mixed,
-    opened,
-    put,
-)
-from regard.training.phases import Array, Run, compute_logits, fit_head, prepared, score, train_part
-from regard.training.processes import World, join
-from regard.training.recipe import CaptionSettings, Recipe, Settings
-from regard.training.running import How, running
-from regard.training.search import cross_validate
+from regard.networks.provenance import provenance
+from regard.networks.run import save_network
+from regard.records import Evaluation
+from regard.results.evaluations import Figures, as_json, write_evaluation
+from regard.training.recipe import Recipe
+from regard.training.session import Options
+from regard.training.tasks import finetune
+from regard.training.tasks.base import Evaluated, EvaluationOptions, Outcome, PageContent, Parts
+from regard.training.tasks.features import FeatureStore, cache_folder, extract, network_key
+from regard.training.tasks.probe import fit_probe
+
+log = logging.getLogger("regard")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of it. `logits` (validation pictures, classes) float32 are those of the weights used.
+class Classification:
+    """See `base.Task`."""
 
-    `metrics` are the lines of `metrics.jsonl`, `messages` what the user should know; `facts` say what was chosen, for
-    the report. `selected`: whether the validation pictures had a say in which weights are used. `main`: whether this
-    process is the one that writes.
-    """
+    def check(self, recipe: Recipe) -> None:
+        """Every argument has its use here."""
 
-    logits: NDArray[np.float32]
-    metrics: tuple[dict[str, Any], ...]
-    messages: tuple[str, ...]
-    facts: dict[str, Any]
-    selected: bool
-    main: bool
+    def read(self, data: str | Path, label: str) -> Dataset:
+        return read_labelled(data, label)
 
+    def split(
+        self, dataset: Dataset, *, seed: int, group: str | None, twins: Iterable[tuple[int, int]]
+    ) -> tuple[Dataset, Dataset]:
+        training, validation = training_parts(dataset, seed=seed, group=group, twins=twins)
+        count = len(training.classes)
+        log.info(f"{len(training)} pictures of {count} classes to train on, {len(validation)} set aside")
+        return training, validation
 
-def run(
-    network: Network,
-    training: Dataset,
-    validation: Dataset,
-    hashes: Mapping[str, str],
-    recipe: Recipe,
-    folder: Path | str,
-    groups: Array | None = None,
-    **how: Any,
-) -> Outcome:
-    """Train `network`, in place, as `recipe.settings` say; the run's folder holds all that is needed to `resume`.
+    def doubts(self, dataset: Dataset, pairs: Sequence[Duplicate]) -> list[str]:
+        doubtful = with_two_labels(dataset, pairs)
+        return [pairs_text(dataset, doubtful, "with two different labels")] if doubtful else []
 
-    `hashes` are the pictures' SHA-256 by name; `groups` (training pictures,) keep equal values in one fold; `how` are
-    fields of `running.How`. The folder is left without its network: `save_network`,
-    then `folder.finish`, make it a finished run. Raises `DataError`, `NetworkError`, `OutputError`, `UsageError`, each
-    in one line, and `InterruptedTrainingError` after Ctrl-C; whatever happened, the last checkpoint stays.
-    """
-    if recipe.settings is None or isinstance(recipe.settings, CaptionSettings):
-        raise DataError(f"the recipe {recipe.name!r} does not train a classifier; give finetune or dlcv")
-    settings = _for_data(recipe.settings, training)
-    world = join(network.device)
-    network.module.to(world.device)
-    network.preparation = prepared(network.preparation, settings)
-    _check(network, training, validation, settings, world)
-    precision = best_precision(settings.precision, world.device)
-    facts = {"precision": precision}
-    parts = training, validation
-    with running(network, parts, hashes, recipe, Path(folder), world, facts, How(**how)) as session:
-        return _phases(Run(network, training, validation, settings, session, precision, groups))
+    def build(self, recipe: Recipe, training: Dataset, device: str | None, precision: str | None) -> Network:
+        """The network in float32, as a training sets its own precision; features are computed in what was given."""
+        names = {name: recipe.arguments[name] for name in ("model", "weights", "size", "seed")}
+        precision = (precision or "float32") if recipe.settings is None else "float32"
+        return load(classes=training.classes, device=device, precision=precision, **names)
 
+    def train(self, network: Network, parts: Parts, recipe: Recipe, folder: Path, options: Options) -> Outcome:
+        if recipe.settings is None:
+            return _fit_probe(network, parts, recipe, options)
+        groups = _groups(parts.training, recipe)
+        sides = (parts.training, parts.validation)
+        return finetune.run(network, *sides, parts.hashes, recipe, folder, groups, **vars(options))
 
-def _for_data(settings: Settings, training: Dataset) -> Settings:
-    """Whether there are few pictures, decided once: `search` becomes always or never."""
-    few = settings.search == "always" or (settings.search == "few" and len(training) <= settings.few)
-    return replace(settings, search="always" if few and settings.head == "probe" else "never")
-
-
-def _check(network: Network, training: Dataset, validation: Dataset, settings: Settings, world: World) -> None:
-    """Everything that can be known to be wrong before any work."""
-    classes = len(training.classes)
-    if len(training) < classes:
-        raise DataError(
-            f"{len(training)} pictures to train on are fewer than the {classes} classes; each class needs at least "
-            "one: add pictures or take classes out"
+    def score(self, network: Network, parts: Parts, outcome: Outcome, recipe: Recipe, options: Options) -> Evaluation:
+        probabilities = softmax(outcome.logits, axis=1).astype(np.float32)
+        group = recipe.arguments["group"]
+        slices = recipe.arguments["slices"] or ()
+        return evaluate(
+            predictions_of(parts.validation, probabilities, group, slices),
+            note="selected on" if outcome.selected else "",
+            seed=recipe.arguments["seed"],
+            provenance=provenance(network, recipe=recipe.name),
         )
-    counts = np.bincount(training.labels, minlength=classes)
-    if (counts == 0).any():
-        raise DataError(f"class {training.classes[int(np.argmin(counts))]!r} has no picture to train on; add some")
-    if not len(validation):
-        raise DataError("there are no pictures set aside to score on; mark some as val, or leave the split to regard")
-    if network.outputs != classes:
-        raise NetworkError(
-            f"{network.name} has {network.outputs} outputs for {classes} classes; load it with the classes"
-        )
-    check_processes(world, settings.batch_size, len(training))
-    with opened(network, settings.open_layers), dropping(network, settings):
-        pass
+
+    def save(self, network: Network, folder: Path) -> None:
+        save_network(network, folder)
+
+    def stored(self, run: Path) -> Evaluation:
+        return stored_evaluation(run)
+
+    def evaluate(self, data: str | Path, model: str | Path, options: EvaluationOptions) -> Evaluated:
+        dataset = self.read(data, options.label)
+        network = None
+        if options.predictions is not None:
+            pictures = scoring_part(dataset, options.split)
+            note = ""
+            predictions = read_predictions(options.predictions, pictures.names, pictures.labels, pictures.classes)
+            predictions = replace(predictions, **grouping(pictures, options.group, options.slices))
+            origin = provenance(predictions=Path(options.predictions).name)
+        else:
+            how: dict[str, Any] = {name: getattr(options, name) for name in ("weights", "size", "device", "precision")}
+            network = load(model, seed=options.seed, **how)
+            pictures, note = scored_part(dataset, model, options.split, options.keep_seen)
+            pictures, predictions = predict_all(
+                network,
+                pictures,
+                options.group,
+                options.slices,
+                batch_size=options.batch_size,
+                workers=options.workers,
+                on_bad=skipper(options.skip_bad),
+                progress=options.progress,
+            )
+            origin = provenance(network)
+        evaluation = evaluate(predictions, note=note, seed=options.seed, threshold=options.threshold, provenance=origin)
+        return Evaluated(evaluation, network, pictures)
+
+    def write(self, folder: Path, evaluation: Evaluation, seed: int, figures: Figures) -> None:
+        write_evaluation(folder, evaluation, seed, figures)
+
+    def as_json(self, evaluation: Evaluation) -> dict[str, Any]:
+        return as_json(evaluation)
+
+    def headline(self, evaluation: Evaluation) -> str:
+        top1 = evaluation.scores["top1"]
+        note = f", {evaluation.note}" if evaluation.note else ""
+        pictures = f"{evaluation.n} picture{'' if evaluation.n == 1 else 's'} set aside{note}"
+        return f"right on {top1.value:.1%} of {pictures} (95 % interval {top1.low:.1%} to {top1.high:.1%})"
+
+    def page(
+        self, result: Evaluated, facts: Mapping[str, str] | None = None, parts: Parts | None = None
+    ) -> PageContent:
+        evaluation = result.evaluation
+        network = result.network
+        name = "predictions made elsewhere" if network is None else network.name
+        if facts is None or parts is None:
+            splits = ", ".join(result.pictures.splits)
+            scored = f"{len(result.pictures)} pictures" + (f" ({splits})" if splits else "")
+            return PageContent({"Network": name, "Scored on": scored}, (), evaluation, network=network)
+        use = "set aside, and selected on" if evaluation.note else "set aside, used for nothing else"
+        recipe, *rest = facts.items()
+        lines = {
+            "Network": name,
+            **dict([recipe]),
+            "Trained on": f"{len(parts.training)} pictures of {len(parts.training.classes)} classes",
+            "Scored on": f"{len(parts.validation)} pictures {use}",
+            **dict(rest),
+        }
+        return PageContent(lines, network.messages, evaluation, network=network)
 
 
-def _phases(the: Run) -> Outcome:
-    """One after the other; a finished phase is taken from the checkpoint."""
-    keeper, network, settings = the.session.keeper, the.network, the.settings
-    facts: dict[str, Any] = {"precision": the.precision}
-    if settings.head == "probe":
-        facts["probe_strength"] = fit_head(the)
-    start = copied(network.module.state_dict())
-    if settings.search == "always":
-        chosen = cross_validate(the, start)
-        facts["chosen"] = chosen
-        settings = replace(settings, **chosen["settings"])
-    if "train" not in keeper.done:
-        with opened(network, settings.open_layers):
-            at = train_part(the, "train", settings, range(len(the.training)), the.validation)
-            tuned = copied(learning(network.module))
-        result = {"epochs": at.epoch, "best": at.best, "best_epoch": at.best_epoch}
-        keeper.finish("train", result, {f"result/{name}": value for name, value in tuned.items()})
-        keeper.save(the.session.journal.rows)
-    tuned = {name.removeprefix("result/"): value for name, value in keeper.kept.items() if name.startswith("result/")}
-    put(network.module, mixed(start, tuned, settings.mix))
-    facts |= {"mix": settings.mix, **keeper.done["train"]}
-    return _outcome(the, settings, facts)
+def _groups(part: Dataset, recipe: Recipe) -> NDArray[np.str_] | None:
+    name = recipe.arguments["group"]
+    return None if name is None else part.column(name)
 
 
-def _outcome(the: Run, settings: Settings, facts: dict[str, Any]) -> Outcome:
-    journal = the.session.journal
-    selected = settings.keep == "best" or settings.patience > 0
-    if settings.mix == 0 and settings.search == "always":
-        journal.say("the probe was the best in cross-validation: the tuned weights are not used")
-    logits = compute_logits(the, the.validation)
-    row = {"phase": "result", **score(logits, the.validation.labels)}
-    if journal.rows[-1].get("phase") != "result":
-        journal.row(**row)
-    return Outcome(logits, tuple(journal.rows), tuple(journal.messages), facts, selected, the.session.world.main)
+def _fit_probe(network: Network, parts: Parts, recipe: Recipe, options: Options) -> Outcome:
+    """Features of both parts, a probe on the one, its logits on the other; the network gets the probe as its head."""
+    times: list[dict[str, Any]] = []
+
+    @contextmanager
+    def timed(phase: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        times.append({"phase": phase, "seconds": round(time.perf_counter() - start, 3)})
+
+    pictures = [*parts.training.pictures, *parts.validation.pictures]
+    hashes = [parts.hashes[picture.name] for picture in pictures]
+    store = FeatureStore(cache_folder() / "features" / f"{network_key(network)}.sqlite")
+    with timed("features"), options.bar("computing features", len(pictures)) as advance:
+        features, readable = extract(
+            network,
+            pictures,
+            hashes,
+            store,
+            batch_size=options.batch_size or 16,
+            workers=options.workers,
+            advance=advance,
+            on_bad=skipper(options.skip_bad),
+        )  # (readable pictures, width)
+    messages = []
+    if store.broken:
+        messages.append(f"features could not be kept in {store.path.name} ({store.broken}); they were computed anew")
+    count = len(parts.training)
+    first = readable[readable < count]
+    second = readable[readable >= count] - count
+    training = parts.training.select(first)
+    groups = _groups(training, recipe)
+    seed = recipe.arguments["seed"]
+    with timed("fit"):
+        probe = fit_probe(features[: len(first)], training.labels, training.classes, groups, seed=seed)
+    network.replace_head(torch.from_numpy(probe.weight), torch.from_numpy(probe.bias), training.classes)
+    return Outcome(
+        metrics=tuple({"phase": "cross-validation", **vars(trial)} for trial in probe.trials),
+        messages=tuple(messages),
+        facts={"strength": f"{probe.strength:.3g}, chosen by cross-validation inside the training part"},
+        selected=False,
+        main=True,
+        logits=probe.logits(features[len(first) :]),
+        parts=Parts(training, parts.validation.select(second), parts.hashes),
+        times=tuple(times),
+    )

@@ -29,16 +29,16 @@ CHUNK = 500  # SQLite takes a limited number of variables in one statement
 
 def cache_folder() -> Path:
     """Where features are kept: `$REGARD_CACHE`, else `regard` in the user's cache folder."""
-    if given := os.environ.get("REGARD_CACHE"):
-        return Path(given)
+    if folder := os.environ.get("REGARD_CACHE"):
+        return Path(folder)
     base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "regard"
 
 
 def network_key(network: Network) -> str:
     """What decides a feature's value beside the picture: weights but for the head, preparation and precision."""
-    known = json.dumps([network.preparation.as_json(), network.architecture["name"], network.precision], sort_keys=True)
-    return hashlib.sha256(f"{network.weights_hash(head=False)} {known}".encode()).hexdigest()[:32]
+    facts = json.dumps([network.preparation.as_json(), network.architecture["name"], network.precision], sort_keys=True)
+    return hashlib.sha256(f"{network.weights_hash(head=False)} {facts}".encode()).hexdigest()[:32]
 
 
 class FeatureStore:
@@ -58,14 +58,14 @@ class FeatureStore:
 
     def read(self, hashes: Sequence[str]) -> dict[str, Features]:
         """The features that are there, by hash."""
-        found: dict[str, Features] = {}
+        features: dict[str, Features] = {}
         for start in range(0, len(hashes), CHUNK):
             part = hashes[start : start + CHUNK]
             marks = ",".join("?" * len(part))
             query = f"SELECT hash, value FROM features WHERE hash IN ({marks})"  # marks are question marks alone
             rows = self._run(partial(_select, query, part)) or []
-            found |= {name: np.frombuffer(value, "<f4") for name, value in rows}
-        return found
+            features |= {name: np.frombuffer(value, "<f4") for name, value in rows}
+        return features
 
     def write(self, rows: Iterable[tuple[str, Features]]) -> None:
         """Keep these features for the next time."""
@@ -100,24 +100,24 @@ def extract(
     advance: Callable[[int], None] = lambda done: None,
     on_bad: Callable[[Picture, DataError], None] | None = None,
 ) -> tuple[Features, NDArray[np.int64]]:
-    """Features (kept, width) of pictures, and the indices of the pictures they are of.
+    """Features (pictures, width), and the indices of the pictures they are of.
 
     `hashes` are the pictures' SHA-256, under which `store` knows them. All pictures are kept unless `on_bad` takes
     those that cannot be read. `advance` is told how many more are done. Raises `DataError` naming a bad picture.
     """
-    known = dict(store.read(hashes)) if store is not None else {}
-    todo = [index for index, name in enumerate(hashes) if name not in known]
+    features = dict(store.read(hashes)) if store is not None else {}
+    todo = [index for index, name in enumerate(hashes) if name not in features]
     advance(len(hashes) - len(todo))
     for fresh in _forward(network, [pictures[index] for index in todo], batch_size, workers, on_bad):
         named = {hashes[todo[index]]: value for index, value in fresh.items()}
-        known |= named
+        features |= named
         if store is not None:
             store.write(named.items())
         advance(len(named))
-    kept = np.array([index for index, name in enumerate(hashes) if name in known], np.int64)
-    if not len(kept):
+    readable = np.array([index for index, name in enumerate(hashes) if name in features], np.int64)
+    if not len(readable):
         raise DataError("none of the pictures could be read")
-    return np.stack([known[hashes[index]] for index in kept]), kept
+    return np.stack([features[hashes[index]] for index in readable]), readable
 
 
 def _forward(

@@ -64,7 +64,8 @@ def fit_probe(
     with groups, when all of its pictures are of one group; `NetworkError` when features are not finite.
     """
     _check(features, labels, classes, groups)
-    mean, deviation = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
+    mean = features.mean(0, dtype=np.float64)  # (width,)
+    deviation = features.std(0, dtype=np.float64)
     deviation = np.where(deviation > 1e-6 * deviation.max(initial=0), deviation, 1.0)  # a constant feature says nothing
     standard = ((features - mean) / deviation).astype(np.float32)
     with threadpool_limits(1):  # matrices this small are eight times faster on one thread than on two
@@ -111,7 +112,8 @@ def folds_of(
 
 def refit(features: Features, labels: Labels, strength: float, classes: int) -> tuple[Features, Features]:
     """Weight (classes, width) and bias (classes,) at a strength that was chosen before; classes may be absent here."""
-    mean, deviation = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
+    mean = features.mean(0, dtype=np.float64)  # (width,)
+    deviation = features.std(0, dtype=np.float64)
     deviation = np.where(deviation > 1e-6 * deviation.max(initial=0), deviation, 1.0)
     with threadpool_limits(1):
         weight, bias = _regress(((features - mean) / deviation).astype(np.float32), labels, strength, classes)
@@ -128,7 +130,8 @@ def _search(features: Features, labels: Labels, folds: list[Fold]) -> tuple[Tria
 
 
 def _try(features: Features, labels: Labels, folds: list[Fold], strength: float) -> Trial:
-    losses, hits = np.zeros(len(labels)), np.zeros(len(labels), bool)
+    losses = np.zeros(len(labels))
+    hits = np.zeros(len(labels), bool)
     for fitted, left_out in folds:
         weight, bias = _regress(features[fitted], labels[fitted], strength, int(labels.max()) + 1)
         logits = features[left_out] @ weight.T + bias
@@ -150,11 +153,14 @@ def _regress(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # weak penalties on separable data: cross-validation judges
         model.fit(features, labels)
-    coefficients, intercepts = model.coef_, model.intercept_
+    coefficients = model.coef_  # (classes, width); one row for two classes
+    intercepts = model.intercept_
     if len(model.classes_) == 2:  # one row for the second class: share it out, the softmax is the same
         coefficients = np.concatenate([-coefficients, coefficients]) / 2
         intercepts = np.concatenate([-intercepts, intercepts]) / 2
     count = max(classes, int(model.classes_.max()) + 1)
-    weight, bias = np.zeros((count, features.shape[1])), np.full(count, -15.0 + intercepts.min())
-    weight[model.classes_], bias[model.classes_] = coefficients, intercepts
+    weight = np.zeros((count, features.shape[1]))
+    bias = np.full(count, -15.0 + intercepts.min())
+    weight[model.classes_] = coefficients
+    bias[model.classes_] = intercepts
     return weight, bias

@@ -1,4 +1,4 @@
-"""Which pictures are scored, and whether the network knows them from its training."""
+"""Which pictures of DATA are scored, and whether the network knows them from its training."""
 
 import logging
 from dataclasses import replace
@@ -16,22 +16,26 @@ log = logging.getLogger("regard")
 
 
 def scored_part(dataset: Dataset, model: str | Path, split: str | None, keep_seen: bool) -> tuple[Dataset, str]:
-    """What is scored of DATA, and what must be said of it: "", or "seen in training".
+    """What is scored of DATA, and the note that goes with the score: "", or "seen in training".
 
     Pictures are known by the hash of their bytes, so that moved and renamed ones are known too. Where DATA brings no
     split, the run's own holds.
     """
-    stored = folder_of(model) / "split.csv"
-    rows = read_split(stored) if is_run(stored.parent) and stored.is_file() else []
+    file = folder_of(model) / "split.csv"
+    rows = read_split(file) if is_run(file.parent) and file.is_file() else []
     if not rows:
         return scoring_part(dataset, split), ""
     hashes = picture_hashes(dataset.pictures)
-    seen = dict(zip(dataset.names, seen_as(hashes.values(), rows), strict=True))
+    splits = dict(zip(dataset.names, seen_as(hashes.values(), rows), strict=True))  # "" for pictures new to the run
     if not dataset.splits:
-        pictures = tuple(replace(picture, split=seen[picture.name] or None) for picture in dataset.pictures)
+        pictures = tuple(replace(picture, split=splits[picture.name] or None) for picture in dataset.pictures)
         dataset = replace(dataset, pictures=pictures)
-    part = _default_part(dataset) if split is None else scoring_part(dataset, split)
-    learnt = np.array([seen[name] == "train" for name in part.names], bool)
+    if split is not None:
+        part = scoring_part(dataset, split)
+    else:  # `val`, else `test`, else everything; pictures that no split names are new, and scored with them
+        fresh = [index for index, picture in enumerate(dataset.pictures) if picture.split in (None, "val")]
+        part = dataset.select(fresh) if fresh else scoring_part(dataset)
+    learnt = np.array([splits[name] == "train" for name in part.names], bool)
     if not learnt.any():
         return part, ""
     if keep_seen or learnt.all():
@@ -43,9 +47,3 @@ def scored_part(dataset: Dataset, model: str | Path, split: str | None, keep_see
         f"{int(learnt.sum())} of {len(part)} pictures left out, as they were seen in training (--keep-seen keeps them)"
     )
     return part.select(np.flatnonzero(~learnt).tolist()), ""
-
-
-def _default_part(dataset: Dataset) -> Dataset:
-    """`val`, else `test`, else everything; pictures that no split names are new, and scored with them."""
-    fresh = [index for index, picture in enumerate(dataset.pictures) if picture.split in (None, "val")]
-    return dataset.select(fresh) if fresh else scoring_part(dataset)

@@ -1,4 +1,4 @@
-"""What can be trained: a classifier (`Network`) or a captioner (`OwnCaptioner`), as the loop and its folder see it."""
+"""What can be trained, as the loop and its folder see it: a classifier, a captioner, or another task's network."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -9,13 +9,13 @@ from torch import nn
 from regard.networks.anatomy.anatomy import Anatomy
 
 
-class Preparing(Protocol):
-    """How pictures become inputs, as JSON: what must be the same when a run goes on."""
+class JsonPreparation(Protocol):
+    """How pictures become inputs, as JSON: what must be the same when a run is resumed."""
 
     def as_json(self) -> Mapping[str, Any]: ...
 
 
-class Learner(Protocol):
+class Trainable(Protocol):
     """A module with what is known of it. `outputs` counts its classes or tokens."""
 
     name: str
@@ -28,7 +28,7 @@ class Learner(Protocol):
         """Where its blocks are; a captioner's are those of its encoder."""
 
     @property
-    def preparation(self) -> Preparing: ...
+    def preparation(self) -> JsonPreparation: ...
 
     @property
     def outputs(self) -> int: ...

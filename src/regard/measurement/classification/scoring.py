@@ -1,0 +1,122 @@
+"""A classifier scored on a data set: the predictions of a network, of a stored run, of several on the same pictures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.data.dataset import Dataset, Picture
+from regard.errors import DataError, NetworkError
+from regard.measurement.classification.evaluation import evaluate
+from regard.measurement.selection import scored_part
+from regard.networks.load import load
+from regard.networks.network import Network
+from regard.networks.predict import probabilities
+from regard.networks.run import is_run, read_description
+from regard.progress import Progress, silent
+from regard.records import Evaluation, Predictions, read_manifest
+from regard.results.evaluations import EVALUATION, PREDICTIONS, read_predictions
+
+
+def predict_all(
+    network: Network,
+    pictures: Dataset,
+    group: str | None = None,
+    slices: Sequence[str] = (),
+    *,
+    batch_size: int = 32,
+    workers: int = 2,
+    on_bad: Callable[[Picture, DataError], None] | None = None,
+    progress: Progress = silent,
+) -> tuple[Dataset, Predictions]:
+    """The pictures that could be read, and the network's predictions for them, with their groups and slices.
+
+    Raises `NetworkError` where the network's classes have no names, and `DataError` for labels that are none of them,
+    and for pictures that cannot be read unless `on_bad` takes them.
+    """
+    if network.classes is None:
+        raise NetworkError(
+            f"the {network.outputs} outputs of {network.name} have no names, so labels cannot be matched with them; "
+            "evaluate a run (`regard train` makes one), or a checkpoint that knows its classes"
+        )
+    pictures = pictures.fitted(network.classes)
+    readable: list[int] = []
+    rows: list[NDArray[np.float32]] = []  # (batch, classes) each
+    stream = probabilities(network, pictures.pictures, batch_size=batch_size, workers=workers, on_bad=on_bad)
+    with progress("scoring", len(pictures)) as advance:
+        for indices, values in stream:
+            readable += indices
+            rows.append(values.numpy())
+            advance(len(indices))
+    if not readable:
+        raise DataError("none of the pictures could be read")
+    pictures = pictures.select(readable)
+    return pictures, predictions_of(pictures, np.concatenate(rows), group, slices)
+
+
+def predictions_of(
+    pictures: Dataset, values: NDArray[np.float32], group: str | None, slices: Sequence[str]
+) -> Predictions:
+    """The record of class probabilities (pictures, classes) with labels, groups and slices."""
+    predicted = values.argmax(1).astype(np.int64)
+    columns = grouping(pictures, group, slices)
+    return Predictions(tuple(pictures.names), pictures.classes, predicted, pictures.labels, values, **columns)
+
+
+def grouping(pictures: Dataset, group: str | None, slices: Sequence[str]) -> dict[str, Any]:
+    """The groups and slices of `Predictions`, from the columns of that name."""
+    groups = None if group is None else pictures.column(group)
+    return {"groups": groups, "slices": {name: pictures.column(name) for name in slices}}
+
+
+def stored_predictions(run: str | Path) -> Predictions:
+    """A run's predictions for the pictures that it was scored on when it was trained.
+
+    Raises `NetworkError` for a folder that is no such run.
+    """
+    folder = Path(run) / EVALUATION
+    if not is_run(run) or not (folder / PREDICTIONS).is_file():
+        raise NetworkError(f"{run} holds no scored run; give run folders, or --data to score networks on pictures")
+    return read_predictions(folder, read_description(run)["classes"])
+
+
+def stored_evaluation(run: str | Path) -> Evaluation:
+    """The score of a finished run, computed again from its predictions."""
+    manifest = read_manifest(Path(run) / EVALUATION, EVALUATION)
+    predictions = stored_predictions(run)
+    return evaluate(predictions, note=manifest["note"], seed=manifest["seed"], provenance=manifest["provenance"])
+
+
+def predict_common(
+    runs: Mapping[str, str | Path],
+    dataset: Dataset,
+    *,
+    split: str | None = None,
+    group: str | None = None,
+    keep_seen: bool = False,
+    batch_size: int = 32,
+    workers: int = 2,
+    progress: Progress = silent,
+    **options: Any,
+) -> tuple[dict[str, Predictions], dict[str, str]]:
+    """The predictions of every run, by its name, on the pictures that none of them was trained on; and their notes.
+
+    `options` are those of `load`. Raises `DataError` where no picture is new to all.
+    """
+    parts = {name: scored_part(dataset, run, split, keep_seen) for name, run in runs.items()}
+    fair = set.intersection(*({*part.names} for part, _ in parts.values()))
+    if not fair:
+        raise DataError(
+            f"no picture of {dataset.source} is new to all runs; --keep-seen scores those that were learnt, and says so"
+        )
+    predictions = {}
+    for name, run in runs.items():
+        part, _ = parts[name]
+        part = part.select(index for index, picture in enumerate(part.names) if picture in fair)
+        network = load(run, **options)
+        predictions[name] = predict_all(
+            network, part, group, batch_size=batch_size, workers=workers, progress=progress
+        )[1]
+    return predictions, {name: note for name, (_, note) in parts.items() if note}

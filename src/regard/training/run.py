@@ -1,0 +1,167 @@
+"""A whole run of any task: pictures read, hashed and split; a network trained, scored and saved, with its report."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regard.data.dataset import Dataset, skipper
+from regard.data.hashes import across_splits, duplicates, fingerprints, pairs_text, picture_hashes
+from regard.data.images.decode import open_picture
+from regard.data.splits import split_rows, split_text
+from regard.errors import DataError, UsageError
+from regard.files import check_free, new_folder, write_file, write_json
+from regard.results.evaluations import EVALUATION, Figures
+from regard.training.folder import check_folder, finish
+from regard.training.journal import METRICS, TIMING, json_lines
+from regard.training.recipe import Recipe
+from regard.training.session import Options
+from regard.training.tasks.base import AnyEvaluation, Evaluated, PageContent, Parts, Task, fact_text
+from regard.training.tasks.table import TASKS
+
+log = logging.getLogger("regard")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, its task, its score on the pictures set aside, and what the user should know."""
+
+    out: Path
+    task: str
+    evaluation: Any
+    messages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How a run's results are drawn: `report` gives the HTML of a page, `figures` the charts of an evaluation."""
+
+    report: Callable[[PageContent, Dataset, Recipe | None, Sequence[Mapping[str, Any]], AnyEvaluation], str]
+    figures: Figures
+
+
+@dataclass
+class _Notes:
+    """What is noted along the way: the lines of `timing.jsonl`, and messages that the report repeats."""
+
+    times: list[dict[str, Any]] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+
+    def warn(self, message: str) -> None:
+        log.warning(message)
+        self.messages.append(message)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.times.append({"phase": name, "seconds": round(time.perf_counter() - start, 3)})
+
+
+def train(
+    data: str | Path,
+    out: Path,
+    recipe: Recipe,
+    options: Options,
+    drawing: Drawing,
+    *,
+    device: str | None = None,
+    precision: str | None = None,
+    skip_bad: bool = False,
+) -> Run:
+    """Train what `recipe.task` names on DATA and score it on the pictures set aside; the run's folder is `out`.
+
+    A recipe that trains the network itself takes long: its folder is there from the start, and can be resumed. The
+    folder of one that does not (a probe) appears at once, or not at all.
+    """
+    row = recipe.task
+    task: Task = TASKS.load(row.name)()
+    task.check(recipe)
+    quick = recipe.settings is None
+    if quick:
+        check_free(out, options.overwrite)
+        if options.resume:
+            raise UsageError(f"the recipe {recipe.name!r} keeps its features and starts anew; leave --resume out")
+    elif check_folder(out, resume=options.resume, overwrite=options.overwrite) == "finished" and options.resume:
+        log.info(f"{out} is finished already; nothing to do")
+        return Run(out, row.name, task.stored(out))
+    notes = _Notes()
+    with notes.phase("reading"):
+        parts = read_parts(task, data, recipe.arguments, notes.warn, skip_bad)
+    network = task.build(recipe, parts.training, device, precision)
+    outcome = task.train(network, parts, recipe, out, options)
+    for message in outcome.messages:
+        notes.warn(message)
+    parts = outcome.parts or parts
+    notes.times += outcome.times
+    with notes.phase("scoring"):
+        evaluation = task.score(network, parts, outcome, recipe, options)
+    run = Run(out, row.name, evaluation, tuple(notes.messages))
+    if not outcome.main:
+        return run
+    metrics = list(outcome.metrics)
+    if quick:
+        scores = {name: score.as_json() for name, score in evaluation.scores.items()}
+        metrics.append({"phase": "validate", "n": evaluation.n, **scores})
+    facts = {name.replace("_", " ").capitalize(): fact_text(value) for name, value in outcome.facts.items()}
+    content = task.page(Evaluated(evaluation, network, parts.validation), {"Recipe": recipe.name, **facts}, parts)
+    content = PageContent(**{**vars(content), "messages": [*content.messages, *notes.messages]})
+    with new_folder(out, options.overwrite) if quick else nullcontext(out) as folder:
+        if quick:
+            write_json(folder / "recipe.json", recipe.as_json())
+            sides = [parts.training, parts.validation]
+            rows = split_rows(sides, parts.hashes, recipe.arguments["group"])
+            write_file(folder / "split.csv", split_text(rows))
+            write_file(folder / METRICS, json_lines(metrics))
+            write_file(folder / TIMING, json_lines(notes.times))
+        task.write(folder / EVALUATION, evaluation, recipe.arguments["seed"], drawing.figures)
+        html = drawing.report(content, parts.validation, recipe, metrics, evaluation)
+        write_file(folder / "report.html", html)
+        task.save(network, folder)  # last: it makes the folder a finished run
+    if not quick:
+        finish(out)
+    return run
+
+
+def read_parts(
+    task: Task, data: str | Path, arguments: Mapping[str, Any], warn: Callable[[str], None], skip_bad: bool
+) -> Parts:
+    """Read, hash and split; duplicates stay on one side where regard splits, and are named where the user did.
+
+    Every picture is opened once. Raises `DataError` for one that cannot be read, or, with `skip_bad`, goes without it.
+    """
+    dataset = task.read(data, arguments["label"])
+    if arguments["split"] is not None:
+        dataset = dataset.part(arguments["split"]).unsplit()
+    prints = fingerprints(dataset.pictures)
+    if not prints.readable.all():
+        _name_unreadable(dataset, np.flatnonzero(~prints.readable).tolist(), skip_bad)
+        dataset = dataset.select(np.flatnonzero(prints.readable).tolist())
+        prints = prints.of_readable()
+    hashes = picture_hashes(dataset.pictures)
+    pairs = duplicates(dataset, hashes, prints)
+    if leaking := across_splits(dataset, pairs):
+        warn(pairs_text(dataset, leaking, "on both sides of the split: the score looks better than it is"))
+    for doubt in task.doubts(dataset, pairs):
+        warn(doubt)
+    twins = [(pair.first, pair.second) for pair in pairs]
+    training, validation = task.split(dataset, seed=arguments["seed"], group=arguments["group"], twins=twins)
+    return Parts(training, validation, hashes)
+
+
+def _name_unreadable(dataset: Dataset, indices: Sequence[int], skip_bad: bool) -> None:
+    """Say what is wrong with each picture that cannot be read; raises the first `DataError` unless `skip_bad`."""
+    on_bad = skipper(skip_bad)
+    for index in indices:
+        picture = dataset.pictures[index]
+        try:
+            open_picture(picture.opener)
+        except DataError as error:
+            if on_bad is None:
+                raise
+            on_bad(picture, error)

@@ -1,0 +1,172 @@
+"""A captioner trained on pictures with captions: one phase, in the same loop and with the same exact resume.
+
+Each epoch shows every picture once, with one of its captions; a mirrored picture has left and right exchanged in it.
+The pictures set aside are scored by the token that the network finds likeliest at each step of their first caption.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from regard.data.dataset import Dataset, listed
+from regard.data.images.augment import Augmentation
+from regard.data.layouts.captions import captions_of, mirrored
+from regard.errors import DataError, UsageError
+from regard.networks.captioners.trainable import TrainableCaptioner
+from regard.networks.captioners.wordpiece import PAD, START, STOP, UNKNOWN, WordPiece, split_words
+from regard.networks.guard import borrowed
+from regard.training.checkpoint import tensors_under
+from regard.training.loader import Loader, check_processes
+from regard.training.loop import fit, loader_of
+from regard.training.objectives import CaptionObjective
+from regard.training.optimise import best_precision, dropout, trainable_layers
+from regard.training.processes import World, join
+from regard.training.recipe import Recipe
+from regard.training.session import Options, Session, training_session
+from regard.training.tasks.base import Outcome
+from regard.training.tasks.table import CaptionSettings
+
+MOVES = ("rotate", "translate", "zoom")
+
+
+def vocabulary_of(training: Dataset, settings: CaptionSettings) -> WordPiece:
+    """BERT's pieces, or the words of the training captions and of what their mirror images are called.
+
+    A word that occurs fewer than `settings.least` times is the unknown one. The commonest come first.
+    """
+    if settings.vocabulary == "bert":
+        return WordPiece.load()
+    texts = [text for picture in training.pictures for text in captions_of(picture)]
+    counts = Counter(word for text in texts for word in split_words(text))
+    both = Counter(counts)
+    for word, count in counts.items():
+        if mirrored(word) != word:
+            both[mirrored(word)] += count
+    words = sorted(
+        (word for word, count in both.items() if count >= settings.least), key=lambda word: (-both[word], word)
+    )
+    if not words:
+        raise DataError(f"no word occurs {settings.least} times in the captions; give a lower --least")
+    pieces = (PAD, UNKNOWN, START, STOP, *(word for word in words if word not in (PAD, UNKNOWN, START, STOP)))
+    return WordPiece(pieces, {piece: token for token, piece in enumerate(pieces)})
+
+
+def run(
+    captioner: TrainableCaptioner,
+    training: Dataset,
+    validation: Dataset,
+    hashes: Mapping[str, str],
+    recipe: Recipe,
+    folder: Path | str,
+    **options: Any,
+) -> Outcome:
+    """Train `captioner`, in place, as `recipe.settings` say; the run's folder holds all that is needed to resume.
+
+    `hashes` are the pictures' SHA-256 by name; `options` are fields of `session.Options`. The folder is left without
+    its network: `save_captioner`, then `folder.finish`, make it a finished run. Raises as `finetune.run` does.
+    """
+    settings = recipe.settings
+    if not isinstance(settings, CaptionSettings):
+        raise DataError(f"the recipe {recipe.name!r} does not train a captioner; give caption")
+    world = join(captioner.device)
+    captioner.module.to(world.device)
+    objective = objective_of(captioner, training, settings, Options(**options).seed)
+    validation_objective = objective_of(captioner, validation, replace(settings, smoothing=0.0), 0, choose=False)
+    _check(captioner, training, validation, settings, world)
+    precision = best_precision(settings.precision, world.device)
+    parts = (training, validation)
+    captions = [[picture.name, *captions_of(picture)] for part in parts for picture in part.pictures]
+    digest = hashlib.sha256(json.dumps(captions).encode()).hexdigest()[:16]  # resumed with the same captions only
+    facts = {"precision": precision, "captions": digest}
+    with training_session(captioner, parts, hashes, recipe, Path(folder), world, facts, Options(**options)) as session:
+        checkpoints = session.checkpoints
+        journal = session.journal
+        still = replace(settings, accumulate=1)
+        scored = loader_of(validation, validation_objective, captioner.preparation, still, session)
+        scored = replace(scored, augmentation=Augmentation())  # as they are: no flip, no changes
+        if "train" not in checkpoints.results:
+            loader = loader_of(training, objective, captioner.preparation, settings, session)
+            with trainable_layers(captioner, settings.open_layers):
+                validate = partial(score, captioner, scored, session, precision)
+                position = fit(captioner, "train", settings, loader, session, precision, validate)
+            result = {"epochs": position.epoch, "best": position.best, "best_epoch": position.best_epoch}
+            weights = {f"result/{name}": value.detach().cpu() for name, value in captioner.module.state_dict().items()}
+            checkpoints.finish("train", result, weights)
+            checkpoints.save(journal.rows)
+        captioner.module.load_state_dict(tensors_under("result/", checkpoints.tensors))
+        if journal.rows[-1].get("phase") != "result":
+            journal.row(phase="result", **score(captioner, scored, session, precision))
+        chosen = {"precision": precision, "vocabulary": len(captioner.vocabulary), **checkpoints.results["train"]}
+        selected = settings.keep == "best" or settings.patience > 0
+        return Outcome(tuple(journal.rows), tuple(journal.messages), chosen, selected, world.main)
+
+
+def score(captioner: TrainableCaptioner, loader: Loader, session: Session, precision: str) -> dict[str, float]:
+    """Mean log-loss of a token in nats, and how often the likeliest is the one that follows, over all processes."""
+    device = session.world.device
+    objective = loader.objective
+    sums = torch.zeros(3, dtype=torch.float64)  # loss, right answers, tokens
+    with borrowed(captioner.module), torch.no_grad(), closing(loader.steps(1)) as steps:
+        for step in steps:
+            for batch in step.batches:
+                targets = batch.targets.to(device)  # (pictures, tokens)
+                counts = batch.counts.to(device)  # (pictures,)
+                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                    logits = objective.logits(captioner.module, loader.inputs(batch, device), targets)
+                losses, right = objective.losses(logits, targets)
+                tokens = (targets >= 0).sum(1) * counts
+                sums += torch.stack([(losses * counts).sum(), (right * counts).sum(), tokens.sum()]).cpu().double()
+    total = session.world.total(sums.to(device)) if session.world.size > 1 else sums  # some devices lack float64
+    loss, right_tokens, all_tokens = total.tolist()
+    return {"validation_loss": loss / all_tokens, "validation_top1": right_tokens / all_tokens}
+
+
+def objective_of(
+    captioner: TrainableCaptioner, part: Dataset, settings: CaptionSettings, seed: int, choose: bool = True
+) -> CaptionObjective:
+    """Every caption of every picture as tokens, and that of its mirror image. Raises `DataError` for one too long."""
+    tokens: dict[str, list[int]] = {}
+
+    def encoded(text: str) -> list[int]:
+        if text not in tokens:
+            tokens[text] = captioner.tokenize(text)
+        return tokens[text]
+
+    captions = []
+    longest = captioner.module.limit
+    for picture in part.pictures:
+        pairs = [(encoded(text), encoded(mirrored(text))) for text in captions_of(picture)]
+        long = [text for text, pair in zip(captions_of(picture), pairs, strict=True) if max(map(len, pair)) > longest]
+        if long:
+            raise DataError(
+                f"{picture.name} has a caption of {len(encoded(long[0]))} tokens, the end among them, and the network "
+                f"says at most {longest}: {long[0][:60]!r}; shorten it, or give a new network a higher --longest"
+            )
+        captions.append(pairs)
+    module = captioner.module
+    return CaptionObjective(captions, module.start, module.vocabulary, seed, settings.smoothing, choose)
+
+
+def _check(
+    captioner: TrainableCaptioner, training: Dataset, validation: Dataset, settings: CaptionSettings, world: World
+) -> None:
+    """Everything that can be known to be wrong before any work."""
+    for part, what in ((training, "train on"), (validation, "score on")):
+        if not len(part):
+            raise DataError(f"there are no pictures to {what}; mark some, or leave the split to regard")
+    moving = [name for name in MOVES if getattr(settings, name)]
+    if captioner.anatomy.patch is None and (settings.crop < 1 or moving):
+        raise UsageError(
+            f"{captioner.name} sees pictures whole; leave out {listed(['crop', *moving])} (flip and colours can change)"
+        )
+    check_processes(world, settings.batch_size, min(len(training), len(validation)))
+    with trainable_layers(captioner, settings.open_layers), dropout(captioner, settings):
+        pass

@@ -1,0 +1,139 @@
+"""A network trained on labelled pictures, phase by phase: each phase resumes, and the next builds on its result.
+
+    head            a probe on frozen features (its features are kept in the checkpoint as they are computed)
+    search FOLD/N   with few pictures: each candidate trained on all folds but one, scored on that one, at several mixes
+    train           all open layers, on the whole training part
+    mix             WiSE-FT: a step back towards the starting point, where the search or the recipe says so
+
+Nothing here looks at the pictures set aside but to write how well they do, unless the recipe keeps the best epoch or
+stops early; then the result says that it was selected on them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regard.data.dataset import Dataset
+from regard.errors import DataError, NetworkError
+from regard.networks.network import Network
+from regard.training.checkpoint import tensors_under
+from regard.training.loader import check_processes
+from regard.training.optimise import (
+    best_precision,
+    dropout,
+    interpolated,
+    load_values,
+    on_cpu,
+    trainable_layers,
+    trained_state,
+)
+from regard.training.processes import World, join
+from regard.training.recipe import Recipe
+from regard.training.session import Options, training_session
+from regard.training.tasks.base import Outcome
+from regard.training.tasks.phases import Array, Finetuning, compute_logits, fit_head, score, train_part
+from regard.training.tasks.search import cross_validate
+from regard.training.tasks.table import ClassifierSettings
+
+
+def run(
+    network: Network,
+    training: Dataset,
+    validation: Dataset,
+    hashes: Mapping[str, str],
+    recipe: Recipe,
+    folder: Path | str,
+    groups: Array | None = None,
+    **options: Any,
+) -> Outcome:
+    """Train `network`, in place, as `recipe.settings` say; the run's folder holds all that is needed to `resume`.
+
+    `hashes` are the pictures' SHA-256 by name; `groups` (training pictures,) keep equal values in one fold; `options`
+    are fields of `session.Options`. The folder is left without its network: `save_network`, then `folder.finish`, make
+    it a finished run. Raises `DataError`, `NetworkError`, `OutputError`, `UsageError`, each
+    in one line, and `InterruptedTrainingError` after Ctrl-C; whatever happened, the last checkpoint stays.
+    """
+    if not isinstance(recipe.settings, ClassifierSettings):
+        raise DataError(f"the recipe {recipe.name!r} does not train a classifier; give finetune or dlcv")
+    settings = _for_data(recipe.settings, training)
+    world = join(network.device)
+    network.module.to(world.device)
+    network.preparation = settings.prepared(network.preparation)
+    _check(network, training, validation, settings, world)
+    precision = best_precision(settings.precision, world.device)
+    facts = {"precision": precision}
+    parts = training, validation
+    with training_session(network, parts, hashes, recipe, Path(folder), world, facts, Options(**options)) as session:
+        return _phases(Finetuning(network, training, validation, settings, session, precision, groups))
+
+
+def _for_data(settings: ClassifierSettings, training: Dataset) -> ClassifierSettings:
+    """Whether there are few pictures, decided once: `search` becomes always or never."""
+    few = settings.search == "always" or (settings.search == "few" and len(training) <= settings.few)
+    return replace(settings, search="always" if few and settings.head == "probe" else "never")
+
+
+def _check(
+    network: Network, training: Dataset, validation: Dataset, settings: ClassifierSettings, world: World
+) -> None:
+    """Everything that can be known to be wrong before any work."""
+    classes = len(training.classes)
+    if len(training) < classes:
+        raise DataError(
+            f"{len(training)} pictures to train on are fewer than the {classes} classes; each class needs at least "
+            "one: add pictures or take classes out"
+        )
+    counts = np.bincount(training.labels, minlength=classes)
+    if (counts == 0).any():
+        raise DataError(f"class {training.classes[int(np.argmin(counts))]!r} has no picture to train on; add some")
+    if not len(validation):
+        raise DataError("there are no pictures set aside to score on; mark some as val, or leave the split to regard")
+    if network.outputs != classes:
+        raise NetworkError(
+            f"{network.name} has {network.outputs} outputs for {classes} classes; load it with the classes"
+        )
+    check_processes(world, settings.batch_size, len(training))
+    with trainable_layers(network, settings.open_layers), dropout(network, settings):
+        pass
+
+
+def _phases(job: Finetuning) -> Outcome:
+    """One after the other; a finished phase is taken from the checkpoint."""
+    checkpoints = job.session.checkpoints
+    network = job.network
+    settings = job.settings
+    facts: dict[str, Any] = {"precision": job.precision}
+    if settings.head == "probe":
+        facts["probe_strength"] = fit_head(job)
+    start = on_cpu(network.module.state_dict())
+    if settings.search == "always":
+        chosen = cross_validate(job, start)
+        facts["chosen"] = chosen
+        settings = replace(settings, **chosen["settings"])
+    if "train" not in checkpoints.results:
+        with trainable_layers(network, settings.open_layers):
+            position = train_part(job, "train", settings, range(len(job.training)), job.validation)
+            tuned = on_cpu(trained_state(network.module))
+        result = {"epochs": position.epoch, "best": position.best, "best_epoch": position.best_epoch}
+        checkpoints.finish("train", result, {f"result/{name}": value for name, value in tuned.items()})
+        checkpoints.save(job.session.journal.rows)
+    tuned = tensors_under("result/", checkpoints.tensors)
+    load_values(network.module, interpolated(start, tuned, settings.mix))
+    facts |= {"mix": settings.mix, **checkpoints.results["train"]}
+    return _outcome(job, settings, facts)
+
+
+def _outcome(job: Finetuning, settings: ClassifierSettings, facts: dict[str, Any]) -> Outcome:
+    journal = job.session.journal
+    selected = settings.keep == "best" or settings.patience > 0
+    if settings.mix == 0 and settings.search == "always":
+        journal.message("the probe was the best in cross-validation: the tuned weights are not used")
+    logits = compute_logits(job, job.validation)
+    row = {"phase": "result", **score(logits, job.validation.labels)}
+    if journal.rows[-1].get("phase") != "result":
+        journal.row(**row)
+    main = job.session.world.main
+    return Outcome(tuple(journal.rows), tuple(journal.messages), facts, selected, main, logits=logits)

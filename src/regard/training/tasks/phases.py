@@ -1,0 +1,131 @@
+"""The pieces that the phases of a fine-tuning are made of: the probe as head, one training, scores."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from regard.data.dataset import Dataset
+from regard.data.images.preparation import batches
+from regard.errors import NetworkError
+from regard.networks.network import Network
+from regard.training.journal import Progress
+from regard.training.loop import Position, fit, loader_of
+from regard.training.objectives import LabelObjective
+from regard.training.optimise import State
+from regard.training.session import Session
+from regard.training.tasks.probe import fit_probe
+from regard.training.tasks.table import ClassifierSettings
+
+Array = NDArray[Any]
+
+
+@dataclass
+class Finetuning:
+    """What the phases of one run share; `groups` (training pictures,) keep equal values in one fold."""
+
+    network: Network
+    training: Dataset
+    validation: Dataset
+    settings: ClassifierSettings
+    session: Session
+    precision: str
+    groups: Array | None
+
+
+def fit_head(job: Finetuning) -> float:
+    """Fit the probe and put it in; returns its strength."""
+    checkpoints = job.session.checkpoints
+    network = job.network
+    if "head" not in checkpoints.results:
+        features = compute_features(job)
+        probe = job.session.world.shared(
+            fit_probe(features.numpy(), job.training.labels, job.training.classes, job.groups, seed=job.session.seed)
+            if job.session.world.main
+            else None
+        )
+        if probe is None:
+            raise NetworkError("the first process sent no probe")
+        for trial in probe.trials:
+            job.session.journal.row(phase="head", **vars(trial))
+        tensors = {"weight": torch.from_numpy(probe.weight), "bias": torch.from_numpy(probe.bias)}
+        if job.settings.search == "always":
+            tensors["features"] = features
+        checkpoints.finish("head", probe.strength, tensors)
+    network.replace_head(checkpoints.tensors["weight"], checkpoints.tensors["bias"], job.training.classes)
+    return float(checkpoints.results["head"])
+
+
+def compute_features(job: Finetuning) -> Tensor:
+    """(training pictures, width) on the CPU, in chunks of 16 batches, each of which a checkpoint may follow."""
+    session = job.session
+    count = len(job.training)
+    checkpoints = session.checkpoints
+    saved = checkpoints.resume("features")
+    parts = [] if saved is None else [saved[1]["features"]]
+    for start in range(sum(len(part) for part in parts), count, 512):
+        part = job.training.select(range(start, min(start + 512, count)))
+        parts.append(over_pictures(job, part, lambda pixels: job.network.features(pixels)[0]))
+        session.journal.progress(Progress("features", start + len(part), count))
+        features = torch.cat(parts)  # (pictures so far, width)
+        if session.world.shared(session.stop.pending):
+            checkpoints.save(session.journal.rows, "features", *_state(features))
+            raise session.interrupt("features")
+        checkpoints.save_if_due(session.journal.rows, "features", partial(_state, features), features.nbytes)
+    return torch.cat(parts)
+
+
+def _state(features: Tensor) -> tuple[dict[str, Any], State]:
+    """Of the features that are computed, the position is their number."""
+    return {}, {"features": features}
+
+
+def over_pictures(job: Finetuning, part: Dataset, compute: Callable[[Tensor], Tensor], batch_size: int = 32) -> Tensor:
+    """(pictures, d) float32 on the CPU: `compute` over prepared pictures, shared out over processes, in order."""
+    world = job.session.world
+    preparation = job.network.preparation
+    places = np.arange(len(part))[world.rank * batch_size :]
+    places = places[places // batch_size % world.size == world.rank]  # this process's batches, one in world.size
+    results: list[Tensor] = []
+    for batch in batches(part.select(places).pictures, preparation, batch_size, job.session.workers):
+        results.append(compute(preparation.normalise(batch.pixels.to(world.device))).float().cpu())
+    # Zeros where another process has the values: their sum over processes is the whole.
+    values = torch.zeros(len(part), world.most(results[0].shape[1] if results else 0))  # (pictures, d)
+    if results:
+        values[torch.from_numpy(places)] = torch.cat(results)
+    return world.total(values.to(world.device)).cpu()
+
+
+def compute_logits(job: Finetuning, part: Dataset) -> NDArray[np.float32]:
+    return over_pictures(job, part, job.network.logits).numpy()
+
+
+def score(logits: Array, labels: Array) -> dict[str, float]:
+    """Mean log-loss and accuracy, as the lines of metrics have them."""
+    loss = float(F.cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(labels)))
+    return {"validation_loss": loss, "validation_top1": float((logits.argmax(1) == labels).mean())}
+
+
+def train_part(
+    job: Finetuning, name: str, settings: ClassifierSettings, indices: Any, validation: Dataset | None
+) -> Position:
+    """The loop on some of the training pictures; the network is left with the weights that the settings keep."""
+    part = job.training.select(int(index) for index in indices)
+    objective = LabelObjective(part.labels, len(part.classes), _class_weights(settings, part), settings.smoothing)
+    loader = loader_of(part, objective, job.network.preparation, settings, job.session)
+    validate = None if validation is None else lambda: score(compute_logits(job, validation), validation.labels)
+    return fit(job.network, name, settings, loader, job.session, job.precision, validate)
+
+
+def _class_weights(settings: ClassifierSettings, part: Dataset) -> Tensor | None:
+    """(classes,), 1 on average over the pictures: rare classes count more."""
+    if settings.class_weights == "none":
+        return None
+    counts = np.bincount(part.labels, minlength=len(part.classes))
+    return torch.tensor(len(part) / (np.count_nonzero(counts) * np.maximum(counts, 1)), dtype=torch.float32)

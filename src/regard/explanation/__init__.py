@@ -78,6 +78,7 @@ class Method:
 METHODS = Table(
     "method",
     (
+        # Attention as it was computed: nearly free, and of no class.
         Method(
             name="attention",
             kind="picture",
@@ -102,6 +103,7 @@ METHODS = Table(
             cost=1.1,
             source="Abnar and Zuidema 2020 (arXiv 2005.00928), section 3",
         ),
+        # Attention and its gradient: of a class, for the price of a backward to the first layer that is used.
         Method(
             name="grad_attention",
             kind="picture",
@@ -138,6 +140,7 @@ METHODS = Table(
             cost=1.9,
             source="Bousselham et al. 2024 (LeGrad, arXiv 2404.03214), section 3",
         ),
+        # Gradients that may be checked: their parts sum to the logit, or the method refuses.
         Method(
             name="libra_fullgrad",
             kind="picture",
@@ -162,6 +165,7 @@ METHODS = Table(
             cost=2.2,
             source="Mehri et al. 2024 (LibraGrad, arXiv 2411.16760), FullGrad+",
         ),
+        # Gradients that need no attention, so that they serve any network.
         Method(
             name="gradcam",
             kind="picture",
@@ -198,6 +202,7 @@ METHODS = Table(
             cost=64,
             source="Sundararajan, Taly and Yan 2017 (arXiv 1703.01365), eq. 1; captum",
         ),
+        # Interventions instead of gradients: no assumption on what is inside, at a price for each patch.
         Method(
             name="occlusion",
             kind="picture",
@@ -237,6 +242,7 @@ METHODS = Table(
             cost_per="patch and sample",
             source="Shapley 1953; Castro, Gómez and Tejada 2009 (permutation sampling), eq. 4",
         ),
+        # What no method of the above may lose to: maps that do not look at the network.
         Method(
             name="random",
             kind="picture",
@@ -273,6 +279,7 @@ METHODS = Table(
             cost=0,
             source="a baseline; Adebayo et al. 2018 (arXiv 1810.03292), section 5, an edge detector",
         ),
+        # Maps of words.
         Method(
             name="cross_attention",
             kind="word",

@@ -18,6 +18,6 @@ class Named(Protocol):
 
 def provenance(network: Named | None = None, **more: Any) -> dict[str, Any]:
     """What a result's manifest says of its origin, as JSON; `more` stands beside it."""
-    known = {} if network is None else network.origin()
+    origin = {} if network is None else network.origin()
     versions = {"torch": torch.__version__, "timm": timm.__version__, "pillow": PIL.__version__}
-    return {**known, **more, "regard": __version__, "python": platform.python_version(), **versions}
+    return {**origin, **more, "regard": __version__, "python": platform.python_version(), **versions}

@@ -8,7 +8,7 @@ again, by sines of their row and column, so that a word can be looked for where 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -74,13 +74,13 @@ class EncoderDecoder(CaptionModule):
         self.shape = shape
         self.start, self.stop, self.vocabulary = shape.start, shape.stop, shape.vocabulary
         self.limit = shape.positions - 1
-        inside = describe(encoder)
-        if inside.patch is None or not hasattr(encoder, "forward_features"):
+        anatomy = describe(encoder)
+        if anatomy.patch is None or not hasattr(encoder, "forward_features"):
             raise NetworkError(
                 f"{type(encoder).__name__} has no grid of patches that words could look at; give a ViT of timm, like "
                 "vit_tiny_patch16_224"
             )
-        self.anatomy = _below(inside, "encoder")
+        self.anatomy = anatomy.inside("encoder")
         self.encoder: Any = _headless(encoder)
         self.speech = Speech(int(getattr(encoder, "num_features", 0)), shape)
 
@@ -123,21 +123,6 @@ def _headless(encoder: Any) -> Any:
     if getattr(encoder, "attn_pool", None) is not None:
         encoder.attn_pool = None
     return encoder
-
-
-def _below(anatomy: Anatomy, path: str) -> Anatomy:
-    """The anatomy of a part, with paths as its whole has them."""
-
-    def inside(name: str | None) -> str | None:
-        return None if name is None else f"{path}.{name}"
-
-    return replace(
-        anatomy,
-        attentions=tuple(f"{path}.{name}" for name in anatomy.attentions),
-        blocks=tuple(f"{path}.{name}" for name in anatomy.blocks),
-        positions=inside(anatomy.positions),
-        head=None,
-    )
 
 
 def architecture_of(encoder: Architecture, shape: DecoderShape) -> Architecture:

@@ -1,6 +1,7 @@
-"""Every example in a public docstring runs as it stands, in an empty folder."""
+"""Every example in a public docstring runs as it stands, in an empty folder; every record has one."""
 
 import doctest
+import inspect
 import pkgutil
 from collections.abc import Iterator
 from importlib import import_module
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import regard
+from regard import records
 
 PACKAGES = ("errors", "files", "registry", "records", "predictors", "app.commands")
 """Whose public classes and functions show how they are used."""
@@ -29,3 +31,8 @@ def test_an_example_runs_as_it_stands(test: doctest.DocTest, tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     failed, _ = doctest.DebugRunner(optionflags=doctest.ELLIPSIS).run(test, clear_globs=False)
     assert not failed
+
+
+@pytest.mark.parametrize("name", [name for name in records.__all__ if inspect.isclass(getattr(records, name))])
+def test_every_record_shows_how_it_is_used(name: str) -> None:
+    assert ">>> " in str(getattr(records, name).__doc__)

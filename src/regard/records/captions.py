@@ -77,6 +77,9 @@ class Word:
 
     `log_probability` is natural and None of `<start>`, which no step predicts; `steps` (start, stop) are the word's in
     its caption; `dependence` is None where it was not measured.
+
+    >>> Word("cat", probability=0.9, part_of_speech="noun").heatmap is None
+    True
     """
 
     text: str
@@ -106,6 +109,12 @@ class Caption:
     false where the length limit came before the end. `which` is the number of a given caption among several of its
     picture, `unknown_words` are those of a given caption that the network's vocabulary lacks. What was read from the
     disk has no `steps`. `image` opens the picture, to be drawn at about so many pixels, where it is known.
+
+    >>> grid = PatchGrid.whole(2, 3, picture=(20, 30))
+    >>> maps = (Heatmap(np.ones((2, 3), np.float32), grid, "cat.jpg") for _ in range(2))
+    >>> caption = Caption("cat.jpg", "a cat", tuple(Word(text, 0.9, each) for text, each in zip(("a", "cat"), maps)))
+    >>> print(caption, caption.maps.shape)  # (words, rows, columns)
+    a cat (2, 2, 3)
     """
 
     name: str
@@ -136,7 +145,12 @@ class Caption:
 
 @dataclass(frozen=True)
 class Captions:
-    """The captions of several pictures, in their order."""
+    """The captions of several pictures, in their order.
+
+    >>> captions = Captions((Caption("cat.jpg", "a cat", ()), Caption("dog.jpg", "a dog", ())))
+    >>> [caption.text for caption in captions]
+    ['a cat', 'a dog']
+    """
 
     captions: tuple[Caption, ...]
 

@@ -16,6 +16,12 @@ class Score:
     """A number with its 95 % interval and the count of pictures behind it; NaN where it is not defined.
 
     `label` and `description` say in words what was measured, as the row of METRICS does; they are no part of its value.
+
+    >>> accuracy = Score(0.838, 0.737, 0.905, n=74, label="Accuracy")
+    >>> print(accuracy)
+    0.838 [0.737, 0.905]
+    >>> accuracy.as_json()
+    {'value': 0.838, 'low': 0.737, 'high': 0.905}
     """
 
     value: float
@@ -42,6 +48,12 @@ class Predictions:
     rows that sum to 1, or is None where only names are known. `groups` (n,) str keeps pictures of one patient, animal
     or site together; `slices` maps a column's name to its (n,) values. `confidence` (n,) float32 is the probability of
     the predicted class, for predictions made elsewhere of which no other is known; else it follows from the others.
+
+    >>> probabilities = np.array([[0.75, 0.25], [0.5, 0.5]], np.float32)
+    >>> predicted, labels = np.array([0, 0]), np.array([0, 1])
+    >>> predictions = Predictions(("a.jpg", "b.jpg"), ("cat", "dog"), predicted, labels, probabilities)
+    >>> predictions.right.tolist(), predictions.certainty.tolist()
+    ([True, False], [0.75, 0.5])
     """
 
     names: tuple[str, ...]
@@ -129,6 +141,13 @@ class Evaluation(Displayed):
     `scores` by name (`top1`, `balanced_accuracy`, `top5`, `ece`, ...); `confusion` (true class, predicted class)
     counts; `mistakes`, `uncertain` and `suspects` (likely label errors) are picture indices into `predictions`,
     worst first. `note` says what a reader must know of the number: "" or "seen in training" or "selected on".
+
+    >>> predictions = Predictions(("a.jpg", "b.jpg"), ("cat", "dog"), np.array([0, 0]), np.array([0, 1]))
+    >>> accuracy = Score(0.5, 0.09, 0.91, n=2)
+    >>> confusion = np.array([[1, 0], [1, 0]])  # (true, predicted)
+    >>> evaluation = Evaluation(predictions, {"top1": accuracy}, (), confusion, mistakes=(1,))
+    >>> evaluation.n, [predictions.names[index] for index in evaluation.mistakes]
+    (2, ['b.jpg'])
     """
 
     predictions: Predictions
@@ -145,13 +164,19 @@ class Evaluation(Displayed):
 
     @property
     def n(self) -> int:
+        """How many pictures were scored."""
         return len(self.predictions)
 
 
 @dataclass(frozen=True)
 class CaptionEvaluation:
     """The score of a captioner on pictures: `scores` by name, and by the pictures' names, in order, the `captions` it
-    gave and the `references` they were compared with. `note` as an `Evaluation`'s."""
+    gave and the `references` they were compared with. `note` as an `Evaluation`'s.
+
+    >>> exact = Score(1.0, 0.2, 1.0, n=1)
+    >>> CaptionEvaluation({"exact": exact}, {"a.jpg": "a cat"}, {"a.jpg": ("a cat", "one cat")}).n
+    1
+    """
 
     scores: Mapping[str, Score]
     captions: Mapping[str, str]
@@ -161,6 +186,7 @@ class CaptionEvaluation:
 
     @property
     def n(self) -> int:
+        """How many pictures were scored."""
         return len(self.captions)
 
 

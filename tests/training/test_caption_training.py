@@ -294,6 +294,31 @@ def test_killed_at_a_step_and_gone_on_with(step: int, overrides: dict, data: Pat
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
+def test_a_training_that_an_earlier_version_began_goes_on(data: Path, tmp_path: Path) -> None:
+    """It stored six settings of classifiers with a captioner's, at their defaults."""
+    recipe, folder = caption_recipe(), tmp_path / "run"
+    run_captions(data, tmp_path / "whole", recipe)
+
+    def report(progress: Progress) -> None:
+        if progress.done == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_captions(data, folder, recipe, every=1, progress=report)
+    identity = json.loads((folder / "checkpoint" / "run.json").read_text(encoding="utf-8"))
+    identity["recipe"] |= {
+        "class_weights": "none",
+        "search": "few",
+        "few": 1000,
+        "folds": 3,
+        "mix": 1.0,
+        "head": "probe",
+    }
+    (folder / "checkpoint" / "run.json").write_text(json.dumps(identity), encoding="utf-8")
+    run_captions(data, folder, recipe, resume=True)
+    assert (folder / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
 def test_killed_between_training_and_its_report(data: Path, tmp_path: Path) -> None:
     """The weights come from the checkpoint; nothing is trained again."""
     recipe, folder, phases = caption_recipe(), tmp_path / "run", []

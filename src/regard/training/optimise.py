@@ -73,7 +73,9 @@ def optimiser(network: Trainable, settings: Settings) -> torch.optim.Optimizer:
     groups: dict[tuple[int, bool], list[Tensor]] = {}
     for name, value in network.module.named_parameters():
         if value.requires_grad:
-            groups.setdefault((depth[name], _decays(name, value, network)), []).append(value)
+            # Matrices decay; biases, norms, positions and single tokens do not.
+            decays = value.ndim >= 2 and name != network.anatomy.positions and not name.endswith(("_token", "_tokens"))
+            groups.setdefault((depth[name], decays), []).append(value)
     rows = [
         {
             "params": values,
@@ -85,11 +87,6 @@ def optimiser(network: Trainable, settings: Settings) -> torch.optim.Optimizer:
     if settings.optimiser == "sgd":
         return torch.optim.SGD(rows, lr=settings.learning_rate, momentum=settings.momentum)
     return torch.optim.AdamW(rows, lr=settings.learning_rate)
-
-
-def _decays(name: str, value: Tensor, network: Trainable) -> bool:
-    """Matrices do; biases, norms, positions and single tokens do not."""
-    return value.ndim >= 2 and name != network.anatomy.positions and not name.endswith(("_token", "_tokens"))
 
 
 def learning_rate(settings: Settings, step: int, per_epoch: int) -> float:

@@ -61,7 +61,10 @@ def read_predictions(
     table = _read(Path(file))
     order = _matched(table, names, ignore_extra)
     every = _classes(table, classes)
-    probabilities = None if table.probabilities is None else table.probabilities[order][:, _places(table, every)]
+    probabilities = None
+    if table.probabilities is not None:
+        place = {name: index for index, name in enumerate(table.columns)}
+        probabilities = table.probabilities[order][:, [place[name] for name in every]]  # (pictures, classes)
     return Predictions(
         names=tuple(names),
         classes=every,
@@ -93,8 +96,10 @@ def _columns(file: Path, header: Sequence[str]) -> dict[str, int]:
     names = [name if name.startswith(PROBABILITY) else name.strip().lower() for name in header]
     for name in ("filename", "label"):
         if name not in names:
-            came = listed(header) if header else "nothing"
-            raise DataError(f"{file} has no column {name!r}: its first line holds {came}; it must name filename,label")
+            columns = listed(header) if header else "nothing"
+            raise DataError(
+                f"{file} has no column {name!r}: its first line holds {columns}; it must name filename,label"
+            )
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
         raise DataError(f"{file} has the column {twice[0]!r} more than once; each must have its own name")
@@ -104,9 +109,10 @@ def _columns(file: Path, header: Sequence[str]) -> dict[str, int]:
 def _rows(file: Path, reader: "_Reader", header: Sequence[str], places: dict[str, int]) -> _Table:
     """Row by row into arrays: as text, the probabilities of a thousand classes would not fit the memory."""
     chosen = [place for name, place in places.items() if name.startswith(PROBABILITY)]
-    sure = [places["confidence"]] if "confidence" in places else []
+    confidence = [places["confidence"]] if "confidence" in places else []
     table = _Table(file, [], [], [], None, None, tuple(header[place][len(PROBABILITY) :] for place in chosen))
-    numbers, sures = [], []
+    probabilities: list[NDArray[np.float32]] = []  # (columns,) each
+    confidences: list[NDArray[np.float32]] = []  # (1,) each, or (0,)
     for row in reader:
         if not any(field.strip() for field in row):
             continue
@@ -118,18 +124,17 @@ def _rows(file: Path, reader: "_Reader", header: Sequence[str], places: dict[str
         table.lines.append(line)
         table.names.append(row[places["filename"]])
         table.labels.append(row[places["label"]])
-        numbers.append(_numbers(file, line, row, chosen))
-        sures.append(_numbers(file, line, row, sure))
+        probabilities.append(_numbers(file, line, row, chosen))
+        confidences.append(_numbers(file, line, row, confidence))
     if not table.names:
         raise DataError(f"{file} has a header but no rows; each picture needs one")
-    probabilities = _whole(table, np.stack(numbers)) if chosen else None
     return _Table(
         file,
         table.lines,
         table.names,
         table.labels,
-        np.stack(sures)[:, 0] if sure else None,
-        probabilities,
+        np.stack(confidences)[:, 0] if confidence else None,
+        _whole(table, np.stack(probabilities)) if chosen else None,
         table.columns,
     )
 
@@ -217,9 +222,9 @@ class _Finder:
             for form in {name, name.removesuffix(PurePosixPath(name).suffix)}:
                 self.forms[form.rpartition("/")[2]].append((form, place))
 
-    def __call__(self, written: str) -> list[int]:
+    def __call__(self, path: str) -> list[int]:
         """The places of the pictures that fit. Folders that both name must agree: `a/1.jpg` is not `b/1.jpg`."""
-        name = safe_name(written.strip())
+        name = safe_name(path.strip())
         if name in self.exact:
             return [self.exact[name]]
         near = self.forms.get(name.rpartition("/")[2], [])
@@ -239,11 +244,6 @@ def _classes(table: _Table, classes: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*classes, *table.columns]))
 
 
-def _places(table: _Table, classes: Sequence[str]) -> list[int]:
-    place = {name: index for index, name in enumerate(table.columns)}
-    return [place[name] for name in classes]
-
-
 def _predicted(table: _Table, order: NDArray[np.int64], classes: Sequence[str]) -> NDArray[np.int64]:
     """(pictures,) the index of each predicted class."""
     index = {name.strip(): place for place, name in enumerate(classes)} | {
@@ -253,5 +253,5 @@ def _predicted(table: _Table, order: NDArray[np.int64], classes: Sequence[str]) 
         if table.labels[row] not in index and table.labels[row].strip() not in index:
             message = unknown("label", table.labels[row], classes)
             raise DataError(f"{table.file}, line {table.lines[row]}: {message} It must be one of the data's classes.")
-    found = [index.get(table.labels[row], index.get(table.labels[row].strip(), -1)) for row in order]
-    return np.array(found, np.int64)
+    labels = [table.labels[row] for row in order]
+    return np.array([index.get(label, index.get(label.strip(), -1)) for label in labels], np.int64)

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,11 @@ from regard.data.images.preparation import Preparation
 from regard.data.layouts import read_pictures
 from regard.errors import DataError, NetworkError, UsageError
 from regard.explanation import METHODS
-from regard.records import Explanation
+from regard.explanation.positions.analysis import positions as similarity_of
+from regard.measurement.classification.evaluation import evaluate
+from regard.records import Caption, Captions, Explanation, Heatmap, PatchGrid, Predictions, Word
 from regard.records.classification import Classification
+from regard.records.display import DISPLAYS
 from regard.rendering import colour
 
 NAMES = ("ant", "bee", "cat", "dog", "eel")
@@ -301,6 +305,12 @@ BAD: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "a setting too many": (pixels, {"method": "gradcam", "head": 1}, "gradcam takes no --head"),
     "a layer too many": (pixels, {"layer": 3}, "0 to 2"),
     "against nothing": (pixels, {"method": "gradcam", "against": 1}, "needs a --target"),
+    "an unknown setting": (
+        pixels,
+        {"method": "gradcam", "targte": 1},
+        "setting 'targte'; did you mean 'target'",
+    ),
+    "a query of one number": (pixels, {"query": (1,)}, "CLS or ROW,COLUMN"),
     "a query of words": (pixels, {"query": "left"}, "CLS or ROW,COLUMN"),
     "batches of none": (pixels, {"batch_size": 0}, "batch size 0"),
     "prepared batches of none": (lambda: torch.rand(3, 16, 24), {"batch_size": 0, "prepared": True}, "batch size 0"),
@@ -369,6 +379,28 @@ def test_one_picture_is_a_panel_and_many_are_a_sheet(explainer: Explainer) -> No
     assert _shown(explainer.stream([pixels()]).__next__()).width > 3 * 420
     record = Classifier(explainer.network.module)([pixels(seed) for seed in range(13)])
     assert _shown(record).width > 3 * 240
+
+
+def test_captions_positions_and_evaluations_show_themselves() -> None:
+    grid = PatchGrid.whole(2, 3, picture=(40, 60))
+    words = tuple(Word(text, 0.5, Heatmap(np.eye(2, 3, dtype=np.float32), grid, "a")) for text in ("a", "cat"))
+    image = Image.fromarray(pixels(0, (40, 60)))
+    drawn = Caption("a", "a cat", words, image=lambda longest: image)
+    loaded = Caption("a", "a cat", words, grid=grid)
+    assert _shown(drawn).size == _shown(loaded).size
+    assert drawn._repr_png_() != loaded._repr_png_()
+    assert _shown(Captions((drawn, loaded, *[drawn] * 12))).width > 2 * 240
+    assert _shown(Captions(())).width >= 240
+    table = np.random.default_rng(0).normal(size=(2, 3, 8))
+    assert _shown(similarity_of(table)).width > 300
+    evaluation = evaluate(Predictions(("a", "b"), ("x", "y"), np.array([0, 1]), np.array([0, 0])))
+    assert _shown(evaluation).width > 300
+
+
+def test_every_display_is_there() -> None:
+    for target in DISPLAYS.values():
+        module, function = target.split(":")
+        assert callable(getattr(import_module(module), function))
 
 
 def test_an_overlay_is_the_map_on_its_picture(explainer: Explainer) -> None:

@@ -42,8 +42,9 @@ class ExplanationJob:
         rest = pictures[start:]
         for batch in input_batches(self.network, rest, self.batch_size, self.workers, self.on_bad):
             rows = [rest[index] for index in batch.indices]
-            name, preparation = self.method.name, batch.preparation
-            maps = batch_heatmaps(self.network, batch.pixels, rows, batch.sizes, name, self.settings, preparation)
+            maps = batch_heatmaps(
+                self.network, batch.pixels, rows, batch.sizes, self.method.name, self.settings, batch.preparation
+            )
             for index, heatmap in zip(batch.indices, maps, strict=True):
                 yield start + index, self._with_prediction(heatmap)
 
@@ -129,7 +130,7 @@ class Explainer(Predictor):
         `stream`), `DataError` for a picture that cannot be one, and `NetworkError` where the network has not what the
         method needs.
         """
-        job = self.job(method, MethodOptions(**settings), batch_size=batch_size, workers=workers)
+        job = self.job(method, MethodOptions.of(settings), batch_size=batch_size, workers=workers)
         rows = pictures_of(pictures, self.network, prepared)
         return job.with_maps(*(heatmap for _, heatmap in job.heatmaps(rows)))
 
@@ -146,7 +147,7 @@ class Explainer(Predictor):
 
         `settings` are those of a call. Of each `batch_size` pictures that were taken the records come together.
         """
-        job = self.job(method, MethodOptions(**settings), batch_size=batch_size)
+        job = self.job(method, MethodOptions.of(settings), batch_size=batch_size)
         chunks = self._chunks(pictures, batch_size, prepared)
         return (job.with_maps(heatmap) for chunk in chunks for _, heatmap in job.heatmaps(chunk))
 

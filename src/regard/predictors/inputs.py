@@ -120,8 +120,8 @@ def picture_of(source: Any, name: str, network: Network | None = None, is_prepar
 
 def _prepared_opener(source: Any, name: str, network: Network) -> PreparedOpener:
     if not isinstance(source, Tensor) or not source.is_floating_point():
-        came = f"{source.dtype}" if isinstance(source, Tensor) else type(source).__name__
-        raise UsageError(f"{name} came as {came}; prepared=True is for float tensors that are normalised already")
+        kind = source.dtype if isinstance(source, Tensor) else type(source).__name__
+        raise UsageError(f"{name} came as {kind}; prepared=True is for float tensors that are normalised already")
     if source.ndim != 3:
         raise DataError(f"{name} has the shape {tuple(source.shape)}; a prepared tensor is (3, height, width)")
     network.check(source[None])

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from inspect import signature
-from typing import Any
+from typing import Any, Self
 
 from regard.errors import UsageError, unknown
 from regard.explanation import METHODS, Method, MethodSettings
@@ -14,6 +14,14 @@ DEFAULTS: Mapping[str, str] = {"layer": "last", "head": "mean", "query": "CLS", 
 
 class MethodOptions(MethodSettings):
     """The settings of a method as a user writes them."""
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """The options of these names. Raises `UsageError` for a name that no method has."""
+        strange = [name for name in settings if name not in cls.__dataclass_fields__]
+        if strange:
+            raise unknown("setting", strange[0], cls.__dataclass_fields__)
+        return cls(**settings)
 
     def chosen(self) -> dict[str, Any]:
         """The settings that are not left out, by the names that methods have for them."""
@@ -51,13 +59,11 @@ class MethodOptions(MethodSettings):
 
 def parse_query(query: str | tuple[int, int]) -> tuple[int, int] | None:
     """ "CLS" → None, "3,7" → (3, 7): the patch in row 3 and column 7, counted from 0; a pair is one already."""
-    if not isinstance(query, str):
-        return query
-    if query.strip().lower() == "cls":
+    if isinstance(query, str) and query.strip().lower() == "cls":
         return None
     try:
-        row, column = (int(part) for part in query.split(","))
-    except ValueError:
+        row, column = (int(part) for part in (query.split(",") if isinstance(query, str) else query))
+    except (ValueError, TypeError):
         raise UsageError(f"--query is {query!r}; it must be CLS or ROW,COLUMN of a patch, such as 3,7") from None
     return row, column
 
@@ -67,7 +73,8 @@ def class_index(name: str | int, network: Network) -> int:
 
     A name that looks like a number is a name first. Raises `UsageError` that offers the nearest names, or the range.
     """
-    classes, text = network.classes or (), str(name).strip()
+    classes = network.classes or ()
+    text = str(name).strip()
     if isinstance(name, str) and text in classes:
         return classes.index(text)
     alike = [index for index, each in enumerate(classes) if each.casefold() == text.casefold()]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regard.errors import UsageError
+from regard.records.display import Displayed
 from regard.records.grid import Box, Float, PatchGrid
 from regard.records.maps import Heatmap
 
@@ -102,7 +103,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Caption:
+class Caption(Displayed):
     """What a network writes of the picture called `name`, word by word, or how it aligns a caption that it is given.
 
     `settings` and `provenance` say how it came about; `log_probability` is natural, of the whole caption; `finished` is
@@ -144,7 +145,7 @@ class Caption:
 
 
 @dataclass(frozen=True)
-class Captions:
+class Captions(Displayed):
     """The captions of several pictures, in their order.
 
     >>> captions = Captions((Caption("cat.jpg", "a cat", ()), Caption("dog.jpg", "a dog", ())))

@@ -6,6 +6,8 @@ from typing import Any
 DISPLAYS = {
     "Explanation": "regard.rendering.displays:explanation_png",
     "Classification": "regard.rendering.displays:classification_png",
+    "Caption": "regard.rendering.displays:caption_png",
+    "Captions": "regard.rendering.displays:captions_png",
     "Positions": "regard.rendering.displays:positions_png",
     "Evaluation": "regard.rendering.displays:evaluation_png",
     "overlay": "regard.rendering.displays:overlay",

@@ -4,10 +4,11 @@ from typing import Any
 
 from PIL import Image
 
-from regard.records import Classification, Evaluation, Explanation, Heatmap, Positions
+from regard.records import Caption, Captions, Classification, Evaluation, Explanation, Heatmap, Positions
 from regard.rendering import colour
 from regard.rendering.figures import charts, position_grids, sheets
 from regard.rendering.figures.canvas import TILE, png, values_on
+from regard.rendering.figures.caption_panels import LONGEST, caption_panel, caption_sheet, cells_of
 from regard.rendering.figures.panel import caption_of, panel
 
 MOST = 12
@@ -30,14 +31,43 @@ def explanation_png(explanation: Explanation) -> bytes:
 
 
 def classification_png(record: Classification) -> bytes:
-    """The pictures, under each the likeliest class and its probability; grey squares where they are not known."""
+    """The pictures, under each the likeliest class and its probability."""
     items = []
     for index in range(min(len(record), MOST)):
-        image = record.images[index](CELL) if record.images else Image.new("RGB", (CELL, CELL), colour.UNSEEN)
+        image = record.images[index](CELL) if record.images else _blank((1, 1), CELL)
         label, probability = next(iter(record.top(index, 1).items()))
         items.append((image, None, f"{label} {probability:.2f}"))
-    caption = f"network {record.provenance.get('network', 'unknown')}" + _more(len(record))
-    return png(sheets.contact_sheet(items, tile=CELL, caption=caption))
+    return png(sheets.contact_sheet(items, tile=CELL, caption=_network(record) + _more(len(record))))
+
+
+def caption_png(caption: Caption) -> bytes:
+    """A panel with the map of every word."""
+    image = _image_of(caption, LONGEST)
+    return png(caption_panel(image, caption.name, caption.text, cells_of(caption), caption=_network(caption)))
+
+
+def captions_png(captions: Captions) -> bytes:
+    """The pictures, each with its caption below."""
+    items = [(_image_of(each, CELL), each.name, each.text) for each in captions.captions[:MOST]]
+    if not items:
+        return png(sheets.captioned(_blank((1, 3), CELL), "no captions"))
+    return png(caption_sheet(items, tile=CELL, caption=_network(captions[0]) + _more(len(captions))))
+
+
+def _image_of(caption: Caption, longest: int) -> Image.Image:
+    if caption.image is not None:
+        return caption.image(longest)
+    return _blank((1, 1) if caption.grid is None else caption.grid.picture, longest)
+
+
+def _blank(shape: tuple[int, int], longest: int) -> Image.Image:
+    """A grey picture (height, width) in the place of one that is not known, as of a record that was loaded."""
+    height, width = (max(1, round(side * longest / max(shape))) for side in shape)
+    return Image.new("RGB", (width, height), colour.UNSEEN)
+
+
+def _network(record: Classification | Caption) -> str:
+    return f"network {record.provenance.get('network', 'unknown')}"
 
 
 def _more(count: int) -> str:

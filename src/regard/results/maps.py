@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,33 +103,31 @@ def write_table(path: Path, heatmaps: Iterable[Heatmap], about: Explanation, err
 
     With `errors` there is a column of standard errors.
     """
-    index, text, array = pa.int32(), pa.string(), pa.list_(pa.float32())  # what all readers take for arrays
+    text = pa.string()
+    array = pa.list_(pa.float32())  # what all readers take for arrays
     columns: dict[str, pa.DataType] = {"name": text}
     for name in ("target", "against", "predicted"):
-        columns |= {name: index, f"{name}_name": text}
+        columns |= {name: pa.int32(), f"{name}_name": text}
     columns |= {**GRID, "map": array, **({"error": array} if errors else {})}
-    rows = (_row(heatmap, about.classes) for heatmap in heatmaps)
+    names: dict[int | None, str] = dict(enumerate(map(readable, about.classes)))
+    rows = (_row(heatmap, names) for heatmap in heatmaps)
     repeated = [name for name in columns if name.endswith("_name")]  # few and repeated, unlike all others
     write_rows(path, rows, columns, repeated, KIND, {name: getattr(about, name) for name in _ABOUT})
 
 
-def _row(heatmap: Heatmap, classes: Sequence[str]) -> dict[str, Any]:
+def _row(heatmap: Heatmap, names: Mapping[int | None, str]) -> dict[str, Any]:
     target, against = heatmap.target if isinstance(heatmap.target, tuple) else (heatmap.target, None)
     indices = {"target": target, "against": against, "predicted": heatmap.predicted}
     return {
         "name": readable(heatmap.name),
         **indices,
-        **{f"{which}_name": _class_name(index, classes) for which, index in indices.items()},
+        **{f"{which}_name": names.get(index) for which, index in indices.items()},
         **grid_row(heatmap.grid),
         "rows": heatmap.values.shape[0],
         "columns": heatmap.values.shape[1],
         "map": heatmap.values.ravel(),
         "error": None if heatmap.error is None else heatmap.error.ravel(),
     }
-
-
-def _class_name(index: int | None, classes: Sequence[str]) -> str | None:
-    return readable(classes[index]) if index is not None and 0 <= index < len(classes) else None
 
 
 def read_table(path: Path | str) -> Explanation:

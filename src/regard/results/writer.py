@@ -9,6 +9,7 @@ a run that was never interrupted.
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -149,15 +150,14 @@ class ResumableWriter:
         if not self.folder.exists() or (self.folder.is_dir() and not any(self.folder.iterdir())):
             return None
         try:
-            stored = json.loads((self.folder / PROGRESS).read_text(encoding="utf-8"))
-            command, separator, rest = stored["kind"].partition(", unfinished")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            stored, command, separator, rest = {}, "", "", ""
-        if not (command.startswith("regard ") and separator) or rest:
+            stored = dict(json.loads((self.folder / PROGRESS).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            stored = {}
+        if not re.fullmatch(r"regard \w+, unfinished", str(stored.get("kind"))):
             raise OutputError(
                 f"{self.folder} is in the way and not of regard's making; move it, or choose another --out"
             )
-        return dict(stored)
+        return stored
 
     def _usable(self, stored: Mapping[str, Any]) -> Committed | None:
         """How far the files are whole, if they are of the same work."""

@@ -68,9 +68,9 @@ def compare(
     colours: str | None = None,
 ) -> Image.Image:
     """The comparison of the first `pictures`, of which `items` are thumbnails and maps."""
-    pictures, items = pictures[:ROWS], items[:ROWS]
+    items = items[:ROWS]
     with progress(f"comparing {sheet.kind}", 0):
-        columns = list((_methods if sheet.kind == "methods" else _numbered)(sheet, job, pictures))
+        columns = list((_methods if sheet.kind == "methods" else _numbered)(sheet, job, pictures[:ROWS]))
     classes = job.network.classes or ()
     rows = []
     for image, heatmap in items:

@@ -7,6 +7,7 @@ same command after an interruption goes on where it was.
 from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from regard.app.comparing import compare
 from regard.app.console import progress
@@ -83,9 +84,9 @@ def _panel_writer(
         if len(shapes) > 1:
             raise DataError(_of_two_shapes(shapes))
         image = heatmap.image(TILE)  # type: ignore[misc]
-        caption, signed = caption_of(job.with_maps(heatmap), 0), job.method.signed
-        drawn = panel_bytes(plan.figure, image, heatmap, caption=caption, colours=plan.colours, signed=signed)
-        write_file(writer.result / files[heatmap.name], drawn)
+        settings: dict[str, Any] = {"colours": plan.colours, "signed": job.method.signed}
+        panel = panel_bytes(plan.figure, image, heatmap, caption=caption_of(job.with_maps(heatmap), 0), **settings)
+        write_file(writer.result / files[heatmap.name], panel)
 
     return draw
 
@@ -103,9 +104,9 @@ def _write_sheets(job: ExplanationJob, dataset: Dataset, writer: MapWriter, plan
     first = list(islice(writer.heatmaps(), SHEET))
     pictures = {picture.name: picture for picture in dataset.pictures}
     images = [thumbnail(pictures[heatmap.name].opener, CELL) for heatmap in first]
-    caption, signed = common_caption(job.with_maps(*first)), job.method.signed
+    caption = common_caption(job.with_maps(*first))
     items = [(image, heatmap, heatmap.name) for image, heatmap in zip(images, first, strict=True)]
-    sheet = contact_sheet(items, colours=plan.colours, signed=signed, caption=caption)
+    sheet = contact_sheet(items, colours=plan.colours, signed=job.method.signed, caption=caption)
     write_file(writer.result / "contact_sheet.png", png(sheet))
     if plan.sheet is not None:
         rows = [pictures[heatmap.name] for heatmap in first]

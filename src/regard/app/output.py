@@ -38,8 +38,8 @@ class OutputPlan:
         format = format or ("parquet" if table else "panels")
         if figure is not None and figure not in FIGURES:
             raise unknown("kind of figure", figure, FIGURES)
-        drawn = {"figure": figure, "sheet": sheet, "colours": colours}
-        strange = [name for name, value in drawn.items() if value is not None]
+        appearance = {"figure": figure, "sheet": sheet, "colours": colours}
+        strange = [name for name, value in appearance.items() if value is not None]
         if strange and (format == "parquet" or out is None):
             raise UsageError(f"--{strange[0]} is of pictures that are drawn, into a folder; give --out FOLDER for them")
         if colours is not None:
@@ -50,8 +50,8 @@ class OutputPlan:
 def panel_names(names: Sequence[str], figure: str = "png") -> dict[str, str]:
     """Each picture's panel, under its own name and folders; the whole name is kept where two would meet."""
     plain = {name: str(PurePosixPath(name).with_suffix(f".{figure}")) for name in names}
-    taken = {"contact_sheet.png", *(f"sheet_{kind}.png" for kind in Sheet.KINDS)}
-    taken |= {target for target, count in Counter(plain.values()).items() if count > 1}
-    files = {name: f"{name}.{figure}" if target in taken else target for name, target in plain.items()}
+    reserved = {"contact_sheet.png", *(f"sheet_{kind}.png" for kind in Sheet.KINDS)}
+    reserved |= {target for target, count in Counter(plain.values()).items() if count > 1}
+    files = {name: f"{name}.{figure}" if target in reserved else target for name, target in plain.items()}
     unique = len(set(files.values())) == len(files)
     return files if unique else {name: f"{name}.{figure}" for name in names}

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from regard.files import put_file, write_json
 from regard.results.writer import PROGRESS, ResumableWriter
@@ -34,12 +35,12 @@ class PredictionWriter(ResumableWriter):
         put_file(self.finish(FILE), out)
         self.remove()
 
-    def _start(self, total: int) -> None:
+    def _stored(self) -> dict[str, Any] | None:
+        """The same, of what a version left that had its rows in `OUT.part` and its progress in `OUT.part.json`."""
         self._adopt_file()
-        super()._start(total)
+        return super()._stored()
 
     def _adopt_file(self) -> None:
-        """What a version left that had its rows in `OUT.part` and its progress in `OUT.part.json`, as it is today."""
         progress = self.folder.with_name(f"{self.folder.name}.json")
         try:
             stored = json.loads(progress.read_text(encoding="utf-8"))
@@ -51,7 +52,7 @@ class PredictionWriter(ResumableWriter):
             rows = self.folder.rename(self.folder.with_name(f".{self.folder.name}"))
             self.result.mkdir(parents=True)
             rows.rename(self.folder / FILE)
-            write_json(self.folder / PROGRESS, {"kind": self._kind(), "of": fingerprint, "whole": whole})
+            write_json(self.folder / PROGRESS, {"kind": self.kind, "of": fingerprint, "whole": whole})
             progress.unlink()
 
 

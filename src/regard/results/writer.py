@@ -71,6 +71,11 @@ class ResumableWriter:
             writer._close()
 
     @property
+    def kind(self) -> str:
+        """What stands in `progress.json`, so that nothing else is taken for an unfinished result."""
+        return f"regard {self.command}, unfinished"
+
+    @property
     def pictures(self) -> int:
         """How many pictures of the data set are done with."""
         return self._committed.pictures
@@ -106,7 +111,7 @@ class ResumableWriter:
         for file in self._files.values():
             file.flush()
             os.fsync(file.fileno())
-        progress = {"kind": self._kind(), "of": self._fingerprint, "whole": asdict(self._committed)}
+        progress = {"kind": self.kind, "of": self._fingerprint, "whole": asdict(self._committed)}
         write_json(self.folder / PROGRESS, progress)
         self._flushed = self._committed
 
@@ -128,9 +133,6 @@ class ResumableWriter:
         """The result has its place: what is left here is not needed any more."""
         self._close()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _kind(self) -> str:
-        return f"regard {self.command}, unfinished"
 
     def _start(self, total: int) -> None:
         stored = self._stored()

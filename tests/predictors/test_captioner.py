@@ -1,6 +1,6 @@
 """`regard.Captioner`: pictures in memory and in files, one or many, streams, given captions, threads, and bad input."""
 
-import doctest
+import io
 import threading
 import weakref
 from collections.abc import Iterator
@@ -21,7 +21,6 @@ from regard.data.images.longest_side import LongestSide
 from regard.errors import DataError, UsageError
 from regard.networks.captioners.families.catr import CatrCaptioner
 from regard.networks.captioners.wordpiece import WordPiece
-from regard.predictors import captioner as module
 from regard.records import Caption, Captions
 from regard.results.captions import caption_entry
 
@@ -50,11 +49,6 @@ def assert_same(one: Caption, other: Caption, within: float = 0) -> None:
     assert np.abs(one.maps - other.maps).max() <= within
     for word, twin in zip(one.words, other.words, strict=True):
         assert word.log_probability == pytest.approx(twin.log_probability, abs=within)
-
-
-def test_the_examples_of_the_docstring_run() -> None:
-    assert doctest.testmod(module).attempted >= 6
-    assert doctest.testmod(module).failed == 0
 
 
 # what can be given
@@ -140,6 +134,33 @@ def test_steps_say_what_else_was_likely(images: list[Image.Image]) -> None:
     assert record.words[2].steps == (2, 5) and record.words[2].log_probability == pytest.approx(-1.2)
     assert record.log_probability == pytest.approx(-3.6) and record.finished
     assert record.maps.shape == (6, ROWS, COLUMNS)
+
+
+def test_records_show_themselves(images: list[Image.Image], tmp_path: Path) -> None:
+    """A panel of one picture, a sheet of several; without the picture, where it is not known."""
+
+    def size(record: Any) -> tuple[int, int]:
+        return Image.open(io.BytesIO(record._repr_png_())).size
+
+    captioner = regard.Captioner(Planted())
+    one = captioner(images[0])
+    several = captioner(images)
+    assert size(one)[0] >= 560 and size(several)[0] >= 560
+    assert size(one)[1] > size(captioner(images[0], "cat"))[1]
+    images[0].save(tmp_path / "a.png")
+    stored = next(regard.caption(tmp_path / "a.png", tmp_path / "out", Planted()).captions)
+    assert stored.image is None and size(stored) == size(one)
+
+
+def test_weights_are_hashed_once(images: list[Image.Image], monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Planted()
+    captioner = regard.Captioner(network)
+    first = captioner(images[0])
+    monkeypatch.setattr(network, "weights_hash", lambda: "again")
+    assert captioner(images[1]).provenance == first.provenance  # type: ignore[union-attr]
+    with torch.no_grad():
+        network.module.weight.add_(1)
+    assert captioner(images[1]).provenance["weights_sha256"] == "again"  # type: ignore[union-attr]
 
 
 # memory, threads, the network as it was

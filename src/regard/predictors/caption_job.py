@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
-from importlib.metadata import version
 from itertools import islice
 from pathlib import PurePosixPath
 from string import punctuation
@@ -22,7 +21,6 @@ from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.wordpiece import Span
 from regard.networks.guard import lock_of
-from regard.networks.provenance import provenance
 from regard.predictors.caption_options import CAPTURED, CaptionOptions
 from regard.records.captions import Caption, Step, Word, WordDependence
 
@@ -73,19 +71,20 @@ class CaptionJob:
 
     network: CaptionNetwork
     options: CaptionOptions
+    provenance: Mapping[str, Any]
     source: Mapping[str, Any] | None = None
     batch_size: int = 8
     on_bad: Callable[[Picture, DataError], None] | None = None
     preview: Callable[[Image.Image], Image.Image] | None = None
 
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UsageError(f"batch size {self.batch_size} is out of range; it must be at least 1")
+
     @cached_property
     def settings(self) -> dict[str, Any]:
         """All that decides captions and maps, as JSON."""
         return self.options.as_json(self.network, self.source)
-
-    @cached_property
-    def provenance(self) -> dict[str, Any]:
-        return provenance(self.network, transformers=version("transformers"))
 
     def captions(
         self, inputs: Iterable[CaptionInput], start: int = 0

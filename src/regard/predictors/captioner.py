@@ -1,7 +1,8 @@
 """`regard.Captioner`: a captioner that is loaded once and captions any number of pictures in memory, word by word."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
 from itertools import starmap
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from regard.networks.captioners.load import load_caption_network
 from regard.predictors.caption_job import CaptionInput, CaptionJob, check_comparable
 from regard.predictors.caption_options import CAPTURED, CaptionOptions
 from regard.predictors.inputs import PictureLike, Pictures, each_picture, is_one, pictures_of
+from regard.predictors.predictor import LoadedNetwork
 from regard.records.captions import Caption, Captions
 
 log = logging.getLogger("regard")
 
 
-class Captioner:
+class Captioner(LoadedNetwork):
     """A network that is loaded once and captions pictures in memory, any number of times and from several threads.
 
     `model` is the shipped `scenes-captioner`, a run of `regard train --task caption`, a CATR (`catr-v1`, `catr-v2`,
@@ -39,6 +41,8 @@ class Captioner:
     >>> [caption.text for caption in captioner.stream(render(sample(seed)).picture for seed in (2, 5))]
     ['a spotted brown cat is sitting in the water', 'a grey elephant sits on the grass with a grey table']
     """
+
+    network: CaptionNetwork
 
     def __init__(self, model: str | Path | CaptionNetwork = "scenes-captioner", *, device: str | None = None) -> None:
         if isinstance(model, CaptionNetwork):
@@ -125,9 +129,15 @@ class Captioner:
             check_comparable(inputs)
         return self._captions(inputs, checked, captions is not None, batch_size)
 
+    def job(self, options: CaptionOptions, source: Mapping[str, Any] | None = None, **reading: Any) -> CaptionJob:
+        """The options, checked against the network, for pictures that are still to come; the rest is as in the job."""
+        return CaptionJob(self.network, options.fitted(self.network), self.provenance, source, **reading)
+
+    def _versions(self) -> dict[str, str]:
+        return {"transformers": version("transformers")}
+
     def _captions(
         self, inputs: Iterable[CaptionInput], options: CaptionOptions, given: bool, batch_size: int
     ) -> Iterator[Caption]:
-        source = {"captions": "given"} if given else None
-        job = CaptionJob(self.network, options.fitted(self.network), source, batch_size)
+        job = self.job(options, {"captions": "given"} if given else None, batch_size=batch_size)
         return (caption for _, caption, _ in job.captions(inputs))

@@ -1,4 +1,4 @@
-"""What all predictors for classifiers share: a network that is loaded once, and where it came from."""
+"""What predictors share: a network that is loaded once, and where it came from."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -16,39 +16,11 @@ from regard.networks.provenance import provenance
 from regard.predictors.inputs import PictureLike, each_picture
 
 
-class Predictor:
-    """A network for any number of pictures in memory.
+class LoadedNetwork:
+    """A network that is loaded once, and where what it gives comes from."""
 
-    `model` is what `--model` takes, or any module, which is never changed and comes back as it was. `weights`,
-    `classes`, `size`, `device`, `precision`, `preparation`, `grid` and `seed` are as in `regard.load`. May be called
-    from several threads: calls around one module take turns.
-    """
-
-    def __init__(
-        self,
-        model: str | Path | nn.Module = "pets-tiny",
-        *,
-        weights: str | Path | None = None,
-        classes: int | Sequence[str] | None = None,
-        preparation: Preparation | None = None,
-        grid: tuple[int, int] | None = None,
-        size: int | tuple[int, int] | None = None,
-        device: str | torch.device | None = None,
-        precision: str = "float32",
-        seed: int = 0,
-    ) -> None:
-        self.network: Network = load(
-            model,
-            weights=weights,
-            classes=classes,
-            preparation=preparation,
-            grid=grid,
-            size=size,
-            device=device,
-            precision=precision,
-            seed=seed,
-        )
-        self._provenance: tuple[Any, dict[str, Any]] | None = None
+    network: Any
+    _provenance: tuple[Any, dict[str, Any]] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.network.name!r})"
@@ -68,8 +40,48 @@ class Predictor:
         # what was made in inference mode has no version: of that only another tensor is seen
         state = [(id(each), None if each.is_inference() else each._version) for each in tensors]
         if self._provenance is None or self._provenance[0] != state:
-            self._provenance = state, provenance(self.network)
+            self._provenance = state, provenance(self.network, **self._versions())
         return self._provenance[1]
+
+    def _versions(self) -> dict[str, str]:
+        """The libraries, beside those of every network, that its results depend on."""
+        return {}
+
+
+class Predictor(LoadedNetwork):
+    """A network for any number of pictures in memory.
+
+    `model` is what `--model` takes, or any module, which is never changed and comes back as it was. `weights`,
+    `classes`, `size`, `device`, `precision`, `preparation`, `grid` and `seed` are as in `regard.load`. May be called
+    from several threads: calls around one module take turns.
+    """
+
+    network: Network
+
+    def __init__(
+        self,
+        model: str | Path | nn.Module = "pets-tiny",
+        *,
+        weights: str | Path | None = None,
+        classes: int | Sequence[str] | None = None,
+        preparation: Preparation | None = None,
+        grid: tuple[int, int] | None = None,
+        size: int | tuple[int, int] | None = None,
+        device: str | torch.device | None = None,
+        precision: str = "float32",
+        seed: int = 0,
+    ) -> None:
+        self.network = load(
+            model,
+            weights=weights,
+            classes=classes,
+            preparation=preparation,
+            grid=grid,
+            size=size,
+            device=device,
+            precision=precision,
+            seed=seed,
+        )
 
     def _chunks(self, pictures: Iterable[PictureLike], size: int, is_prepared: bool) -> Iterator[list[Picture]]:
         """Pictures of any iterable, `size` at a time, no more of them held."""

@@ -120,7 +120,7 @@ def caption(
     from regard.data.regions import regions_of
     from regard.files import check_free
     from regard.measurement.localisation.captions import check_pictures
-    from regard.predictors.caption_job import CaptionJob, caption_tokens, check_comparable
+    from regard.predictors.caption_job import caption_tokens, check_comparable
     from regard.predictors.caption_options import CaptionOptions
     from regard.predictors.captioner import Captioner
 
@@ -136,15 +136,16 @@ def caption(
         check_comparable(inputs)
     if regions is not None:
         check_pictures(regions, (item.name for item in inputs))
-    network = Captioner(model, device=device).network
-    options = options.fitted(network)
+    captioner = Captioner(model, device=device)
+    job = captioner.job(
+        options, source, batch_size=batch_size, on_bad=skipper(skip_bad), preview=preview if panels else None
+    )
     for item in inputs:
         if item.caption is not None:
-            caption_tokens(network, item)  # one without words is named before any work
-    job = CaptionJob(network, options, source, batch_size, skipper(skip_bad), preview if panels else None)
+            caption_tokens(job.network, item)  # one without words is named before any work
     tally, measured = CaptionOutput(out, panels, drawing, regions).write(job, inputs)
     warn(tally, job)
-    return Result(out, tally.n, tally.cut.n, network.name, job.settings, tuple(tally.examples), measured)
+    return Result(out, tally.n, tally.cut.n, job.network.name, job.settings, tuple(tally.examples), measured)
 
 
 def as_json(result: Result) -> dict[str, Any]:

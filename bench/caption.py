@@ -31,7 +31,8 @@ from captioners import TEMPLATE, byte_vocabulary, word_vocabulary
 from PIL import Image
 from torch import Tensor
 
-from regard.networks.captioners.base import CaptionNetwork, Capture
+from regard.networks.captioners.attention import Capture
+from regard.networks.captioners.base import CaptionNetwork
 from regard.networks.captioners.families.catr import Catr, CatrCaptioner
 from regard.networks.captioners.load import load_caption_network
 

@@ -24,7 +24,8 @@ from regard.explanation.words.methods import grad_cross_attention
 from regard.measurement.localisation.captions import words_of
 from regard.measurement.localisation.measures import MEASURES, cover, iou
 from regard.measurement.localisation.words import BASELINES, TrueWord, WordRow, measure
-from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
+from regard.networks.captioners.attention import Capture
+from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.networks.captioners.load import load_caption_network
 from regard.records import END, Caption
 from regard.scenes import read_scenes

@@ -27,7 +27,7 @@ from regard.data.images.longest_side import LongestSide
 from regard.errors import DataError, OutputError, UsageError
 from regard.explanation import METHODS
 from regard.explanation.words.dependence import dependence
-from regard.networks.captioners.base import Capture
+from regard.networks.captioners.attention import Capture
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.families.catr import CatrCaptioner
 from regard.networks.captioners.load import load_caption_network

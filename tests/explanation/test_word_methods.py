@@ -25,7 +25,8 @@ from regard.explanation import METHODS
 from regard.explanation.words.dependence import GREY, dependence, moved, resized, without
 from regard.explanation.words.methods import cross_attention, fitting, grad_cross_attention, propagated
 from regard.explanation.words.token_activation import rank_gaussian, tam, unexplained
-from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
+from regard.networks.captioners.attention import Capture
+from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.families.catr import CatrCaptioner
 from regard.networks.captioners.load import load_caption_network
@@ -192,10 +193,10 @@ def test_grad_cross_attention_is_its_slow_twin(cases: Any, kind: str) -> None:
 def _adding(part: Attention, more: Tensor | None) -> Callable[..., Tensor]:
     """Multi-head attention by its formula, with something added to its weights."""
 
-    def forward(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
+    def forward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
         scores = torch.einsum("bhqd,bhkd->bhqk", q, k) / math.sqrt(q.shape[-1])
-        if seen is not None:
-            scores = scores.masked_fill(~seen, -math.inf)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -math.inf)
         weights = scores.softmax(-1)
         part.noted = weights.detach()  # type: ignore[assignment]
         return part.out_proj(((weights if more is None else weights + more) @ v).transpose(1, 2).flatten(2))
@@ -213,7 +214,7 @@ def test_catr_gradients_are_differences(cases: Any) -> None:
         memory = module.encode(case.prepared.inputs["pixels"][None].double())
 
         def log() -> float:
-            return float(module.decode(whole, memory)[0][0, place].log_softmax(-1)[case.tokens[place]])
+            return float(module.decode(whole, memory)[0, place].log_softmax(-1)[case.tokens[place]])
 
         def helping(part: Attention) -> np.ndarray:
             part.forward = _adding(part, None)  # type: ignore[method-assign]

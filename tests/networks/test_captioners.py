@@ -30,7 +30,7 @@ from torch import Tensor
 from regard.data.images.longest_side import LongestSide
 from regard.errors import NetworkError, UsageError
 from regard.networks.captioners import CAPTIONER_FAMILIES, CaptionerFamily, family_of, register_captioner
-from regard.networks.captioners.base import Capture
+from regard.networks.captioners.attention import Capture
 from regard.networks.captioners.decoding import Decoding, greedy
 from regard.networks.captioners.families.catr import CatrCaptioner
 from regard.networks.captioners.families.language_model import _spread
@@ -262,7 +262,7 @@ def test_catr_speaks_as_its_network_does_whatever_the_shapes(catr: CatrCaptioner
     for prepared, decoding in zip(given, found, strict=True):
         with torch.no_grad():
             memory = catr.module.encode(prepared.inputs["pixels"][None])
-        right = greedy(catr.module, memory, limit=6, capture=True, alternatives=1)[0]
+        right = greedy(catr.module, memory, limit=6, capture=Capture(None, None), alternatives=1)[0]
         assert decoding.tokens == right.tokens
         near(decoding.attention, right.attention)  # type: ignore[arg-type]
         mean = catr.teacher_force([prepared], [right.tokens], capture=Capture(2))[0].attention

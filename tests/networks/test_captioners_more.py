@@ -32,9 +32,8 @@ from torch import Tensor
 
 from regard.errors import NetworkError, UsageError
 from regard.networks.captioners import CAPTIONER_FAMILIES
-from regard.networks.captioners.base import Capture
+from regard.networks.captioners.attention import Capture, RowRecorder
 from regard.networks.captioners.decoding import Decoding
-from regard.networks.captioners.families.language_model import Rows
 from regard.networks.captioners.families.llava import behind
 from regard.networks.captioners.load import load_caption_network
 from regard.networks.captioners.pretrained import patch_side, seen_box
@@ -210,7 +209,7 @@ def test_prompts_and_pictures_change_what_is_said_and_the_network_stays_as_it_wa
 @pytest.mark.parametrize("kind", CHAT)
 def test_no_map_of_all_tokens_to_all_is_ever_made(cases: Any, kind: str) -> None:
     case = cases(kind)
-    mine = [6] * 6 if kind == "blip2" else []  # the Q-Former's six layers of attention, four of them its queries' own
+    mine = [6] * 2 if kind == "blip2" else []  # the Q-Former's six queries in its two layers that look at the picture
     assert sorted(softmax_rows(case)) == [1] * 3 * (LIMIT + 1) + mine
     assert softmax_rows(case, capture=None) == []
 
@@ -221,12 +220,12 @@ def test_of_attention_that_is_written_out_only_needed_rows_are_kept(
 ) -> None:
     case, sizes = cases(kind), []
 
-    def keep(rows: Rows, layer: int, weights: Tensor) -> None:
-        before(rows, layer, weights)
-        sizes.append(rows.found[layer][-1].untyped_storage().nbytes() // 4)
+    def add(recorder: RowRecorder, layer: int, weights: Tensor) -> None:
+        before(recorder, layer, weights)
+        sizes.append(recorder.rows[layer][-1].untyped_storage().nbytes() // 4)
 
-    before = Rows.keep
-    monkeypatch.setattr(Rows, "keep", keep)
+    before = RowRecorder.add
+    monkeypatch.setattr(RowRecorder, "add", add)
     decoding = case.generate(limit=2 if kind == "git" else 1)
     assert sizes == [4 * 16] * 3 * (len(decoding.tokens) + 1)  # heads × patches, one row at a time
 

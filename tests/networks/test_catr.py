@@ -18,10 +18,12 @@ from torch import Tensor
 
 from regard.data.images.longest_side import LongestSide, alike, stack
 from regard.errors import DataError, NetworkError, UsageError
+from regard.networks.captioners.attention import Capture
 from regard.networks.captioners.decoding import Decoding, _Search, beam_search, greedy, teacher_force
 from regard.networks.captioners.families.catr import Catr, CatrShape, grid_of, load_catr
 from regard.networks.captioners.transformer import Memory
 
+ALL = Capture(None, None)
 SIZE = (70, 101)
 ROWS, COLUMNS = 5, 7
 
@@ -92,15 +94,15 @@ def test_golden_parity(golden: tuple[Catr, dict[str, np.ndarray]]) -> None:
     assert np.abs(picture.numpy() - right["input"]).max() < 1e-6
     with torch.no_grad():
         memory = catr.encode(picture[None])
-        logits, _ = catr.decode(torch.from_numpy(right["tokens"][None, :-1]), memory)
+        logits = catr.decode(torch.from_numpy(right["tokens"][None, :-1]), memory)
     assert np.abs(logits[0, :, :2048].numpy() - right["logits"]).max() < 1e-4
     assert logits[0].argmax(-1).tolist() == right["logits_argmax"].tolist()
-    [decoding] = greedy(catr, memory, limit=12, capture=True)
+    [decoding] = greedy(catr, memory, limit=12, capture=ALL)
     assert decoding.tokens == tuple(right["tokens"][1:])
     maps = decoding.predicting.mean(1).flatten(-2).numpy()
     assert np.abs(maps - right["cross_attention"]).max() < 1e-5
     assert (memory.rows, memory.columns) == (13, 19)
-    [forced] = teacher_force(catr, memory, [decoding.tokens], capture=True)
+    [forced] = teacher_force(catr, memory, [decoding.tokens], capture=ALL)
     near(forced.predicting, decoding.predicting, 1e-5)
 
 
@@ -108,7 +110,7 @@ def test_golden_parity(golden: tuple[Catr, dict[str, np.ndarray]]) -> None:
 
 
 def test_the_small_network_is_awake(catr: Catr, pixels: Tensor, memory: Memory) -> None:
-    decodings = greedy(catr, memory, capture=True)
+    decodings = greedy(catr, memory, capture=ALL)
     assert len({decoding.tokens for decoding in decodings}) == len(pixels)
     assert min(len(set(decoding.tokens)) for decoding in decodings) > 4
     assert {decoding.finished for decoding in decodings} == {True, False}
@@ -116,7 +118,7 @@ def test_the_small_network_is_awake(catr: Catr, pixels: Tensor, memory: Memory) 
 
 
 def test_greedy_is_the_original_way(catr: Catr, pixels: Tensor, memory: Memory) -> None:
-    decodings = greedy(catr, memory, capture=True, alternatives=3)
+    decodings = greedy(catr, memory, capture=ALL, alternatives=3)
     slow = catr_twin.greedy(catr, pixels, catr.limit)
     for picture, decoding, tokens in zip(pixels, decodings, slow, strict=True):
         assert list(decoding.tokens) == tokens[: len(decoding.tokens)]
@@ -126,8 +128,8 @@ def test_greedy_is_the_original_way(catr: Catr, pixels: Tensor, memory: Memory) 
 
 
 def test_greedy_with_cache_is_teacher_forcing_without(catr: Catr, memory: Memory) -> None:
-    decodings = greedy(catr, memory, capture=True, alternatives=3)
-    forced = teacher_force(catr, memory, [decoding.tokens for decoding in decodings], capture=True, alternatives=3)
+    decodings = greedy(catr, memory, capture=ALL, alternatives=3)
+    forced = teacher_force(catr, memory, [decoding.tokens for decoding in decodings], capture=ALL, alternatives=3)
     for came, right in zip(decodings, forced, strict=True):
         equal(came, right)
         assert torch.equal(came.alternatives, right.alternatives)
@@ -135,19 +137,19 @@ def test_greedy_with_cache_is_teacher_forcing_without(catr: Catr, memory: Memory
 
 def test_capturing_changes_nothing_and_is_only_done_on_request(catr: Catr, memory: Memory) -> None:
     plain = greedy(catr, memory)
-    assert [each.tokens for each in plain] == [each.tokens for each in greedy(catr, memory, capture=True)]
+    assert [each.tokens for each in plain] == [each.tokens for each in greedy(catr, memory, capture=ALL)]
     assert plain[0].attention is None and plain[0].alternatives.shape == (len(plain[0].tokens), 0)
-    with pytest.raises(UsageError, match="capture=True"):
+    with pytest.raises(UsageError, match="capture=Capture"):
         _ = plain[0].predicting
 
 
 def test_a_batch_is_as_one_by_one(catr: Catr, pixels: Tensor, memory: Memory) -> None:
     for run in (greedy, lambda *args, **how: beam_search(*args, 3, **how)):
-        together = run(catr, memory, capture=True)
+        together = run(catr, memory, capture=ALL)
         for picture, decoding in zip(pixels, together, strict=True):
             with torch.no_grad():
                 alone = catr.encode(picture[None])
-            equal(decoding, run(catr, alone, capture=True)[0])
+            equal(decoding, run(catr, alone, capture=ALL)[0])
 
 
 def test_padded_pictures_keep_their_own_patches(catr: Catr) -> None:
@@ -155,14 +157,14 @@ def test_padded_pictures_keep_their_own_patches(catr: Catr) -> None:
     pixels, mask = stack(given, padded=True)
     with torch.no_grad():
         memory = catr.encode(pixels, mask)
-    assert memory.own == ((5, 7), (5, 5), (3, 7))
+    assert memory.shapes == ((5, 7), (5, 5), (3, 7))
     tokens = catr_twin.greedy(catr, pixels, 6, mask)
-    for index, decoding in enumerate(greedy(catr, memory, limit=6, capture=True, alternatives=3)):
-        assert decoding._captured().shape[-2:] == memory.own[index]
+    for index, decoding in enumerate(greedy(catr, memory, limit=6, capture=ALL, alternatives=3)):
+        assert decoding._captured().shape[-2:] == memory.shapes[index]
         assert list(decoding.tokens) == tokens[index][: len(decoding.tokens)]
         twin = catr_twin.run(catr, pixels[index, None], padded(catr, decoding.tokens), mask[index, None])
         whole = twin.maps(0, len(decoding.tokens) + 1).unflatten(-1, (ROWS, COLUMNS))
-        rows, columns = memory.own[index]
+        rows, columns = memory.shapes[index]
         near(decoding._captured(), whole[..., :rows, :columns])
         near(decoding._captured().sum((-2, -1)), torch.ones(3, 4, len(decoding.tokens) + 1))
 
@@ -171,7 +173,7 @@ def test_the_length_limit_is_said(catr: Catr, memory: Memory) -> None:
     whole = greedy(catr, memory)
     assert max(len(decoding.tokens) for decoding in whole) == catr.limit == SMALL.positions - 1
     limit = min(len(decoding.tokens) for decoding in whole)
-    cut = greedy(catr, memory, limit=limit, capture=True)
+    cut = greedy(catr, memory, limit=limit, capture=ALL)
     assert [decoding.tokens for decoding in cut] == [decoding.tokens[:limit] for decoding in whole]
     assert [decoding.finished for decoding in cut] == [len(decoding.tokens) == limit for decoding in whole]
     assert CatrShape().positions - 1 == 127
@@ -180,7 +182,7 @@ def test_the_length_limit_is_said(catr: Catr, memory: Memory) -> None:
 def test_given_captions_of_several_lengths(catr: Catr, pixels: Tensor, memory: Memory) -> None:
     captions = [(5,), (7, 8, 102), tuple(range(9, 9 + catr.limit)), (102,)]
     for picture, decoding in zip(
-        pixels, teacher_force(catr, memory, captions, capture=True, alternatives=3), strict=True
+        pixels, teacher_force(catr, memory, captions, capture=ALL, alternatives=3), strict=True
     ):
         as_the_twin(catr, picture, decoding)
         assert decoding.finished == (decoding.tokens[-1] == 102)
@@ -261,7 +263,7 @@ def test_training_gives_gradients_and_drops(catr: Catr, pixels: Tensor) -> None:
 
 def test_beam_maps_follow_the_beams(catr: Catr, pixels: Tensor, memory: Memory) -> None:
     for beams in (2, 5):
-        decodings = beam_search(catr, memory, beams, capture=True, alternatives=3)
+        decodings = beam_search(catr, memory, beams, capture=ALL, alternatives=3)
         assert [each.tokens for each in decodings] != [each.tokens for each in greedy(catr, memory)]
         for picture, decoding in zip(pixels, decodings, strict=True):
             as_the_twin(catr, picture, decoding)
@@ -298,7 +300,7 @@ def test_enough_beams_find_the_best_of_all_captions(penalty: float) -> None:
         catr.mlp.layers[2].weight *= 60
         memory = catr.encode(pictures((48, 33))[0][None])
         whole = torch.tensor([(1, *caption) for caption in itertools.product(range(7), repeat=4)])
-        steps = catr.decode(whole, memory)[0].double().log_softmax(-1)
+        steps = catr.decode(whole, memory).double().log_softmax(-1)
     scores: dict[tuple[int, ...], float] = {}
     for row, caption in enumerate(whole[:, 1:].tolist()):
         end = caption.index(2) + 1 if 2 in caption else 4
@@ -331,7 +333,7 @@ def test_a_picture_too_thin_is_refused_and_one_thinner_than_a_patch_is_not(catr:
     assert picture.shape == (3, 299, 3)
     with torch.no_grad():
         memory = catr.encode(picture[None])
-    assert greedy(catr, memory, limit=2, capture=True)[0]._captured().shape == (3, 4, 3, 19, 1)
+    assert greedy(catr, memory, limit=2, capture=ALL)[0]._captured().shape == (3, 4, 3, 19, 1)
     assert not np.isnan(grid_of(LongestSide(), (300, 4), 19, 1).to_picture(np.ones((19, 1)))).any()
 
 
@@ -405,7 +407,7 @@ def test_width_and_height_are_not_swapped() -> None:
         assert (grid.rows, grid.columns) == (picture.shape[1] // 16, picture.shape[2] // 16)
         row, column = _centre(grid.fold(changed.numpy()))
         assert abs(row - 0.5 - (y - 0.5) / 16) < 0.7 and abs(column - 0.5 - (x - 0.5) / 16) < 0.7
-        assert greedy(catr, memory, limit=1, capture=True)[0].predicting.shape[-2:] == (grid.rows, grid.columns)
+        assert greedy(catr, memory, limit=1, capture=ALL)[0].predicting.shape[-2:] == (grid.rows, grid.columns)
 
 
 def test_pictures_and_masks_of_another_shape_are_refused(catr: Catr) -> None:

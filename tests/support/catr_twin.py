@@ -71,7 +71,7 @@ def beam_search(catr: Catr, picture: Tensor, beams: int, penalty: float) -> tupl
         for length in range(1, catr.limit + 1):
             options = []
             for score, caption in still:
-                logits, _ = catr.decode(torch.tensor([[catr.start, *caption]]), memory)
+                logits = catr.decode(torch.tensor([[catr.start, *caption]]), memory)
                 steps = logits[0, -1].log_softmax(-1).tolist()
                 options += [(score + step, (*caption, token)) for token, step in enumerate(steps)]
             best = sorted(options, reverse=True)[: 2 * beams]

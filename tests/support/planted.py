@@ -10,7 +10,8 @@ from PIL import Image
 from torch import nn
 
 from regard.errors import DataError
-from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
+from regard.networks.captioners.attention import Capture
+from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.wordpiece import WordPiece

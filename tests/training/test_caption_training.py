@@ -23,7 +23,7 @@ from regard.data.layouts import read_pictures
 from regard.data.layouts.captions import caption_parts, captions_of, mirrored, read_captioned
 from regard.errors import DataError, NetworkError, OutputError, UsageError
 from regard.measurement.captions.scoring import stored_evaluation
-from regard.networks.captioners.base import Capture
+from regard.networks.captioners.attention import Capture
 from regard.networks.captioners.families.catr import Catr, CatrCaptioner, CatrShape
 from regard.networks.captioners.families.encoder_decoder import DecoderShape, build_encoder_decoder, new_encoder_decoder
 from regard.networks.captioners.load import load_caption_network
@@ -509,4 +509,4 @@ def test_every_value_of_a_new_describer_is_from_the_seed() -> None:
     assert not torch.equal(one.speech.head.weight, three.speech.head.weight)
     assert torch.equal(one.encoder.blocks[0].mlp.fc1.weight, vit.module.blocks[0].mlp.fc1.weight)
     x = torch.from_numpy(default_rng(0).normal(size=(1, 3, 32, 32)).astype(np.float32))
-    assert one.encode(x).own == ((4, 4),)
+    assert one.encode(x).shapes == ((4, 4),)

@@ -92,6 +92,18 @@ def _configurations(parts: list[nn.Module], switches: Iterable[tuple[str, Any]])
 
 
 @contextmanager
+def eager_attention(part: Any, on: bool = True) -> Iterator[None]:
+    """Inside, with `on`, a part of transformers' (a decoder, say) writes its attention out instead of fusing it."""
+    before = part.config._attn_implementation_internal
+    if on:
+        part.config._attn_implementation_internal = "eager"
+    try:
+        yield
+    finally:
+        part.config._attn_implementation_internal = before
+
+
+@contextmanager
 def replaced_forwards(module: nn.Module, forwards: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
     """Parts of `module`, by path, with other functions in the place of their forward; put back at the end."""
     parts = {path: module.get_submodule(path) for path in forwards}

@@ -12,7 +12,8 @@ from regard.errors import UsageError, unknown
 from regard.explanation import METHODS, Method
 from regard.explanation.words.alignment import ROWS
 from regard.explanation.words.methods import check_fits
-from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
+from regard.networks.captioners.attention import Capture
+from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 
 CAPTURED = "cross_attention"
 """The method whose maps are captured while a caption is decoded; all others run on the finished one."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.errors import NetworkError, UsageError
-from regard.networks.attention.recorder import LayerAttention, precise
+from regard.networks.attention.recorder import LayerAttention, of_each_head, precise
 from regard.networks.attention.trace import recording, stream
 from regard.networks.network import Network
 
@@ -98,7 +98,11 @@ class _Sums:
         if attention.eager is not None:
             return precise(attention.eager[picture]).log()
         call = attention.calls[0]
-        scores = precise(call.q[picture]) @ precise(call.k[picture]).transpose(-2, -1) * call.scale
+        scores = (
+            precise(call.q[picture])
+            @ precise(of_each_head(call.k, len(call.q[picture]))[picture]).transpose(-2, -1)
+            * call.scale
+        )
         if call.bias is None:
             return scores
         bias = call.bias if call.bias.ndim == 4 else call.bias[None]

@@ -13,7 +13,8 @@ from PIL import Image
 from regard.errors import unknown
 from regard.explanation.words.alignment import ROWS
 from regard.explanation.words.methods import check_caption
-from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
+from regard.networks.captioners.attention import Capture
+from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.wordpiece import Span
 from regard.records import Float

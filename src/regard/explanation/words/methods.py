@@ -11,7 +11,8 @@ from regard.explanation import METHODS
 from regard.explanation.pictures.gradients import gradients_on
 from regard.explanation.words.alignment import ROWS
 from regard.networks.attention.trace import indices
-from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
+from regard.networks.captioners.attention import Capture
+from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.networks.captioners.decoder_pass import DecoderPass
 from regard.records import Float
 
@@ -112,34 +113,40 @@ def grad_cross_attention(
         indices("layer", start, captioner.layers)
     chosen = range(start, last + 1) if start is not None else [last if layer is None else layer]
     with gradients_on():
-        opened = captioner.decoder_pass(picture, tokens, chosen)
-        rows = _through_layers(opened) if start is not None else _of_layer(opened, chosen[0] < last, head)
-    return picture.grid.fold(opened.to_patches(rows).float().cpu().numpy()).astype(np.float32)
+        decoding = captioner.decoder_pass(picture, tokens, chosen)
+        rows = _through_layers(decoding) if start is not None else _of_layer(decoding, chosen[0] < last, head)
+    return picture.grid.fold(decoding.to_patches(rows.detach()).float().cpu().numpy()).astype(np.float32)
 
 
-def _of_layer(opened: DecoderPass, mixes: bool, head: int | None) -> Tensor:
+def _of_layer(decoding: DecoderPass, mixes: bool, head: int | None) -> Tensor:
     """(tokens, keys): eq. 5 for one layer. `mixes`: tokens still do behind it, so each needs a backward of its own."""
-    logs, (weights,), first = opened.log_probabilities, opened.cross, opened.first
+    logs = decoding.log_probabilities
+    (attention,) = decoding.cross_attention
+    rows = torch.arange(len(logs), device=logs.device) + decoding.first_row  # those that predict the tokens
     parts = logs if mixes else [logs.sum()]
-    slopes = [torch.autograd.grad(part, weights, retain_graph=True)[0][0] for part in parts]
-    count = len(logs)
+    slopes = [torch.autograd.grad(part, attention.handle, retain_graph=True)[0] for part in parts]
     if mixes:
-        slope = torch.stack([each[:, first + place] for place, each in enumerate(slopes)], dim=1)
+        each = [attention.weights_gradient(slope, row[None])[0] for slope, row in zip(slopes, rows, strict=True)]
+        slope = torch.cat(each, dim=1)  # (heads, tokens, keys)
     else:
-        slope = slopes[0][:, first : first + count]
-    helping = (slope * weights.detach()[0, :, first : first + count]).clamp(min=0)  # (heads, tokens, keys)
+        slope = attention.weights_gradient(slopes[0], rows)[0]
+    helping = (slope * attention.weights(rows)[0]).clamp(min=0)  # (heads, tokens, keys)
     return helping.mean(0) if head is None else helping[head]
 
 
-def _through_layers(opened: DecoderPass) -> Tensor:
+def _through_layers(decoding: DecoderPass) -> Tensor:
     """(tokens, keys): R_qi in the row that predicts each token, by one backward for each."""
-    given = [*opened.itself, *opened.cross]
+    attentions = [*decoding.self_attention, *decoding.cross_attention]
+    weights = [attention.weights().detach() for attention in attentions]  # each (1, heads, rows, keys)
+    count = len(decoding.self_attention)
     rows = []
-    for place, log in enumerate(opened.log_probabilities):
-        slopes = torch.autograd.grad(log, given, retain_graph=True)
-        helping = [(slope * each.detach()).clamp(min=0)[0].mean(0) for slope, each in zip(slopes, given, strict=True)]
-        count = len(opened.itself)
-        rows.append(propagated(helping[:count], helping[count:])[opened.first + place])
+    for index, log in enumerate(decoding.log_probabilities):
+        slopes = torch.autograd.grad(log, [attention.handle for attention in attentions], retain_graph=True)
+        helping = [
+            (attention.weights_gradient(slope).detach() * each).clamp(min=0)[0].mean(0)  # (rows, keys)
+            for attention, slope, each in zip(attentions, slopes, weights, strict=True)
+        ]
+        rows.append(propagated(helping[:count], helping[count:])[decoding.first_row + index])
     return torch.stack(rows)
 
 

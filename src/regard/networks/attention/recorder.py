@@ -33,7 +33,7 @@ values."""
 class AttentionCall:
     """One call of fused attention: q (batch, heads, queries, d), k and v (batch, heads, keys, d), `bias` broadcastable
     to (batch, heads, queries, keys) or None, and `out` as the module got it, (batch, heads, queries, d) or, in modules
-    that put heads into the batch, (batch · heads, queries, d)."""
+    that put heads into the batch, (batch · heads, queries, d). Heads that share keys and values have them once."""
 
     q: Tensor
     k: Tensor
@@ -57,18 +57,27 @@ class AttentionCall:
             bias = bias if rows is None else bias[:, :, rows]
         if heads is not None:
             q = q[:, heads]
-            k = k[:, heads]
+            k = of_each_head(k, self.q.shape[1])[:, heads]
         q = q if rows is None else q[:, :, rows]
+        shape = q.shape
+        if k.shape[1] != shape[1]:  # the queries of heads that share keys are multiplied together, no key is copied
+            q = q.reshape(len(q), k.shape[1], -1, shape[-1])
         q = precise(q) * self.scale
         k = precise(k).transpose(-2, -1)  # (batch, heads, d, keys)
         # A product of the whole batch copies all keys to join them; for a few queries that costs more than to multiply.
         one_by_one = q.shape[-2] <= FEW and len(q) > 1
         scores = torch.stack([a @ b for a, b in zip(q, k, strict=True)]) if one_by_one else q @ k
+        scores = scores.view(*shape[:-1], -1)  # (batch, heads, rows, keys)
         return (scores if bias is None else scores.add_(bias)).softmax(dim=-1)
 
 
 FEW = 4
 """Queries of a picture up to which pictures are multiplied one by one."""
+
+
+def of_each_head(x: Tensor, heads: int) -> Tensor:
+    """Keys or values (batch, heads or groups of them, tokens, d) → (batch, heads, tokens, d)."""
+    return x if x.shape[1] == heads else x.repeat_interleave(heads // x.shape[1], dim=1)
 
 
 def precise(x: Tensor) -> Tensor:
@@ -119,7 +128,7 @@ class LayerAttention:
     def value(self) -> Tensor:
         """(batch, heads, keys, d): what attention adds up."""
         if self.values is None or self.project is None:
-            return self.calls[0].v
+            return of_each_head(self.calls[0].v, self.heads)
         values = self.values[..., -self.project.shape[1] :]  # the last third, where queries and keys come with them
         return values.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (batch, heads, keys, d)
 
@@ -249,8 +258,6 @@ class AttentionRecorder(TorchFunctionMode):
         # Some modules (SAM's) put their heads into the batch's dimension.
         heads = int(getattr(self.layer and self.layer.module, "num_heads", 1)) if query.ndim == 3 else 1
         q, k, v, bias = (_split_heads(x, heads) for x in (query, key, value, attn_mask))  # (batch, heads, tokens, d)
-        if k.shape[1] != q.shape[1]:  # grouped queries share keys and values
-            k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
         if is_causal:
             bias = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
         bias = _additive(bias, q)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from regard.errors import NetworkError, UsageError
-from regard.networks.attention.recorder import AttentionRecorder, LayerAttention
+from regard.networks.attention.recorder import AttentionRecorder, LayerAttention, of_each_head
 from regard.networks.attention.windows import Windows
 from regard.networks.guard import borrowed
 from regard.networks.network import Network
@@ -177,7 +177,9 @@ class _Rows:
         heads = None if self.heads is None else torch.tensor(self.numbers, device=layer.handle.device)
         for name, letter in (("queries", "q"), ("keys", "k"), ("values", "v")):
             if name in self.names and layer.calls:
-                self.parts.setdefault(name, {})[layer.layer] = getattr(layer.calls[0], letter)
+                self.parts.setdefault(name, {})[layer.layer] = of_each_head(
+                    getattr(layer.calls[0], letter), layer.heads
+                )
         prefix = self.network.anatomy.prefix
         rows = attention_rows(layer, self.batch, self.grid, self._queries_of(layer), heads, prefix)
         self.attention[layer.layer] = rows  # (batch, heads, queries, tokens)

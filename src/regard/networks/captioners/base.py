@@ -7,45 +7,20 @@ picture's patches, whose row i predicts token i and row i + 1 reads it.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from regard.errors import UsageError
+from regard.networks.captioners.attention import Capture
 from regard.networks.captioners.decoder_pass import DecoderPass, decoder_pass
 from regard.networks.captioners.decoding import CaptionModule, Decoding
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.guard import borrowed
 from regard.networks.sources.checkpoint import tensors_hash
 from regard.records import PatchGrid
-
-Head = int | Literal["mean"] | None
-
-
-@dataclass(frozen=True)
-class Capture:
-    """Which attention is kept: of one `layer`, from 0, or all (None); of one `head`, all (None), or their mean."""
-
-    layer: int | None = None
-    head: Head = "mean"
-
-    def of(self, attention: Tensor) -> Tensor:
-        """(layers, heads, ...) → those kept, with one head where there is a mean."""
-        if self.layer is not None:
-            attention = attention[self.layer : self.layer + 1]
-        return self.heads(attention, 1)
-
-    def heads(self, attention: Tensor, axis: int) -> Tensor:
-        """The heads kept, along an axis, which stays."""
-        if self.head == "mean":
-            return attention.mean(axis, keepdim=True)
-        return attention if self.head is None else attention.narrow(axis, self.head, 1)
-
-    def has(self, layer: int) -> bool:
-        """Whether a layer is kept."""
-        return self.layer in (None, layer)
 
 
 @dataclass(frozen=True)
@@ -130,10 +105,9 @@ class CaptionNetwork(ABC):
         `layers`, in rising order. Raises `UsageError` where there is no decoder."""
         if not isinstance(self.module, CaptionModule):
             raise UsageError(f"{self.name} has no decoder with attention of its own to the picture")
-        with borrowed(self.module, frozen=True):
-            with torch.no_grad():
-                memory = self.module.encode(picture.inputs["pixels"][None].to(self.device))
-            return decoder_pass(self.module, memory, tokens, layers)
+        with borrowed(self.module), torch.no_grad():
+            memory = self.module.encode(picture.inputs["pixels"][None].to(self.device))
+        return decoder_pass(self.module, memory, tokens, layers)
 
     def token_logits(self, picture: PreparedPicture, tokens: Sequence[int], of: Sequence[int]) -> Tensor:
         """(of, prompt + tokens) float32 on the CPU: the logits of some tokens of the vocabulary at every place of the

@@ -4,7 +4,7 @@ Keys that are missing are an error, those that are too many are said.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from regard.errors import NetworkError, UsageError
-from regard.networks.captioners.base import CaptionNetwork, Capture
+from regard.networks.captioners.base import CaptionNetwork
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.sources.checkpoint import key_problems, listed
@@ -94,15 +94,6 @@ class PretrainedCaptioner(CaptionNetwork):
         given = self.tokenizer.encode(text, add_special_tokens=False)
         return [*map(int, given), *self.stops[:1]]
 
-    def until_stop(self, tokens: Iterable[int]) -> tuple[int, ...]:
-        """The tokens up to the first that stops, which is kept."""
-        caption: list[int] = []
-        for token in tokens:
-            caption.append(int(token))
-            if token in self.stops:
-                break
-        return tuple(caption)
-
     def noted(self, tokens: Sequence[int], logits: Tensor, attention: Tensor | None, alternatives: int) -> Decoding:
         """A caption with its logits (tokens, vocabulary) and attention (layers, heads, tokens + 1, rows, columns)."""
         if not 0 <= alternatives <= logits.shape[-1]:
@@ -112,19 +103,9 @@ class PretrainedCaptioner(CaptionNetwork):
             raise NetworkError(
                 "the network gave values that are no numbers (NaN); its weights or the picture are damaged"
             )
-        chosen = steps.gather(1, torch.tensor(tokens)[:, None])[:, 0]
+        logs = steps.gather(1, torch.tensor(tokens)[:, None])[:, 0]
         values, indices = steps.topk(alternatives)
-        return Decoding(tuple(tokens), chosen, indices, values, attention, tokens[-1] in self.stops)
-
-    def check_captions(self, pictures: int, captions: Sequence[Sequence[int]]) -> None:
-        """Raise `UsageError` for captions that cannot be given to so many pictures."""
-        if len(captions) != pictures:
-            raise UsageError(f"{len(captions)} captions came for {pictures} pictures; give one for each")
-        for index, caption in enumerate(captions):
-            if not 1 <= len(caption) <= self.limit:
-                raise UsageError(
-                    f"caption {index} has {len(caption)} tokens; there may be 1 to {self.limit}, the stop among them"
-                )
+        return Decoding(tuple(tokens), logs, indices, values, attention, tokens[-1] in self.stops)
 
     def plan(self, beams: int, limit: int, **more: Any) -> Any:
         """How transformers generates: without sampling, so that the same picture has the same caption."""
@@ -183,11 +164,6 @@ def _cropped(processor: Any, picture: tuple[int, int]) -> Box:
     wide, high = crop["width"] * across, crop["height"] * down
     left, top = (width - wide) / 2, (height - high) / 2
     return left, top, left + wide, top + high
-
-
-def captured_layers(attention: Sequence[Tensor], capture: Capture) -> Tensor:
-    """Layers of (1, heads, rows, keys) → those kept, (layers, heads, rows, keys)."""
-    return torch.cat([capture.heads(layer, 1) for index, layer in enumerate(attention) if capture.has(index)])
 
 
 def patch_side(config: Any) -> int:

@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -13,7 +12,8 @@ from regard.data.images.longest_side import LongestSide, alike, stack
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError, UsageError
 from regard.networks.anatomy.anatomy import Anatomy
-from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
+from regard.networks.captioners.attention import Capture
+from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.networks.captioners.decoding import CaptionModule, Decoding, beam_search, greedy, teacher_force
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.transformer import Memory
@@ -100,10 +100,10 @@ class TrainableCaptioner(CaptionNetwork):
         limit = self.check(capture, beams, limit)
 
         def decode(memory: Memory, indices: list[int]) -> list[Decoding]:
-            how: Any = {"limit": limit, "capture": capture is not None, "alternatives": alternatives}
+            how: Any = {"limit": limit, "capture": capture, "alternatives": alternatives}
             return greedy(self.module, memory, **how) if beams == 1 else beam_search(self.module, memory, beams, **how)
 
-        return self._by_shape(pictures, decode, capture)
+        return self._by_shape(pictures, decode)
 
     def teacher_force(
         self,
@@ -117,11 +117,11 @@ class TrainableCaptioner(CaptionNetwork):
 
         def decode(memory: Memory, indices: list[int]) -> list[Decoding]:
             texts = [captions[index] for index in indices]
-            return teacher_force(self.module, memory, texts, capture=capture is not None, alternatives=alternatives)
+            return teacher_force(self.module, memory, texts, capture=capture, alternatives=alternatives)
 
-        return self._by_shape(pictures, decode, capture)
+        return self._by_shape(pictures, decode)
 
-    def _by_shape(self, pictures: Sequence[PreparedPicture], decode: Decode, capture: Capture | None) -> list[Decoding]:
+    def _by_shape(self, pictures: Sequence[PreparedPicture], decode: Decode) -> list[Decoding]:
         """Those of equal shape at a time, each group encoded once; in the order that they came in."""
         pixels = [picture.inputs["pixels"] for picture in pictures]
         decodings: dict[int, Decoding] = {}
@@ -129,7 +129,7 @@ class TrainableCaptioner(CaptionNetwork):
             with borrowed(self.module), torch.no_grad():
                 memory = self.memory([pictures[index] for index in indices])
             decodings.update(zip(indices, decode(memory, indices), strict=True))
-        return [_selected(decodings[index], capture) for index in range(len(pictures))]
+        return [decodings[index] for index in range(len(pictures))]
 
     def pieces(self, tokens: Sequence[int]) -> Pieces:
         special = {self.module.start, self.module.stop, self.vocabulary.tokens[PAD]}
@@ -141,9 +141,3 @@ class TrainableCaptioner(CaptionNetwork):
 
     def tokenize(self, text: str) -> list[int]:
         return [*self.vocabulary.encode(text), self.module.stop]
-
-
-def _selected(decoding: Decoding, capture: Capture | None) -> Decoding:
-    if capture is None or decoding.attention is None:
-        return decoding
-    return replace(decoding, attention=capture.of(decoding.attention).clone())

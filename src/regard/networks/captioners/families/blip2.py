@@ -7,23 +7,23 @@ row sums to less than one). Of one layer and head of the language model, as ever
 Q-Former; that queries also exchange what they gathered is left out, as is what the patches exchange in the encoder.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from regard.errors import NetworkError
-from regard.networks.captioners.base import CaptionNetwork, Capture, PreparedPicture
-from regard.networks.captioners.families.cross_attention import written_out
+from regard.networks.captioners.attention import Capture, RowRecorder
+from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.networks.captioners.families.joint_encoder import JointEncoderCaptioner
-from regard.networks.captioners.families.language_model import LanguageModelCaptioner, Rows
+from regard.networks.captioners.families.language_model import LanguageModelCaptioner
 from regard.networks.captioners.pretrained import USUAL, patch_side
+from regard.networks.guard import borrowed
 
 
 def blip2(folder: Path, model: str, config: Any) -> CaptionNetwork:
@@ -32,32 +32,16 @@ def blip2(folder: Path, model: str, config: Any) -> CaptionNetwork:
     return kind(folder, model, config)
 
 
-@dataclass
-class _Hop:
-    """Where the queries look: (1, heads, queries, CLS and patches) of each layer with cross-attention."""
-
-    layers: list[Tensor] = field(default_factory=list)
-
-    def note(self, part: nn.Module, args: Any, output: tuple[Tensor, Tensor]) -> None:
-        self.layers.append(output[1])
-
-    def mean(self) -> Tensor:
-        """(queries, patches), over layers and heads, CLS left out."""
-        return torch.cat(self.layers).mean((0, 1))[:, 1:]
-
-
 @contextmanager
-def _hopping(qformer: Any) -> Iterator[_Hop]:
-    """Inside, the cross-attention of the Q-Former is written out and noted."""
-    hop = _Hop()
-    parts = [layer.crossattention.attention for layer in qformer.encoder.layer if layer.has_cross_attention]
-    handles = [part.register_forward_hook(hop.note) for part in parts]
-    try:
-        with written_out(qformer, True):
-            yield hop
-    finally:
-        for handle in handles:
-            handle.remove()
+def _query_maps(module: Any) -> Iterator[Callable[[], Tensor]]:
+    """Inside, the cross-attention of the Q-Former is recorded; what it yields then gives (queries, patches): where each
+    query looked, over layers and heads, CLS left out."""
+    qformer = module.qformer
+    attentions = [layer.crossattention.attention for layer in qformer.encoder.layer if layer.has_cross_attention]
+    recorder = RowRecorder(attentions, qformer.config.num_attention_heads, Capture(None, None))
+    with borrowed(qformer) as hooks:
+        recorder.attach(hooks)
+        yield lambda: recorder.attention().mean((0, 1, 2))[:, 1:]
 
 
 def _grid(module: Any, high: int, wide: int, places: int) -> tuple[int, int]:
@@ -99,15 +83,14 @@ class Blip2Continuing(LanguageModelCaptioner):
         return *_grid(self.module, high, wide, places), None
 
     @contextmanager
-    def _heard(self, picture: PreparedPicture, capture: Capture | None, count: int) -> Iterator[Rows | None]:
-        with super()._heard(picture, capture, count) as rows:
-            if rows is None:
+    def _recording(self, picture: PreparedPicture, capture: Capture | None, count: int) -> Iterator[RowRecorder | None]:
+        with super()._recording(picture, capture, count) as recorder:
+            if recorder is None:
                 yield None
                 return
-            with _hopping(self.module.qformer) as hop:
-                yield rows
-            carried = hop.mean()
-            rows.found = {layer: [each @ carried for each in found] for layer, found in rows.found.items()}
+            with _query_maps(self.module) as maps:
+                yield recorder
+            recorder.project(maps())
 
 
 class Blip2Reading(JointEncoderCaptioner):
@@ -135,6 +118,6 @@ class Blip2Reading(JointEncoderCaptioner):
         return *_grid(self.module, high, wide, places), 0
 
     def look(self, picture: PreparedPicture) -> tuple[PreparedPicture, Tensor]:
-        with _hopping(self.module.qformer) as hop:
+        with _query_maps(self.module) as maps:
             looked, read = super().look(picture)
-        return replace(looked, spread=hop.mean()), read
+        return replace(looked, spread=maps()), read

@@ -127,28 +127,22 @@ class Catr(CaptionModule):
         self._check(pixels, mask)
         features = self.input_proj(self.backbone(pixels))  # (pictures, width, rows, columns)
         rows, columns = features.shape[-2:]
-        seen = _seen(features, mask)
-        places = sine_positions(seen, self.shape.width).to(features.dtype)
-        keys = None if mask is None else seen.flatten(1)[:, None, None]  # (pictures, 1, 1, patches)
-        x = self.transformer.encoder(features.flatten(2).transpose(1, 2), places, keys)
-        own = zip(seen[:, :, 0].sum(1).tolist(), seen[:, 0].sum(1).tolist(), strict=True)
-        return self.transformer.decoder.remember(x, places, rows, columns, tuple(own), keys)
+        inside = _unpadded(features, mask)  # (pictures, rows, columns)
+        positions = sine_positions(inside, self.shape.width).to(features.dtype)  # (pictures, patches, width)
+        keys = None if mask is None else inside.flatten(1)[:, None, None]  # (pictures, 1, 1, patches)
+        x = self.transformer.encoder(features.flatten(2).transpose(1, 2), positions, keys)
+        shapes = zip(inside[:, :, 0].sum(1).tolist(), inside[:, 0].sum(1).tolist(), strict=True)
+        return self.transformer.decoder.memory(x, positions, rows, columns, tuple(shapes), keys)
 
-    def decode(
-        self, tokens: Tensor, memory: Memory, cache: Cache | None = None, capture: bool = False
-    ) -> tuple[Tensor, Tensor | None]:
-        """(batch, tokens) → logits (batch, tokens, vocabulary) and attention (layers, batch, heads, tokens, patches).
-
-        Tokens padded at the end need no mask: none looks at those behind it.
-        """
-        places = self.transformer.embeddings.places(0 if cache is None else cache.length, tokens.shape[1])
-        x = self.transformer.embeddings(tokens, places)
-        x, attention = self.transformer.decoder(x, places, memory, cache, capture)
-        return self.mlp(x), attention
+    def decode(self, tokens: Tensor, memory: Memory, cache: Cache | None = None) -> Tensor:
+        """See `CaptionModule.decode`."""
+        positions = self.transformer.embeddings.positions(0 if cache is None else cache.length, tokens.shape[1])
+        x = self.transformer.embeddings(tokens, positions)  # (batch, tokens, width)
+        return self.mlp(self.transformer.decoder(x, positions, memory, cache))
 
     def forward(self, pixels: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pictures (batch, 3, height, width) and their captions (batch, tokens) → (batch, tokens, vocabulary)."""
-        return self.decode(tokens, self.encode(pixels, mask))[0]
+        return self.decode(tokens, self.encode(pixels, mask))
 
     def _check(self, pixels: Tensor, mask: Tensor | None) -> None:
         if pixels.ndim != 4 or pixels.shape[1] != 3:
@@ -171,7 +165,7 @@ def _resnet(shape: CatrShape) -> nn.Module:
     return nn.Sequential(OrderedDict(part for part in whole.named_children() if part[0] not in ("avgpool", "fc")))
 
 
-def _seen(features: Tensor, mask: Tensor | None) -> Tensor:
+def _unpadded(features: Tensor, mask: Tensor | None) -> Tensor:
     """(pictures, rows, columns) bool: the patches that are not padding, by the mask's nearest pixel."""
     size = features.shape[-2:]
     if mask is None:

@@ -7,8 +7,7 @@ search what it returns belongs to other beams.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +18,21 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
 from regard.errors import UsageError
-from regard.networks.captioners.base import Capture, PreparedPicture
-from regard.networks.captioners.decoder_pass import DecoderPass, chosen
-from regard.networks.captioners.decoding import Decoding
+from regard.networks.attention.recorder import LayerAttention
+from regard.networks.captioners.attention import Capture
+from regard.networks.captioners.base import PreparedPicture
+from regard.networks.captioners.decoder_pass import DecoderPass, log_probabilities
+from regard.networks.captioners.decoding import Decoding, check_count, until_stop
 from regard.networks.captioners.pretrained import (
     USUAL,
     PretrainedCaptioner,
-    captured_layers,
     read_captioner,
     read_part,
     require_parts,
     seen_box,
     whole_factor,
 )
-from regard.networks.guard import borrowed
+from regard.networks.guard import borrowed, eager_attention
 from regard.networks.sources.huggingface_files import failures_of, quiet
 from regard.records import PatchGrid
 
@@ -125,9 +125,9 @@ class CrossAttentionCaptioner(PretrainedCaptioner):
             with borrowed(self.module), quiet(), torch.no_grad():
                 looked, seen = self.look(picture)
                 start = torch.tensor([picture.start], device=self.device)
-                with written_out(self.decoder, not self.fused):
+                with eager_attention(self.decoder, not self.fused):
                     said = self.generate_tokens(seen, start, plan)
-                tokens = self.until_stop(said.sequences[0, len(picture.start) :].tolist())
+                tokens = until_stop(said.sequences[0, len(picture.start) :].tolist(), self.stops)
                 found.append(self._judge(looked, seen, tokens, capture, alternatives, remembered(said)))
         return found
 
@@ -140,7 +140,7 @@ class CrossAttentionCaptioner(PretrainedCaptioner):
         alternatives: int = 0,
     ) -> list[Decoding]:
         self.check(capture)
-        self.check_captions(len(pictures), captions)
+        check_count(len(pictures), captions, self.limit)
         found = []
         for picture, caption in zip(pictures, captions, strict=True):
             with borrowed(self.module), quiet(), torch.no_grad():
@@ -154,19 +154,18 @@ class CrossAttentionCaptioner(PretrainedCaptioner):
 
     def decoder_pass(self, picture: PreparedPicture, tokens: Sequence[int], layers: Sequence[int]) -> DecoderPass:
         whole, first = torch.tensor([[*picture.start, *tokens]], device=self.device), len(picture.start) - 1
-        with borrowed(self.module, frozen=True) as hooks, quiet(), written_out(self.decoder, True):
+        with borrowed(self.module, frozen=True) as hooks, quiet(), eager_attention(self.decoder, True):
             with torch.no_grad():
                 looked, seen = self.look(picture)
             hooks.append(self.decoder.get_input_embeddings().register_forward_hook(_begin))
             output = self.run(seen, whole, attentions=True)
-        cross, itself = output.cross_attentions, output.get("decoder_attentions", output.get("attentions"))
-        return DecoderPass(
-            chosen(output.logits[0, first:-1], tokens),
-            tuple(cross[layer] for layer in layers),
-            tuple(itself[layer] for layer in layers),
-            first,
-            lambda rows: self.to_patches(rows, looked),
+        own = output.get("decoder_attentions", output.get("attentions"))
+        cross_attention, self_attention = (
+            tuple(LayerAttention(layer, self.decoder, eager=weights[layer]) for layer in layers)
+            for weights in (output.cross_attentions, own)
         )
+        logs = log_probabilities(output.logits[0, first:-1], tokens)
+        return DecoderPass(logs, cross_attention, self_attention, first, lambda rows: self.to_patches(rows, looked))
 
     def _room(self, picture: PreparedPicture) -> int:
         """How many tokens can follow the prompt."""
@@ -184,11 +183,11 @@ class CrossAttentionCaptioner(PretrainedCaptioner):
         """The decoder's pass over a finished caption, attention written out: T rows are few."""
         whole = torch.tensor([[*picture.start, *tokens]], device=self.device)
         first = len(picture.start) - 1  # the row that predicts the first token
-        with written_out(self.decoder, capture is not None or not self.fused):
+        with eager_attention(self.decoder, capture is not None or not self.fused):
             output = self.run(seen, whole, capture is not None, memory)
         attention = None
         if capture is not None:
-            rows = captured_layers(output.cross_attentions, capture)[:, :, first:]
+            rows = capture.of(output.cross_attentions)[:, 0, :, first:]  # (layers, heads, tokens + 1, keys)
             grid = picture.grid
             attention = self.to_patches(rows, picture).unflatten(-1, (grid.rows, grid.columns)).float().cpu()
         return self.noted(tokens, output.logits[0, first:-1], attention, alternatives)
@@ -214,17 +213,6 @@ def caching(memory: Any) -> dict[str, Any]:
 def _begin(part: Any, inputs: Any, output: Tensor) -> Tensor:
     """Gradients begin at the embedded tokens; a copy goes on, as BLIP adds positions in place."""
     return output.detach().requires_grad_().clone()
-
-
-@contextmanager
-def written_out(decoder: Any, on: bool) -> Iterator[None]:
-    """Attention written out, as fused attention gives no weights; put back at the end."""
-    before = decoder.config._attn_implementation_internal
-    decoder.config._attn_implementation_internal = "eager" if on else before
-    try:
-        yield
-    finally:
-        decoder.config._attn_implementation_internal = before
 
 
 class VisionEncoderDecoder(CrossAttentionCaptioner):

@@ -49,12 +49,12 @@ class DecoderShape:
             raise UsageError(f"width {self.width} must be a multiple of 4 and of the number of heads, {self.heads}")
 
 
-class Speech(nn.Module):
-    """All that is not the encoder: patches into the decoder's width, the decoder, and its head."""
+class TextDecoder(nn.Module):
+    """All that is not the encoder: features (width `features`) into the decoder's width, the decoder, and its head."""
 
-    def __init__(self, seen: int, shape: DecoderShape) -> None:
+    def __init__(self, features: int, shape: DecoderShape) -> None:
         super().__init__()
-        self.project = nn.Sequential(nn.LayerNorm(seen), nn.Linear(seen, shape.width))
+        self.project = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, shape.width))
         self.embeddings = Embeddings(shape.vocabulary, shape.positions, shape.width, shape.dropout)
         self.decoder = Decoder(shape.layers, shape.width, shape.heads, 4 * shape.width, shape.dropout)
         self.head = nn.Linear(shape.width, shape.vocabulary)
@@ -82,38 +82,36 @@ class EncoderDecoder(CaptionModule):
             )
         self.anatomy = anatomy.inside("encoder")
         self.encoder: Any = _headless(encoder)
-        self.speech = Speech(int(getattr(encoder, "num_features", 0)), shape)
+        self.speech = TextDecoder(int(getattr(encoder, "num_features", 0)), shape)
 
     def encode(self, pixels: Tensor, mask: Tensor | None = None) -> Memory:
         """(pictures, 3, height, width) → what the decoder looks at; all of them are of one shape, so without a mask."""
-        seen = self._patches(pixels)
-        (rows, columns), count = self.anatomy.grid(*pixels.shape[2:]), len(pixels)
-        if seen.shape[1] != rows * columns:
-            raise NetworkError(f"the encoder gave {seen.shape[1]} patches for a grid of {rows} × {columns}")
-        x = self.speech.project(seen)
-        there = torch.ones(count, rows, columns, dtype=torch.bool, device=x.device)
-        places = sine_positions(there, self.shape.width).to(x.dtype)
-        return self.speech.decoder.remember(x, places, rows, columns, ((rows, columns),) * count, None)
+        patches = self._patches(pixels)
+        count = len(pixels)
+        rows, columns = self.anatomy.grid(*pixels.shape[2:])
+        if patches.shape[1] != rows * columns:
+            raise NetworkError(f"the encoder gave {patches.shape[1]} patches for a grid of {rows} × {columns}")
+        x = self.speech.project(patches)  # (pictures, patches, the decoder's width)
+        everywhere = torch.ones(count, rows, columns, dtype=torch.bool, device=x.device)
+        positions = sine_positions(everywhere, self.shape.width).to(x.dtype)
+        return self.speech.decoder.memory(x, positions, rows, columns, ((rows, columns),) * count, None)
 
     def _patches(self, pixels: Tensor) -> Tensor:
         """(pictures, patches, width), row by row: tokens before the patches are left out."""
-        seen: Tensor = self.encoder.forward_features(pixels)
-        if seen.ndim == 4:  # Swin's kind keeps rows and columns, features last
-            return seen.flatten(1, 2)
-        return seen[:, self.anatomy.prefix :]
+        features: Tensor = self.encoder.forward_features(pixels)
+        if features.ndim == 4:  # Swin's kind has rows and columns, features last
+            return features.flatten(1, 2)
+        return features[:, self.anatomy.prefix :]
 
-    def decode(
-        self, tokens: Tensor, memory: Memory, cache: Cache | None = None, capture: bool = False
-    ) -> tuple[Tensor, Tensor | None]:
-        """See `CaptionModule.decode`. Tokens padded at the end need no mask: none looks at those behind it."""
-        places = self.speech.embeddings.places(0 if cache is None else cache.length, tokens.shape[1])
-        x = self.speech.embeddings(tokens, places)
-        x, attention = self.speech.decoder(x, places, memory, cache, capture)
-        return self.speech.head(x), attention
+    def decode(self, tokens: Tensor, memory: Memory, cache: Cache | None = None) -> Tensor:
+        """See `CaptionModule.decode`."""
+        positions = self.speech.embeddings.positions(0 if cache is None else cache.length, tokens.shape[1])
+        x = self.speech.embeddings(tokens, positions)  # (batch, tokens, width)
+        return self.speech.head(self.speech.decoder(x, positions, memory, cache))
 
     def forward(self, pixels: Tensor, tokens: Tensor) -> Tensor:
         """Pictures (batch, 3, height, width) and their captions (batch, tokens) → (batch, tokens, vocabulary)."""
-        return self.decode(tokens, self.encode(pixels))[0]
+        return self.decode(tokens, self.encode(pixels))
 
 
 def _headless(encoder: Any) -> Any:

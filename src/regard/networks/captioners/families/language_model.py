@@ -1,7 +1,7 @@
 """Vision-language models: the picture is tokens among those of a prompt, and the answer looks back at them.
 
-While transformers generates, an attention function of our own keeps the one row that is needed of each step and leaves
-the computing to the fused function, so that the tokens are the same and no map of all tokens to all ever exists.
+While transformers generates, the attention of the one row that is needed of each step is recorded beside the fused
+attention, so that the tokens are the same and no map of all tokens to all ever exists.
 """
 
 import math
@@ -9,8 +9,6 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,83 +17,18 @@ import torch
 import torch.nn.functional as F
 import transformers
 from PIL import Image
-from torch import Tensor
-from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from torch import Tensor, nn
 
 from regard.errors import NetworkError, UsageError
-from regard.networks.captioners.base import Capture, PreparedPicture
-from regard.networks.captioners.decoding import Decoding
+from regard.networks.captioners.attention import Capture, RowRecorder
+from regard.networks.captioners.base import PreparedPicture
+from regard.networks.captioners.decoding import Decoding, check_count, until_stop
 from regard.networks.captioners.pretrained import USUAL, PretrainedCaptioner, read_captioner, read_processor
-from regard.networks.guard import borrowed
+from regard.networks.guard import borrowed, eager_attention
 from regard.networks.sources.huggingface_files import failures_of, quiet
 from regard.records import PatchGrid
 
 PROMPT = "Describe the picture in one sentence."
-NAME = "regard_rows"
-"""What transformers calls our attention function."""
-
-
-@dataclass
-class Rows:
-    """What is heard of the attention: the last `count` rows of each call, to the tokens at `places`, layer by layer."""
-
-    layers: dict[int, int]  # by the id of the part that attends
-    places: Tensor
-    capture: Capture
-    count: int = 1
-    found: dict[int, list[Tensor]] = field(default_factory=dict)
-
-    def note(self, part: Any, query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None) -> None:
-        layer = self.layers.get(id(part))
-        if layer is None or not self.capture.has(layer):
-            return
-        count = min(self.count, query.shape[2])
-        key = repeat_kv(key, query.shape[1] // key.shape[1])
-        scale = 1 / math.sqrt(query.shape[-1]) if scaling is None else scaling
-        scores = (query[:, :, -count:] @ key.transpose(-2, -1)).float() * scale  # (1, heads, count, keys)
-        self.keep(layer, (scores + _seen(mask, count, query.shape[2], key.shape[2], scores)).softmax(-1))
-
-    def keep(self, layer: int, weights: Tensor) -> None:
-        """What a layer attends to, (beams, heads, rows, keys): the last rows of the first, to the places."""
-        rows = weights[0, :, -self.count :][..., self.places]
-        self.found.setdefault(layer, []).append(self.capture.heads(rows, 0))
-
-    def attention(self) -> Tensor:
-        """(layers kept, heads kept, rows, places)."""
-        if not self.found:
-            raise NetworkError(
-                "the network attends by functions that regard cannot hear; ask for the caption without maps"
-            )
-        return torch.stack([torch.cat(self.found[layer], dim=1) for layer in sorted(self.found)])
-
-
-def _seen(mask: Tensor | None, count: int, queries: int, keys: int, scores: Tensor) -> Tensor:
-    """What is added to the scores of the last rows: minus infinity where a row must not look."""
-    if mask is None:
-        row = torch.arange(keys - count, keys, device=scores.device)[:, None]
-        mask = torch.arange(keys, device=scores.device) <= row if queries > 1 else scores.new_ones(1, keys).bool()
-    else:
-        mask = mask[..., -count:, :keys]
-    if mask.dtype != torch.bool:
-        return mask.float()
-    return torch.zeros(mask.shape, device=scores.device).masked_fill(~mask, -math.inf)
-
-
-_HEARD: ContextVar[Rows | None] = ContextVar("heard", default=None)
-
-
-def _attend(module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **more: Any) -> Any:
-    """transformers' fused attention, of which the rows that somebody waits for are kept."""
-    rows = _HEARD.get()
-    if rows is not None:
-        rows.note(module, query, key, attention_mask, more.get("scaling"))
-    return sdpa_attention_forward(module, query, key, value, attention_mask, **more)
-
-
-ALL_ATTENTION_FUNCTIONS.register(NAME, _attend)
-ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, sdpa_mask)
 
 
 class _OneMore(transformers.StoppingCriteria):
@@ -112,10 +45,12 @@ class _OneMore(transformers.StoppingCriteria):
 class LanguageModelCaptioner(PretrainedCaptioner):
     """What all kinds share. `image_token` marks the places of the picture's tokens in the prompt (-1: none does).
 
-    `spoken` is what the words that are said have in masks and kinds of tokens, where it is not 0.
+    `fused` says whether its attention can be fused. `caption_values` are those that a caption's tokens have in masks
+    and token types, where they are not 0.
     """
 
-    spoken: Mapping[str, int] = MappingProxyType({"attention_mask": 1})
+    fused = True
+    caption_values: Mapping[str, int] = MappingProxyType({"attention_mask": 1})
 
     def __init__(self, folder: Path, model: str, config: Any) -> None:
         self.processor = read_processor(folder, model, config.model_type)
@@ -185,37 +120,37 @@ class LanguageModelCaptioner(PretrainedCaptioner):
         alternatives: int = 0,
     ) -> list[Decoding]:
         self.check(capture)
-        self.check_captions(len(pictures), captions)
+        check_count(len(pictures), captions, self.limit)
         given = zip(pictures, captions, strict=True)
         return [self._judge(picture, tuple(map(int, caption)), capture, alternatives) for picture, caption in given]
 
     def _greedy(self, picture: PreparedPicture, limit: int, capture: Capture | None, alternatives: int) -> Decoding:
-        """Generated, and heard on the way."""
+        """Generated, its attention recorded on the way."""
         prompt = len(picture.start)
         beyond = self.config.vocab_size  # a token that never comes: `_OneMore` stops in the place of transformers
         plan = self.plan(1, limit + 1, eos_token_id=beyond, output_logits=True)
         stopping = transformers.StoppingCriteriaList([_OneMore(prompt, self.stops)])
-        with self._heard(picture, capture, 1) as rows:
+        with self._recording(picture, capture, 1) as recorder:
             output = self.module.generate(**self._inputs(picture), generation_config=plan, stopping_criteria=stopping)
-        tokens = self.until_stop(output.sequences[0, prompt:][:limit].tolist())
+        tokens = until_stop(output.sequences[0, prompt:][:limit].tolist(), self.stops)
         logits = torch.cat(output.logits)[: len(tokens)]
-        attention = None if rows is None else self._folded(rows.attention()[:, :, : len(tokens) + 1], picture)
+        attention = self._on_grid(recorder, picture)
+        attention = None if attention is None else attention[:, :, : len(tokens) + 1]
         return self.noted(tokens, logits, attention, alternatives)
 
     def _searched(self, picture: PreparedPicture, beams: int, limit: int) -> tuple[int, ...]:
-        with self._heard(picture, None, 1):
+        with self._recording(picture, None, 1):
             output = self.module.generate(**self._inputs(picture), generation_config=self.plan(beams, limit))
-        return self.until_stop(output.sequences[0, len(picture.start) :].tolist())
+        return until_stop(output.sequences[0, len(picture.start) :].tolist(), self.stops)
 
     def _judge(
         self, picture: PreparedPicture, tokens: tuple[int, ...], capture: Capture | None, alternatives: int
     ) -> Decoding:
         """One pass over prompt and caption; of its attention only the caption's rows are kept."""
         inputs, count = self._inputs(picture, tokens), len(tokens) + 1
-        with self._heard(picture, capture, count) as rows:
+        with self._recording(picture, capture, count) as recorder:
             logits = self.module(**inputs, use_cache=False, logits_to_keep=count).logits[0, -count:-1]
-        attention = None if rows is None else self._folded(rows.attention(), picture)
-        return self.noted(tokens, logits, attention, alternatives)
+        return self.noted(tokens, logits, self._on_grid(recorder, picture), alternatives)
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -232,7 +167,7 @@ class LanguageModelCaptioner(PretrainedCaptioner):
         def keep(part: Any, inputs: Any, output: Any) -> None:
             states.append(output.last_hidden_state[0])
 
-        with borrowed(self.module) as hooks, self._heard(picture, None, 1):
+        with borrowed(self.module) as hooks, self._recording(picture, None, 1):
             hooks.append(self.decoder.register_forward_hook(keep))
             self.module(**self._inputs(picture, tokens), use_cache=False, logits_to_keep=1)
             head, chosen = self.module.get_output_embeddings(), list(of)
@@ -248,30 +183,32 @@ class LanguageModelCaptioner(PretrainedCaptioner):
             if name == "input_ids":
                 inputs[name] = torch.cat([value, said], dim=1)
             elif value.shape == shape:  # masks and kinds of tokens: the caption is plain text that is seen
-                more = torch.full_like(said, self.spoken.get(name, 0))
+                more = torch.full_like(said, self.caption_values.get(name, 0))
                 inputs[name] = torch.cat([value, more.to(value.dtype)], dim=1)
         return inputs
 
-    @contextmanager
-    def _heard(self, picture: PreparedPicture, capture: Capture | None, count: int) -> Iterator[Rows | None]:
-        """Inside, the attention of the part that speaks is heard; everything is put back at the end."""
-        rows = None
-        with borrowed(self.module), quiet(), torch.no_grad():
-            before, config = self.decoder.config._attn_implementation_internal, self.decoder.config
-            if capture is not None and picture.places is not None:
-                layers = {id(layer.self_attn): index for index, layer in enumerate(self.decoder.layers)}
-                rows = Rows(layers, picture.places.to(self.device), capture, count)
-                config._attn_implementation_internal = NAME
-            token = _HEARD.set(rows)
-            try:
-                yield rows
-            finally:
-                _HEARD.reset(token)
-                config._attn_implementation_internal = before
+    @property
+    def attention_modules(self) -> Sequence[nn.Module]:
+        """The modules of the language model that attend, layer by layer."""
+        return [layer.self_attn for layer in self.decoder.layers]
 
-    def _folded(self, rows: Tensor, picture: PreparedPicture) -> Tensor:
-        """(layers, heads, rows, places) → (layers, heads, rows, rows of patches, columns)."""
-        rows = rows.float().cpu() if picture.spread is None else rows.float().cpu() @ picture.spread
+    @contextmanager
+    def _recording(self, picture: PreparedPicture, capture: Capture | None, count: int) -> Iterator[RowRecorder | None]:
+        """Inside, the network is lent and, with `capture`, the last `count` rows of each call are recorded."""
+        recorder = None
+        with borrowed(self.module) as hooks, quiet(), torch.no_grad(), eager_attention(self.decoder, not self.fused):
+            if capture is not None and picture.places is not None:
+                keys = picture.places.to(self.device)
+                recorder = RowRecorder(self.attention_modules, self.heads, capture, count, keys, eager=not self.fused)
+                recorder.attach(hooks)
+            yield recorder
+
+    def _on_grid(self, recorder: RowRecorder | None, picture: PreparedPicture) -> Tensor | None:
+        """(layers, heads, rows, rows of patches, columns), of the picture whose tokens were the recorder's keys."""
+        if recorder is None:
+            return None
+        rows = recorder.attention()[:, 0].float().cpu()  # (layers, heads, rows, picture's tokens)
+        rows = rows if picture.spread is None else rows @ picture.spread
         return rows.unflatten(-1, (picture.grid.rows, picture.grid.columns))
 
 

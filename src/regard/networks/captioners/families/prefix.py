@@ -5,8 +5,7 @@ is written out, layer by layer, and of each layer's only the rows that are neede
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -17,49 +16,16 @@ from PIL import Image
 from torch import Tensor, nn
 
 from regard.errors import NetworkError, UsageError
-from regard.networks.captioners.base import Capture, PreparedPicture
+from regard.networks.captioners.attention import Capture
+from regard.networks.captioners.base import PreparedPicture
 from regard.networks.captioners.decoding import Decoding
-from regard.networks.captioners.families.cross_attention import written_out
-from regard.networks.captioners.families.language_model import LanguageModelCaptioner, Rows
+from regard.networks.captioners.families.language_model import LanguageModelCaptioner
 from regard.networks.captioners.pretrained import patch_side, seen_box, whole_factor
-from regard.networks.guard import borrowed
 from regard.networks.sources.huggingface_files import failures_of, quiet
 from regard.records import PatchGrid
 
 
-class PrefixCaptioner(LanguageModelCaptioner):
-    """What both share. `fused`: whether the part that speaks can use fused attention."""
-
-    fused = True
-
-    @property
-    def attending(self) -> Sequence[nn.Module]:
-        """The parts that attend, layer by layer, whose second output is what they attend to."""
-        return [layer.self_attn for layer in self.decoder.layers]
-
-    @contextmanager
-    def _heard(self, picture: PreparedPicture, capture: Capture | None, count: int) -> Iterator[Rows | None]:
-        if self.fused:
-            with super()._heard(picture, capture, count) as rows:
-                yield rows
-            return
-        with borrowed(self.module) as handles, quiet(), torch.no_grad(), written_out(self.decoder, True):
-            rows = None
-            if capture is not None and picture.places is not None:
-                rows = Rows({}, picture.places.to(self.device), capture, count)
-                handles += [part.register_forward_hook(_keeping(rows, i)) for i, part in enumerate(self.attending)]
-            yield rows
-
-
-def _keeping(rows: Rows, layer: int) -> Any:
-    def keep(part: nn.Module, args: Any, output: tuple[Tensor, Tensor]) -> None:
-        if rows.capture.has(layer):
-            rows.keep(layer, output[1])
-
-    return keep
-
-
-class Git(PrefixCaptioner):
+class Git(LanguageModelCaptioner):
     """GIT: the tokens of a CLIP, of the middle of the picture, then the caption, or the prompt that it goes on with."""
 
     fused = False
@@ -74,7 +40,7 @@ class Git(PrefixCaptioner):
         self.start = int(config.bos_token_id)
 
     @property
-    def attending(self) -> Sequence[nn.Module]:
+    def attention_modules(self) -> Sequence[nn.Module]:
         return [layer.attention.self for layer in self.decoder.layer]
 
     def prepare(self, image: Image.Image, prompt: str | None = None) -> PreparedPicture:
@@ -97,11 +63,11 @@ class Git(PrefixCaptioner):
         return high, wide, None
 
 
-class PaliGemma(PrefixCaptioner):
+class PaliGemma(LanguageModelCaptioner):
     """PaliGemma 1 and 2: the patches of a SigLIP, then a prompt of their own kind ("caption en", "answer en ...")."""
 
     prompt = "caption en"
-    spoken = MappingProxyType({"attention_mask": 1, "token_type_ids": 1})
+    caption_values = MappingProxyType({"attention_mask": 1, "token_type_ids": 1})
 
     def __init__(self, folder: Path, model: str, config: Any) -> None:
         super().__init__(folder, model, config)
@@ -124,8 +90,8 @@ class PaliGemma(PrefixCaptioner):
         return rows, columns, None
 
     def _greedy(self, picture: PreparedPicture, limit: int, capture: Capture | None, alternatives: int) -> Decoding:
-        """Judged afterwards where layers look no further back than a window, and the first patches fall out of it:
-        then what is heard on the way lies elsewhere."""
+        """Judged afterwards where layers attend no further back than a window, and the first patches fall out of it:
+        then the keys that are recorded on the way lie elsewhere."""
         if self.window is None or len(picture.start) + limit + 1 < self.window:
             return super()._greedy(picture, limit, capture, alternatives)
         return self._judge(picture, self._searched(picture, 1, limit), capture, alternatives)

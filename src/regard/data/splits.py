@@ -93,9 +93,9 @@ def assign(
         )
     units = _units(dataset, group, twins)
     _check_units(dataset, units, group)
-    held = _held_out(dataset, _shuffled(dataset, units, seed), share)
+    held_out = _held_out(dataset, _shuffled(dataset, units, seed), share)
     pictures = tuple(
-        replace(picture, split="val" if at in held else "train") for at, picture in enumerate(dataset.pictures)
+        replace(picture, split="val" if at in held_out else "train") for at, picture in enumerate(dataset.pictures)
     )
     return replace(dataset, pictures=pictures)
 

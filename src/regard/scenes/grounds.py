@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -205,14 +206,6 @@ def _smooth(knots: dict[int, float], x: float) -> float:
     return knots[k] + (knots[k + 1] - knots[k]) * t * t * (3 - 2 * t)
 
 
-def _far_grass(picture: NDArray[np.uint8], drop: Backdrop) -> NDArray[np.uint8]:
-    return _hills(picture, drop, ((158, 190, 172), (124, 168, 110)), 0.09)
-
-
-def _far_sand(picture: NDArray[np.uint8], drop: Backdrop) -> NDArray[np.uint8]:
-    return _hills(picture, drop, ((226, 200, 160), (236, 214, 166)), 0.07)
-
-
 def _far_snow(picture: NDArray[np.uint8], drop: Backdrop) -> NDArray[np.uint8]:
     """White mountains and dark firs."""
     picture = _hills(picture, drop, ((188, 202, 222), (216, 226, 240)), 0.13)
@@ -227,10 +220,6 @@ def _far_snow(picture: NDArray[np.uint8], drop: Backdrop) -> NDArray[np.uint8]:
             wide = high * (0.3 - 0.07 * k)
             pencil.polygon([(x - wide, low), (x, low - high * 0.5), (x + wide, low)], green)
     return pencil.done()
-
-
-def _far_water(picture: NDArray[np.uint8], drop: Backdrop) -> NDArray[np.uint8]:
-    return _hills(picture, drop, ((150, 172, 186),), 0.035)
 
 
 def _far_street(picture: NDArray[np.uint8], drop: Backdrop) -> NDArray[np.uint8]:
@@ -310,12 +299,12 @@ def _noise(seed: int, frame: Frame) -> NDArray[np.uint8]:
 _Below = Callable[[Backdrop], Pixels]
 _Far = Callable[[NDArray[np.uint8], Backdrop], NDArray[np.uint8]]
 _PAINTERS: dict[str, tuple[_Below, _Far]] = {
-    "grass": (_grass, _far_grass),
+    "grass": (_grass, partial(_hills, colours=((158, 190, 172), (124, 168, 110)), high=0.09)),
     "room": (_floor, _far_room),
-    "sand": (_sand, _far_sand),
+    "sand": (_sand, partial(_hills, colours=((226, 200, 160), (236, 214, 166)), high=0.07)),
     "snow": (_snow, _far_snow),
     "street": (_street, _far_street),
-    "water": (_water, _far_water),
+    "water": (_water, partial(_hills, colours=((150, 172, 186),), high=0.035)),
 }
 PLAIN: dict[str, Callable[[int, Frame], NDArray[np.uint8]]] = {"grey": _grey, "noise": _noise}
 """Backgrounds that are no place: an even grey, and noise in every pixel and channel."""

@@ -84,7 +84,8 @@ def _measure(kind: str) -> float:
 
 def _extent(parts: tuple[Part, ...] | list[Part]) -> Extent:
     points = np.concatenate([shape.points for one in parts for shape in one.solids])
-    (left, bottom), (right, high) = points.min(0), points.max(0)
+    left, bottom = points.min(0)
+    right, high = points.max(0)
     return float(left), float(bottom), float(right), float(high)
 
 

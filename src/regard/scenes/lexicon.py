@@ -20,7 +20,7 @@ THIRD_PERSON = {
 _PLURAL_VERBS = ("fly", "jump", "lie", "raise", "sit", "stand", "swim")
 ACTIONS = {
     **{verb: verb for verb in THIRD_PERSON},
-    **{said: verb for verb, said in THIRD_PERSON.items()},
+    **{form: verb for verb, form in THIRD_PERSON.items()},
     **dict(zip(_PLURAL_VERBS, THIRD_PERSON, strict=True)),
 }
 """Each form of a verb, and the first word of the poses that it tells of."""

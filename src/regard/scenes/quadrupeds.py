@@ -73,7 +73,8 @@ def _sitting(build: Build) -> Skeleton:
     half = build.half
     leg = build.leg
     foot = build.limb[2]
-    hip, shoulder = (-half * 0.8, build.girth[0]), (half * 0.35, leg + build.girth[2] * 1.05)
+    hip = (-half * 0.8, build.girth[0])
+    shoulder = (half * 0.35, leg + build.girth[2] * 1.05)
     low = hip[1] * 0.95
 
     def hind(x: float) -> tuple[Pair, Pair, Pair]:
@@ -90,7 +91,8 @@ def _sitting(build: Build) -> Skeleton:
 def _lying(build: Build) -> Skeleton:
     half = build.half
     foot = build.limb[2]
-    hip, shoulder = (-half, build.girth[0] * 0.98), (half, build.girth[2] * 1.02)
+    hip = (-half, build.girth[0] * 0.98)
+    shoulder = (half, build.girth[2] * 1.02)
 
     def hind(x: float) -> tuple[Pair, Pair, Pair]:
         return (x, hip[1] * 0.9), (x + 0.12, hip[1] * 0.55), (x + 0.22, foot)
@@ -104,7 +106,8 @@ def _lying(build: Build) -> Skeleton:
 def _jumping(build: Build) -> Skeleton:
     half = build.half
     leg = build.leg
-    hip, shoulder = (-half, 0.28 + leg), (half * 0.95, 0.50 + leg)
+    hip = (-half, 0.28 + leg)
+    shoulder = (half * 0.95, 0.50 + leg)
 
     def hind(x: float) -> tuple[Pair, Pair, Pair]:
         return (x, hip[1]), (x - 0.10, hip[1] - leg * 0.45), (x - 0.12 - leg * 0.45, hip[1] - leg * 0.75)

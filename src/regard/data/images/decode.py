@@ -58,7 +58,8 @@ def open_reduced(
     with _naming(opener), opener.open() as content:
         image = content if isinstance(content, Image.Image) else _read_header(opener, content)
         _check_size(opener, image.size, max_pixels)
-        turned, (width, height) = _orientation(image) if image.format in ("JPEG", "MPO") else 1, image.size
+        width, height = image.size
+        turned = _orientation(image) if image.format in ("JPEG", "MPO") else 1  # only JPEGs come at a fraction
         full = (width, height) if turned >= 5 else (height, width)
         divided = _draft(image, turned, smallest(full))
         image.load()

@@ -113,11 +113,10 @@ class Preparation:
         return self._resample(image, self.box((image.height, image.width)))
 
     def _resample(self, image: Image.Image, box: Box) -> Pixels:
-        size, how = (self.width, self.height), INTERPOLATIONS[self.interpolation]
         gap = None if self.interpolation == "nearest" else GAP
         if image.mode != "RGB":
             raise DataError(f"a picture of mode {image.mode} came where RGB is needed; read it with open_picture")
-        return np.asarray(image.resize(size, how, box=box, reducing_gap=gap))
+        return np.asarray(image.resize((self.width, self.height), INTERPOLATIONS[self.interpolation], box, gap))
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         """(batch, height, width, 3) uint8 → (batch, 3, height, width) float32, on the device of `pixels`."""

@@ -103,9 +103,9 @@ def caption_parts(
         val = dataset.part("val")
         check_groups(dataset, train, val, group)
         return train, val
-    kept = [at for at, picture in enumerate(dataset.pictures) if picture.split in ("train", None)]
-    place = {at: new for new, at in enumerate(kept)}
-    chosen = dataset.select(kept)
+    indices = [at for at, picture in enumerate(dataset.pictures) if picture.split in ("train", None)]
+    place = {at: new for new, at in enumerate(indices)}
+    chosen = dataset.select(indices)
     bare = tuple(replace(picture, label=_ALIKE) for picture in chosen.pictures)
     alike = replace(chosen, pictures=bare, classes=(_ALIKE,))
     pairs = [(place[one], place[two]) for one, two in twins if one in place and two in place]
@@ -117,7 +117,7 @@ def caption_parts(
 
 def mirrored(text: str) -> str:
     """What is said of the mirror image: left for right, and right for left."""
-    return _SIDES.sub(lambda found: _other(found[1]) + (found[2] or ""), text)
+    return _SIDES.sub(lambda match: _other(match[1]) + (match[2] or ""), text)
 
 
 def _other(side: str) -> str:
@@ -127,10 +127,10 @@ def _other(side: str) -> str:
 
 def _file_of(source: Path) -> Path:
     if source.is_dir():
-        found = next((source / name for name in (CAPTIONS, TABLE) if (source / name).is_file()), None)
-        if found is None:
+        file = next((source / name for name in (CAPTIONS, TABLE) if (source / name).is_file()), None)
+        if file is None:
             raise DataError(f"{source} has no captions: neither {CAPTIONS} nor {TABLE}; give the file that has them")
-        return found
+        return file
     if not source.is_file():
         raise DataError(
             f"there is no {source}; captions come from a .json in COCO's style or a .csv (filename,caption)"
@@ -141,12 +141,12 @@ def _file_of(source: Path) -> Path:
 
 
 def _check(file: Path, pictures: list[Picture]) -> None:
-    said = {picture.name: captions_of(picture) for picture in pictures}
-    bare = [name for name, captions in said.items() if not captions]
+    texts = {picture.name: captions_of(picture) for picture in pictures}
+    bare = [name for name, captions in texts.items() if not captions]
     if bare:
-        known = sorted({key for picture in pictures for each in picture.annotations for key in each})
-        keys = f"; its annotations have {', '.join(known)}" if len(bare) == len(said) and known else ""
-        raise DataError(f"in {file} {several(bare, 'picture')} without a caption{keys}; give each a caption")
-    empty = [name for name, captions in said.items() if not all(captions)]
+        keys = sorted({key for picture in pictures for each in picture.annotations for key in each})
+        hint = f"; its annotations have {', '.join(keys)}" if len(bare) == len(texts) and keys else ""
+        raise DataError(f"in {file} {several(bare, 'picture')} without a caption{hint}; give each a caption")
+    empty = [name for name, captions in texts.items() if not all(captions)]
     if empty:
         raise DataError(f"in {file} {several(empty, 'picture')} there with an empty caption; fill it in or remove it")

@@ -117,17 +117,12 @@ def _lines(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
             first = text.readline()
             text.seek(0)
             reader = csv.reader(text, delimiter=max(",;\t", key=first.count), strict=True)
-            header = [_column_name(name) for name in next(reader, [])]
+            names = [name.strip() for name in next(reader, [])]
+            header = [name.lower() if name.lower() in _RESERVED else name for name in names]
             rows = [(reader.line_num, row) for row in reader if any(field.strip() for field in row)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file} is not a table that can be read ({error}); it must be CSV in UTF-8") from error
     return header, [(line, _fields(file, header, line, row)) for line, row in rows]
-
-
-def _column_name(name: str) -> str:
-    """A column's name as it is written, but those with a meaning in lower case."""
-    name = name.strip()
-    return name.lower() if name.lower() in _RESERVED else name
 
 
 def _fields(file: Path, header: Sequence[str], line: int, row: Sequence[str]) -> dict[str, str]:

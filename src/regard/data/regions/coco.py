@@ -128,7 +128,8 @@ def _polygon(corners: Sequence[float], size: Size) -> Bools:
 
 def _inside(points: NDArray[np.float64], height: int, width: int) -> Bools:
     """The pixels (height, width) with an odd number of the polygon's edges to the left of their centre."""
-    (x, y), (next_x, next_y) = points.T, np.roll(points, -1, axis=0).T
+    x, y = points.T
+    next_x, next_y = np.roll(points, -1, axis=0).T
     centres = np.arange(height) + 0.5
     crossed = (centres[:, None] >= np.minimum(y, next_y)) & (centres[:, None] < np.maximum(y, next_y))  # (rows, edges)
     row, edge = np.nonzero(crossed)

@@ -13,8 +13,8 @@ from regard.data.splits import (
     SplitRow,
     assign,
     read_split,
+    run_splits,
     scoring_part,
-    seen_as,
     split_rows,
     split_text,
     training_parts,
@@ -188,4 +188,4 @@ def test_a_file_that_is_no_split(tmp_path: Path, text: str) -> None:
 
 def test_seen_or_not() -> None:
     rows = [SplitRow("a", "x", "train", "1"), SplitRow("b", "x", "val", "2"), SplitRow("c", "x", "val", "1")]
-    assert seen_as(["3", "2", "1"], rows).tolist() == ["", "val", "train"]
+    assert run_splits(["3", "2", "1"], rows).tolist() == ["", "val", "train"]

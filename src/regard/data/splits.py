@@ -249,7 +249,7 @@ def read_split(file: Path | str) -> list[SplitRow]:
     return [SplitRow(*line) for line in lines]
 
 
-def seen_as(hashes: Iterable[str], rows: Iterable[SplitRow]) -> NDArray[np.str_]:
+def run_splits(hashes: Iterable[str], rows: Iterable[SplitRow]) -> NDArray[np.str_]:
     """(pictures,) text: the split in which a run had the picture with each hash, "" for pictures it never saw.
 
     "train" is for pictures it learnt from, "val" for those it was selected with; of both, "train" counts.

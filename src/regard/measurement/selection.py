@@ -8,7 +8,7 @@ import numpy as np
 
 from regard.data.dataset import Dataset
 from regard.data.hashes import picture_hashes
-from regard.data.splits import read_split, scoring_part, seen_as
+from regard.data.splits import read_split, run_splits, scoring_part
 from regard.networks.run import is_run
 from regard.networks.sources.shipped import folder_of
 
@@ -26,7 +26,7 @@ def scored_part(dataset: Dataset, model: str | Path, split: str | None, keep_see
     if not rows:
         return scoring_part(dataset, split), ""
     hashes = picture_hashes(dataset.pictures)
-    splits = dict(zip(dataset.names, seen_as(hashes.values(), rows), strict=True))  # "" for pictures new to the run
+    splits = dict(zip(dataset.names, run_splits(hashes.values(), rows), strict=True))  # "" for pictures new to the run
     if not dataset.splits:
         pictures = tuple(replace(picture, split=splits[picture.name] or None) for picture in dataset.pictures)
         dataset = replace(dataset, pictures=pictures)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.data.images.augment import Drawn
+from regard.data.images.augment import Changes
 from regard.networks.network import logits_of
 
 CHOICE = 0xCA97  # keeps the numbers that choose captions apart from those that order and change pictures
@@ -32,7 +32,7 @@ class Objective(ABC):
         """How many pictures there are."""
 
     @abstractmethod
-    def target(self, index: int, epoch: int, changes: Drawn) -> NDArray[np.int64]:
+    def target(self, index: int, epoch: int, changes: Changes) -> NDArray[np.int64]:
         """What a picture teaches in an epoch, as it was changed: () for a label, (tokens,) for a caption."""
 
     @abstractmethod
@@ -78,7 +78,7 @@ class LabelObjective(Objective):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def target(self, index: int, epoch: int, changes: Drawn) -> NDArray[np.int64]:
+    def target(self, index: int, epoch: int, changes: Changes) -> NDArray[np.int64]:
         return self.labels[index]
 
     def weight(self, indices: Indices, epoch: int) -> float:
@@ -129,7 +129,7 @@ class CaptionObjective(Objective):
     def __len__(self) -> int:
         return len(self.captions)
 
-    def target(self, index: int, epoch: int, changes: Drawn) -> NDArray[np.int64]:
+    def target(self, index: int, epoch: int, changes: Changes) -> NDArray[np.int64]:
         return np.array(self._choice(index, epoch)[changes.flip], np.int64)
 
     def weight(self, indices: Indices, epoch: int) -> float:

@@ -65,7 +65,7 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Changes:
     """What was drawn for one picture; the crop is still as uniform numbers, since it depends on the picture's size.
 
     `crops` (tries, 4): uniform numbers for area, aspect, top and left. `angle` in degrees, `shift` (across, down) in
@@ -86,7 +86,7 @@ def generator(seed: int, epoch: int, index: int) -> Generator:
     return default_rng((seed, epoch, index))
 
 
-def draw(augmentation: Augmentation, random: Generator) -> Drawn:
+def draw(augmentation: Augmentation, random: Generator) -> Changes:
     """Everything random about one picture, always drawn in the same order and number."""
     a = augmentation
     crops = random.random((TRIES, 4))
@@ -97,10 +97,10 @@ def draw(augmentation: Augmentation, random: Generator) -> Drawn:
     order = tuple(COLOURS[place] for place in random.permutation(len(COLOURS)))
     amounts = {name: float(random.uniform(-1, 1)) * getattr(a, name) for name in COLOURS}
     factors = {name: amount if name == "hue" else 1 + amount for name, amount in amounts.items()}
-    return Drawn(crops, flip, angle, (across, down), zoom, order, factors)
+    return Changes(crops, flip, angle, (across, down), zoom, order, factors)
 
 
-def crop_box(augmentation: Augmentation, draws: Drawn, size: Size) -> Box:
+def crop_box(augmentation: Augmentation, changes: Changes, size: Size) -> Box:
     """(left, top, right, bottom) of a random crop, in whole pixels of a picture of this (height, width).
 
     The law of torchvision's RandomResizedCrop: area and the logarithm of the aspect uniform, the first that fits.
@@ -108,7 +108,7 @@ def crop_box(augmentation: Augmentation, draws: Drawn, size: Size) -> Box:
     height, width = size
     low = math.log(ASPECT[0])
     high = math.log(ASPECT[1])
-    for area, aspect, top, left in draws.crops:
+    for area, aspect, top, left in changes.crops:
         pixels = (augmentation.crop + (1 - augmentation.crop) * area) * height * width
         ratio = math.exp(low + (high - low) * aspect)
         wide = round(math.sqrt(pixels * ratio))
@@ -133,7 +133,7 @@ def read_augmented(
     source: Source,
     preparation: Preparation | LongestSide,
     augmentation: Augmentation,
-    draws: Drawn,
+    changes: Changes,
     max_pixels: int = MAX_PIXELS,
 ) -> Pixels:
     """A picture → (height, width, 3) uint8 as the network sees it in training. Raises `DataError` naming the picture.
@@ -141,10 +141,10 @@ def read_augmented(
     A network that takes pictures of any shape sees them whole: there is no random crop.
     """
     if isinstance(preparation, LongestSide):
-        return apply(preparation.pixels(open_picture(source, max_pixels)), augmentation, draws)
+        return apply(preparation.pixels(open_picture(source, max_pixels)), augmentation, changes)
 
     def box(size: Size) -> Box:
-        return crop_box(augmentation, draws, size) if augmentation.crop < 1 else preparation.box(size)
+        return crop_box(augmentation, changes, size) if augmentation.crop < 1 else preparation.box(size)
 
     def enough(size: Size) -> Size:
         left, top, right, bottom = box(size)
@@ -156,25 +156,25 @@ def read_augmented(
     left, top, right, bottom = (edge / divided for edge in box(size))
     right = min(right, image.width)
     bottom = min(bottom, image.height)
-    return apply(preparation._resample(image, (left, top, right, bottom)), augmentation, draws)
+    return apply(preparation._resample(image, (left, top, right, bottom)), augmentation, changes)
 
 
-def apply(pixels: Pixels, augmentation: Augmentation, draws: Drawn) -> Pixels:
+def apply(pixels: Pixels, augmentation: Augmentation, changes: Changes) -> Pixels:
     """(height, width, 3) uint8, changed as drawn: flip, then turn, shift and zoom, then colours in their drawn order.
 
     What comes into the picture from outside is black and pixels are the nearest, as torchvision's defaults have it.
     """
-    if draws.flip:
+    if changes.flip:
         pixels = np.ascontiguousarray(pixels[:, ::-1])
     if not augmentation.moves and all(getattr(augmentation, name) == 0 for name in COLOURS):
         return pixels
     image = Image.fromarray(pixels)
     if augmentation.moves:
-        shift = [round(draws.shift[0] * image.width), round(draws.shift[1] * image.height)]
-        image = change.affine(image, angle=draws.angle, translate=shift, scale=draws.zoom, shear=[0.0, 0.0])
-    for name in draws.order:
+        shift = [round(changes.shift[0] * image.width), round(changes.shift[1] * image.height)]
+        image = change.affine(image, angle=changes.angle, translate=shift, scale=changes.zoom, shear=[0.0, 0.0])
+    for name in changes.order:
         if getattr(augmentation, name) > 0:
-            image = _CHANGES[name](image, draws.factors[name])
+            image = _CHANGES[name](image, changes.factors[name])
     return np.asarray(image)
 
 

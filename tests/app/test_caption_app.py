@@ -73,15 +73,15 @@ def catr() -> CatrCaptioner:
 
 
 def entries(out: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((out / "captions.json").read_text(encoding="utf-8"))
-    return found
+    stored: list[dict[str, Any]] = json.loads((out / "captions.json").read_text(encoding="utf-8"))
+    return stored
 
 
 def files(out: Path) -> list[str]:
     return sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
 
 
-def looked_at(maps: np.ndarray) -> list[list[int]]:
+def bright_patches(maps: np.ndarray) -> list[list[int]]:
     return [np.flatnonzero(each).tolist() for each in maps]
 
 
@@ -107,9 +107,9 @@ def test_a_folder_of_pictures(folder: Path, pictures: Path, tmp_path: Path, run:
         "--head",
         2,
     )
-    code, said, told = run(*words, "--prompt", "a cat", "--json")
-    assert code == 0, told
-    assert json.loads(said) == {
+    code, stdout, stderr = run(*words, "--prompt", "a cat", "--json")
+    assert code == 0, stderr
+    assert json.loads(stdout) == {
         "out": str(out),
         "n": 4,
         "limit_reached": sum(entry["limit_reached"] for entry in entries(out)),
@@ -162,8 +162,8 @@ def test_a_given_caption_has_the_maps_of_another_method_and_what_it_owes_to_its_
     """As the captioner, the method and `dependence` say it, of pictures of two shapes; a word of two pieces."""
     names, text = [pictures / "a.png", pictures / "b.jpg"], "w7s w9 w11"
     (tmp_path / "given.csv").write_text("filename,caption\n" + "".join(f"{name},{text}\n" for name in names))
-    given = {"captions": tmp_path / "given.csv", "method": "grad_cross_attention", "layer": 0, "depends": True}
-    regard.caption(names, tmp_path / "out", catr, **given)  # type: ignore[arg-type]
+    options = {"captions": tmp_path / "given.csv", "method": "grad_cross_attention", "layer": 0, "depends": True}
+    regard.caption(names, tmp_path / "out", catr, **options)  # type: ignore[arg-type]
     tokens = catr.tokenize(text)
     ready = [catr.prepare(Image.open(name).convert("RGB")) for name in names]
     assert len(tokens) == 5 and tokens[-1] == 102
@@ -176,11 +176,11 @@ def test_a_given_caption_has_the_maps_of_another_method_and_what_it_owes_to_its_
         words = np.stack([maps[:2].mean(0), *maps[2:]])
         assert np.abs(np.load(tmp_path / "out" / entry["maps"]) - words).max() < 1e-6
         spans = [Span("", start, stop) for start, stop in ((0, 2), (2, 3), (3, 4), (4, 5))]
-        found = dependence(catr, ready[place], ready[1 - place], tokens, layer=0).of_words(spans)
+        right = dependence(catr, ready[place], ready[1 - place], tokens, layer=0).of_words(spans)
         for name in ("over_other", "over_none", "moved_by_other", "moved_by_none"):
-            told = [word["depends"][name] for word in entry["words"]]
-            assert told == pytest.approx(getattr(found, name).tolist(), rel=1e-3, abs=1e-4)
-        assert max(map(abs, told)) > 0.01, "the network must look at its picture"
+            values = [word["depends"][name] for word in entry["words"]]
+            assert values == pytest.approx(getattr(right, name).tolist(), rel=1e-3, abs=1e-4)
+        assert max(map(abs, values)) > 0.01, "the network must look at its picture"
 
 
 @pytest.mark.shared
@@ -198,9 +198,9 @@ def test_a_checkpoint_file_alone_gives_the_words_and_maps_of_the_original(
     torch.save({"model": weights}, tmp_path / "weights.pth")
     Image.fromarray(chelsea()).save(tmp_path / "cat.png")
     out = tmp_path / "out"
-    told = run("caption", tmp_path / "cat.png", "-m", tmp_path / "weights.pth", "-o", out, "--limit", 12)
+    code, _, stderr = run("caption", tmp_path / "cat.png", "-m", tmp_path / "weights.pth", "-o", out, "--limit", 12)
     (tmp_path / "weights.pth").unlink()
-    assert told[0] == 0 and "1 caption (cat.png) reached the length limit of 12 tokens" in told[2]
+    assert code == 0 and "1 caption (cat.png) reached the length limit of 12 tokens" in stderr
     right, vocabulary = np.load(shared / "golden" / "catr.npz"), WordPiece.load()
     entry, maps = entries(out)[0], np.load(out / "maps" / "cat.npy")
     assert [vocabulary.tokens[step["piece"]] for step in entry["steps"]] == right["tokens"][1:].tolist()
@@ -218,7 +218,7 @@ def test_words_by_hand(pictures: Path, tmp_path: Path) -> None:
     entry = entries(tmp_path / "out")[0]
     assert entry["text"] == "a cat unbelievably naps." and entry["limit_reached"] is False
     assert [word["text"] for word in entry["words"]] == ["a", "cat", "unbelievably", "naps", ".", "<end>"]
-    assert looked_at(np.load(tmp_path / "out" / "maps" / "a.npy")) == [[0], [1], [2, 3, 4], [5], [6], [7]]
+    assert bright_patches(np.load(tmp_path / "out" / "maps" / "a.npy")) == [[0], [1], [2, 3, 4], [5], [6], [7]]
     third = entry["words"][2]
     assert third["steps"] == [2, 5] and third["log_probability"] == pytest.approx(-1.2)
     assert third["probability"] == pytest.approx(math.exp(-1.2))
@@ -256,18 +256,18 @@ def test_the_reading_row_has_a_start_that_nobody_says(pictures: Path, tmp_path: 
     words = entries(tmp_path / "out")[0]["words"]
     assert [word["text"] for word in words][:2] == ["<start>", "a"] and words[-1]["text"] == "<end>"
     assert words[0]["probability"] is words[0]["log_probability"] is words[0]["steps"] is None
-    assert looked_at(np.load(tmp_path / "out" / "maps" / "a.npy")) == [[0], [1], [2], [3, 4, 5], [6], [7], [8]]
+    assert bright_patches(np.load(tmp_path / "out" / "maps" / "a.npy")) == [[0], [1], [2], [3, 4, 5], [6], [7], [8]]
     assert next(result.captions).words[0].probability == 1
 
 
 def test_saved_captions_are_read_again(pictures: Path, tmp_path: Path) -> None:
     result = regard.caption(pictures, tmp_path / "out", Planted(SENTENCE, (1, 2)))
-    found = list(read_captions(tmp_path / "out"))
-    assert [caption.name for caption in found] == ["a.png", "b.jpg", "deep/a.png", "deep/c.png"]
-    assert found[1].text == "a cat" and [word.text for word in found[1].words] == ["a", "cat"]
-    heatmap = found[1].words[1].heatmap
+    stored = list(read_captions(tmp_path / "out"))
+    assert [caption.name for caption in stored] == ["a.png", "b.jpg", "deep/a.png", "deep/c.png"]
+    assert stored[1].text == "a cat" and [word.text for word in stored[1].words] == ["a", "cat"]
+    heatmap = stored[1].words[1].heatmap
     assert heatmap is not None and heatmap.grid.picture == (100, 60) and heatmap.values[0, 1] == 1
-    assert found[0].provenance["network"] == "planted" and result.cut == 2
+    assert stored[0].provenance["network"] == "planted" and result.cut == 2
     with pytest.raises(DataError, match="not a finished result"):
         read_captions(pictures)
     (tmp_path / "out" / "captions.json").write_text(json.dumps(entries(tmp_path / "out"), indent=2))
@@ -285,7 +285,7 @@ def test_pieces_show_where_words_begin() -> None:
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+def drawings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What was given to be drawn, panel by panel."""
     calls: list[tuple[Any, ...]] = []
 
@@ -297,20 +297,20 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     return calls
 
 
-def test_a_panel_shows_the_picture_and_then_each_word(drawn: Any, pictures: Path, tmp_path: Path) -> None:
+def test_a_panel_shows_the_picture_and_then_each_word(drawings: Any, pictures: Path, tmp_path: Path) -> None:
     regard.caption(pictures / "a.png", tmp_path / "out", Planted(), row="reading", colours="jet")
-    _, name, text, cells, style, said = drawn[0]
+    _, name, text, cells, style, line = drawings[0]
     assert (name, text, style.colours, style.grey) == ("a.png", "a cat unbelievably naps.", "jet", True)
     assert [(cell.title, cell.note) for cell in cells] == [
         ("picture", ""), ("<start>", "given"), ("a", "0.905"), ("cat", "0.819"), ("unbelievably", "0.301"),
         ("naps", "0.549"), (".", "0.497"), ("<end>", "0.449"),
     ]  # fmt: skip
-    assert "row reading" in said and "layer 2" in said and "network planted" in said
+    assert "row reading" in line and "layer 2" in line and "network planted" in line
 
 
-def test_the_source_style_shows_the_panels_of_the_source(drawn: Any, pictures: Path, tmp_path: Path) -> None:
+def test_the_source_style_shows_the_panels_of_the_source(drawings: Any, pictures: Path, tmp_path: Path) -> None:
     regard.caption(pictures / "a.png", tmp_path / "out", Planted(), style="source")
-    cells, style = drawn[0][3], drawn[0][4]
+    cells, style = drawings[0][3], drawings[0][4]
     assert style is SOURCE
     maps = [None if cell.heatmap is None else np.flatnonzero(cell.heatmap.values).tolist() for cell in cells]
     assert [cell.title for cell in cells] == ["<start>", "a", "cat", "unbelievably", "naps.", "<end>"]
@@ -392,11 +392,11 @@ def test_bad_pictures_are_named_and_skipped_on_request(pictures: Path, tmp_path:
 def test_a_caption_that_is_cut_or_empty_is_said(pictures: Path, tmp_path: Path, caplog: Any) -> None:
     """Nothing but the end, padding alone, a whole one, and one that reached the limit."""
     result = regard.caption(pictures, tmp_path / "out", Planted((8,), (0, 0), SENTENCE, (1, 2)))
-    found = entries(tmp_path / "out")
-    assert [entry["text"] for entry in found] == ["", "", "a cat unbelievably naps.", "a cat"]
-    assert [[word["text"] for word in entry["words"]] for entry in found[:2]] == [["<end>"], []]
+    stored = entries(tmp_path / "out")
+    assert [entry["text"] for entry in stored] == ["", "", "a cat unbelievably naps.", "a cat"]
+    assert [[word["text"] for word in entry["words"]] for entry in stored[:2]] == [["<end>"], []]
     assert np.load(tmp_path / "out" / "maps" / "b.npy").shape == (0, ROWS, COLUMNS)
-    assert [entry["limit_reached"] for entry in found] == [False, True, False, True] and result.cut == 2
+    assert [entry["limit_reached"] for entry in stored] == [False, True, False, True] and result.cut == 2
     assert "2 captions (b.jpg, deep/c.png) reached the length limit of 9 tokens and have no <end>" in caplog.text
     assert "give a higher --limit, up to 12" in caplog.text
     assert "2 captions (a.png, b.jpg) have no words: the network ended at once" in caplog.text
@@ -451,17 +451,17 @@ def test_wrong_commands_get_one_line(
     (tmp_path / "vit").mkdir()
     if "VIT" in words:
         transformers.ViTConfig().save_pretrained(tmp_path / "vit")
-    given = [{"SMALL": folder, "VIT": tmp_path / "vit"}.get(word, word) for word in words]
-    came, said, told = run("caption", pictures, "--out", tmp_path / "out", *given)
-    assert came == code and said == ""
-    assert len(told.strip().splitlines()) == 1
-    assert re.search(message, told), told
+    options = [{"SMALL": folder, "VIT": tmp_path / "vit"}.get(word, word) for word in words]
+    exit_code, stdout, stderr = run("caption", pictures, "--out", tmp_path / "out", *options)
+    assert exit_code == code and stdout == ""
+    assert len(stderr.strip().splitlines()) == 1
+    assert re.search(message, stderr), stderr
     assert [path.name for path in tmp_path.iterdir()] == ["vit"]
 
 
 def test_pictures_that_are_not_there(folder: Path, tmp_path: Path, run: Run) -> None:
-    code, _, told = run("caption", tmp_path / "nowhere", "--out", tmp_path / "out", "--model", folder)
-    assert code == 1 and "there is no" in told
+    code, _, stderr = run("caption", tmp_path / "nowhere", "--out", tmp_path / "out", "--model", folder)
+    assert code == 1 and "there is no" in stderr
 
 
 def test_a_captioner_that_is_given_stays_where_it_is(pictures: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.networks.captioners.decoding import Decoding
 
 Run = Callable[..., tuple[int, str, str]]
-TOLD = {
+TEXTS = {
     "a.png": ["a cat naps.", "a cat"],
     "b.jpg": ["cat", "A CAT unbelievably naps", "a"],
     "deep/c.png": ["a cat."] * 2,
@@ -37,29 +37,31 @@ def pictures(tmp_path: Path) -> Path:
     (folder / "deep").mkdir(parents=True)
     for name, size, brightness in (("a.png", (100, 60), 200), ("b.jpg", (60, 100), 20), ("deep/c.png", (100, 60), 90)):
         Image.new("RGB", size, (brightness,) * 3).save(folder / name)
-    write_json(folder / "captions.json", TOLD)
-    rows = [{"filename": name, "caption": text} for name, texts in TOLD.items() for text in texts]
+    write_json(folder / "captions.json", TEXTS)
+    rows = [{"filename": name, "caption": text} for name, texts in TEXTS.items() for text in texts]
     pd.DataFrame(rows).to_csv(folder / "captions.csv", index=False)
     return folder
 
 
-def write_json(file: Path, told: dict[str, list[str]], key: str = "caption") -> Path:
-    images = [{"id": number, "file_name": name} for number, name in enumerate(told)]
-    annotations = [{"image_id": number, key: text} for number, texts in enumerate(told.values()) for text in texts]
+def write_json(file: Path, captions_of: dict[str, list[str]], key: str = "caption") -> Path:
+    images = [{"id": number, "file_name": name} for number, name in enumerate(captions_of)]
+    annotations = [
+        {"image_id": number, key: text} for number, texts in enumerate(captions_of.values()) for text in texts
+    ]
     file.write_text(json.dumps({"images": images, "annotations": annotations}), encoding="utf-8")
     return file
 
 
 def entries(out: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((out / "captions.json").read_text(encoding="utf-8"))
-    return found
+    stored: list[dict[str, Any]] = json.loads((out / "captions.json").read_text(encoding="utf-8"))
+    return stored
 
 
 def words_of(entry: dict[str, Any]) -> list[str]:
     return [word["text"] for word in entry["words"]]
 
 
-def looked_at(maps: np.ndarray) -> list[list[int]]:
+def bright_patches(maps: np.ndarray) -> list[list[int]]:
     return [np.flatnonzero(each).tolist() for each in maps]
 
 
@@ -70,13 +72,13 @@ def looked_at(maps: np.ndarray) -> list[list[int]]:
 def test_the_first_caption_is_given_word_by_word(file: str, pictures: Path, tmp_path: Path) -> None:
     """A COCO file, a table, and the folder that has the file; what is said is as the user wrote it."""
     result = regard.caption(pictures, tmp_path / "out", Planted(), captions=pictures / file)
-    found = entries(tmp_path / "out")
-    assert [entry["name"] for entry in found] == list(TOLD)
-    assert [entry["text"] for entry in found] == ["a cat naps.", "cat", "a cat."]
-    assert words_of(found[0]) == ["a", "cat", "naps", ".", "<end>"] and words_of(found[1]) == ["cat", "<end>"]
-    assert found[0]["log_probability"] == pytest.approx(-1.5) and found[0]["unknown"] == []
-    assert [word["probability"] for word in found[1]["words"]] == pytest.approx([math.exp(-0.1), math.exp(-0.2)])
-    assert looked_at(np.load(tmp_path / "out" / "maps" / "b.npy")) == [[0], [1]]
+    stored = entries(tmp_path / "out")
+    assert [entry["name"] for entry in stored] == list(TEXTS)
+    assert [entry["text"] for entry in stored] == ["a cat naps.", "cat", "a cat."]
+    assert words_of(stored[0]) == ["a", "cat", "naps", ".", "<end>"] and words_of(stored[1]) == ["cat", "<end>"]
+    assert stored[0]["log_probability"] == pytest.approx(-1.5) and stored[0]["unknown"] == []
+    assert [word["probability"] for word in stored[1]["words"]] == pytest.approx([math.exp(-0.1), math.exp(-0.2)])
+    assert bright_patches(np.load(tmp_path / "out" / "maps" / "b.npy")) == [[0], [1]]
     assert result.cut == 0 and result.settings["captions"] == (file or "in") and result.settings["which"] == "0"
     assert "beams" not in result.settings and "limit" not in result.settings
 
@@ -86,14 +88,14 @@ def test_another_or_all_of_them(pictures: Path, tmp_path: Path) -> None:
     regard.caption(pictures, tmp_path / "second", Planted(), which=1, **settings)
     assert [entry["text"] for entry in entries(tmp_path / "second")] == ["a cat", "A CAT unbelievably naps", "a cat."]
     result = regard.caption(pictures, tmp_path / "all", Planted(), which="all", **settings)
-    found = entries(tmp_path / "all")
-    assert result.n == 7 and [(entry["name"], entry["which"]) for entry in found] == [
-        (name, which) for name, texts in TOLD.items() for which in range(len(texts))
+    stored = entries(tmp_path / "all")
+    assert result.n == 7 and [(entry["name"], entry["which"]) for entry in stored] == [
+        (name, which) for name, texts in TEXTS.items() for which in range(len(texts))
     ]
     panels = ["a_0.png", "a_1.png", "b_0.png", "b_1.png", "b_2.png", "deep/c_0.png", "deep/c_1.png"]
-    assert [entry["panel"] for entry in found] == panels
+    assert [entry["panel"] for entry in stored] == panels
     assert all((tmp_path / "all" / panel).is_file() for panel in panels)
-    assert words_of(found[3]) == ["a", "cat", "unbelievably", "naps", "<end>"]
+    assert words_of(stored[3]) == ["a", "cat", "unbelievably", "naps", "<end>"]
     table = regard.caption(pictures, tmp_path / "all.parquet", Planted(), which="all", **settings)
     assert [(caption.name, caption.text) for caption in table.captions] == [
         (caption.name, caption.text) for caption in result.captions
@@ -104,18 +106,18 @@ def test_another_or_all_of_them(pictures: Path, tmp_path: Path) -> None:
 def test_a_part_of_the_pictures_has_its_own_captions(pictures: Path, tmp_path: Path) -> None:
     """Whatever they are called by where they are named."""
     regard.caption([pictures / "deep", pictures / "b.jpg"], tmp_path / "out", Planted(), captions=pictures)
-    found = [(entry["name"], entry["text"]) for entry in entries(tmp_path / "out")]
-    assert found == [("c.png", "a cat."), ("b.jpg", "cat")]
+    stored = [(entry["name"], entry["text"]) for entry in entries(tmp_path / "out")]
+    assert stored == [("c.png", "a cat."), ("b.jpg", "cat")]
 
 
 def test_words_that_the_network_does_not_know_are_said(pictures: Path, tmp_path: Path, caplog: Any) -> None:
-    told = {"a.png": ["a xyzzy naps 😺"], "b.jpg": ["a 猫 я"], "deep/c.png": ["(Ёж). cat"]}
-    file = write_json(pictures / "odd.json", told)
+    captions_of = {"a.png": ["a xyzzy naps 😺"], "b.jpg": ["a 猫 я"], "deep/c.png": ["(Ёж). cat"]}
+    file = write_json(pictures / "odd.json", captions_of)
     regard.caption(pictures, tmp_path / "out", Planted(), captions=file)
-    found = entries(tmp_path / "out")
-    assert [entry["unknown"] for entry in found] == [["xyzzy", "😺"], [], ["Ёж"]]
-    assert words_of(found[0]) == ["a", "[UNK]", "naps", "[UNK]", "<end>"]
-    assert words_of(found[1]) == ["a", "猫", "я", "<end>"] and found[1]["text"] == "a 猫 я"
+    stored = entries(tmp_path / "out")
+    assert [entry["unknown"] for entry in stored] == [["xyzzy", "😺"], [], ["Ёж"]]
+    assert words_of(stored[0]) == ["a", "[UNK]", "naps", "[UNK]", "<end>"]
+    assert words_of(stored[1]) == ["a", "猫", "я", "<end>"] and stored[1]["text"] == "a 猫 я"
     assert "3 words (xyzzy in a.png, 😺 in a.png, Ёж in deep/c.png) are unknown to planted" in caplog.text
 
 
@@ -132,23 +134,25 @@ def test_pictures_without_captions_are_named_and_left_out_on_request(
 
 
 @pytest.mark.parametrize(
-    ("told", "key", "message"),
+    ("captions_of", "key", "message"),
     [
-        ({**TOLD, "z.png": ["a cat"]}, "caption", r"there is no picture 'z.png'"),
-        ({**TOLD, "a.png": []}, "caption", r"1 picture \('a.png'\) is without a caption"),
-        (TOLD, "sentence", r"without a caption; its annotations have .*sentence"),
-        ({**TOLD, "b.jpg": ["  "]}, "caption", r"1 picture \('b.jpg'\) is there with an empty caption"),
-        ({**TOLD, "b.jpg": ["\u200b"]}, "caption", r"b.jpg: the caption '\\u200b' has no words for planted"),
-        ({**TOLD, "b.jpg": ["a cat " * 6]}, "caption", r"b.jpg: the caption .* 13 tokens with its end, .* takes 12"),
+        ({**TEXTS, "z.png": ["a cat"]}, "caption", r"there is no picture 'z.png'"),
+        ({**TEXTS, "a.png": []}, "caption", r"1 picture \('a.png'\) is without a caption"),
+        (TEXTS, "sentence", r"without a caption; its annotations have .*sentence"),
+        ({**TEXTS, "b.jpg": ["  "]}, "caption", r"1 picture \('b.jpg'\) is there with an empty caption"),
+        ({**TEXTS, "b.jpg": ["\u200b"]}, "caption", r"b.jpg: the caption '\\u200b' has no words for planted"),
+        ({**TEXTS, "b.jpg": ["a cat " * 6]}, "caption", r"b.jpg: the caption .* 13 tokens with its end, .* takes 12"),
     ],
 )
 def test_captions_that_cannot_be_given(
-    told: dict[str, list[str]], key: str, message: str, pictures: Path, tmp_path: Path
+    captions_of: dict[str, list[str]], key: str, message: str, pictures: Path, tmp_path: Path
 ) -> None:
     """Named before any picture is captioned."""
     captioner = Planted()
     with pytest.raises(DataError, match=message) as raised:
-        regard.caption(pictures, tmp_path / "out", captioner, captions=write_json(pictures / "odd.json", told, key))
+        regard.caption(
+            pictures, tmp_path / "out", captioner, captions=write_json(pictures / "odd.json", captions_of, key)
+        )
     assert len(str(raised.value).splitlines()) == 1 and not captioner.batches
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
@@ -162,7 +166,7 @@ def test_a_prompt_leaves_less_room_for_a_caption(pictures: Path, tmp_path: Path)
             return PreparedPicture(ready.inputs, ready.grid, (10, 1, 2))
 
     for text, fits in (("a cat naps " * 3, True), ("a cat naps " * 3 + "a", False)):
-        file = write_json(pictures / "odd.json", {name: [text] for name in TOLD})
+        file = write_json(pictures / "odd.json", {name: [text] for name in TEXTS})
         if fits:
             regard.caption(pictures, tmp_path / "out", Prompted(), captions=file, prompt="a cat")
         else:
@@ -184,11 +188,11 @@ def test_a_prompt_leaves_less_room_for_a_caption(pictures: Path, tmp_path: Path)
     ],
 )
 def test_options_of_given_captions(settings: dict[str, Any], message: str, pictures: Path, tmp_path: Path) -> None:
-    asked: dict[str, Any] = {"captions": pictures / "captions.json", **settings}
-    if asked["captions"] == "IN/a.png":
-        asked["captions"] = pictures / "a.png"
+    options: dict[str, Any] = {"captions": pictures / "captions.json", **settings}
+    if options["captions"] == "IN/a.png":
+        options["captions"] = pictures / "a.png"
     with pytest.raises(RegardError, match=message):
-        regard.caption(pictures, tmp_path / "out", Planted(), **asked)
+        regard.caption(pictures, tmp_path / "out", Planted(), **options)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
@@ -200,15 +204,15 @@ def test_captions_of_another_text_start_anew(pictures: Path, tmp_path: Path) -> 
             return super().teacher_force(pictures, captions, **how)
 
     settings: dict[str, Any] = {"captions": pictures / "captions.json", "batch_size": 2}
-    for told, batches in ((TOLD, [1]), ({**TOLD, "a.png": ["naps"]}, [2, 1])):
-        write_json(pictures / "captions.json", TOLD)
+    for captions_of, batches in ((TEXTS, [1]), ({**TEXTS, "a.png": ["naps"]}, [2, 1])):
+        write_json(pictures / "captions.json", TEXTS)
         with pytest.raises(KeyboardInterrupt):
             regard.caption(pictures, tmp_path / "out", Stopped(), **settings)
-        write_json(pictures / "captions.json", told)
+        write_json(pictures / "captions.json", captions_of)
         captioner = Planted()
         regard.caption(pictures, tmp_path / "out", captioner, overwrite=True, **settings)
         assert captioner.batches == batches
-        assert entries(tmp_path / "out")[0]["text"] == told["a.png"][0]
+        assert entries(tmp_path / "out")[0]["text"] == captions_of["a.png"][0]
         for file in sorted((tmp_path / "out").rglob("*"), reverse=True):
             file.rmdir() if file.is_dir() else file.unlink()
 
@@ -287,8 +291,8 @@ def test_methods_that_do_not_fit(settings: dict[str, Any], message: str, picture
 def test_the_command_checks_the_method_at_the_door(run: Run, pictures: Path, tmp_path: Path) -> None:
     words = ("caption", pictures, "--out", tmp_path / "out", "--model", "nowhere.pth")
     for method, message in (("rollout", "makes maps of pictures"), ("rolout", "unknown method 'rolout'")):
-        code, _, told = run(*words, "--method", method)
-        assert code == 2 and message in told and len(told.strip().splitlines()) == 1
+        code, _, stderr = run(*words, "--method", method)
+        assert code == 2 and message in stderr and len(stderr.strip().splitlines()) == 1
 
 
 # what words owe to their picture
@@ -298,32 +302,32 @@ class Honest(Planted):
     """The first word is the likelier the brighter the picture, and its map the higher up; the others never change."""
 
     def teacher_force(self, pictures: Any, captions: Any, **how: Any) -> list[Decoding]:
-        found = super().teacher_force(pictures, captions, **how)
-        for picture, decoding in zip(pictures, found, strict=True):
+        decodings = super().teacher_force(pictures, captions, **how)
+        for picture, decoding in zip(pictures, decodings, strict=True):
             bright = int(picture.inputs["brightness"]) / 3
             decoding.log_probabilities[0] = -100 / bright
             assert decoding.attention is not None
             decoding.attention[..., 0, :, :] = torch.zeros(ROWS, COLUMNS)
             decoding.attention[..., 0, 2 - int(bright) // 90, 0] = 1
-        return found
+        return decodings
 
 
 def test_what_words_owe_to_their_picture_by_hand(pictures: Path, tmp_path: Path) -> None:
     """Pictures of brightness 200, 20 and 90 (rows 0, 2 and 1), each beside the next, and grey of 128 (row 1)."""
     result = regard.caption(pictures, tmp_path / "out", Honest(), captions=pictures, depends=True)
-    found = [entry["words"] for entry in entries(tmp_path / "out")]
+    stored = [entry["words"] for entry in entries(tmp_path / "out")]
     lights = [(200, 20), (20, 90), (90, 200)]
-    for words, (own, other) in zip(found, lights, strict=True):
+    for words, (light, other) in zip(stored, lights, strict=True):
         depends = words[0]["depends"]
-        assert depends["over_other"] == pytest.approx(100 / other - 100 / own, abs=0.1)  # JPEG is not exact
-        assert depends["over_none"] == pytest.approx(100 / 128 - 100 / own, abs=0.1)
-        assert depends["moved_by_other"] == 1 and depends["moved_by_none"] == (own != 90)
+        assert depends["over_other"] == pytest.approx(100 / other - 100 / light, abs=0.1)  # JPEG is not exact
+        assert depends["over_none"] == pytest.approx(100 / 128 - 100 / light, abs=0.1)
+        assert depends["moved_by_other"] == 1 and depends["moved_by_none"] == (light != 90)
         assert words[1]["depends"] == dict.fromkeys(depends, 0)
     assert result.settings["depends"] is True
     table = pd.read_parquet(
         regard.caption(pictures, tmp_path / "t.parquet", Honest(), captions=pictures, depends=True).out
     )
-    assert table["over_other"].tolist() == [word["depends"]["over_other"] for words in found for word in words]
+    assert table["over_other"].tolist() == [word["depends"]["over_other"] for words in stored for word in words]
 
 
 def test_the_start_owes_nothing(pictures: Path, tmp_path: Path) -> None:

@@ -61,8 +61,8 @@ def contents(path: Path) -> dict[str, bytes]:
 
 
 def progress(part: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((part / "progress.json").read_text())
-    return found
+    stored: dict[str, Any] = json.loads((part / "progress.json").read_text())
+    return stored
 
 
 # going on
@@ -175,11 +175,11 @@ def test_memory_does_not_grow_with_the_pictures(name: str, tmp_path: Path) -> No
 
     class Watched(Varied):
         def generate(self, pictures: Any, **how: Any) -> list[Decoding]:
-            found = super().generate(pictures, **how)
+            decodings = super().generate(pictures, **how)
             gc.collect(0)
-            alive.update(each.attention for each in found)
+            alive.update(each.attention for each in decodings)
             most.append(len(alive))
-            return found
+            return decodings
 
     regard.caption(folder, tmp_path / name, Watched(), batch_size=3)
     assert len(most) == 8 and max(most) <= 7
@@ -217,8 +217,8 @@ def test_a_table_says_what_a_folder_says(pictures: Path, tmp_path: Path) -> None
 
     class Silent(Varied):
         def generate(self, pictures: Any, **how: Any) -> list[Decoding]:
-            found = super().generate(pictures, **how)
-            return [*found[:2], *Planted((0, 0)).generate(found[2:3], **how), *found[3:]]
+            decodings = super().generate(pictures, **how)
+            return [*decodings[:2], *Planted((0, 0)).generate(decodings[2:3], **how), *decodings[3:]]
 
     for row in ("reading", "predicting"):
         folder = regard.caption(pictures, tmp_path / row, Silent(), row=row)

@@ -23,27 +23,27 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(scenes: Path, tmp_path_factory: pytest.TempPathFactory):
+def result(scenes: Path, tmp_path_factory: pytest.TempPathFactory):
     return caption(scenes / "images", tmp_path_factory.mktemp("captions") / "with", truth=scenes)
 
 
-def test_a_folder_with_truth_has_measures_beside_baselines(found) -> None:
-    stored = json.loads((found.out / "truth.json").read_text(encoding="utf-8"))
-    assert stored["pictures"] == found.n == 24
+def test_a_folder_with_truth_has_measures_beside_baselines(result) -> None:
+    stored = json.loads((result.out / "truth.json").read_text(encoding="utf-8"))
+    assert stored["pictures"] == result.n == 24
     nouns = next(row for row in stored["rows"] if (row["part"], row["right"]) == ("noun", True))
     assert nouns["words"] >= 24
     assert nouns["scores"]["share_over_random"]["low"] > 0
     assert nouns["scores"]["share_over_shuffled"]["low"] > 0
-    assert found.truth is not None
-    assert "over shuffled" in as_text(found)
+    assert result.truth is not None
+    assert "over shuffled" in as_text(result)
 
 
-def test_panels_outline_what_a_word_speaks_of(found, scenes: Path, tmp_path: Path) -> None:
+def test_panels_outline_what_a_word_speaks_of(result, scenes: Path, tmp_path: Path) -> None:
     plain = caption(scenes / "images", tmp_path / "plain")
     assert plain.truth is None
     assert not (plain.out / "truth.json").exists()
-    entry = json.loads((found.out / "captions.json").read_text(encoding="utf-8"))[0]
-    outlined, bare = (np.asarray(Image.open(folder / entry["panel"])).astype(int) for folder in (found.out, plain.out))
+    entry = json.loads((result.out / "captions.json").read_text(encoding="utf-8"))[0]
+    outlined, bare = (np.asarray(Image.open(folder / entry["panel"])).astype(int) for folder in (result.out, plain.out))
     width = min(outlined.shape[1], bare.shape[1])
     changed = np.abs(outlined[: len(bare), :width] - bare[: len(outlined), :width]).max(-1) > 60
     assert 0.001 < changed.mean() < 0.1
@@ -82,11 +82,11 @@ def test_truth_of_other_pictures_is_refused_before_any_work(scenes: Path, tmp_pa
 
 def test_the_shipped_captioner_says_what_is_true(scenes: Path) -> None:
     """Its card says at least 95 % on many scenes; of these few, 90 % leave room for chance."""
-    found = evaluate(scenes, "scenes-captioner")
-    assert found.evaluation.note == ""
-    assert found.evaluation.n == 24
-    assert found.evaluation.scores["true_words"].value > 0.9
-    assert found.evaluation.scores["true_noun"].value > 0.9
+    result = evaluate(scenes, "scenes-captioner")
+    assert result.evaluation.note == ""
+    assert result.evaluation.n == 24
+    assert result.evaluation.scores["true_words"].value > 0.9
+    assert result.evaluation.scores["true_noun"].value > 0.9
 
 
 def test_the_shipped_captioner_is_small_and_of_no_machine() -> None:

@@ -29,7 +29,8 @@ from regard.results.captions import KIND, CaptionWriter, Names, Tally, read_capt
 log = logging.getLogger("regard")
 
 TRUTH = "truth.json"
-SHEET, CELL = 48, 320  # pictures on the contact sheet, their longer sides
+SHEET = 48  # pictures on the contact sheet, at most
+CELL = 320  # their longer sides in pixels
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,8 @@ class CaptionOutput:
 def warn(tally: Tally, job: CaptionJob) -> None:
     """Log what a user should know of all captions together."""
     if tally.cut.n:
-        limit, most = job.options.limit, job.network.limit
+        limit = job.options.limit
+        most = job.network.limit
         advice = f"give a higher --limit, up to {most}" if (limit or most) < most else "the network takes no more"
         log.warning(
             f"{_several(tally.cut, 'caption')} reached the length limit of {limit} tokens and {_have(tally.cut)} "

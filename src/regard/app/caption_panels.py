@@ -62,7 +62,9 @@ def draw_panel(
         tile = tile_for(len(words) + 1, image.size)
         room = max(NARROW, round(tile * min(1, image.width / image.height)))
         words = [_with_gain(cell, word, room) for cell, word in zip(words, caption.words, strict=True)]
-        cells = [picture, *(_with_truth(cell, truth.get(place)) for place, cell in enumerate(words))]
+        for place, claim in truth.items():
+            words[place] = replace(words[place], region=claim.region, wrong=claim.right is False)
+        cells = [picture, *words]
     lines = [line, GAINS] if caption.settings.get("depends") else [line]
     return caption_panel(image, caption.name, caption.text, cells, style, " · ".join(lines))
 
@@ -74,8 +76,3 @@ def _with_gain(cell: Cell, word: Word, room: float) -> Cell:
     note = f"{cell.note} {round(word.dependence.over_other, 1) + 0.0:+.1f}"  # no -0.0
     fits = font(15, True).getlength(cell.title) + 8 + font(12).getlength(note) <= room
     return replace(cell, note=note) if fits else cell
-
-
-def _with_truth(cell: Cell, word: TrueWord | None) -> Cell:
-    """What a word speaks of, and whether it is wrong, where that is known."""
-    return cell if word is None else replace(cell, region=word.region, wrong=word.right is False)

@@ -168,7 +168,8 @@ class CaptionJob:
         return replace(decoding, attention=rows[None, None])  # (layers, heads, tokens + 1, rows, columns)
 
     def _caption(self, each: _PreparedInput, decoding: Decoding) -> Caption:
-        network, item = self.network, each.input
+        network = self.network
+        item = each.input
         pieces = network.pieces(decoding.tokens)
         words = read_words(decoding, pieces, each.prepared.grid, item.name, self.options.row)
         if each.other is not None:

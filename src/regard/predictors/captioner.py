@@ -137,7 +137,7 @@ class Captioner(LoadedNetwork):
         return {"transformers": version("transformers")}
 
     def _captions(
-        self, inputs: Iterable[CaptionInput], options: CaptionOptions, given: bool, batch_size: int
+        self, inputs: Iterable[CaptionInput], options: CaptionOptions, is_aligned: bool, batch_size: int
     ) -> Iterator[Caption]:
-        job = self.job(options, {"captions": "given"} if given else None, batch_size=batch_size)
+        job = self.job(options, {"captions": "given"} if is_aligned else None, batch_size=batch_size)
         return (caption for _, caption, _ in job.captions(inputs))

@@ -16,7 +16,9 @@ from regard.results.parquet import EDGES, GRID, grid_of, grid_row, read_rows, re
 
 READ = 512
 """Words that are read at once, as they become numbers of Python first."""
-INTEGER, NUMBER, TEXT = pa.int32(), pa.float64(), pa.string()
+INTEGER = pa.int32()
+NUMBER = pa.float64()
+TEXT = pa.string()
 COLUMNS: Mapping[str, pa.DataType] = {
     "name": TEXT,
     "which": INTEGER,
@@ -63,16 +65,13 @@ def _caption(rows: Sequence[Mapping[str, Any]], provenance: Mapping[str, Any]) -
     first = rows[0]
     name = first["name"]
     grid = grid_of(first)
+    shape = grid.rows, grid.columns
     words = tuple(
-        word_of({**row, "text": row["word"]}, _map(row["map"], grid), grid, name)
+        word_of({**row, "text": row["word"]}, np.array(row["map"], np.float32).reshape(shape), grid, name)
         for row in rows
         if row["word"] is not None
     )
     return Caption(name, first["caption"], words, provenance, grid=grid, which=first["which"])
-
-
-def _map(values: Sequence[float], grid: PatchGrid) -> Float:
-    return np.array(values, np.float32).reshape(grid.rows, grid.columns)
 
 
 def _rows(entry: Entry, maps: Float) -> Iterator[dict[str, Any]]:

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from regard.errors import DataError
 from regard.files import write_file
-from regard.records.captions import Caption, Peak, Step, Word, focus, peak
+from regard.records.captions import Caption, Word, focus, peak
 from regard.records.grid import Float, PatchGrid
 from regard.records.manifest import read_manifest
 from regard.records.maps import Heatmap
@@ -86,7 +87,13 @@ def caption_entry(caption: Caption, files: Mapping[str, str]) -> dict[str, Any]:
         **files,
         "grid": None if caption.grid is None else asdict(caption.grid),
         "words": [_word_entry(word, depends) for word in caption.words],
-        "steps": [_step_entry(step) for step in caption.steps],
+        "steps": [
+            {
+                **_choice(step.piece, step.log_probability),
+                "alternatives": [_choice(piece, log_probability) for piece, log_probability in step.alternatives],
+            }
+            for step in caption.steps
+        ],
     }
 
 
@@ -106,24 +113,17 @@ def _word_entry(word: Word, depends: bool) -> dict[str, Any]:
 
 def _map_entry(heatmap: Heatmap | None) -> dict[str, Any]:
     """How narrow a map is, and where it is highest; one with negative values has no share that lies anywhere."""
+    entry: dict[str, Any] = {"focus": None, "peak": None}
     if heatmap is None:
-        return {"focus": None, "peak": None}
+        return entry
     narrow = None if heatmap.values.min() < 0 else focus(heatmap.values)
+    if narrow is not None:
+        entry["focus"] = _numbers(asdict(narrow))
     top = peak(heatmap)
-    return {
-        "focus": None if narrow is None else _numbers(asdict(narrow)),
-        "peak": None if top is None else _peak_entry(top),
-    }
-
-
-def _peak_entry(top: Peak) -> dict[str, Any]:
-    box = [round(edge, 2) for edge in top.box]
-    return {"row": top.row, "column": top.column, "value": _number(top.value), "box": box}
-
-
-def _step_entry(step: Step) -> dict[str, Any]:
-    alternatives = [_choice(piece, log_probability) for piece, log_probability in step.alternatives]
-    return {**_choice(step.piece, step.log_probability), "alternatives": alternatives}
+    if top is not None:
+        box = [round(edge, 2) for edge in top.box]
+        entry["peak"] = {"row": top.row, "column": top.column, "value": _number(top.value), "box": box}
+    return entry
 
 
 def _choice(piece: str, log_probability: float) -> dict[str, Any]:
@@ -169,12 +169,9 @@ class CaptionWriter(ResumableWriter):
 
     def write_entries(self) -> None:
         """All captions as one file of the result folder."""
-        write_file(self.result / FILE, self._lines())
-
-    def _lines(self) -> Iterator[str]:
-        for index, entry in enumerate(self.entries()):
-            yield f"{',' if index else '['}\n{json.dumps(entry, ensure_ascii=False, allow_nan=False)}"
-        yield "\n]\n"
+        lines = (json.dumps(entry, ensure_ascii=False, allow_nan=False) for entry in self.entries())
+        parts = (f"{',' if index else '['}\n{line}" for index, line in enumerate(lines))
+        write_file(self.result / FILE, chain(parts, ["\n]\n"]))
 
 
 @dataclass

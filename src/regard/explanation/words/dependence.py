@@ -24,8 +24,8 @@ GREY = (128, 128, 128)
 
 
 @dataclass(frozen=True)
-class Told:
-    """What tokens, or words, are with one picture: natural `log_probabilities` (n,), each after those before it, and
+class TokenScores:
+    """How tokens, or words, score with one picture: natural `log_probabilities` (n,), each after those before it, and
     `maps` (n, rows, columns) on the grid of the picture that the caption is of."""
 
     log_probabilities: Float
@@ -36,9 +36,9 @@ class Told:
 class Dependence:
     """What the tokens, or words, of a caption are with its own picture, with another, and without one."""
 
-    picture: Told
-    other: Told
-    without: Told
+    picture: TokenScores
+    other: TokenScores
+    without: TokenScores
 
     @property
     def over_other(self) -> Float:
@@ -62,7 +62,7 @@ class Dependence:
 
     def of_words(self, words: Sequence[Span]) -> "Dependence":
         """The same for words, each of which is several tokens: probabilities multiplied, maps averaged."""
-        return Dependence(*(_joined(told, words) for told in (self.picture, self.other, self.without)))
+        return Dependence(*(_joined(scores, words) for scores in (self.picture, self.other, self.without)))
 
 
 def dependence(
@@ -84,10 +84,10 @@ def dependence(
     if row not in ROWS:
         raise unknown("row", row, ROWS)
     capture = Capture(captioner.layers - 1 if layer is None else layer, "mean" if head is None else head)
-    said = check_caption(captioner, tokens)
-    found = captioner.teacher_force([picture, other, without(captioner, picture)], [said] * 3, capture=capture)
+    tokens = check_caption(captioner, tokens)
+    decodings = captioner.teacher_force([picture, other, without(captioner, picture)], [tokens] * 3, capture=capture)
     size = picture.grid.rows, picture.grid.columns
-    return Dependence(*(_told(decoding, row, size) for decoding in found))
+    return Dependence(*(_scores_of(decoding, row, size) for decoding in decodings))
 
 
 def without(captioner: CaptionNetwork, picture: PreparedPicture) -> PreparedPicture:
@@ -98,18 +98,18 @@ def without(captioner: CaptionNetwork, picture: PreparedPicture) -> PreparedPict
     return replace(picture, inputs={**picture.inputs, **pixels})
 
 
-def _told(decoding: Decoding, row: str, size: tuple[int, int]) -> Told:
+def _scores_of(decoding: Decoding, row: str, size: tuple[int, int]) -> TokenScores:
     rows = decoding.predicting if row == "predicting" else decoding.reading
     maps = resized(rows[0, 0].float().numpy(), size)
-    return Told(decoding.log_probabilities.float().numpy().astype(np.float32), maps)
+    return TokenScores(decoding.log_probabilities.float().numpy().astype(np.float32), maps)
 
 
-def _joined(told: Told, words: Sequence[Span]) -> Told:
+def _joined(scores: TokenScores, words: Sequence[Span]) -> TokenScores:
     def each(values: Float, join: Callable[..., Float]) -> Float:
-        found = [join(values[word.start : word.stop], axis=0) for word in words]
-        return np.stack(found).astype(np.float32) if found else values[:0]
+        joined = [join(values[word.start : word.stop], axis=0) for word in words]
+        return np.stack(joined).astype(np.float32) if joined else values[:0]
 
-    return Told(each(told.log_probabilities, np.sum), each(told.maps, np.mean))
+    return TokenScores(each(scores.log_probabilities, np.sum), each(scores.maps, np.mean))
 
 
 def moved(maps: Float, others: Float) -> Float:

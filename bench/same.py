@@ -7,7 +7,7 @@
 messages and every file that it made, changed or removed: OUT/cases.jsonl has the SHA-256 of each, OUT/files the bytes.
 Nothing of regard's inside is touched: only command lines, through the entry point of the program, and the public
 functions of `regard` for what is given from Python alone. The cases are in same_cases.py; networks are drawn there and
-in tests/captioners.py, which must be the same for both stores.
+in tests/support/captioners.py, which must be the same for both stores.
 
 `compare` prints a line for each case and exits 1 on any difference. Without options all must be the same bytes. With
 `--close`, for merges that may round otherwise: arrays (of npy, npz, safetensors and Parquet) within 1e-6 of their

@@ -441,7 +441,7 @@ def make_networks(home: Path) -> None:
     """in/tiny, a run of three blocks; in/planted, whose one neuron makes outliers; one of each family of captioners."""
     import torch
 
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
     import captioners
 
     module = tiny_vit()

@@ -10,7 +10,6 @@ from typing import get_args
 import pytest
 
 import regard
-from regard.app import declared
 from regard.app.cli import parameters_of
 from regard.app.commands import COMMANDS
 from regard.explanation import METHODS
@@ -81,7 +80,7 @@ PYTHON_ALONE = {"explain": {"grid"}}
 def test_a_command_line_takes_what_the_function_takes(name: str) -> None:
     """But for what is of Python alone; and every option says what it is."""
     parameters = inspect.signature(getattr(regard, name)).parameters
-    read = {each.name: each for each in parameters_of(getattr(declared, name, None) or getattr(regard, name))}
+    read = {each.name: each for each in parameters_of(getattr(regard, name))}
     missing = {each for each in parameters if each not in read and each != "settings"}
     assert missing == PYTHON_ALONE.get(name, set())
     for each in read.values():

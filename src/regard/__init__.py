@@ -1,18 +1,21 @@
-"""regard: fine-tune a vision transformer on your pictures, and see, and measure, what it looks at.
+"""regard: fine-tune a vision transformer on your pictures, have it describe them, and see, and measure, what it looks at.
 
-The tree is the pipeline, and imports go one way:
+The tree is the pipeline, and imports go one way, from the right to the left and from below upwards:
 
-    data → networks → measurement → training | explanation → app
-    pictures,  a name,      how good,      a better head,  what it    the commands,
-    labels,    a run or     with an        exact resume    looks at   each also a
-    scenes     a file       interval                                  function here
+    records → data → scenes → networks → measurement → training | explanation → predictors → audit → app
+    frozen    any    drawn    a name,    how good,     a better   what it        pictures     what     the commands,
+    results,  lay-   truth    a run or   with an       head,      looks at       in memory    holds    each also a
+    numpy     out             a module   interval      exact                     → records             function here
+    only                                               resume
 
-    rendering draws the frozen records that all of them hand on, and needs no torch.
+    results writes records to the disk, so that it can be gone on with; rendering draws them, and needs no torch.
 
-Every command is a function of the same name and arguments, loaded when it is first used:
+Predictors are loaded once and take any number of pictures in memory; every command is a function of the same name:
 
     import regard
-    run = regard.train("pictures/", out="runs/first", model="vit_tiny_patch16_224", weights="vit_tiny.safetensors")
+    run = regard.train("pictures/", out="runs/first")
+    explainer = regard.Explainer("runs/first")
+    explainer("cat.jpg", method="legrad").upsampled()
     regard.explain("pictures/val", out="maps", model="runs/first")
 """
 
@@ -33,6 +36,8 @@ if TYPE_CHECKING:  # so that type checkers and editors know what is loaded when 
     from regard.explanation import register_method as register_method
     from regard.measurement import METRICS as METRICS
     from regard.measurement import register_metric as register_metric
+    from regard.networks.captioners import CAPTIONER_FAMILIES as CAPTIONER_FAMILIES
+    from regard.networks.captioners import register_captioner as register_captioner
     from regard.networks.load import load as load
     from regard.predictors.captioner import Captioner as Captioner
     from regard.predictors.classifier import Classifier as Classifier
@@ -49,6 +54,8 @@ _PLACES = {
     "register_method": "regard.explanation",
     "METRICS": "regard.measurement",
     "register_metric": "regard.measurement",
+    "CAPTIONER_FAMILIES": "regard.networks.captioners",
+    "register_captioner": "regard.networks.captioners",
     "LAYOUTS": "regard.data.layouts",
     "register_layout": "regard.data.layouts",
     "RegardError": "regard.errors",

@@ -14,7 +14,6 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from regard.app import declared
 from regard.app.commands import COMMANDS, Command
 from regard.app.console import first_process, messages, stderr
 from regard.app.options import OUTPUT, Reading, setting_options
@@ -55,14 +54,13 @@ def parameters_of(function: Callable[..., Any]) -> list[Parameter]:
 
 def _declare(command: Command) -> None:
     """Make a command of the function of its name; the first paragraph of its docstring is its help."""
-    light = hasattr(declared, command.name) is False
-    function = getattr(import_module(command.module) if light else declared, command.name)
+    module = import_module(command.module)
+    function = getattr(module, command.name)
     settings = {each.name for each in setting_options(())}
 
     def run(json: bool = False, **values: Any) -> None:
-        module = import_module(command.module)
         given = {name: value for name, value in values.items() if value is not None or name not in settings}
-        result = getattr(module, command.name)(**given)
+        result = function(**given)
         if first_process():
             as_json = json and dumps(module.as_json(result), ensure_ascii=False, allow_nan=False)
             typer.echo(as_json or module.as_text(result))

@@ -111,7 +111,7 @@ class Step:
     alternatives: tuple[tuple[str, float], ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Caption(Displayed):
     """What a network writes of the picture called `name`, word by word, or how it aligns a caption that it is given.
 
@@ -153,7 +153,7 @@ class Caption(Displayed):
         return np.zeros((0, *shape), np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Captions(Displayed):
     """The captions of several pictures, in their order.
 
@@ -163,6 +163,9 @@ class Captions(Displayed):
     """
 
     captions: tuple[Caption, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{caption.name}: {caption.text}" for caption in self)
 
     def __len__(self) -> int:
         return len(self.captions)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Classification(Displayed):
     """The predictions of a classifier: `probabilities` (pictures, classes) float32, whose rows sum to 1.
 
@@ -32,6 +32,10 @@ class Classification(Displayed):
     probabilities: Float
     provenance: Mapping[str, Any] = field(default_factory=dict)
     images: "tuple[Callable[[int], Image.Image], ...]" = field(default=(), repr=False)
+
+    def __str__(self) -> str:
+        rows = zip(self.names, self.labels, self.probabilities.max(axis=1), strict=True)
+        return "\n".join(f"{name}: {label} {probability:.3f}" for name, label, probability in rows)
 
     def __len__(self) -> int:
         return len(self.names)

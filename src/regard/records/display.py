@@ -22,8 +22,16 @@ def draw(name: str, *arguments: Any, **settings: Any) -> Any:
 
 
 class Displayed:
-    """A record that shows itself in a notebook, as PNG bytes, by its row of DISPLAYS."""
+    """A record that shows itself in a notebook, as PNG bytes, by its row of DISPLAYS; elsewhere in a line of text."""
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_png_(self) -> bytes:
         content: bytes = draw(type(self).__name__, self)
         return content
+
+
+def counted(n: int, noun: str) -> str:
+    """ "1 picture", "2 pictures"."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"

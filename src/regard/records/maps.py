@@ -9,7 +9,7 @@ import numpy as np
 
 from regard.errors import DataError
 from regard.files import new_folder
-from regard.records.display import Displayed, draw
+from regard.records.display import Displayed, counted, draw
 from regard.records.grid import Float, PatchGrid
 from regard.records.manifest import read_manifest, write_long_manifest
 
@@ -61,7 +61,7 @@ class Heatmap:
         return cls(values, grid, stored["name"], target, error, stored.get("predicted"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation(Displayed):
     """The maps of one method over pictures, with what is needed to make them again.
 
@@ -84,6 +84,10 @@ class Explanation(Displayed):
     settings: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        sizes = {f"{each.values.shape[0]} × {each.values.shape[1]} patches" for each in self}
+        return f"{type(self).__name__} by {self.method}: {', '.join([counted(len(self), 'picture'), *sorted(sizes)])}"
 
     def __len__(self) -> int:
         return len(self.heatmaps)

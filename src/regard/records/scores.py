@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.records.display import Displayed
+from regard.records.display import Displayed, counted
 from regard.records.grid import Float
 
 
@@ -134,7 +134,7 @@ class ReliabilityBin:
     accuracy: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation(Displayed):
     """The score of a classifier on pictures: what `measurement.classification` measures and the report page shows.
 
@@ -161,6 +161,10 @@ class Evaluation(Displayed):
     suspects: tuple[int, ...] = ()
     note: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        scores = ", ".join(f"{name} {score}" for name, score in self.scores.items())
+        return f"{counted(self.n, 'picture')}: {scores}{f' ({self.note})' if self.note else ''}"
 
     @property
     def n(self) -> int:
@@ -240,7 +244,7 @@ class Comparison:
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Positions(Displayed):
     """How a network tells its patches apart, CLS left out; `numbers` are summaries of the similarity by name.
 
@@ -266,6 +270,9 @@ class Positions(Displayed):
     layers: tuple[int, ...] = ()
     tested: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     note: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.rows} × {self.columns} positions, {self.kind}{f': {self.source}' if self.source else ''}"
 
     @property
     def rows(self) -> int:

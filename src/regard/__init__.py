@@ -1,4 +1,4 @@
-"""regard: fine-tune a vision transformer on your pictures, have it describe them, and see, and measure, what it looks at.
+"""regard: fine-tune a vision transformer on your pictures, have it describe them, and see and measure what it looks at.
 
 The tree is the pipeline, and imports go one way, from the right to the left and from below upwards:
 

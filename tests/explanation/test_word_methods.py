@@ -22,7 +22,7 @@ import regard
 from regard.data.images.longest_side import LongestSide
 from regard.errors import UsageError
 from regard.explanation import METHODS
-from regard.explanation.words.dependence import GREY, dependence, moved, resized, without
+from regard.explanation.words.dependence import GREY, dependence, grey_picture, map_distance, resized
 from regard.explanation.words.methods import cross_attention, fitting, grad_cross_attention, propagated
 from regard.explanation.words.token_activation import rank_gaussian, tam, unexplained
 from regard.networks.captioners.attention import Capture
@@ -502,9 +502,9 @@ def test_maps_of_other_grids_by_area() -> None:
 
 def test_moved_is_the_share_that_lies_elsewhere() -> None:
     maps = np.array([[[4.0, 0]], [[1, 3]], [[0, 0]]])
-    near(moved(maps[:1], maps[1:2]), [0.75], 1e-6)
-    assert np.isnan(moved(maps, maps)).tolist() == [False, False, True]
-    assert moved(maps, 7 * maps)[:2].tolist() == [0, 0]
+    near(map_distance(maps[:1], maps[1:2]), [0.75], 1e-6)
+    assert np.isnan(map_distance(maps, maps)).tolist() == [False, False, True]
+    assert map_distance(maps, 7 * maps)[:2].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -523,7 +523,7 @@ def test_dependence_of_every_captioner(cases: Any, kind: str) -> None:
     assert found.moved_by_other.max() > 1e-3 and found.moved_by_other.max() <= 1
     same = dependence(captioner, case.prepared, case.prepared, case.tokens)
     assert np.abs(same.over_other).max() < 1e-5 and same.moved_by_other.max() < 1e-5
-    assert without(captioner, case.prepared).start == case.prepared.start
+    assert grey_picture(captioner, case.prepared).start == case.prepared.start
 
 
 # what cannot be done

@@ -35,7 +35,7 @@ from regard.networks.captioners.decoding import Decoding, greedy
 from regard.networks.captioners.families.catr import CatrCaptioner
 from regard.networks.captioners.families.language_model import _spread
 from regard.networks.captioners.load import load_caption_network
-from regard.networks.captioners.pretrained import seen_box, whole_factor
+from regard.networks.captioners.pretrained import token_layout, visible_box
 from regard.networks.captioners.wordpiece import WordPiece
 
 CROSS, CHAT = ("encoder_decoder", "blip"), ("tiled", "merged")
@@ -213,18 +213,18 @@ def test_tokens_of_tiles_and_of_the_whole_picture_by_hand() -> None:
 
 
 def test_an_encoder_without_a_patch_grid_is_refused() -> None:
-    assert whole_factor(197, 14, 14) == (14, 14, 1) and whole_factor(49, 56, 56) == (7, 7, 0)
-    assert whole_factor(26, 4, 6) == (4, 6, 2)
+    assert token_layout(197, 14, 14) == (14, 14, 1) and token_layout(49, 56, 56) == (7, 7, 0)
+    assert token_layout(26, 4, 6) == (4, 6, 2)
     with pytest.raises(NetworkError, match="32 tokens, which are no grid of 14 × 14"):
-        whole_factor(32, 14, 14)
+        token_layout(32, 14, 14)
 
 
 def test_what_a_cropping_processor_sees() -> None:
     kinds = transformers.ViTImageProcessor, transformers.CLIPImageProcessor
     squash, crop = kinds[0](size={"height": 32, "width": 32}), kinds[1](size={"shortest_edge": 20}, crop_size=16)
-    assert seen_box(squash, picture(60, 100)) == (0, 0, 100, 60)
-    assert seen_box(crop, picture(60, 100)) == (26, 6, 74, 54)
-    assert seen_box(crop, picture(100, 60)) == (6, 26, 54, 74)
+    assert visible_box(squash, picture(60, 100)) == (0, 0, 100, 60)
+    assert visible_box(crop, picture(60, 100)) == (26, 6, 74, 54)
+    assert visible_box(crop, picture(100, 60)) == (6, 26, 54, 74)
 
 
 # prompts

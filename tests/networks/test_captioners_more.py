@@ -34,9 +34,9 @@ from regard.errors import NetworkError, UsageError
 from regard.networks.captioners import CAPTIONER_FAMILIES
 from regard.networks.captioners.attention import Capture, RowRecorder
 from regard.networks.captioners.decoding import Decoding
-from regard.networks.captioners.families.llava import behind
+from regard.networks.captioners.families.llava import after_prefix
 from regard.networks.captioners.load import load_caption_network
-from regard.networks.captioners.pretrained import patch_side, seen_box
+from regard.networks.captioners.pretrained import patch_side, visible_box
 from regard.records import Box
 
 TILED, MERGED = ("smolvlm",), ("qwen2_vl", "qwen3_vl")
@@ -358,12 +358,12 @@ def test_what_a_processor_that_pads_to_a_square_sees() -> None:
     pads = transformers.LlavaImageProcessor(
         size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, do_pad=True
     )
-    assert seen_box(pads, picture(60, 100)) == (0, -20, 100, 80)
-    assert seen_box(pads, picture(100, 60)) == (-20, 0, 80, 100)
+    assert visible_box(pads, picture(60, 100)) == (0, -20, 100, 80)
+    assert visible_box(pads, picture(100, 60)) == (-20, 0, 80, 100)
 
 
 def test_tokens_before_the_patches_lie_nowhere() -> None:
-    assert torch.equal(behind(1, 2), torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    assert torch.equal(after_prefix(1, 2), torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
 
 
 # what cannot be

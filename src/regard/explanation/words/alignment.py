@@ -44,9 +44,11 @@ def spans(pieces: Pieces) -> tuple[Span, ...]:
     A word begins where the vocabulary says so, at punctuation (not at signs inside a word or a number), and at every
     piece of a script without spaces. Special pieces are words of their own. Pieces of one character stay together.
     """
-    atoms, words = _atoms(pieces), list[Span]()
+    atoms = _atoms(pieces)
+    words: list[Span] = []
     for place, atom in enumerate(atoms):
-        before, after = atoms[place - 1] if place else None, atoms[place + 1] if place + 1 < len(atoms) else None
+        before = atoms[place - 1] if place else None
+        after = atoms[place + 1] if place + 1 < len(atoms) else None
         if before is not None and _goes_on(before, atom, after):
             words[-1] = Span((words[-1].text + atom.text).strip(), words[-1].start, atom.stop)
         else:
@@ -56,7 +58,8 @@ def spans(pieces: Pieces) -> tuple[Span, ...]:
 
 def _atoms(pieces: Pieces) -> list[_Atom]:
     atoms: list[_Atom] = []
-    start, content = 0, b""
+    start = 0
+    content = b""
     for place in range(len(pieces.texts)):
         content += pieces.content(place)
         special = pieces.special[place]
@@ -64,7 +67,8 @@ def _atoms(pieces: Pieces) -> list[_Atom]:
         if special or last or _is_whole(content):
             text = content.decode("utf-8", "replace")
             atoms.append(_Atom(text, start, place + 1, pieces.begins(start), special))
-            start, content = place + 1, b""
+            start = place + 1
+            content = b""
     return atoms
 
 
@@ -85,7 +89,8 @@ def _goes_on(before: _Atom, atom: _Atom, after: _Atom | None) -> bool:
         return True  # a space alone belongs to what follows it
     if atom.begins or not atom.text:
         return not atom.text
-    last, first = before.text[-1], atom.text[0]
+    last = before.text[-1]
+    first = atom.text[0]
     if unicodedata.category(first).startswith("M"):
         return True  # a vowel sign or accent belongs to its letter
     if _is_unspaced(last) or _is_unspaced(first):
@@ -110,7 +115,7 @@ def _in_number(before: str, text: str, after: _Atom | None) -> bool:
 
 
 def word_maps(decoding: Decoding, words: Sequence[Span], row: str = "predicting") -> Float:
-    """(words, rows, columns) float32: a word's map is the mean of its pieces' maps, over the layers and heads kept."""
+    """(words, rows, columns) float32: a word's map is the mean of its pieces', over layers and heads."""
     if row not in ROWS:
         raise unknown("row", row, ROWS)
     pieces = (decoding.predicting if row == "predicting" else decoding.reading).float().mean((0, 1)).numpy()
@@ -141,14 +146,14 @@ def read_words(
 
 def word_spans(decoding: Decoding, pieces: Pieces) -> tuple[Span, ...]:
     """The words of a caption as they are shown, the stop as `<end>`, without pieces that show nothing."""
-    named = (Span(_text(span, pieces, decoding), span.start, span.stop) for span in spans(pieces))
-    return tuple(span for span in named if span.text)
-
-
-def _text(span: Span, pieces: Pieces, decoding: Decoding) -> str:
-    if not pieces.special[span.start] or span.text in UNKNOWN:
-        return span.text
-    return END if decoding.finished and span.stop == len(pieces.texts) else ""
+    words = []
+    for span in spans(pieces):
+        text = span.text
+        if pieces.special[span.start] and text not in UNKNOWN:
+            text = END if decoding.finished and span.stop == len(pieces.texts) else ""
+        if text:
+            words.append(Span(text, span.start, span.stop))
+    return tuple(words)
 
 
 def source_panels(words: Sequence[Word]) -> list[tuple[str, Heatmap | None]]:

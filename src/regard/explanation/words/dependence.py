@@ -1,4 +1,4 @@
-"""How much each word of a caption depends on the picture: the same words said of another picture, and of none.
+"""How much each word of a caption depends on the picture: the same words with another picture, and with none.
 
 A map that looks the same whatever the picture says nothing of the picture, and a word that is as likely without one
 follows from the words before it.
@@ -15,7 +15,6 @@ from regard.explanation.words.alignment import ROWS
 from regard.explanation.words.methods import check_caption
 from regard.networks.captioners.attention import Capture
 from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
-from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.wordpiece import Span
 from regard.records import Float
 
@@ -25,8 +24,8 @@ GREY = (128, 128, 128)
 
 @dataclass(frozen=True)
 class TokenScores:
-    """How tokens, or words, score with one picture: natural `log_probabilities` (n,), each after those before it, and
-    `maps` (n, rows, columns) on the grid of the picture that the caption is of."""
+    """Tokens, or words, of a caption with one picture: natural `log_probabilities` (n,), each after those before it,
+    and `maps` (n, rows, columns) on the grid of the picture that the caption is of."""
 
     log_probabilities: Float
     maps: Float
@@ -52,17 +51,17 @@ class Dependence:
 
     @property
     def moved_by_other(self) -> Float:
-        """(n,) from 0 to 1: the share of the map that lies elsewhere with the other picture; see `moved`."""
-        return moved(self.picture.maps, self.other.maps)
+        """(n,) from 0 to 1: the share of the map that lies elsewhere with the other picture; see `map_distance`."""
+        return map_distance(self.picture.maps, self.other.maps)
 
     @property
     def moved_by_none(self) -> Float:
         """(n,): the same without a picture."""
-        return moved(self.picture.maps, self.without.maps)
+        return map_distance(self.picture.maps, self.without.maps)
 
     def of_words(self, words: Sequence[Span]) -> "Dependence":
         """The same for words, each of which is several tokens: probabilities multiplied, maps averaged."""
-        return Dependence(*(_joined(scores, words) for scores in (self.picture, self.other, self.without)))
+        return Dependence(*(_of_words(scores, words) for scores in (self.picture, self.other, self.without)))
 
 
 def dependence(
@@ -75,7 +74,7 @@ def dependence(
     head: int | None = None,
     row: str = "predicting",
 ) -> Dependence:
-    """A caption of `picture`, as tokens, said of it, of the `other` picture and of none, by any captioner.
+    """A caption of `picture`, as tokens, with it, with the `other` picture and with none, by any captioner.
 
     Maps are `cross_attention`'s, with its `layer`, `head` and `row`. Those of a picture of another grid are brought to
     this one's by the area that cells share, both stretched over the whole picture. `other` should have been prepared
@@ -84,13 +83,19 @@ def dependence(
     if row not in ROWS:
         raise unknown("row", row, ROWS)
     capture = Capture(captioner.layers - 1 if layer is None else layer, "mean" if head is None else head)
-    tokens = check_caption(captioner, tokens)
-    decodings = captioner.teacher_force([picture, other, without(captioner, picture)], [tokens] * 3, capture=capture)
+    caption = check_caption(captioner, tokens)
+    pictures = [picture, other, grey_picture(captioner, picture)]
+    decodings = captioner.teacher_force(pictures, [caption] * 3, capture=capture)
     size = picture.grid.rows, picture.grid.columns
-    return Dependence(*(_scores_of(decoding, row, size) for decoding in decodings))
+    scores = []
+    for decoding in decodings:
+        rows = decoding.predicting if row == "predicting" else decoding.reading
+        logs = decoding.log_probabilities.float().numpy().astype(np.float32)
+        scores.append(TokenScores(logs, resized(rows[0, 0].float().numpy(), size)))
+    return Dependence(*scores)
 
 
-def without(captioner: CaptionNetwork, picture: PreparedPicture) -> PreparedPicture:
+def grey_picture(captioner: CaptionNetwork, picture: PreparedPicture) -> PreparedPicture:
     """The same prompt with a mid-grey picture of the same size."""
     height, width = picture.grid.picture
     grey = captioner.prepare(Image.new("RGB", (width, height), GREY))
@@ -98,13 +103,7 @@ def without(captioner: CaptionNetwork, picture: PreparedPicture) -> PreparedPict
     return replace(picture, inputs={**picture.inputs, **pixels})
 
 
-def _scores_of(decoding: Decoding, row: str, size: tuple[int, int]) -> TokenScores:
-    rows = decoding.predicting if row == "predicting" else decoding.reading
-    maps = resized(rows[0, 0].float().numpy(), size)
-    return TokenScores(decoding.log_probabilities.float().numpy().astype(np.float32), maps)
-
-
-def _joined(scores: TokenScores, words: Sequence[Span]) -> TokenScores:
+def _of_words(scores: TokenScores, words: Sequence[Span]) -> TokenScores:
     def each(values: Float, join: Callable[..., Float]) -> Float:
         joined = [join(values[word.start : word.stop], axis=0) for word in words]
         return np.stack(joined).astype(np.float32) if joined else values[:0]
@@ -112,20 +111,18 @@ def _joined(scores: TokenScores, words: Sequence[Span]) -> TokenScores:
     return TokenScores(each(scores.log_probabilities, np.sum), each(scores.maps, np.mean))
 
 
-def moved(maps: Float, others: Float) -> Float:
+def map_distance(maps: Float, others: Float) -> Float:
     """(n,) from 0 to 1: the total variation ½ Σ |p - q| of two maps (n, rows, columns), each brought to sum to 1.
 
     It is the share of the attention that lies elsewhere: 0 for maps alike, 1 for such as share no patch. A correlation
     would run from -1 to 1 and say nothing of a map that is the same everywhere. NaN where a map is zero everywhere.
     """
-    shares = [_shares(each) for each in (maps, others)]
+    shares = []
+    for values in (maps, others):
+        values = np.asarray(values, np.float64)
+        total = values.sum((1, 2), keepdims=True)  # (n, 1, 1)
+        shares.append(np.divide(values, total, out=np.full_like(values, np.nan), where=total > 0))
     return (np.abs(shares[0] - shares[1]).sum((1, 2)) / 2).astype(np.float32)
-
-
-def _shares(maps: Float) -> np.ndarray:
-    values = np.asarray(maps, np.float64)
-    total = values.sum((1, 2), keepdims=True)
-    return np.divide(values, total, out=np.full_like(values, np.nan), where=total > 0)
 
 
 def resized(maps: Float, size: tuple[int, int]) -> Float:
@@ -133,12 +130,14 @@ def resized(maps: Float, size: tuple[int, int]) -> Float:
 
     A cell gives each new one as much as they share of its area.
     """
-    down, across = (_shared(new, old) for new, old in zip(size, maps.shape[1:], strict=True))
+    down, across = (_overlaps(new, old) for new, old in zip(size, maps.shape[1:], strict=True))
     return np.asarray(down @ maps @ across.T, np.float32)
 
 
-def _shared(new: int, old: int) -> np.ndarray:
+def _overlaps(new: int, old: int) -> np.ndarray:
     """(new, old): the share of each of `old` cells in a row that lies in each of `new`."""
-    begin, end = np.arange(new)[:, None] / new, np.arange(1, new + 1)[:, None] / new
-    left, right = np.arange(old) / old, np.arange(1, old + 1) / old
+    begin = np.arange(new)[:, None] / new
+    end = np.arange(1, new + 1)[:, None] / new
+    left = np.arange(old) / old
+    right = np.arange(1, old + 1) / old
     return np.clip(np.minimum(end, right) - np.maximum(begin, left), 0, None) * old

@@ -1,4 +1,4 @@
-"""Methods of kind `word`: where a captioner looks for each token of a finished caption."""
+"""Methods of kind `word` by attention: where a captioner looks for each token of a finished caption."""
 
 from collections.abc import Sequence
 
@@ -108,7 +108,8 @@ def grad_cross_attention(
             "grad_cross_attention takes --layer and --head, or --start and all behind it; give one of them"
         )
     captioner.check(Capture(layer, "mean" if head is None else head))
-    tokens, last = check_caption(captioner, tokens), captioner.layers - 1
+    tokens = check_caption(captioner, tokens)
+    last = captioner.layers - 1
     if start is not None:
         indices("layer", start, captioner.layers)
     chosen = range(start, last + 1) if start is not None else [last if layer is None else layer]
@@ -150,19 +151,16 @@ def _through_layers(decoding: DecoderPass) -> Tensor:
     return torch.stack(rows)
 
 
-def propagated(itself: Sequence[Tensor], cross: Sequence[Tensor]) -> Tensor:
+def propagated(self_attention: Sequence[Tensor], cross_attention: Sequence[Tensor]) -> Tensor:
     """R_qi (rows, keys) by eq. 6 to 10, of the Ā of self-attention (rows, rows) and cross-attention (rows, keys)."""
-    found = torch.zeros_like(cross[0])
-    tokens = torch.eye(len(found), dtype=found.dtype, device=found.device)
-    for own, looks in zip(itself, cross, strict=True):
-        found = found + own @ found
-        tokens = tokens + own @ tokens
-        found = found + _normalised(tokens).T @ looks
-    return found
-
-
-def _normalised(relevance: Tensor) -> Tensor:
-    """Eq. 8 and 9: what was added to the identity, each row divided by its sum."""
-    identity = torch.eye(len(relevance), dtype=relevance.dtype, device=relevance.device)
-    added = relevance - identity
-    return identity + added / added.sum(-1, keepdim=True).clamp_min(torch.finfo(added.dtype).tiny)
+    to_picture = torch.zeros_like(cross_attention[0])  # R_qi
+    identity = torch.eye(len(to_picture), dtype=to_picture.dtype, device=to_picture.device)
+    to_tokens = identity  # R_qq
+    for among_tokens, cross in zip(self_attention, cross_attention, strict=True):
+        to_picture = to_picture + among_tokens @ to_picture  # eq. 7
+        to_tokens = to_tokens + among_tokens @ to_tokens  # eq. 6
+        added = to_tokens - identity
+        # Rows to which nothing was added stay the identity's; the authors' code divides by 0 there.
+        normalised = identity + added / added.sum(-1, keepdim=True).clamp_min(torch.finfo(added.dtype).tiny)  # eq. 8, 9
+        to_picture = to_picture + normalised.T @ cross  # eq. 10
+    return to_picture

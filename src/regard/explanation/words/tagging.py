@@ -71,12 +71,12 @@ def parts_of_speech(words: Sequence[str]) -> list[str | None]:
         return [None] * len(words)
     parts = [_parts(word) for word in words]
     tags = tagger([part for each in parts for part in each])
-    found: list[str | None] = []
+    of_words: list[str | None] = []
     start = 0
     for word, each in zip(words, parts, strict=True):
-        found.append(tags[start] if any(char.isalnum() for char in word) else None)
+        of_words.append(tags[start] if any(char.isalnum() for char in word) else None)
         start += len(each)
-    return found
+    return of_words
 
 
 def _parts(word: str) -> list[str]:

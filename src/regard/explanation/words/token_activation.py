@@ -1,4 +1,4 @@
-"""Token Activation Map: how much the picture's own tokens say each word of a caption (Li et al. 2025, 2506.23270)."""
+"""Token Activation Map: how strongly the picture's tokens activate each word (Li et al. 2025, arXiv 2506.23270)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,13 +47,14 @@ def tam(
     check_predicting("tam", row)
     if layer is not None or head is not None:
         raise UsageError("tam reads the last hidden states, which have no heads; leave layer and head out")
-    said = _Said.of(captioner, picture, check_caption(captioner, tokens))
-    maps = [_unfolded(said.map(place), picture) for place in range(len(said.tokens) - len(tokens), len(said.tokens))]
+    activations = _Activations.of(captioner, picture, check_caption(captioner, tokens))
+    count = len(activations.tokens)
+    maps = [_on_grid(activations.map(index), picture) for index in range(count - len(tokens), count)]
     return np.stack([rank_gaussian(values) for values in maps]).astype(np.float32)
 
 
 @dataclass(frozen=True)
-class _Said:
+class _Activations:
     """The words of prompt and caption as tokens, their activations at the picture's tokens (words, places), and at
     each other (words, words): row t has those of word t."""
 
@@ -62,23 +63,25 @@ class _Said:
     text: NDArray[np.float64]
 
     @classmethod
-    def of(cls, captioner: CaptionNetwork, picture: PreparedPicture, tokens: tuple[int, ...]) -> "_Said":
-        seen = _places(captioner, picture)
+    def of(cls, captioner: CaptionNetwork, picture: PreparedPicture, tokens: tuple[int, ...]) -> "_Activations":
+        visible = _places(captioner, picture)
         special = captioner.pieces(picture.start).special
         start = len(picture.start)
-        asked = [place for place in range(start) if not special[place]]
-        words = [*(picture.start[place] for place in asked), *tokens]
-        found = captioner.token_logits(picture, tokens, words).clamp(min=0).double().numpy()
-        before = found.shape[1] - start - len(tokens)  # tokens of the picture that are not among those of the prompt
-        places = before + np.asarray([*asked, *range(start - 1, start - 1 + len(tokens))])  # the last predicts
-        after = (places > seen.max()) | (np.arange(len(places)) >= len(asked))
-        return cls(np.asarray(words)[after], found[after][:, seen], found[after][:, places[after]])
+        prompt = [place for place in range(start) if not special[place]]
+        words = [*(picture.start[place] for place in prompt), *tokens]
+        logits = captioner.token_logits(picture, tokens, words).clamp(min=0).double().numpy()  # (words, sequence)
+        before = logits.shape[1] - start - len(tokens)  # tokens of the picture that are not among those of the prompt
+        # A word of the prompt is read at its own place, one of the caption at that which predicts it.
+        places = before + np.asarray([*prompt, *range(start - 1, start - 1 + len(tokens))])
+        after = (places > visible.max()) | (np.arange(len(places)) >= len(prompt))
+        return cls(np.asarray(words)[after], logits[after][:, visible], logits[after][:, places[after]])
 
-    def map(self, place: int) -> NDArray[np.float64]:
+    def map(self, index: int) -> NDArray[np.float64]:
         """(places,): of one word, without what those before it explain, and as a share of the most there is."""
-        values, weights = self.picture[place], self.text[place, :place]
-        others = self.tokens[:place] != self.tokens[place]
-        values = unexplained(values, self.picture[:place][others], weights[others])
+        values = self.picture[index]
+        weights = self.text[index, :index]
+        others = self.tokens[:index] != self.tokens[index]
+        values = unexplained(values, self.picture[:index][others], weights[others])
         low = min(values.min(), weights.min(initial=np.inf))
         most = max(values.max(), weights.max(initial=-np.inf))
         return (values - low) / (most - low) if most > low else np.zeros_like(values)
@@ -102,7 +105,7 @@ def unexplained(
     return np.clip(values - scale * interference, 0, None)
 
 
-def _unfolded(values: NDArray[np.float64], picture: PreparedPicture) -> NDArray[np.float64]:
+def _on_grid(values: NDArray[np.float64], picture: PreparedPicture) -> NDArray[np.float64]:
     """(places,) → (rows, columns): of each patch the mean of the tokens that cover it, or 0 where none does."""
     if picture.spread is not None:
         spread = picture.spread.double().cpu().numpy()  # (tokens, patches)

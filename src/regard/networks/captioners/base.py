@@ -1,4 +1,4 @@
-"""One face for all captioners: a picture is prepared, described word by word, or made to bear a given caption.
+"""One interface for all captioners: a picture is prepared, then described token by token, or scored with a caption.
 
 What comes back is a `Decoding`, whatever the network: tokens, probabilities, alternatives, and the attention to the
 picture's patches, whose row i predicts token i and row i + 1 reads it.
@@ -25,7 +25,11 @@ from regard.records import PatchGrid
 
 @dataclass(frozen=True)
 class PreparedPicture:
-    """A picture as a captioner takes it: tensors by name, `start` the tokens that the caption follows, and its grid."""
+    """A picture as a captioner takes it: tensors by name, its grid, and `start`, the tokens that the caption follows.
+
+    Of a network with the picture among its tokens `places` are the indices of these in the sequence, and `spread`
+    (places, patches), unless they are the patches row by row, says how much of each patch is in each token.
+    """
 
     inputs: Mapping[str, Tensor]
     grid: PatchGrid
@@ -66,7 +70,7 @@ class CaptionNetwork(ABC):
     ) -> list[Decoding]:
         """A caption for each picture: greedy with one beam, else the best that `beams` open ones lead to.
 
-        The attention, where some is to be `kept`, is (layers, heads, tokens + 1, rows, columns). Raises `UsageError`
+        The attention, where some is to be captured, is (layers, heads, tokens + 1, rows, columns). Raises `UsageError`
         for numbers out of range.
         """
 
@@ -95,10 +99,10 @@ class CaptionNetwork(ABC):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What methods can ask of it: its "attention" and "gradients", a "decoder" that looks at the picture by
-        attention of its own, "picture tokens" among those of a language model."""
-        own = ("decoder",) if isinstance(self.module, CaptionModule) else ()
-        return frozenset(("attention", "gradients", *own))
+        """What methods may require: "attention" and "gradients", a "decoder" with cross-attention to the picture,
+        "picture tokens" among those of a language model."""
+        decoder = ("decoder",) if isinstance(self.module, CaptionModule) else ()
+        return frozenset(("attention", "gradients", *decoder))
 
     def decoder_pass(self, picture: PreparedPicture, tokens: Sequence[int], layers: Sequence[int]) -> DecoderPass:
         """One pass over a given caption through which gradients flow, which must be on; the attention is that of
@@ -127,18 +131,15 @@ class CaptionNetwork(ABC):
         return {"network": self.name, "architecture": self.architecture, "weights_sha256": self.weights_hash()}
 
     def check(self, capture: Capture | None, beams: int = 1, limit: int | None = None) -> int:
-        """The length limit that holds. Raises `UsageError` for a layer, head, limit or beams that there are not."""
+        """The length limit that holds. Raises `UsageError` for a layer, head, limit or beams out of range."""
         if capture is not None:
-            _in_range("layer", capture.layer, self.layers)
-            _in_range("head", None if capture.head == "mean" else capture.head, self.heads)
+            head = None if capture.head == "mean" else capture.head
+            for what, index, count in (("layer", capture.layer, self.layers), ("head", head, self.heads)):
+                if index is not None and not 0 <= index < count:
+                    raise UsageError(f"there is no {what} {index}; they go from 0 to {count - 1}")
         if beams < 1:
             raise UsageError(f"{beams} beams are none; there must be at least 1 (3 to 5 are usual)")
         limit = self.default_limit if limit is None else limit
         if not 1 <= limit <= self.limit:
             raise UsageError(f"a length limit of {limit} tokens is out of range; it goes from 1 to {self.limit}")
         return limit
-
-
-def _in_range(what: str, came: int | None, count: int) -> None:
-    if came is not None and not 0 <= came < count:
-        raise UsageError(f"there is no {what} {came}; they go from 0 to {count - 1}")

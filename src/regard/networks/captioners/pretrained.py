@@ -4,6 +4,7 @@ Keys that are missing are an error, those that are too many are said.
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from regard.errors import NetworkError, UsageError
-from regard.networks.captioners.base import CaptionNetwork
-from regard.networks.captioners.decoding import Decoding
+from regard.networks.captioners.attention import Capture
+from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
+from regard.networks.captioners.decoding import Decoding, check_count
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.sources.checkpoint import key_problems, listed
 from regard.networks.sources.huggingface_files import PREFIX, failures_of, quiet, read_module
@@ -64,20 +66,58 @@ def require_parts(folder: Path, model: str) -> None:
 
 
 class PretrainedCaptioner(CaptionNetwork):
-    """What all captioners of transformers share: a tokenizer, the tokens that stop, and how a caption is noted."""
+    """What all captioners of transformers share: a tokenizer, the tokens that stop, and pictures one by one."""
 
     def __init__(self, model: str, folder: Path, module: Any, tokenizer: Any, messages: tuple[str, ...]) -> None:
         self.module: Any = module
         self.name = model if model.startswith(PREFIX) else folder.name
-        self.architecture, self.messages = type(module).__name__, messages
-        self.tokenizer, self.marks = tokenizer, _marks(tokenizer)
+        self.architecture = type(module).__name__
+        self.messages = messages
+        self.tokenizer = tokenizer
+        self.marks = _marks(tokenizer)
 
     @property
     def stops(self) -> tuple[int, ...]:
         """The tokens that end a caption."""
-        found = getattr(self.module.generation_config, "eos_token_id", None)
-        found = self.tokenizer.eos_token_id if found is None else found
-        return tuple(found) if isinstance(found, list | tuple) else () if found is None else (int(found),)
+        stops = getattr(self.module.generation_config, "eos_token_id", None)
+        return tokens_of(self.tokenizer.eos_token_id if stops is None else stops)
+
+    @abstractmethod
+    def caption(
+        self, picture: PreparedPicture, beams: int, limit: int, capture: Capture | None, alternatives: int
+    ) -> Decoding:
+        """A caption of one picture: see `generate`."""
+
+    @abstractmethod
+    def score(
+        self, picture: PreparedPicture, tokens: tuple[int, ...], capture: Capture | None, alternatives: int
+    ) -> Decoding:
+        """The caption of one picture as tokens: see `teacher_force`."""
+
+    def generate(
+        self,
+        pictures: Sequence[PreparedPicture],
+        *,
+        beams: int = 1,
+        limit: int | None = None,
+        capture: Capture | None = None,
+        alternatives: int = 0,
+    ) -> list[Decoding]:
+        limit = self.check(capture, beams, limit)
+        return [self.caption(picture, beams, limit, capture, alternatives) for picture in pictures]
+
+    def teacher_force(
+        self,
+        pictures: Sequence[PreparedPicture],
+        captions: Sequence[Sequence[int]],
+        *,
+        capture: Capture | None = None,
+        alternatives: int = 0,
+    ) -> list[Decoding]:
+        self.check(capture)
+        check_count(len(pictures), captions, self.limit)
+        pairs = zip(pictures, captions, strict=True)
+        return [self.score(picture, tuple(map(int, tokens)), capture, alternatives) for picture, tokens in pairs]
 
     def pieces(self, tokens: Sequence[int]) -> Pieces:
         special = {*self.tokenizer.all_special_ids, *self.stops}
@@ -91,10 +131,20 @@ class PretrainedCaptioner(CaptionNetwork):
         return " ".join(text.split())
 
     def tokenize(self, text: str) -> list[int]:
-        given = self.tokenizer.encode(text, add_special_tokens=False)
-        return [*map(int, given), *self.stops[:1]]
+        return [*map(int, self.tokenizer.encode(text, add_special_tokens=False)), *self.stops[:1]]
 
-    def noted(self, tokens: Sequence[int], logits: Tensor, attention: Tensor | None, alternatives: int) -> Decoding:
+    def prompt_tokens(self, prompt: str | None, most: int) -> tuple[int, ...]:
+        """A prompt that the caption goes on with. Raises `UsageError` unless it has fewer tokens than `most`."""
+        tokens = self.tokenizer.encode(prompt, add_special_tokens=False) if prompt else []
+        if len(tokens) >= most:
+            raise UsageError(
+                f"the prompt has {len(tokens)} tokens, and {self.name} takes {self.limit}; shorten the prompt"
+            )
+        return tuple(map(int, tokens))
+
+    def decoding_of(
+        self, tokens: Sequence[int], logits: Tensor, attention: Tensor | None, alternatives: int
+    ) -> Decoding:
         """A caption with its logits (tokens, vocabulary) and attention (layers, heads, tokens + 1, rows, columns)."""
         if not 0 <= alternatives <= logits.shape[-1]:
             raise UsageError(f"{alternatives} alternatives are out of range; there may be 0 to {logits.shape[-1]}")
@@ -107,23 +157,27 @@ class PretrainedCaptioner(CaptionNetwork):
         values, indices = steps.topk(alternatives)
         return Decoding(tuple(tokens), logs, indices, values, attention, tokens[-1] in self.stops)
 
-    def plan(self, beams: int, limit: int, **more: Any) -> Any:
+    def generation_settings(self, beams: int, limit: int, **more: Any) -> Any:
         """How transformers generates: without sampling, so that the same picture has the same caption."""
+        padding = next(token for token in (self.tokenizer.pad_token_id, *self.stops[:1], 0) if token is not None)
         return transformers.GenerationConfig(
             **{
                 "do_sample": False,
                 "num_beams": beams,
                 "max_new_tokens": limit,
                 "eos_token_id": list(self.stops) or None,
-                "pad_token_id": self._padding(),
+                "pad_token_id": int(padding),
                 "return_dict_in_generate": True,
                 **more,
             }
         )
 
-    def _padding(self) -> int:
-        known = (self.tokenizer.pad_token_id, *self.stops[:1], 0)
-        return int(next(token for token in known if token is not None))
+
+def tokens_of(setting: Any) -> tuple[int, ...]:
+    """A setting of transformers that is a token, several, or None, as tokens."""
+    if setting is None:
+        return ()
+    return tuple(setting) if isinstance(setting, list | tuple) else (int(setting),)
 
 
 def _marks(tokenizer: Any) -> str:
@@ -136,7 +190,7 @@ def _marks(tokenizer: Any) -> str:
     return names[max(counts, key=lambda mark: counts[mark])]
 
 
-def seen_box(processor: Any, image: Image.Image) -> Box:
+def visible_box(processor: Any, image: Image.Image) -> Box:
     """The part of a user's picture that an image processor keeps, as (left, top, right, bottom) in its pixels.
 
     More than the picture where the processor first pads it to a square, as LLaVA's may.
@@ -144,13 +198,15 @@ def seen_box(processor: Any, image: Image.Image) -> Box:
     if not (getattr(processor, "do_pad", False) and hasattr(processor, "pad_to_square")):
         return _cropped(processor, image.size)
     side = max(image.size)
-    across, down = (side - image.width) // 2, (side - image.height) // 2
+    across = (side - image.width) // 2
+    down = (side - image.height) // 2
     left, top, right, bottom = _cropped(processor, (side, side))
     return left - across, top - down, right - across, bottom - down
 
 
 def _cropped(processor: Any, picture: tuple[int, int]) -> Box:
-    size, crop = getattr(processor, "size", None) or {}, getattr(processor, "crop_size", None) or {}
+    size = getattr(processor, "size", None) or {}
+    crop = getattr(processor, "crop_size", None) or {}
     width, height = picture
     if not getattr(processor, "do_center_crop", False) or not crop:
         return 0.0, 0.0, float(width), float(height)
@@ -158,11 +214,14 @@ def _cropped(processor: Any, picture: tuple[int, int]) -> Box:
     if short and getattr(processor, "do_resize", True):
         across = down = min(picture) / short  # the user's pixels for one of the resized picture's
     elif getattr(processor, "do_resize", True):
-        across, down = width / size["width"], height / size["height"]
+        across = width / size["width"]
+        down = height / size["height"]
     else:
         across = down = 1.0
-    wide, high = crop["width"] * across, crop["height"] * down
-    left, top = (width - wide) / 2, (height - high) / 2
+    wide = crop["width"] * across
+    high = crop["height"] * down
+    left = (width - wide) / 2
+    top = (height - high) / 2
     return left, top, left + wide, top + high
 
 
@@ -177,13 +236,14 @@ def patch_side(config: Any) -> int:
     return size
 
 
-def whole_factor(patches: int, rows: int, columns: int) -> tuple[int, int, int]:
+def token_layout(patches: int, rows: int, columns: int) -> tuple[int, int, int]:
     """How the tokens of an encoder lie: (rows, columns, tokens before them), halved as often as its stages do.
 
     Raises `NetworkError` where no grid of patches fits.
     """
     for halved in range(int(math.log2(max(1, min(rows, columns)))) + 1):
-        high, wide = rows >> halved, columns >> halved
+        high = rows >> halved
+        wide = columns >> halved
         if 0 <= patches - high * wide <= 8:
             return high, wide, patches - high * wide
     raise NetworkError(

@@ -32,7 +32,7 @@ class TrainableCaptioner(CaptionNetwork):
     module: CaptionModule
     preparation: Preparation | LongestSide
     description: Architecture
-    """What a run keeps of it, to build it again."""
+    """What a run holds of it, to build it again."""
 
     def __init__(
         self,
@@ -42,8 +42,10 @@ class TrainableCaptioner(CaptionNetwork):
         sizes: tuple[int, int],
         messages: tuple[str, ...] = (),
     ) -> None:
-        self.module, self.vocabulary = module, vocabulary
-        self.name, self.messages = name, messages
+        self.module = module
+        self.vocabulary = vocabulary
+        self.name = name
+        self.messages = messages
         self.layers, self.heads = sizes
         self.limit = self.default_limit = module.limit
         if len(vocabulary) != module.vocabulary:
@@ -84,7 +86,7 @@ class TrainableCaptioner(CaptionNetwork):
         return PreparedPicture({"pixels": pixels}, self.grid((image.height, image.width), pixels), (self.module.start,))
 
     def memory(self, pictures: Sequence[PreparedPicture]) -> Memory:
-        """What the decoder looks at, of pictures of equal shape; with gradients where they are wanted."""
+        """What the decoder attends to, of pictures of equal shape; with gradients where these are on."""
         batch, _ = stack([picture.inputs["pixels"] for picture in pictures])
         return self.module.encode(batch.to(self.device))
 

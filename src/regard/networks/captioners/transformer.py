@@ -90,7 +90,8 @@ class Cache:
         """Add the keys and values of new tokens; gives all, the old ones first."""
         if layer in self.layers:
             old_keys, old_values = self.layers[layer]
-            keys, values = torch.cat([old_keys, keys], dim=2), torch.cat([old_values, values], dim=2)
+            keys = torch.cat([old_keys, keys], dim=2)
+            values = torch.cat([old_values, values], dim=2)
         self.layers[layer] = keys, values
         return keys, values
 
@@ -242,12 +243,10 @@ def sine_positions(mask: Tensor, width: int) -> Tensor:
     for axis in (1, 2):
         count = mask.cumsum(axis, dtype=torch.float32)
         last = count.narrow(axis, count.shape[axis] - 1, 1)
-        axes.append(_waves(count / (last + 1e-6) * 2 * math.pi, width // 2))
+        angle = count / (last + 1e-6) * 2 * math.pi  # (pictures, rows, columns)
+        # Sine and cosine in turn, of ever slower waves.
+        features = width // 2
+        index = torch.arange(features // 2, dtype=torch.float32, device=mask.device)
+        waves = angle[..., None] / 10000 ** (2 * index / features)
+        axes.append(torch.stack([waves.sin(), waves.cos()], dim=-1).flatten(-2))  # (pictures, rows, columns, features)
     return torch.cat(axes, dim=-1).flatten(1, 2)
-
-
-def _waves(angle: Tensor, features: int) -> Tensor:
-    """(...) → (..., features): sine and cosine in turn, of ever slower waves."""
-    index = torch.arange(features // 2, dtype=torch.float32, device=angle.device)
-    waves = angle[..., None] / 10000 ** (2 * index / features)
-    return torch.stack([waves.sin(), waves.cos()], dim=-1).flatten(-2)

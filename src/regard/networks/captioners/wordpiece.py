@@ -18,7 +18,10 @@ from regard.networks.sources.shipped import HOME
 
 SHIPPED_VOCABULARY = HOME / "bert-base-uncased" / "vocab.txt.gz"
 
-PAD, UNKNOWN, START, STOP = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
+PAD = "[PAD]"
+UNKNOWN = "[UNK]"
+START = "[CLS]"
+STOP = "[SEP]"
 CONTINUED = "##"
 """What begins a piece that goes on with the word before it."""
 
@@ -79,7 +82,12 @@ class WordPiece:
 
     def decode(self, tokens: Iterable[int]) -> list[str]:
         """The piece of each token. Raises `UsageError` for a token that there is not."""
-        return [self.pieces[self._known(token)] for token in tokens]
+        pieces = []
+        for token in tokens:
+            if not 0 <= token < len(self.pieces):
+                raise UsageError(f"there is no token {token}; they go from 0 to {len(self.pieces) - 1}")
+            pieces.append(self.pieces[int(token)])
+        return pieces
 
     def words(self, tokens: Sequence[int]) -> tuple[Span, ...]:
         """The words that the tokens make, each with the places of its pieces; every token is in exactly one.
@@ -89,7 +97,7 @@ class WordPiece:
         spans: list[Span] = []
         for place, piece in enumerate(self.decode(tokens)):
             text = piece.removeprefix(CONTINUED) or piece
-            if text != piece and spans and not _is_special(spans[-1].text):
+            if text != piece and spans and spans[-1].text not in (PAD, UNKNOWN, START, STOP):
                 spans[-1] = Span(spans[-1].text + text, spans[-1].start, place + 1)
             else:
                 spans.append(Span(text, place, place + 1))
@@ -100,11 +108,6 @@ class WordPiece:
         words = (span.text for span in self.words(tokens) if span.text not in (PAD, START, STOP))
         joined = re.sub(r" ([.,!?])", r"\1", " ".join(words))
         return re.sub(r"(\w) ' (\w)", r"\1'\2", joined)
-
-    def _known(self, token: int) -> int:
-        if not 0 <= token < len(self.pieces):
-            raise UsageError(f"there is no token {token}; they go from 0 to {len(self.pieces) - 1}")
-        return int(token)
 
     def _split(self, word: str) -> list[str]:
         """The pieces of a word: the longest that begins it, then the longest that goes on, to its end."""
@@ -132,7 +135,7 @@ def _clean(text: str) -> Iterator[str]:
     for char in text:
         if char in "\t\n\r" or unicodedata.category(char) == "Zs":
             yield " "
-        elif _is_cjk(ord(char)):
+        elif any(first <= ord(char) <= last for first, last in (*_CJK, *_CJK_COMPATIBLE)):
             yield f" {char} "
         elif char != "\ufffd" and not unicodedata.category(char).startswith("C"):
             yield char
@@ -156,14 +159,6 @@ def _parts(word: str) -> Iterator[str]:
 def _is_punctuation(char: str) -> bool:
     """Unicode's, and all of ASCII that is neither letter nor digit ("$", "+", "^" are none to unicode)."""
     return unicodedata.category(char).startswith("P") or (char.isascii() and char.isprintable() and not char.isalnum())
-
-
-def _is_cjk(code: int) -> bool:
-    return any(first <= code <= last for first, last in (*_CJK, *_CJK_COMPATIBLE))
-
-
-def _is_special(text: str) -> bool:
-    return text in (PAD, UNKNOWN, START, STOP)
 
 
 def _read(path: Path) -> str:

@@ -22,13 +22,13 @@ from regard.networks.captioners.attention import Capture, RowRecorder
 from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.networks.captioners.families.joint_encoder import JointEncoderCaptioner
 from regard.networks.captioners.families.language_model import LanguageModelCaptioner
-from regard.networks.captioners.pretrained import USUAL, patch_side
+from regard.networks.captioners.pretrained import USUAL, patch_side, tokens_of
 from regard.networks.guard import borrowed
 
 
 def blip2(folder: Path, model: str, config: Any) -> CaptionNetwork:
-    """BLIP-2 with a language model that continues (OPT), or one that reads and writes (Flan-T5)."""
-    kind = Blip2Continuing if config.use_decoder_only_language_model else Blip2Reading
+    """BLIP-2 with a language model alone (OPT), or an encoder and a decoder (Flan-T5)."""
+    kind = Blip2Opt if config.use_decoder_only_language_model else Blip2T5
     return kind(folder, model, config)
 
 
@@ -57,11 +57,10 @@ def _grid(module: Any, high: int, wide: int, places: int) -> tuple[int, int]:
 
 def _stops(module: Any) -> tuple[int, ...]:
     """The tokens that stop, which are those of the language model's own generation."""
-    found = module.language_model.generation_config.eos_token_id
-    return tuple(found) if isinstance(found, list | tuple) else () if found is None else (int(found),)
+    return tokens_of(module.language_model.generation_config.eos_token_id)
 
 
-class Blip2Continuing(LanguageModelCaptioner):
+class Blip2Opt(LanguageModelCaptioner):
     """BLIP-2 with OPT: the queries stand before a prompt, and the caption goes on with it."""
 
     def __init__(self, folder: Path, model: str, config: Any) -> None:
@@ -75,7 +74,7 @@ class Blip2Continuing(LanguageModelCaptioner):
     def prepare(self, image: Image.Image, prompt: str | None = None) -> PreparedPicture:
         return super().prepare(image, prompt or "")
 
-    def _asked(self, prompt: str) -> str:
+    def _prompted(self, prompt: str) -> str:
         return prompt
 
     def layout(self, inputs: Mapping[str, Tensor], places: int) -> tuple[int, int, Tensor | None]:
@@ -93,31 +92,32 @@ class Blip2Continuing(LanguageModelCaptioner):
             recorder.project(maps())
 
 
-class Blip2Reading(JointEncoderCaptioner):
-    """BLIP-2 with Flan-T5: queries and prompt are read together, and the caption answers."""
+class Blip2T5(JointEncoderCaptioner):
+    """BLIP-2 with Flan-T5: queries and prompt are encoded together, and the caption answers."""
 
     def __init__(self, folder: Path, model: str, config: Any) -> None:
         super().__init__(transformers.Blip2ForConditionalGeneration, folder, model, config)
         text = config.text_config
         self.decoder = self.module.language_model.decoder
-        self.layers, self.heads = text.num_decoder_layers, text.num_heads
+        self.layers = text.num_decoder_layers
+        self.heads = text.num_heads
         self.limit = int(text.n_positions) - 1
         self.default_limit = min(USUAL, self.limit)
         self.start = int(text.decoder_start_token_id)
-        self.begun = (self.start,)
+        self.start_tokens = (self.start,)
 
     @property
     def stops(self) -> tuple[int, ...]:
         return _stops(self.module) or super().stops
 
     @property
-    def writer(self) -> Any:
+    def language_model(self) -> Any:
         return self.module.language_model
 
     def layout(self, high: int, wide: int, places: int) -> tuple[int, int, int]:
         return *_grid(self.module, high, wide, places), 0
 
-    def look(self, picture: PreparedPicture) -> tuple[PreparedPicture, Tensor]:
+    def encoder_states(self, picture: PreparedPicture) -> tuple[PreparedPicture, Tensor]:
         with _query_maps(self.module) as maps:
-            looked, read = super().look(picture)
-        return replace(looked, spread=maps()), read
+            encoded, states = super().encoder_states(picture)
+        return replace(encoded, spread=maps()), states

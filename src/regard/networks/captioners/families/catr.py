@@ -1,7 +1,7 @@
 """CATR, a ResNet-101 whose patches a transformer encodes and whose decoder writes a caption (saahiluppal/catr).
 
     pixels → backbone (stride 16) → 1 × 1 convolution → encoder → Memory      once for each picture
-    tokens → embeddings → decoder (looks at Memory) → head → logits           once for each token, with a cache
+    tokens → embeddings → decoder (attends to Memory) → head → logits         once for each token, with a cache
 
 Names and shapes of all tensors are the original's, so that its public checkpoints load as they are. Where a patch lies
 in the picture: `grid_of`.
@@ -107,12 +107,14 @@ class Head(nn.Module):
 
 
 class Catr(CaptionModule):
-    """Normalised pictures and tokens → logits. `encode` once, `decode` as often as wanted; `forward` does both."""
+    """Normalised pictures and tokens → logits. `encode` once, `decode` again and again; `forward` does both."""
 
     def __init__(self, shape: CatrShape | None = None) -> None:
         super().__init__()
         self.shape = shape = shape or CatrShape()
-        self.start, self.stop, self.vocabulary = shape.start, shape.stop, shape.vocabulary
+        self.start = shape.start
+        self.stop = shape.stop
+        self.vocabulary = shape.vocabulary
         self.limit = shape.positions - 1
         self.backbone = nn.Sequential(nn.Sequential(OrderedDict(body=_resnet(shape))))
         self.input_proj = nn.Conv2d(2048, shape.width, kernel_size=1)
@@ -187,7 +189,8 @@ def grid_of(preparation: LongestSide, size: Size, rows: int, columns: int) -> Pa
     tall, wide = preparation.size(size)
     left, right = _reach(columns, wide)
     top, bottom = _reach(rows, tall)
-    across, down = size[1] / wide, size[0] / tall
+    across = size[1] / wide
+    down = size[0] / tall
     box = left * across, top * down, right * across, bottom * down
     return PatchGrid(rows, columns, 0, (int(size[0]), int(size[1])), box)
 
@@ -261,9 +264,9 @@ def load_catr(model: str | Path) -> tuple[Catr, tuple[str, ...]]:
     with torch.device("meta"):  # every value is about to be replaced: none is drawn
         module = Catr()
     module = module.to_empty(device="cpu").eval()
-    said = fit(module, checkpoint.tensors, path)
+    messages = fit(module, checkpoint.tensors, path)
     _check_finite(module, path)
-    return module, (*checkpoint.messages, *said)
+    return module, (*checkpoint.messages, *messages)
 
 
 def new_catr(shape: CatrShape, seed: int = 0, backbone: Path | str | None = None) -> tuple[Catr, tuple[str, ...]]:
@@ -273,16 +276,16 @@ def new_catr(shape: CatrShape, seed: int = 0, backbone: Path | str | None = None
         torch.random.default_generator.manual_seed(seed)
         module = Catr(shape).eval()
     if backbone is None:
-        return module, (f"all weights are random, the backbone's too; --weights takes a ResNet-{_layers(shape)}'s",)
+        layers = 3 * sum(shape.blocks) + 2
+        return module, (f"all weights are random, the backbone's too; --weights takes a ResNet-{layers}'s",)
     checkpoint = read_checkpoint(Path(backbone))
     body = module.backbone.get_submodule("0.body")
-    kept = {name: value for name, value in checkpoint.tensors.items() if not name.startswith("fc.")}
-    counted = {name: value for name, value in kept.items() if not name.endswith("num_batches_tracked")}
-    return module, (*checkpoint.messages, *fit(body, counted, backbone))
-
-
-def _layers(shape: CatrShape) -> int:
-    return 3 * sum(shape.blocks) + 2
+    tensors = {
+        name: value
+        for name, value in checkpoint.tensors.items()
+        if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
+    }
+    return module, (*checkpoint.messages, *fit(body, tensors, backbone))
 
 
 def _check_layout(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -310,16 +313,17 @@ def _check_finite(module: nn.Module, path: Path) -> None:
 
 
 def _file_of(model: str | Path) -> Path:
-    """The file that is meant: an existing one, or the public one of that name."""
-    path, name = Path(model), str(model)
+    """An existing file, or the public one of that name."""
+    path = Path(model)
+    name = str(model)
     if name in PUBLIC and not path.is_file():
-        return _fetched(name)
+        return _fetch(name)
     if not path.suffix and not path.exists():
         raise unknown("CATR network", name, PUBLIC, "It may also be a checkpoint file.")
     return path
 
 
-def _fetched(name: str) -> Path:
+def _fetch(name: str) -> Path:
     address = PUBLIC[name]
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(address).name
     if path.is_file():

@@ -1,7 +1,7 @@
-"""A captioner of one's own: the encoder of a timm ViT sees, and a small decoder speaks.
+"""A captioner that is trained here: the encoder of a network of timm, and a small decoder.
 
     pixels → encoder → patches → norm, linear → Memory      once for each picture
-    tokens → embeddings → decoder (looks at Memory) → head → logits      once for each token, with a cache
+    tokens → embeddings → decoder (attends to Memory) → head → logits    once for each token, with a cache
 
 The decoder is CATR's (`transformer.py`), with as many layers as one wants; the patches' places are given to its keys
 again, by sines of their row and column, so that a word can be looked for where it must be.
@@ -63,7 +63,7 @@ class TextDecoder(nn.Module):
 
 
 class EncoderDecoder(CaptionModule):
-    """Normalised pictures and tokens → logits. `encode` once, `decode` as often as wanted; `forward` does both.
+    """Normalised pictures and tokens → logits. `encode` once, `decode` again and again; `forward` does both.
 
     What of the encoder lies behind its patches (a norm of their average, a pooling) is taken out of it, in place.
     Raises `NetworkError` for an encoder without a grid of patches.
@@ -72,7 +72,9 @@ class EncoderDecoder(CaptionModule):
     def __init__(self, encoder: nn.Module, shape: DecoderShape) -> None:
         super().__init__()
         self.shape = shape
-        self.start, self.stop, self.vocabulary = shape.start, shape.stop, shape.vocabulary
+        self.start = shape.start
+        self.stop = shape.stop
+        self.vocabulary = shape.vocabulary
         self.limit = shape.positions - 1
         anatomy = describe(encoder)
         if anatomy.patch is None or not hasattr(encoder, "forward_features"):
@@ -149,7 +151,7 @@ def build_encoder_decoder(architecture: Mapping[str, Any], seed: int = 0) -> Enc
 def new_encoder_decoder(
     network: Network, shape: DecoderShape, layers: int | None = None, seed: int = 0
 ) -> tuple[EncoderDecoder, Architecture]:
-    """A describer whose encoder is a classifier without its head: its first `layers` blocks, or all.
+    """An encoder-decoder whose encoder is a classifier without its head: its first `layers` blocks, or all.
 
     The decoder's values are drawn from `seed`. Raises `NetworkError` for a network that cannot be an encoder, and
     `UsageError` for more blocks than there are.
@@ -173,18 +175,19 @@ def new_encoder_decoder(
     encoder = {**network.architecture, "arguments": arguments}
     architecture = architecture_of(encoder, shape)
     module = build_encoder_decoder(architecture, seed)
-    own, given = module.encoder.state_dict(), network.module.state_dict()
-    missing = [name for name in own if name not in given or given[name].shape != own[name].shape]
+    source = network.module.state_dict()
+    target = module.encoder.state_dict()
+    missing = [name for name in target if name not in source or source[name].shape != target[name].shape]
     if missing:
         raise NetworkError(
             f"{network.name} cannot be cut into an encoder: it lacks {missing[0]}; leave out --encoder-layers"
         )
-    module.encoder.load_state_dict({name: given[name] for name in own})
+    module.encoder.load_state_dict({name: source[name] for name in target})
     return module, architecture
 
 
 class EncoderDecoderCaptioner(TrainableCaptioner):
-    """The encoder of a ViT and a decoder of one's own. All pictures are brought to the encoder's size."""
+    """The encoder of a network of timm and a small decoder. All pictures are brought to the encoder's size."""
 
     def __init__(
         self,
@@ -198,7 +201,8 @@ class EncoderDecoderCaptioner(TrainableCaptioner):
     ) -> None:
         super().__init__(module, vocabulary, name, (module.shape.layers, module.shape.heads), messages)
         self.preparation: Preparation = preparation
-        self.description, self.architecture = description, str(description["name"])
+        self.description = description
+        self.architecture = str(description["name"])
         self._anatomy = module.anatomy
 
     @property
@@ -206,7 +210,7 @@ class EncoderDecoderCaptioner(TrainableCaptioner):
         return self._anatomy
 
     def head_paths(self) -> tuple[str, ...]:
-        return ("speech",)
+        return ("speech",)  # as the weights of runs name it
 
     def grid(self, size: tuple[int, int], pixels: Tensor) -> PatchGrid:
         rows, columns = self._anatomy.grid(*pixels.shape[1:])

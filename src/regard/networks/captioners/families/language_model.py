@@ -1,4 +1,4 @@
-"""Vision-language models: the picture is tokens among those of a prompt, and the answer looks back at them.
+"""Vision-language models: the picture is tokens among those of a prompt, and the answer attends to them.
 
 While transformers generates, the attention of the one row that is needed of each step is recorded beside the fused
 attention, so that the tokens are the same and no map of all tokens to all ever exists.
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from regard.errors import NetworkError, UsageError
 from regard.networks.captioners.attention import Capture, RowRecorder
 from regard.networks.captioners.base import PreparedPicture
-from regard.networks.captioners.decoding import Decoding, check_count, until_stop
+from regard.networks.captioners.decoding import Decoding, until_stop
 from regard.networks.captioners.pretrained import USUAL, PretrainedCaptioner, read_captioner, read_processor
 from regard.networks.guard import borrowed, eager_attention
 from regard.networks.sources.huggingface_files import failures_of, quiet
@@ -35,15 +35,16 @@ class _OneMore(transformers.StoppingCriteria):
     """Go one step beyond the token that stops: that step's row reads it."""
 
     def __init__(self, prompt: int, stops: Sequence[int]) -> None:
-        self.prompt, self.stops = prompt, set(stops)
+        self.prompt = prompt
+        self.stops = set(stops)
 
     def __call__(self, input_ids: Tensor, scores: Any, **more: Any) -> Any:
-        said = input_ids[0, self.prompt :].tolist()
-        return torch.full((len(input_ids),), len(said) > 1 and said[-2] in self.stops, device=input_ids.device)
+        tokens = input_ids[0, self.prompt :].tolist()
+        return torch.full((len(input_ids),), len(tokens) > 1 and tokens[-2] in self.stops, device=input_ids.device)
 
 
 class LanguageModelCaptioner(PretrainedCaptioner):
-    """What all kinds share. `image_token` marks the places of the picture's tokens in the prompt (-1: none does).
+    """What all kinds share. `image_token` stands at the places of the picture's tokens in the prompt (-1: none does).
 
     `fused` says whether its attention can be fused. `caption_values` are those that a caption's tokens have in masks
     and token types, where they are not 0.
@@ -60,13 +61,14 @@ class LanguageModelCaptioner(PretrainedCaptioner):
         self.decoder: Any = module.get_decoder()
         token = getattr(config, "image_token_id", None)
         self.image_token = -1 if token is None else int(token)
-        self.layers, self.heads = self.config.num_hidden_layers, self.config.num_attention_heads
+        self.layers = self.config.num_hidden_layers
+        self.heads = self.config.num_attention_heads
         self.limit = int(self.config.max_position_embeddings) - 1
         self.default_limit = min(USUAL, self.limit)
 
     def prepare(self, image: Image.Image, prompt: str | None = None) -> PreparedPicture:
         with quiet(), failures_of(f"the picture preparation of {self.name} cannot be loaded"):
-            text = self._asked(PROMPT if prompt is None else prompt)
+            text = self._prompted(PROMPT if prompt is None else prompt)
             inputs = dict(self.processor(images=[image], text=[text], return_tensors="pt"))
         tokens = inputs["input_ids"][0]
         places = (tokens == self.image_token).nonzero()[:, 0]
@@ -79,7 +81,7 @@ class LanguageModelCaptioner(PretrainedCaptioner):
         grid = PatchGrid.whole(rows, columns, 0, (image.height, image.width))
         return PreparedPicture(inputs, grid, tuple(tokens.tolist()), places, spread)
 
-    def _asked(self, prompt: str) -> str:
+    def _prompted(self, prompt: str) -> str:
         """The prompt with the picture before it, as the model's own template puts it."""
         content = [{"type": "image"}, {"type": "text", "text": prompt}]
         text: str = self.processor.apply_chat_template(
@@ -89,73 +91,54 @@ class LanguageModelCaptioner(PretrainedCaptioner):
 
     @abstractmethod
     def layout(self, inputs: Mapping[str, Tensor], places: int) -> tuple[int, int, Tensor | None]:
-        """(rows, columns) of the picture's tokens, and where they do not simply lie row by row, how each spreads:
+        """(rows, columns) of the picture's tokens, and, unless they lie row by row, how each spreads:
         (places, rows × columns), each row summing to one."""
 
-    def generate(
-        self,
-        pictures: Sequence[PreparedPicture],
-        *,
-        beams: int = 1,
-        limit: int | None = None,
-        capture: Capture | None = None,
-        alternatives: int = 0,
-    ) -> list[Decoding]:
-        wanted = self.check(capture, beams, limit)
-        found = []
-        for picture in pictures:
-            room = min(wanted, self.limit - len(picture.start))
-            if beams == 1:
-                found.append(self._greedy(picture, room, capture, alternatives))
-            else:
-                found.append(self._judge(picture, self._searched(picture, beams, room), capture, alternatives))
-        return found
-
-    def teacher_force(
-        self,
-        pictures: Sequence[PreparedPicture],
-        captions: Sequence[Sequence[int]],
-        *,
-        capture: Capture | None = None,
-        alternatives: int = 0,
-    ) -> list[Decoding]:
-        self.check(capture)
-        check_count(len(pictures), captions, self.limit)
-        given = zip(pictures, captions, strict=True)
-        return [self._judge(picture, tuple(map(int, caption)), capture, alternatives) for picture, caption in given]
+    def caption(
+        self, picture: PreparedPicture, beams: int, limit: int, capture: Capture | None, alternatives: int
+    ) -> Decoding:
+        limit = min(limit, self.limit - len(picture.start))
+        if beams == 1:
+            return self._greedy(picture, limit, capture, alternatives)
+        return self.score(picture, self._search(picture, beams, limit), capture, alternatives)
 
     def _greedy(self, picture: PreparedPicture, limit: int, capture: Capture | None, alternatives: int) -> Decoding:
         """Generated, its attention recorded on the way."""
         prompt = len(picture.start)
         beyond = self.config.vocab_size  # a token that never comes: `_OneMore` stops in the place of transformers
-        plan = self.plan(1, limit + 1, eos_token_id=beyond, output_logits=True)
+        settings = self.generation_settings(1, limit + 1, eos_token_id=beyond, output_logits=True)
         stopping = transformers.StoppingCriteriaList([_OneMore(prompt, self.stops)])
         with self._recording(picture, capture, 1) as recorder:
-            output = self.module.generate(**self._inputs(picture), generation_config=plan, stopping_criteria=stopping)
+            output = self.module.generate(
+                **self._inputs(picture), generation_config=settings, stopping_criteria=stopping
+            )
         tokens = until_stop(output.sequences[0, prompt:][:limit].tolist(), self.stops)
         logits = torch.cat(output.logits)[: len(tokens)]
         attention = self._on_grid(recorder, picture)
         attention = None if attention is None else attention[:, :, : len(tokens) + 1]
-        return self.noted(tokens, logits, attention, alternatives)
+        return self.decoding_of(tokens, logits, attention, alternatives)
 
-    def _searched(self, picture: PreparedPicture, beams: int, limit: int) -> tuple[int, ...]:
+    def _search(self, picture: PreparedPicture, beams: int, limit: int) -> tuple[int, ...]:
         with self._recording(picture, None, 1):
-            output = self.module.generate(**self._inputs(picture), generation_config=self.plan(beams, limit))
+            output = self.module.generate(
+                **self._inputs(picture), generation_config=self.generation_settings(beams, limit)
+            )
         return until_stop(output.sequences[0, len(picture.start) :].tolist(), self.stops)
 
-    def _judge(
+    def score(
         self, picture: PreparedPicture, tokens: tuple[int, ...], capture: Capture | None, alternatives: int
     ) -> Decoding:
-        """One pass over prompt and caption; of its attention only the caption's rows are kept."""
-        inputs, count = self._inputs(picture, tokens), len(tokens) + 1
+        """One pass over prompt and caption; of its attention only the caption's rows are recorded."""
+        inputs = self._inputs(picture, tokens)
+        count = len(tokens) + 1
         with self._recording(picture, capture, count) as recorder:
             logits = self.module(**inputs, use_cache=False, logits_to_keep=count).logits[0, -count:-1]
-        return self.noted(tokens, logits, self._on_grid(recorder, picture), alternatives)
+        return self.decoding_of(tokens, logits, self._on_grid(recorder, picture), alternatives)
 
     @property
     def capabilities(self) -> frozenset[str]:
-        asked = hasattr(self.module, "qformer")  # what stands for the picture are queries, which lie nowhere in it
-        return frozenset(("attention", "gradients", *(() if asked else ("picture tokens",))))
+        queries = hasattr(self.module, "qformer")  # those stand for the picture, and lie nowhere in it
+        return frozenset(("attention", "gradients", *(() if queries else ("picture tokens",))))
 
     def token_logits(self, picture: PreparedPicture, tokens: Sequence[int], of: Sequence[int]) -> Tensor:
         """The head's rows of those tokens times the last hidden states, before a cap on logits where there is one.
@@ -164,26 +147,27 @@ class LanguageModelCaptioner(PretrainedCaptioner):
         """
         states: list[Tensor] = []
 
-        def keep(part: Any, inputs: Any, output: Any) -> None:
-            states.append(output.last_hidden_state[0])
+        def hook(part: Any, inputs: Any, output: Any) -> None:
+            states.append(output.last_hidden_state[0])  # (places, width)
 
         with borrowed(self.module) as hooks, self._recording(picture, None, 1):
-            hooks.append(self.decoder.register_forward_hook(keep))
+            hooks.append(self.decoder.register_forward_hook(hook))
             self.module(**self._inputs(picture, tokens), use_cache=False, logits_to_keep=1)
-            head, chosen = self.module.get_output_embeddings(), list(of)
-            bias = None if head.bias is None else head.bias[chosen]
-            return F.linear(states[-1], head.weight[chosen], bias).T.float().cpu()
+            head = self.module.get_output_embeddings()
+            rows = list(of)
+            bias = None if head.bias is None else head.bias[rows]
+            return F.linear(states[-1], head.weight[rows], bias).T.float().cpu()  # (of, places)
 
     def _inputs(self, picture: PreparedPicture, tokens: Sequence[int] = ()) -> dict[str, Tensor]:
         """What the network takes: the prompt, and behind it a caption."""
         inputs = {name: value.to(self.device) for name, value in picture.inputs.items()}
-        said = torch.tensor([list(tokens)], dtype=torch.long, device=self.device)
+        caption = torch.tensor([list(tokens)], dtype=torch.long, device=self.device)
         shape = inputs["input_ids"].shape
         for name, value in inputs.items():
             if name == "input_ids":
-                inputs[name] = torch.cat([value, said], dim=1)
-            elif value.shape == shape:  # masks and kinds of tokens: the caption is plain text that is seen
-                more = torch.full_like(said, self.caption_values.get(name, 0))
+                inputs[name] = torch.cat([value, caption], dim=1)
+            elif value.shape == shape:  # masks and kinds of tokens: the caption is plain text
+                more = torch.full_like(caption, self.caption_values.get(name, 0))
                 inputs[name] = torch.cat([value, more.to(value.dtype)], dim=1)
         return inputs
 
@@ -224,7 +208,7 @@ class Idefics(LanguageModelCaptioner):
         side = math.isqrt(places // tiles)
         names = self.tokenizer.convert_ids_to_tokens(inputs["input_ids"][0].tolist())
         cut = [
-            tuple(map(int, found.groups())) for name in names if (found := re.fullmatch(r"<row_(\d+)_col_(\d+)>", name))
+            tuple(map(int, match.groups())) for name in names if (match := re.fullmatch(r"<row_(\d+)_col_(\d+)>", name))
         ]
         down, across = (max(each) for each in zip(*cut, strict=True)) if cut else (1, 1)
         if side * side * tiles != places or tiles != (down * across + 1 if cut else 1):

@@ -13,7 +13,7 @@ from transformers.models.llava_next.modeling_llava_next import unpad_image
 from regard.errors import NetworkError
 from regard.networks.captioners.base import PreparedPicture
 from regard.networks.captioners.families.language_model import LanguageModelCaptioner
-from regard.networks.captioners.pretrained import patch_side, seen_box, whole_factor
+from regard.networks.captioners.pretrained import patch_side, token_layout, visible_box
 from regard.records import Box
 
 
@@ -25,15 +25,15 @@ class Llava(LanguageModelCaptioner):
         return replace(prepared, grid=replace(prepared.grid, box=self._box(image)))
 
     def _box(self, image: Image.Image) -> Box:
-        return seen_box(self.processor.image_processor, image)
+        return visible_box(self.processor.image_processor, image)
 
     def layout(self, inputs: Mapping[str, Tensor], places: int) -> tuple[int, int, Tensor | None]:
         patch = patch_side(self.module.config.vision_config)
-        rows, columns, before = whole_factor(places, *(side // patch for side in inputs["pixel_values"].shape[-2:]))
-        return rows, columns, behind(before, rows * columns) if before else None
+        rows, columns, before = token_layout(places, *(side // patch for side in inputs["pixel_values"].shape[-2:]))
+        return rows, columns, after_prefix(before, rows * columns) if before else None
 
 
-def behind(before: int, patches: int) -> Tensor:
+def after_prefix(before: int, patches: int) -> Tensor:
     """(tokens, patches): patches that stand behind tokens, a CLS say, which lie nowhere: their rows are zero."""
     return torch.cat([torch.zeros(before, patches), torch.eye(patches)])
 
@@ -49,16 +49,20 @@ class _Tiling:
     @classmethod
     def of(cls, picture: tuple[int, int], config: Any) -> "_Tiling":
         """`picture` is (height, width); it is enlarged to fit a number of tiles, and what is beside it is cut away."""
-        patch, tile = patch_side(config.vision_config), config.vision_config.image_size
+        patch = patch_side(config.vision_config)
+        tile = config.vision_config.image_size
         target = select_best_resolution(picture, config.image_grid_pinpoints)
         rows, columns = (side // tile * (tile // patch) for side in target)
-        held = unpad_image(torch.arange(rows * columns).view(1, rows, columns), picture)[0]
-        top, left = divmod(int(held[0, 0]), columns)
+        inside = unpad_image(torch.arange(rows * columns).view(1, rows, columns), picture)[0]  # (rows, columns) left
+        top, left = divmod(int(inside[0, 0]), columns)
         high, wide = get_patch_output_size(torch.empty(1, *picture, device="meta"), target, "channels_first")
-        down, across = picture[0] / high, picture[1] / wide  # the user's pixels for one of the enlarged picture's
-        upper, outer = top * patch - (target[0] - high) // 2, left * patch - (target[1] - wide) // 2
-        lower, right = upper + held.shape[0] * patch, outer + held.shape[1] * patch
-        return cls(held.shape[0], held.shape[1], (outer * across, upper * down, right * across, lower * down))
+        down = picture[0] / high  # the user's pixels for one of the enlarged picture's
+        across = picture[1] / wide
+        upper = top * patch - (target[0] - high) // 2
+        outer = left * patch - (target[1] - wide) // 2
+        lower = upper + inside.shape[0] * patch
+        right = outer + inside.shape[1] * patch
+        return cls(inside.shape[0], inside.shape[1], (outer * across, upper * down, right * across, lower * down))
 
     def spread(self, side: int, picture: tuple[int, int]) -> Tensor:
         """(tokens, patches): side × side tokens of the whole picture, then rows of patches with each line's end."""
@@ -77,7 +81,8 @@ def _overlaps(one: int, low: float, high: float, two: int, start: float, end: fl
 
     Shares of what lies in any of them, so that each row sums to one.
     """
-    first, second = torch.linspace(low, high, one + 1), torch.linspace(start, end, two + 1)
+    first = torch.linspace(low, high, one + 1)
+    second = torch.linspace(start, end, two + 1)
     shared = torch.minimum(first[1:, None], second[1:]) - torch.maximum(first[:-1, None], second[:-1])
     shared = shared.clamp(min=0)
     return shared / shared.sum(1, keepdim=True).clamp(min=1e-6)

@@ -15,12 +15,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from regard.errors import NetworkError, UsageError
+from regard.errors import NetworkError
 from regard.networks.captioners.attention import Capture
 from regard.networks.captioners.base import PreparedPicture
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.families.language_model import LanguageModelCaptioner
-from regard.networks.captioners.pretrained import patch_side, seen_box, whole_factor
+from regard.networks.captioners.pretrained import patch_side, token_layout, visible_box
 from regard.networks.sources.huggingface_files import failures_of, quiet
 from regard.records import PatchGrid
 
@@ -46,15 +46,12 @@ class Git(LanguageModelCaptioner):
     def prepare(self, image: Image.Image, prompt: str | None = None) -> PreparedPicture:
         with quiet(), failures_of(f"the picture preparation of {self.name} cannot be loaded"):
             pixels = self.processor.image_processor(images=[image], return_tensors="pt")["pixel_values"]
-        begun = self.tokenizer.encode(prompt, add_special_tokens=False) if prompt else []
-        start = torch.tensor([[self.start, *begun]])
-        if start.shape[1] >= self.limit:
-            raise UsageError(
-                f"the prompt has {len(begun)} tokens, and {self.name} takes {self.limit}; shorten the prompt"
-            )
+        start = torch.tensor([[self.start, *self.prompt_tokens(prompt, self.limit - 1)]])
         inputs = {"pixel_values": pixels, "input_ids": start, "attention_mask": torch.ones_like(start)}
         rows, columns, _ = self.layout(inputs, 0)
-        grid = PatchGrid(rows, columns, 1, (image.height, image.width), seen_box(self.processor.image_processor, image))
+        grid = PatchGrid(
+            rows, columns, 1, (image.height, image.width), visible_box(self.processor.image_processor, image)
+        )
         return PreparedPicture(inputs, grid, tuple(start[0].tolist()), torch.arange(1, grid.tokens))
 
     def layout(self, inputs: Mapping[str, Tensor], places: int) -> tuple[int, int, Tensor | None]:
@@ -81,12 +78,12 @@ class PaliGemma(LanguageModelCaptioner):
         inputs = {name: value for name, value in prepared.inputs.items() if name != "labels"}
         return replace(prepared, inputs=inputs)
 
-    def _asked(self, prompt: str) -> str:
+    def _prompted(self, prompt: str) -> str:
         return f"{self.processor.image_token}{prompt}"
 
     def layout(self, inputs: Mapping[str, Tensor], places: int) -> tuple[int, int, Tensor | None]:
         patch = patch_side(self.module.config.vision_config)
-        rows, columns, _ = whole_factor(places, *(side // patch for side in inputs["pixel_values"].shape[-2:]))
+        rows, columns, _ = token_layout(places, *(side // patch for side in inputs["pixel_values"].shape[-2:]))
         return rows, columns, None
 
     def _greedy(self, picture: PreparedPicture, limit: int, capture: Capture | None, alternatives: int) -> Decoding:
@@ -94,4 +91,4 @@ class PaliGemma(LanguageModelCaptioner):
         then the keys that are recorded on the way lie elsewhere."""
         if self.window is None or len(picture.start) + limit + 1 < self.window:
             return super()._greedy(picture, limit, capture, alternatives)
-        return self._judge(picture, self._searched(picture, 1, limit), capture, alternatives)
+        return self.score(picture, self._search(picture, 1, limit), capture, alternatives)

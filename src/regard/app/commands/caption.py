@@ -111,6 +111,12 @@ def caption(
     `truth` is data that know the region of each word: a folder of drawn scenes, or a COCO .json with masks or boxes, of
     the same pictures. Panels then outline what a word speaks of and strike out what is wrong, and `truth.json` has
     pointing, IoU and the share inside, beside three baselines: see `measurement.words`.
+
+    >>> import regard
+    >>> _ = regard.scenes(2, "drawn")
+    >>> result = regard.caption("drawn/images", "captions")
+    >>> [caption.maps.shape[1:] for caption in result.captions]  # of (words, rows, columns)
+    [(14, 14), (14, 14)]
     """
     from regard.app.caption_inputs import check_together, read_inputs
     from regard.app.caption_output import CaptionOutput, warn

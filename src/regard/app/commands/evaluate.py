@@ -84,6 +84,12 @@ def evaluate(
     Scored is `split`, by default `val`, else `test`, else everything. Pictures that the run was trained on are left
     out, or, where all were or with `keep_seen`, the number is marked "seen in training". With `out` a result folder:
     `scores.json`, tables, figures and `report.html`.
+
+    >>> import regard
+    >>> _ = regard.scenes(16, "drawn", size=64)
+    >>> result = regard.evaluate("drawn", predictions="drawn/index.csv")  # the labels themselves
+    >>> print(result.evaluation.scores["top1"])
+    1.000 [0.806, 1.000]
     """
     from regard.app.console import progress
     from regard.app.report import drawing

@@ -106,6 +106,11 @@ def positions(
     pictures) by `interpolation`, and the network `before`, by default the one that a run records, where it can be
     loaded. `permutations` is by default 999, or 99 for more than 1600 patches. `scale` is one colour scale "shared" by
     all tiles, or "each" its own. Raises `NetworkError` for a network that was told nothing of places and no `pictures`.
+
+    >>> import regard
+    >>> similarity = regard.positions("positions", permutations=9).positions
+    >>> similarity.kind, similarity.similarity.shape  # (rows, columns, rows, columns)
+    ('embeddings', (14, 14, 14, 14))
     """
     from regard.app.console import progress
     from regard.data.layouts import read_pictures

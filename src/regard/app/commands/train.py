@@ -91,6 +91,12 @@ def train(
     `split` trains on that split alone; without a split of the user's own, a fifth of the pictures is set aside,
     stratified, from the seed. With `resume` an unfinished training in `out` goes on, to the same bytes as if it had
     never stopped. Raises `DataError`, `NetworkError`, `OutputError` or `UsageError`, each in one line.
+
+    >>> import regard
+    >>> _ = regard.scenes(24, "drawn", size=64)
+    >>> run = regard.train("drawn", "runs/first", recipe="probe", workers=0)
+    >>> run.evaluation.n  # pictures set aside, and scored
+    8
     """
     from regard.app.console import phases, progress
     from regard.app.report import drawing

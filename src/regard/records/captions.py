@@ -15,7 +15,8 @@ from regard.records.maps import Heatmap
 if TYPE_CHECKING:
     from PIL import Image
 
-START, END = "<start>", "<end>"
+START = "<start>"
+END = "<end>"
 """How the tokens before the first word and after the last one are written, where they are shown as words."""
 
 

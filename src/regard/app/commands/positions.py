@@ -128,14 +128,13 @@ def positions(
     source = PRETRAINING if from_grid is None else parse_grid(from_grid)
     check_free(out, overwrite)
     network = load(model, weights=weights, size=size, device=device if pictures else "cpu", seed=seed)
-    settings = SurveySettings(_before(model, before), source, interpolation, permutations, seed)
+    settings = SurveySettings(_before(model, before), source, interpolation, permutations, seed, layer)
     results = survey_weights(network, settings, needed=not pictures)
     if pictures:
         results += survey_pictures(
             network,
             read_pictures(pictures if isinstance(pictures, str | Path) else list(pictures)),
             settings,
-            layer,
             logits=any(each.kind in ("rotary", "relative") for each in results),
             batch_size=batch_size,
             workers=workers,

@@ -31,7 +31,8 @@ PRETRAINING = "pretraining"
 class SurveySettings:
     """What positions are compared with: a network `before`, and random ones interpolated from `source` (rows, columns).
 
-    `permutations` is by default 999, or 99 for more than 1600 patches.
+    `permutations` is by default 999, or 99 for more than 1600 patches. Pictures are read at block `layer`, by
+    default the last.
     """
 
     before: Network | None = None
@@ -39,6 +40,7 @@ class SurveySettings:
     interpolation: str = "bicubic"
     permutations: int | None = None
     seed: int = 0
+    layer: int | None = None
 
 
 def survey_weights(network: Network, settings: SurveySettings, needed: bool = True) -> list[Positions]:
@@ -75,7 +77,6 @@ def survey_pictures(
     network: Network,
     dataset: Dataset,
     settings: SurveySettings,
-    layer: int | None = None,
     *,
     logits: bool = False,
     batch_size: int = 8,
@@ -83,7 +84,7 @@ def survey_pictures(
     skip_bad: bool = False,
     progress: Progress = silent,
 ) -> list[Positions]:
-    """What pictures show at block `layer`, by default the last: the mean token at each place, and with `logits` the
+    """What pictures show at a block: the mean token at each place, and with `logits` the
     mean attention logit by offset."""
     stream = prepared(network, dataset.pictures, batch_size=batch_size, workers=workers, on_bad=skipper(skip_bad))
     with progress("looking at pictures", len(dataset)) as advance:
@@ -93,7 +94,7 @@ def survey_pictures(
                 yield pixels
                 advance(len(batch.indices))
 
-        means = block_means(network, batches(), layer, logits=logits)
+        means = block_means(network, batches(), settings.layer, logits=logits)
     origin = provenance(network, pictures=means.n)
     subjects = [subject_of_tokens(means, origin), *([subject_of_logits(means, origin)] if logits else [])]
     return [measure(each, permutations=settings.permutations, seed=settings.seed) for each in subjects]

@@ -85,7 +85,18 @@ def load_run(folder: Path | str) -> Network:
     fit(module, read_checkpoint(folder / WEIGHTS).tensors, folder / WEIGHTS)
     names = None if classes is None else tuple(map(str, classes))
     network = Network(module, name, architecture, preparation, names, (), describe(module))
-    return _edited(network, description.get("edits") or (), folder)
+    network = _edited(network, description.get("edits") or (), folder)
+    check_digest(network.weights_hash(), description.get("weights_sha256"), folder / WEIGHTS)
+    return network
+
+
+def check_digest(digest: str, stored: Any, path: Path) -> None:
+    """Raise `NetworkError` when a file of a run is not what `model.json` says was written; None says nothing."""
+    if stored is not None and digest != stored:
+        raise NetworkError(
+            f"{path} is damaged: it was read whole, but is not what was stored (its SHA-256 is not the one in "
+            f"{DESCRIPTION}); restore both or train again"
+        )
 
 
 def _edited(network: Network, edits: Any, folder: Path) -> Network:

@@ -1,10 +1,12 @@
 """Checkpoints: one file with everything that a run needs to go on as if nothing had happened.
 
-The file is safetensors, with the rest as JSON in its header. It is written aside, flushed and renamed, so that a kill
-or a full disk while writing never costs the one before. The order of pictures, their random changes and dropout are
-functions of (seed, epoch, index or step), so that no state of a random generator has to be kept.
+The file is safetensors, with the rest as JSON in its header, and a digest of all of it. It is written aside, flushed
+and renamed, so that a kill or a full disk while writing never costs the one before. The order of pictures, their
+random changes and dropout are functions of (seed, epoch, index or step), so that no state of a random generator has to
+be kept.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -25,6 +27,11 @@ SHARE = 0.01
 """The most of a run's time that its checkpoints may take."""
 SPEED = 200e6
 """Bytes per second that a disk is taken to write before it has been measured."""
+
+FACTS = {"done": dict, "phase": str | None, "position": dict, "rows": list}
+DIGEST = "sha256"
+NO_DIGEST = b"0" * 64
+"""What stands for the digest in the bytes that it is taken of."""
 
 Tensors = Mapping[str, Tensor]
 
@@ -125,10 +132,16 @@ class Checkpoints:
 
 
 def pack(facts: Mapping[str, Any], tensors: Tensors) -> bytes:
-    """One file's bytes; equal facts and tensors give equal bytes."""
+    """One file's bytes; equal facts and tensors give equal bytes.
+
+    The digest is of every byte but its own, so that header, names and values are covered; inside the file, as two
+    files are never renamed at once.
+    """
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    text = json.dumps(facts, ensure_ascii=True, allow_nan=False)
-    return bytes(safetensors.torch.save(plain, metadata={"state": text}))
+    text = json.dumps({DIGEST: NO_DIGEST.decode(), **facts}, ensure_ascii=True, allow_nan=False)
+    data = bytes(safetensors.torch.save(plain, metadata={"state": text}))
+    place = _place_of(NO_DIGEST, data)
+    return b"".join([data[:place], hashlib.sha256(data).hexdigest().encode(), data[place + len(NO_DIGEST) :]])
 
 
 def unpack(data: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -136,13 +149,31 @@ def unpack(data: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         length = int.from_bytes(data[:8], "little")
         facts: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["state"])
-        if not {"done", "phase", "position", "rows"} <= facts.keys():
-            raise KeyError("state")
+        digest = facts.pop(DIGEST, None)  # checkpoints that 0.1.0 wrote before it was kept have none
+        if digest is not None and digest != _digest_of(data, digest.encode()):
+            raise ValueError("another digest")
+        if facts.keys() != FACTS.keys() or not all(isinstance(facts[name], kind) for name, kind in FACTS.items()):
+            raise TypeError("other facts")
         return facts, safetensors.torch.load(data)
-    except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         raise DataError(
             f"{path} is damaged ({type(error).__name__}); remove it and --resume starts this run from the beginning"
         ) from error
+
+
+def _digest_of(data: bytes, stored: bytes) -> str:
+    """The digest of all bytes but those where it is `stored`."""
+    place = _place_of(stored, data)
+    digest = hashlib.sha256(memoryview(data)[:place])
+    digest.update(NO_DIGEST)
+    digest.update(memoryview(data)[place + len(stored) :])
+    return digest.hexdigest()
+
+
+def _place_of(digest: bytes, data: bytes) -> int:
+    """Where it stands in the header: in JSON that is a text in JSON. Raises `ValueError` where it does not."""
+    before = rf"\"{DIGEST}\": \"".encode()
+    return data.index(before + digest, 8) + len(before)
 
 
 def tensors_under(prefix: str, tensors: Tensors) -> dict[str, Tensor]:

@@ -11,11 +11,11 @@ from typing import Any
 import safetensors.torch
 
 from regard.errors import DataError, NetworkError, OutputError, UsageError
-from regard.files import SCHEMA, write_file, write_json, writing
+from regard.files import SCHEMA, file_hash, write_file, write_json, writing
 from regard.networks.captioners import CAPTIONER_FAMILIES, family_of
 from regard.networks.captioners.trainable import TrainableCaptioner
 from regard.networks.captioners.wordpiece import WordPiece
-from regard.networks.run import CAPTIONING, DESCRIPTION, WEIGHTS, read_description
+from regard.networks.run import CAPTIONING, DESCRIPTION, WEIGHTS, check_digest, read_description
 from regard.networks.sources.checkpoint import read_checkpoint
 from regard.networks.sources.fit import fit
 
@@ -32,7 +32,7 @@ def save_captioner(captioner: TrainableCaptioner, folder: Path | str, overwrite:
         folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / WEIGHTS, safetensors.torch.save(tensors, metadata={"format": "pt"}))
     write_file(folder / VOCABULARY, "\n".join(captioner.vocabulary.pieces) + "\n")
-    write_json(folder / DESCRIPTION, _description(captioner))
+    write_json(folder / DESCRIPTION, _description(captioner, folder))
     return folder
 
 
@@ -45,6 +45,7 @@ def load_captioner_run(folder: Path | str, name: str | None = None) -> Trainable
             f"{folder} is a run of {description.get('task')}, which cannot caption; give a captioner's run"
         )
     vocabulary = WordPiece.load(folder / VOCABULARY)
+    check_digest(file_hash(folder / VOCABULARY), description.get("vocabulary_sha256"), folder / VOCABULARY)
     try:
         architecture = dict(description["architecture"])
         family = family_of("run", architecture["kind"])
@@ -61,14 +62,16 @@ def load_captioner_run(folder: Path | str, name: str | None = None) -> Trainable
     if not (folder / WEIGHTS).is_file():
         raise NetworkError(f"{folder} is damaged: it has no {WEIGHTS}; restore it or train again")
     fit(captioner.module, read_checkpoint(folder / WEIGHTS).tensors, folder / WEIGHTS)
+    check_digest(captioner.weights_hash(), description.get("weights_sha256"), folder / WEIGHTS)
     return captioner
 
 
-def _description(captioner: TrainableCaptioner) -> dict[str, Any]:
+def _description(captioner: TrainableCaptioner, folder: Path) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "task": CAPTIONING,
         "architecture": captioner.description,
         "preparation": captioner.preparation.as_json(),
         "weights_sha256": captioner.weights_hash(),
+        "vocabulary_sha256": file_hash(folder / VOCABULARY),
     }

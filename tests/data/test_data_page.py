@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from regard.data import hashes
-from regard.data.dataset import SUFFIXES
 from regard.data.images import decode as opening
+from regard.data.images.formats import SUFFIXES
 from regard.data.layouts import read
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")

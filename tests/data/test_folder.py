@@ -47,7 +47,6 @@ def test_class_folders(tmp_path: Path) -> None:
     for beside in ("notes.txt", "dog/notes.txt", "dog/.hidden.jpg", ".cache/a.jpg", "__MACOSX/dog/a.jpg"):
         (tmp_path / beside).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / beside).write_text("no picture")
-    (tmp_path / "empty").mkdir()
     dataset = read(tmp_path)
     assert dataset.layout == "classes" and dataset.classes == ("cat", "dog", "eel")
     assert said(dataset) == [
@@ -253,7 +252,7 @@ def test_oxford_pets_without_a_network(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_rows_are_tried_in_their_order_and_are_all_there() -> None:
-    assert LAYOUTS.names == ("csv", "index", "coco", "oxford-pets", "splits", "classes", "flat")
+    assert LAYOUTS.names == ("csv", "index", "coco", "oxford-pets", "splits", "class-splits", "classes", "flat")
     for row in LAYOUTS:
         assert callable(LAYOUTS.load(row.name)) and callable(LAYOUTS.load(row.name, "fits"))
 

@@ -156,8 +156,8 @@ def test_what_is_scored() -> None:
     assert len(scoring_part(data("a train", "a train"))) == 2 and len(scoring_part(data("a", "b"))) == 2
     assert scoring_part(data("a train", "a val"), "train").names == ["000.jpg"]
     assert len(scoring_part(data("a train", "a val"), "all")) == 2
-    with pytest.raises(UsageError, match="unknown split 'dev'"):
-        scoring_part(data("a train", "a val"), "dev")
+    with pytest.raises(UsageError, match="unknown split 'held'"):
+        scoring_part(data("a train", "a val"), "held")
 
 
 def test_a_split_comes_back_from_its_file(tmp_path: Path) -> None:

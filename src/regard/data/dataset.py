@@ -15,11 +15,15 @@ from regard.errors import DataError, unknown
 
 log = logging.getLogger("regard")
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-"""The endings (in any case) of the files in a folder that count as pictures; others are ignored."""
+SPLITS = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("val", "validation", "valid", "dev"), "val"),
+    **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation"), "test"),
+}
+"""The names of splits that are known, in any case, and the one each of them goes by; those of Hugging Face datasets."""
 
-SPLITS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
-"""The names of splits that are known, in any case, and the one each of them goes by."""
+CLASSES_NAMED = 10
+"""How many classes a line that says how DATA was read names."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,26 @@ class Dataset:
         return replace(self, classes=tuple(classes))
 
 
+def summary(dataset: Dataset) -> str:
+    """A line that says how DATA was read: the layout, splits and classes with counts."""
+    splits = Counter(picture.split for picture in dataset.pictures)
+    labels = Counter(picture.label for picture in dataset.pictures)
+    captions = sum("caption" in each for picture in dataset.pictures for each in picture.annotations)
+    parts = [f"{len(dataset)} picture{'s' if len(dataset) != 1 else ''}, read as {dataset.layout}"]
+    if captions:
+        parts.append(f"{captions} captions")
+    if dataset.splits:
+        named = [f"{name or 'none'} {splits[name]}" for name in (*dataset.splits, None) if splits[name]]
+        parts.append(f"splits: {', '.join(named)}")
+    if dataset.classes:
+        counts = [f"{name} {labels[name]}" for name in dataset.classes]
+        more = f" and {len(counts) - CLASSES_NAMED} more" if len(counts) > CLASSES_NAMED else ""
+        without = f"; {labels[None]} without a label" if labels[None] else ""
+        kinds = f"{len(counts)} class{'es' if len(counts) != 1 else ''}"
+        parts.append(f"{kinds}: {', '.join(counts[:CLASSES_NAMED])}{more}{without}")
+    return f"{dataset.source}: {'; '.join(parts)}"
+
+
 def split_name(text: str) -> str:
     """The name that a split goes by: "Validation" → "val"; a name of the user's own stays as it is."""
     return SPLITS.get(text.strip().lower(), text.strip())
@@ -174,7 +198,7 @@ def gathered(source: Path, layout: str, pictures: Iterable[Picture], classes: Se
     """A data set of these pictures, its classes in order. Raises `DataError` when there is none, or two of a name."""
     collected = tuple(pictures)
     if not collected:
-        raise DataError(f"{source} holds no pictures; {', '.join(sorted(SUFFIXES))} files are read (see docs/data.md)")
+        raise DataError(f"{source} holds no pictures; give data that have some (see docs/data.md)")
     twice = [name for name, count in Counter(picture.name for picture in collected).items() if count > 1]
     if twice:
         raise DataError(f"in {source} {several(twice, 'name')} there more than once; each picture needs its own")

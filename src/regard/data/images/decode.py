@@ -5,7 +5,6 @@ Nothing here needs torch, so that splitting and hashing pictures stays light. `r
 """
 
 import math
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from regard.data.images.formats import READ, read_header
 from regard.data.openers import Opener, Source, opener_of
 from regard.errors import DataError
 
@@ -22,7 +22,6 @@ MAX_PIXELS = 89_478_485
 
 Size = tuple[int, int]
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF")  # MPO, of some phones, comes with JPEG
 _UPRIGHT = {  # the EXIF orientation → what turns the stored picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -32,7 +31,6 @@ _UPRIGHT = {  # the EXIF orientation → what turns the stored picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_pillow_lock = threading.Lock()
 
 
 def open_picture(source: Source, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -124,21 +122,12 @@ def _grey(values: NDArray[Any], white: float) -> Image.Image:
 
 
 def _read_header(opener: Opener, stream: BinaryIO) -> Image.Image:
-    """The picture, not yet decoded. Pillow's own warning about size is off: a smaller limit of ours is checked next.
-
-    That switch belongs to the process, as the module for warnings does, so the threads that read pictures take turns
-    here; it is a fraction of a millisecond for each.
-    """
-    with _pillow_lock:
-        limit = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None
-        try:
-            return Image.open(stream, formats=_FORMATS)
-        except UnidentifiedImageError:
-            stream.seek(0)
-            raise DataError(_not_a_picture(opener, empty=not stream.read(1))) from None
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+    """The picture, not yet decoded."""
+    try:
+        return read_header(stream)
+    except UnidentifiedImageError:
+        stream.seek(0)
+        raise DataError(_not_a_picture(opener, empty=not stream.read(1))) from None
 
 
 def _check_size(opener: Opener, size: Size, max_pixels: int) -> None:
@@ -199,6 +188,6 @@ def _not_a_picture(opener: Opener, empty: bool) -> str:
     if empty:
         return f"{opener} is empty (0 bytes); replace it, remove it, or skip such with --skip-bad"
     return (
-        f"{opener} is not a picture, whatever its name says; JPEG, PNG, WebP, BMP, GIF and TIFF are read; "
+        f"{opener} is not a picture, whatever its name says; {READ} are read; "
         "replace it, remove it, or skip such with --skip-bad"
     )

@@ -3,17 +3,20 @@
 docs/data.md shows each. Splitting is in `data/splits.py`, hashes and duplicates in `data/hashes.py`.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from regard.data.dataset import SUFFIXES, Dataset, Picture, gathered, safe_name
-from regard.data.layouts.folder import pictures_below, tables_in
+from regard.data.dataset import Dataset, Picture, gathered, safe_name, summary
+from regard.data.layouts.folder import read_below
 from regard.data.openers import FileOpener
 from regard.errors import DataError
 from regard.registry import Table
+
+log = logging.getLogger("regard")
 
 __all__ = ["LAYOUTS", "Dataset", "Layout", "Picture", "read", "read_labelled", "read_pictures", "register_layout"]
 
@@ -65,9 +68,17 @@ _ROWS = (
     ),
     Layout(
         name="splits",
-        description="a folder with train/ and val/ (also validation, valid, test), each of one of the next two kinds",
+        description="a folder with train/ and val/ (also Training, validation, dev, test_set ...), each with class"
+        " folders or flat",
         fits="regard.data.layouts.folder:has_splits",
         target="regard.data.layouts.folder:read_splits",
+        unlabelled=False,
+    ),
+    Layout(
+        name="class-splits",
+        description="a folder for each class, with train/ and others in it",
+        fits="regard.data.layouts.folder:has_class_splits",
+        target="regard.data.layouts.folder:read_class_splits",
         unlabelled=False,
     ),
     Layout(
@@ -95,26 +106,18 @@ def register_layout(row: Layout) -> None:
 
 
 def read(source: Path | str, *, labels: bool = True) -> Dataset:
-    """DATA → its pictures with labels, splits and columns, by the first of LAYOUTS that fits.
+    """DATA → its pictures with labels, splits and columns, by the first of LAYOUTS that fits; says how it was read.
 
     With `labels` False those that cannot be told are left None instead of refused. Raises `DataError` saying what is
     wrong where.
     """
-    path = Path(source)
-    row = _fitting(str(source), list(LAYOUTS))
-    if row is not None:
-        return gathered(path, row.name, LAYOUTS.load(row.name)(str(source), labels))
-    if path.is_file():
-        raise DataError(
-            f"{path} is neither a folder nor a .csv or .json file; labelled pictures come from one of these"
-        )
-    raise DataError(f"there is no {path} to read pictures from{_nearest(path)}; give a folder, .csv or .json")
+    return _reported(_read(source, labels))
 
 
 def read_labelled(source: Path | str, label: str = "label") -> Dataset:
     """DATA with a label for every picture: its own, or another column's."""
-    dataset = read(source) if label == "label" else read(source, labels=False).relabelled(label)
-    return dataset.labelled()
+    dataset = _read(source, True) if label == "label" else _read(source, False).relabelled(label)
+    return _reported(dataset.labelled())
 
 
 def read_pictures(source: Path | str | Sequence[Path | str]) -> Dataset:
@@ -124,7 +127,7 @@ def read_pictures(source: Path | str | Sequence[Path | str]) -> Dataset:
     would be equal, by the path as it was given. Raises `DataError` when there is nothing.
     """
     if isinstance(source, Path | str):
-        return gathered(Path(source), "pictures", _unlabelled(source))
+        return _reported(gathered(Path(source), "pictures", _unlabelled(source)))
     parts = [_unlabelled(each) for each in source]
     counts = Counter(picture.name for pictures in parts for picture in pictures)
     pictures = [
@@ -132,7 +135,24 @@ def read_pictures(source: Path | str | Sequence[Path | str]) -> Dataset:
         for pictures in parts
         for picture in pictures
     ]
-    return gathered(Path(), "pictures", pictures)
+    return _reported(gathered(Path(source[0]) if len(source) == 1 else Path(), "pictures", pictures))
+
+
+def _reported(dataset: Dataset) -> Dataset:
+    log.info(summary(dataset))
+    return dataset
+
+
+def _read(source: Path | str, labels: bool) -> Dataset:
+    path = Path(source)
+    row = _fitting(str(source), list(LAYOUTS))
+    if row is not None:
+        return gathered(path, row.name, LAYOUTS.load(row.name)(str(source), labels))
+    if path.is_file():
+        raise DataError(
+            f"{path} is neither a folder nor a .csv or .json file; labelled pictures come from one of these"
+        )
+    raise DataError(f"there is no {path} to read pictures from{_nearest(path)}; give a folder, .csv or .json")
 
 
 def _fitting(source: str, rows: Sequence[Layout]) -> Layout | None:
@@ -152,10 +172,7 @@ def _unlabelled(source: Path | str) -> list[Picture]:
         pictures = LAYOUTS.load(row.name)(str(source), False)
         return [replace(picture, label=None, split=None) for picture in pictures]
     if path.is_dir():
-        files = pictures_below(path)
-        if not files:
-            raise DataError(f"{path} holds no pictures ({', '.join(sorted(SUFFIXES))}){tables_in(path)}")
-        return [Picture(file.relative_to(path).as_posix(), FileOpener(file)) for file in files]
+        return read_below(path)
     if not path.is_file():
         raise DataError(f"there is no {path}{_nearest(path)}; give a picture, a folder or a .csv")
     return [Picture(path.name, FileOpener(path))]

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from regard.data.dataset import Dataset, Picture, gathered, listed, several
+from regard.data.dataset import Dataset, Picture, gathered, listed, several, summary
 from regard.data.layouts.coco import read_coco
 from regard.data.layouts.table import read_captioned_table
 from regard.data.splits import SHARE, assign, check_groups
@@ -33,7 +33,9 @@ def read_captioned(source: Path | str) -> Dataset:
     file = _file_of(Path(source))
     pictures = read_captioned_table(file) if file.suffix.lower() == ".csv" else read_coco(file, labels=False)
     _check(file, pictures)
-    return gathered(file, "captions", (replace(picture, label=None) for picture in pictures))
+    dataset = gathered(file, "captions", (replace(picture, label=None) for picture in pictures))
+    log.info(summary(dataset))
+    return dataset
 
 
 def captions_of(picture: Picture) -> tuple[str, ...]:

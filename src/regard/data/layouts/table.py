@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from regard.data.dataset import SUFFIXES, Picture, listed, safe_name, several, split_name
+from regard.data.dataset import Picture, listed, safe_name, several, split_name
+from regard.data.images.formats import SUFFIXES
 from regard.data.openers import FileOpener
 from regard.errors import DataError
 

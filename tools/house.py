@@ -221,6 +221,9 @@ def files(sources: Sequence[Source]) -> Iterator[Figure]:
 def functions(sources: Sequence[Source]) -> Iterator[Figure]:
     """Parameters twice: aside from what `regard` offers and its commands, as in the issue, and of private ones."""
     offered = {node.value for node in sources[0].nodes if isinstance(node, ast.Constant)}  # strings of regard/__init__
+    for node in (node for source in sources for node in source.nodes):
+        if isinstance(node, ast.ClassDef) and node.name in offered:
+            offered |= {base.id for base in node.bases if isinstance(base, ast.Name)}  # their arguments are its own
     lengths: list[tuple[int, str]] = []
     short: dict[str, list[str]] = {"functions": [], "methods": []}
     parameters: dict[str, list[tuple[int, str]]] = {"not public API": [], "private": []}

@@ -109,7 +109,7 @@ def _methods(sheet: Sheet, job: ExplanationJob, pictures: Sequence[Picture]) -> 
     rows = [METHODS[name] for name in sheet.methods] or [row for row in METHODS if row.kind == "picture"]
     for row in rows:
         if (row.cost_per or row.cost > DEAR) and not sheet.methods:
-            price = f"{row.price} (in forwards)"
+            price = f"{row.cost:g} forward{'' if row.cost == 1 else 's'}{f' a {row.cost_per}' if row.cost_per else ''}"
             log.info(f"left out of the sheet: {row.name}, which takes {price}; name it in --sheet to have it")
             continue
         settings = job.options.settings(row, job.network)

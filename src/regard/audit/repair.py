@@ -138,7 +138,11 @@ def audit_repair(
         return RepairAudit(verdict, repair, before), None
     edited = repaired(network, repair.edit)
     after = artifacts(edited, batches, before.places)
-    first, second = (_predictions(each, tested, settings) for each in (network, edited))
+    reading: dict[str, Any] = {"batch_size": settings.batch_size, "workers": settings.workers}
+    first, second = (
+        torch.cat([values.argmax(1) for _, values in probabilities(each, tested.pictures, **reading)]).numpy()
+        for each in (network, edited)
+    )  # each (pictures,): class indices
     accuracy = _accuracy(network, tested, (first, second), settings.margin)
     verdict, accepted = _verdict(_share_left(before, after), accuracy)
     scores = {} if regions is None else _localisation((network, edited), tested, regions, settings)
@@ -159,12 +163,6 @@ def _batches(network: Network, part: Dataset, settings: RepairSettings) -> list[
     if not batches:
         raise DataError("none of the pictures could be read")
     return batches
-
-
-def _predictions(network: Network, part: Dataset, settings: RepairSettings) -> NDArray[np.int64]:
-    """(pictures,) class indices."""
-    stream = probabilities(network, part.pictures, batch_size=settings.batch_size, workers=settings.workers)
-    return torch.cat([values.argmax(1) for _, values in stream]).numpy()
 
 
 def _accuracy(

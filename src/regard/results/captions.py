@@ -70,7 +70,7 @@ def word_of(stored: Mapping[str, Any], values: Float, grid: PatchGrid, name: str
         probability,
         Heatmap(values, grid, name),
         stored["part_of_speech"],
-        stored["log_probability"],
+        stored.get("log_probability"),
     )
 
 

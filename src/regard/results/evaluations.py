@@ -88,18 +88,17 @@ def read_caption_evaluation(folder: Path | str) -> CaptionEvaluation:
     """What `write_caption_evaluation` wrote. Raises `DataError` when it is not whole or something else."""
     manifest = read_manifest(folder, CAPTION_SCORES)
     rows = [json.loads(line) for line in (Path(folder) / CAPTIONS).read_text(encoding="utf-8").splitlines()]
+    scores = {}
+    for name, stored in manifest["scores"].items():
+        value, low, high = (math.nan if stored[each] is None else stored[each] for each in ("value", "low", "high"))
+        scores[name] = Score(value, low, high, stored["n"])
     return CaptionEvaluation(
-        {name: _score(stored) for name, stored in manifest["scores"].items()},
+        scores,
         {row["name"]: row["caption"] for row in rows},
         {row["name"]: tuple(row["references"]) for row in rows},
         manifest["note"],
         manifest["provenance"],
     )
-
-
-def _score(stored: Mapping[str, Any]) -> Score:
-    value, low, high = (math.nan if stored[name] is None else stored[name] for name in ("value", "low", "high"))
-    return Score(value, low, high, stored["n"])
 
 
 def captions_json(evaluation: CaptionEvaluation) -> dict[str, Any]:

@@ -96,7 +96,11 @@ def read_scene_captions(folder: Path | str) -> Iterator[tuple[str, tuple[SceneCa
         raise DataError(f"{folder} holds scenes without captions.json; write the folder again")
     for picture in read_coco(file, labels=False):
         try:
-            yield picture.name, tuple(_caption(each) for each in picture.annotations)
+            captions = []
+            for each in picture.annotations:
+                words = tuple(CaptionWord(text, tuple(regions), part) for text, part, regions in each["words"])
+                captions.append(SceneCaption(each["caption"], words))
+            yield picture.name, tuple(captions)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{file}: a caption of {picture.name!r} is amiss ({error}); write the folder again"
@@ -195,11 +199,6 @@ def _captions(lines: list[dict[str, Any]]) -> dict[str, Any]:
         for number, (k, caption) in enumerate(numbered)
     ]
     return {"images": images, "annotations": annotations}
-
-
-def _caption(annotation: Mapping[str, Any]) -> SceneCaption:
-    words = tuple(CaptionWord(text, tuple(regions), part) for text, part, regions in annotation["words"])
-    return SceneCaption(annotation["caption"], words)
 
 
 def _index(lines: list[dict[str, Any]]) -> str:

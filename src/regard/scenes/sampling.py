@@ -101,6 +101,9 @@ def _item(chance: Chance, kind: str, ground: str, horizon: float, room: float = 
     """One item somewhere on the ground, wholly in the picture, `room` (0.5 to 1) of its size by chance."""
     animal = kind in ANIMALS
     colour = chance.one_of(tuple(COLOURS))
+    fitting = poses(kind)
+    if kind == "fish":  # which swims in water only, and there it does not lie about
+        fitting = ("swimming", "jumping") if ground == "water" else ("jumping", "lying")
     item = Item(
         kind,
         colour,
@@ -108,20 +111,13 @@ def _item(chance: Chance, kind: str, ground: str, horizon: float, room: float = 
         y=0.9,
         scale=round(room * (chance.between(0.24, 0.54) if animal else chance.between(0.14, 0.46)), 4),
         mirrored=chance.random() < 0.5,
-        pose=chance.one_of(_fitting(kind, ground)),
+        pose=chance.one_of(fitting),
         pattern=chance.one_of(PATTERNS) if animal else "plain",
         accent=chance.one_of([other for other in COLOURS if other != colour]),
         stretch=chance.between(0.92, 1.1),
         seed=int(chance.random() * 2**31),
     )
     return _inside(chance, item, horizon)
-
-
-def _fitting(kind: str, ground: str) -> tuple[str, ...]:
-    """A fish swims in water only, and there it does not lie about."""
-    if kind != "fish":
-        return poses(kind)
-    return ("swimming", "jumping") if ground == "water" else ("jumping", "lying")
 
 
 def _inside(chance: Chance, item: Item, horizon: float) -> Item:

@@ -68,7 +68,8 @@ def demo(out: Out = Path("demo"), overwrite: Overwrite = False) -> DemoResult:
         log.info("4/5 describing scenes, word by word")
         network = regard.load(folder / "run", device="cpu")
         scored = read(scenes).part("val")
-        described = _one_each(scored)
+        first = {picture.label: index for index, picture in reversed(list(enumerate(scored.pictures)))}
+        described = scored.select(sorted(first.values()))  # the first scene of each class
         regard.caption([scenes / name for name in described.names], folder / "captions", truth=scenes)
         log.info("5/5 writing the report")
         evaluation = run.evaluation
@@ -104,12 +105,6 @@ def _panels(folder: Path, described: "Dataset") -> "list[tuple[str, Image.Image]
 
     names = [Path(name).name for name in described.names[:PANELS]]
     return [(f"the words said of {name}", Image.open(folder / name)) for name in names]
-
-
-def _one_each(scored: "Dataset") -> "Dataset":
-    """The first scene of each class."""
-    first = {picture.label: index for index, picture in reversed(list(enumerate(scored.pictures)))}
-    return scored.select(sorted(first.values()))
 
 
 def _examples(network: "Network", pictures: "Dataset") -> "list[tuple[str, Image.Image, Heatmap | None, str]]":

@@ -119,12 +119,14 @@ def caption_parts(
 
 def mirrored(text: str) -> str:
     """What is said of the mirror image: left for right, and right for left."""
-    return _SIDES.sub(lambda match: _other(match[1]) + (match[2] or ""), text)
 
+    def other(match: re.Match[str]) -> str:
+        side = match[1]
+        swapped = "right" if side.lower() == "left" else "left"
+        swapped = swapped.upper() if side.isupper() else swapped.title() if side[0].isupper() else swapped
+        return swapped + (match[2] or "")
 
-def _other(side: str) -> str:
-    other = "right" if side.lower() == "left" else "left"
-    return other.upper() if side.isupper() else other.title() if side[0].isupper() else other
+    return _SIDES.sub(other, text)
 
 
 def _file_of(source: Path) -> Path:

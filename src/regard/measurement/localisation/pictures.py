@@ -32,14 +32,19 @@ def localise(
         pairs = list(zip(values, objects, strict=True))
         areas[name] = np.array([auc(*pair) for pair in pairs])
         peaks[name] = np.array([pointing(*pair) for pair in pairs])
-    off = np.array([not _in_centre(each) for each in objects], bool)
+    off = []  # whether the object leaves the middle of the grid uncovered
+    for cover in objects:
+        rows, columns = cover.inside.shape
+        middle = cover.inside[(rows - 1) // 2 : rows // 2 + 1, (columns - 1) // 2 : columns // 2 + 1]
+        off.append(not middle.all())
+    away = np.array(off, bool)
     return {
         name: {
             "auc": mean(areas[name], seed=seed),
             **{f"auc_over_{base}": _lift(areas, name, base, seed) for base in BASELINES},
             "peak_on_object": mean(peaks[name], seed=seed),
-            "auc_away_from_centre": mean(areas[name][off], seed=seed),
-            "peak_away_from_centre": mean(peaks[name][off], seed=seed),
+            "auc_away_from_centre": mean(areas[name][away], seed=seed),
+            "peak_away_from_centre": mean(peaks[name][away], seed=seed),
         }
         for name in areas
     }
@@ -49,9 +54,3 @@ def _lift(areas: Mapping[str, Floats], name: str, base: str, seed: int) -> Score
     """What a map has more than a baseline; a baseline has exactly nothing more than itself."""
     lift = mean(areas[name] - areas[base], signed=True, seed=seed)
     return Score(0.0, 0.0, 0.0, lift.n) if name == base else lift
-
-
-def _in_centre(cover: Cover) -> bool:
-    """Whether the object covers the middle of the grid."""
-    rows, columns = cover.inside.shape
-    return bool(cover.inside[(rows - 1) // 2 : rows // 2 + 1, (columns - 1) // 2 : columns // 2 + 1].all())

@@ -121,12 +121,13 @@ def _table(words: Sequence[_Covered], seed: int) -> dict[str, Floats]:
         table[name] = np.array([score(word.values, word.over) for word in words])
         table[f"{name}_of_random"] = np.array([_random(name, word.over, (seed, at)) for at, word in enumerate(words)])
         table[f"{name}_of_centre"] = np.array([score(centre(*word.values.shape), word.over) for word in words])
-        table[f"{name}_of_shuffled"] = np.array(
-            [
-                np.nan if donor is None else score(_resized(words[donor].values, word.values.shape), word.over)
-                for word, donor in zip(words, donors, strict=True)
-            ]
-        )
+        shuffled_scores = []
+        for word, donor in zip(words, donors, strict=True):
+            values = None if donor is None else words[donor].values
+            if values is not None and values.shape != word.values.shape:  # laid on this grid by its place in the input
+                values = PatchGrid.whole(*values.shape).to_picture(values, size=word.values.shape)
+            shuffled_scores.append(np.nan if values is None else score(values, word.over))
+        table[f"{name}_of_shuffled"] = np.array(shuffled_scores)
         for base in BASELINES:
             table[f"{name}_over_{base}"] = table[name] - table[f"{name}_of_{base}"]
     return table
@@ -158,11 +159,6 @@ def shuffled(pictures: Sequence[str], parts: Sequence[str], seed: int = 0) -> li
                 for number, at in enumerate(places[picture]):
                     donors[at] = places[other][number % len(places[other])]
     return donors
-
-
-def _resized(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Another picture's map on a grid of this shape, by the place in the network's input."""
-    return values if values.shape == shape else PatchGrid.whole(*values.shape).to_picture(values, size=shape)
 
 
 def _sorts(words: Sequence[_Covered]) -> list[tuple[str, bool | None, Bools]]:

@@ -230,7 +230,13 @@ def sam_relative(part: Any, grid: Pair) -> Iterator[Encoding]:
         for block in (part.blocks[layer] for layer in layers if part.blocks[layer].attn.use_rel_pos):
             query = _mean_query(block)  # (heads, width)
             sides = zip(window, (block.attn.rel_pos_h, block.attn.rel_pos_w), strict=True)
-            down, across = (_bias_by_offset(query, get_rel_pos(side, side, table)) for side, table in sides)
+            lines = []
+            for side, table in sides:
+                by_pair = get_rel_pos(side, side, table)  # (query place, key place, width)
+                # by offset: key before the query, farthest first; then from it on
+                line = torch.cat([by_pair[1:, 0].flip(0), by_pair[0]])  # (2 · side - 1, width)
+                lines.append(_numpy(query @ line.T))
+            down, across = lines  # each (heads, 2 · side - 1)
             kernels.append(down[:, :, None] + across[:, None, :])  # (heads, 2 · rows - 1, 2 · columns - 1)
         if kernels:
             yield Encoding("relative", "blocks.*.attn.rel_pos_*", *window, np.stack(kernels), tuple(layers))
@@ -242,12 +248,6 @@ def _mean_query(block: Any) -> Tensor:
     mean = block.norm1.bias if block.norm1.bias is not None else torch.zeros_like(block.norm1.weight)
     query = attention.qkv(mean)[: attention.num_heads * attention.head_dim]
     return attention.q_norm(query.unflatten(0, (attention.num_heads, -1)))
-
-
-def _bias_by_offset(query: Tensor, table: Tensor) -> Array:
-    """Queries (heads, width) and (query place, key place, width) of an axis → (heads, 2 · side - 1)."""
-    line = torch.cat([table[1:, 0].flip(0), table[0]])  # key before the query, farthest first; then from it on
-    return _numpy(query @ line.T)
 
 
 def sam_rotary(part: Any, grid: Pair) -> Iterator[Encoding]:

@@ -310,24 +310,19 @@ class _Steps:
         logs, best, values = (torch.cat(each, 1).cpu() for each in lists)  # each (pictures, tokens, ...)
         if logs.isnan().any():
             raise NetworkError(_NAN)
+        # (layers, pictures, heads, tokens, patches)
         attention = None if recorder is None else recorder.attention().cpu()
-        return [
-            Decoding(
-                caption,
-                logs[index, : len(caption)].clone(),
-                best[index, : len(caption)].clone(),
-                values[index, : len(caption)].clone(),
-                None if attention is None else _on_grid(attention[:, index, :, : len(caption) + 1], memory, index),
-                caption[-1] == stop,
-            )
-            for index, caption in enumerate(captions)
-        ]
-
-
-def _on_grid(attention: Tensor, memory: Memory, index: int) -> Tensor:
-    """(layers, heads, tokens, patches) → (layers, heads, tokens, rows, columns) of the picture without its padding."""
-    rows, columns = memory.shapes[index]
-    return attention.unflatten(-1, (memory.rows, memory.columns))[..., :rows, :columns].clone()
+        decodings = []
+        for index, caption in enumerate(captions):
+            count = len(caption)
+            grid = None
+            if attention is not None:
+                rows, columns = memory.shapes[index]  # of the picture without its padding
+                padded = attention[:, index, :, : count + 1].unflatten(-1, (memory.rows, memory.columns))
+                grid = padded[..., :rows, :columns].clone()  # (layers, heads, tokens, rows, columns)
+            log, choice, value = (each[index, :count].clone() for each in (logs, best, values))
+            decodings.append(Decoding(caption, log, choice, value, grid, caption[-1] == stop))
+        return decodings
 
 
 def until_stop(tokens: Iterable[int], stops: Collection[int]) -> tuple[int, ...]:

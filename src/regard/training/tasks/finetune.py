@@ -58,7 +58,10 @@ def run(
     """
     if not isinstance(recipe.settings, ClassifierSettings):
         raise DataError(f"the recipe {recipe.name!r} does not train a classifier; give finetune or dlcv")
-    settings = _for_data(recipe.settings, training)
+    settings = recipe.settings
+    few = settings.search == "always" or (settings.search == "few" and len(training) <= settings.few)
+    search = "always" if few and settings.head == "probe" else "never"  # decided once, so that a resume does the same
+    settings = replace(settings, search=search)
     world = join(network.device)
     network.module.to(world.device)
     network.preparation = settings.prepared(network.preparation)
@@ -68,12 +71,6 @@ def run(
     parts = training, validation
     with training_session(network, parts, hashes, recipe, Path(folder), world, facts, Options(**options)) as session:
         return _phases(Finetuning(network, training, validation, settings, session, precision, groups))
-
-
-def _for_data(settings: ClassifierSettings, training: Dataset) -> ClassifierSettings:
-    """Whether there are few pictures, decided once: `search` becomes always or never."""
-    few = settings.search == "always" or (settings.search == "few" and len(training) <= settings.few)
-    return replace(settings, search="always" if few and settings.head == "probe" else "never")
 
 
 def _check(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ from regard.networks.captioners.attention import Capture
 from regard.networks.captioners.families.catr import Catr, CatrCaptioner, CatrShape
 from regard.networks.captioners.families.encoder_decoder import DecoderShape, build_encoder_decoder, new_encoder_decoder
 from regard.networks.captioners.load import load_caption_network
+from regard.networks.captioners.run import save_captioner
+from regard.networks.captioners.trainable import TrainableCaptioner
 from regard.networks.load import load
 from regard.networks.run import load_run
 from regard.results.evaluations import read_caption_evaluation
@@ -182,7 +185,7 @@ def test_the_vocabulary_has_every_word_and_its_mirror_image(tmp_path: Path, data
     vocabulary = caption_training.vocabulary_of(training, caption_recipe().settings)
     assert vocabulary.pieces[:4] == ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
     assert {*vocabulary.pieces[4:]} == {
-        *["a", "red", "green", "blue", "square", "on", "the", "left", "right", ",", "."]
+        *["a", "red", "green", "blue", "square", "on", "the", "left", "right", "##,", "##."]
     }
     assert vocabulary.pieces[4:6] == ("left", "right")  # in both captions of half the pictures, and of the other half
     only_left = training.select(k for k, picture in enumerate(training.pictures) if "left" in picture.name)
@@ -190,6 +193,38 @@ def test_the_vocabulary_has_every_word_and_its_mirror_image(tmp_path: Path, data
     with pytest.raises(DataError, match="give a lower --least"):
         caption_training.vocabulary_of(training, caption_recipe(least=10_000).settings)
     assert len(caption_training.vocabulary_of(training, caption_recipe(vocabulary="bert").settings)) == 30522
+
+
+def test_captions_that_are_not_english(tmp_path: Path, data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Kept as written by a vocabulary of one's own, through the run's folder; what BERT's pieces do is said."""
+    training, _ = caption_sides(data)
+    texts = ["Rötliches Quadrat, links.", "จุดสีแดง", "红色方块在左边。", "مربع أحمر على اليسار؟"]
+    pictures = tuple(
+        replace(picture, annotations=({"caption": texts[place % len(texts)]},))
+        for place, picture in enumerate(training.pictures)
+    )
+    foreign = replace(training, pictures=pictures)
+    with caplog.at_level("INFO", logger="regard"):
+        captioner = tiny_captioner(foreign, caption_recipe(longest=24))
+        assert "give --flip 0" in caplog.text
+        caplog.clear()
+        caption_training.vocabulary_of(foreign, caption_recipe(vocabulary="bert", flip=0.0).settings)
+        assert "--vocabulary own keeps the letters" in caplog.text and "--flip" not in caplog.text
+        caplog.clear()
+        caption_training.vocabulary_of(training, caption_recipe(vocabulary="bert").settings)
+        assert not caplog.text
+    again = load_caption_network(str(save_captioner(captioner, tmp_path / "run")))
+    assert isinstance(again, TrainableCaptioner) and again.vocabulary.pieces == captioner.vocabulary.pieces
+    for text in texts:
+        assert again.text(again.tokenize(text)) == text
+    description = json.loads((tmp_path / "run" / "model.json").read_text(encoding="utf-8"))
+    del description["vocabulary"]  # as earlier versions wrote it: by BERT's rules
+    (tmp_path / "run" / "model.json").write_text(json.dumps(description), encoding="utf-8")
+    older = load_caption_network(str(tmp_path / "run"))
+    assert older.text(older.tokenize("Rötliches")) == "[UNK]"
+    (tmp_path / "run" / "model.json").write_text(json.dumps({**description, "vocabulary": "x"}), encoding="utf-8")
+    with pytest.raises(NetworkError, match=r"kind 'x'.* update regard"):
+        load_caption_network(str(tmp_path / "run"))
 
 
 def test_the_encoder_has_its_share_of_the_rate_and_can_be_frozen(data: Path) -> None:

@@ -15,14 +15,13 @@ from regard.errors import unknown
 from regard.explanation.words.tagging import parts_of_speech
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import Pieces
+from regard.networks.captioners.scripts import is_unspaced
 from regard.networks.captioners.wordpiece import Span
 from regard.records import END, START, Float, Heatmap, PatchGrid, Word
 
 ROWS = ("predicting", "reading")
 UNKNOWN = ("[UNK]", "<unk>")
 """How vocabularies write what they do not have; it is shown, as a word stands there."""
-_UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "IDEOGRAPHIC")
-"""How unicode names the letters of scripts that write no spaces: a piece of theirs is a word of its own."""
 _INNER = "'’-‑_"
 """Signs inside a word: "dog's", "black-and-white"."""
 
@@ -93,13 +92,9 @@ def _goes_on(before: _Atom, atom: _Atom, after: _Atom | None) -> bool:
     first = atom.text[0]
     if unicodedata.category(first).startswith("M"):
         return True  # a vowel sign or accent belongs to its letter
-    if _is_unspaced(last) or _is_unspaced(first):
+    if is_unspaced(last) or is_unspaced(first):
         return False
     return _is_sign(last) == _is_sign(first) or _in_number(before.text, atom.text, after)
-
-
-def _is_unspaced(char: str) -> bool:
-    return unicodedata.name(char, "").startswith(_UNSPACED)
 
 
 def _is_sign(char: str) -> bool:

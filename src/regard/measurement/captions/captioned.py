@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from regard.data.dataset import several
 from regard.errors import DataError, UsageError
+from regard.networks.captioners.scripts import is_unspaced, parts
 from regard.scenes import JudgedWord, Scene, judge
 
 LONGEST = 4
@@ -25,11 +26,14 @@ Floats = NDArray[np.float64]
 
 
 class _Signs(dict[int, str]):
-    """Every punctuation mark and symbol as a space, but those that may stand inside words."""
+    """Every punctuation mark and symbol as a space, but those that may stand inside words; what is not seen (joiners,
+    soft hyphens, marks of direction, variants of a sign) as nothing."""
 
     def __missing__(self, code: int) -> str:
         sign = chr(code)
-        self[code] = " " if unicodedata.category(sign)[0] in "PS" and sign not in "'-.,:" else sign
+        kind = unicodedata.category(sign)
+        unseen = kind == "Cf" or 0xFE00 <= code <= 0xFE0F
+        self[code] = "" if unseen else " " if kind[0] in "PS" and sign not in "'-.,:" else sign
         return self[code]
 
 
@@ -41,13 +45,15 @@ _LONE = re.compile(r"(?<!\w)-|-(?!\w)|(?<!\d)[.,:]|[.,:](?!\d)|'(?!\w)|(?<!\w)'(
 
 
 def tokens(text: str) -> list[str]:
-    """The words of a caption as they are compared: lower case, without punctuation, English as the Penn Treebank's.
+    """The words of a caption as they are compared: without case or punctuation, English as the Penn Treebank's.
 
     Hyphens inside words and signs inside numbers stay ("black-and-white", "3.5"); "dog's" is `dog` and `'s`, "don't"
-    is `do` and `n't`. A text without spaces (Chinese) is one word, so split it before.
+    is `do` and `n't`. Of scripts that write no spaces (Chinese, Japanese, Thai, ...) each letter with its signs is a
+    word, so that it does not matter where a space stands.
     """
-    plain = unicodedata.normalize("NFC", text).lower().replace("’", "'")
-    return _LONE.sub(" ", _CLITIC.sub(r" \1 ", plain).translate(_SIGNS)).split()
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    words = _LONE.sub(" ", _CLITIC.sub(r" \1 ", folded.replace("’", "'")).translate(_SIGNS)).split()
+    return [part for word in words for part in parts(word, is_unspaced)]
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,14 @@ from regard.files import SCHEMA, file_hash, write_file, write_json, writing
 from regard.networks.captioners import CAPTIONER_FAMILIES, family_of
 from regard.networks.captioners.trainable import TrainableCaptioner
 from regard.networks.captioners.wordpiece import WordPiece
+from regard.networks.captioners.written_words import WrittenWords
 from regard.networks.run import CAPTIONING, DESCRIPTION, WEIGHTS, check_digest, read_description
 from regard.networks.sources.checkpoint import read_checkpoint
 from regard.networks.sources.fit import fit
 
 VOCABULARY = "vocabulary.txt"
+_RULES: dict[str, type[WordPiece]] = {each.rules: each for each in (WordPiece, WrittenWords)}
+"""Kinds of vocabularies by the name that `model.json` has for them; runs that name none have BERT's."""
 
 
 def save_captioner(captioner: TrainableCaptioner, folder: Path | str, overwrite: bool = False) -> Path:
@@ -44,7 +47,7 @@ def load_captioner_run(folder: Path | str, name: str | None = None) -> Trainable
         raise UsageError(
             f"{folder} is a run of {description.get('task')}, which cannot caption; give a captioner's run"
         )
-    vocabulary = WordPiece.load(folder / VOCABULARY)
+    vocabulary = _read_vocabulary(folder, str(description.get("vocabulary", WordPiece.rules)))
     check_digest(file_hash(folder / VOCABULARY), description.get("vocabulary_sha256"), folder / VOCABULARY)
     try:
         architecture = dict(description["architecture"])
@@ -66,12 +69,22 @@ def load_captioner_run(folder: Path | str, name: str | None = None) -> Trainable
     return captioner
 
 
+def _read_vocabulary(folder: Path, rules: str) -> WordPiece:
+    if rules not in _RULES:
+        raise NetworkError(
+            f"{folder} has a vocabulary of kind {rules!r}, and this regard knows {' and '.join(_RULES)}; it was "
+            "written by a newer one, so update regard"
+        )
+    return _RULES[rules].load(folder / VOCABULARY)
+
+
 def _description(captioner: TrainableCaptioner, folder: Path) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "task": CAPTIONING,
         "architecture": captioner.description,
         "preparation": captioner.preparation.as_json(),
+        "vocabulary": captioner.vocabulary.rules,
         "weights_sha256": captioner.weights_hash(),
         "vocabulary_sha256": file_hash(folder / VOCABULARY),
     }

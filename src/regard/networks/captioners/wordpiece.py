@@ -11,9 +11,10 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from regard.errors import NetworkError, UsageError
+from regard.networks.captioners.scripts import is_punctuation
 from regard.networks.sources.shipped import HOME
 
 SHIPPED_VOCABULARY = HOME / "bert-base-uncased" / "vocab.txt.gz"
@@ -47,6 +48,8 @@ class WordPiece:
 
     pieces: tuple[str, ...]
     tokens: dict[str, int]
+    rules: ClassVar[str] = "bert"
+    """How text is cut into pieces, as a run's `model.json` has it."""
 
     @classmethod
     def load(cls, path: Path | str | None = None) -> Self:
@@ -145,7 +148,7 @@ def _parts(word: str) -> Iterator[str]:
     """A word cut at its punctuation, which stays."""
     part = ""
     for char in word:
-        if not _is_punctuation(char):
+        if not is_punctuation(char):
             part += char
             continue
         if part:
@@ -154,11 +157,6 @@ def _parts(word: str) -> Iterator[str]:
         part = ""
     if part:
         yield part
-
-
-def _is_punctuation(char: str) -> bool:
-    """Unicode's, and all of ASCII that is neither letter nor digit ("$", "+", "^" are none to unicode)."""
-    return unicodedata.category(char).startswith("P") or (char.isascii() and char.isprintable() and not char.isalnum())
 
 
 def _read(path: Path) -> str:

@@ -6,8 +6,9 @@ The pictures set aside are scored by the token that the network finds likeliest 
 
 import hashlib
 import json
+import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -20,8 +21,10 @@ from regard.data.dataset import Dataset, listed
 from regard.data.images.augment import Augmentation
 from regard.data.layouts.captions import captions_of, mirrored
 from regard.errors import DataError, UsageError
+from regard.measurement.captions.captioned import tokens
 from regard.networks.captioners.trainable import TrainableCaptioner
-from regard.networks.captioners.wordpiece import PAD, START, STOP, UNKNOWN, WordPiece, split_words
+from regard.networks.captioners.wordpiece import WordPiece
+from regard.networks.captioners.written_words import WrittenWords, written_pieces
 from regard.networks.guard import borrowed
 from regard.training.checkpoint import tensors_under
 from regard.training.loader import Loader, check_processes
@@ -35,28 +38,54 @@ from regard.training.tasks.base import Outcome
 from regard.training.tasks.table import CaptionSettings
 
 MOVES = ("rotate", "translate", "zoom")
+LOST = 0.01
+"""The share of words that a vocabulary may be unable to write before that is said."""
+
+log = logging.getLogger("regard")
 
 
 def vocabulary_of(training: Dataset, settings: CaptionSettings) -> WordPiece:
     """BERT's pieces, or the words of the training captions and of what their mirror images are called.
 
-    A word that occurs fewer than `settings.least` times is the unknown one. The commonest come first.
+    Words are as they are written. One that occurs fewer than `settings.least` times is the unknown one, unless it is
+    there in another case. The commonest come first.
     """
-    if settings.vocabulary == "bert":
-        return WordPiece.load()
     texts = [text for picture in training.pictures for text in captions_of(picture)]
-    counts = Counter(word for text in texts for word in split_words(text))
+    if settings.vocabulary == "bert":
+        vocabulary = WordPiece.load()
+        _report_lost_letters(vocabulary, texts)
+        return vocabulary
+    counts = Counter(piece for text in texts for piece in written_pieces(text))
+    if settings.flip and all(mirrored(piece) == piece for piece in counts):
+        log.info(
+            f"pictures are mirrored (--flip {settings.flip:g}), and no caption says left or right in English, which "
+            "would be exchanged; where captions say it in another language, give --flip 0"
+        )
     both = Counter(counts)
-    for word, count in counts.items():
-        if mirrored(word) != word:
-            both[mirrored(word)] += count
-    words = sorted(
-        (word for word, count in both.items() if count >= settings.least), key=lambda word: (-both[word], word)
-    )
-    if not words:
+    for piece, count in counts.items():
+        if mirrored(piece) != piece:
+            both[mirrored(piece)] += count
+    if max(both.values(), default=0) < settings.least:
         raise DataError(f"no word occurs {settings.least} times in the captions; give a lower --least")
-    pieces = (PAD, UNKNOWN, START, STOP, *(word for word in words if word not in (PAD, UNKNOWN, START, STOP)))
-    return WordPiece(pieces, {piece: token for token, piece in enumerate(pieces)})
+    return WrittenWords.of(both, settings.least)
+
+
+def _report_lost_letters(vocabulary: WordPiece, texts: Sequence[str]) -> None:
+    """Log how many words a vocabulary cannot write back but for their case: accents and vowel signs cut, or unknown."""
+
+
+    def letters(text: str) -> str:
+        return "".join(tokens(text)).replace("-", "")
+
+    words = Counter(word for text in texts for word in text.split())
+    lost = [word for word in words if letters(vocabulary.text(vocabulary.encode(word))) != letters(word)]
+    share = sum(words[word] for word in lost) / max(1, words.total())
+    if share > LOST:
+        log.info(
+            f"bert's pieces cannot write {share:.0%} of the words of the captions as they are (accents and signs are "
+            f"cut), such as {max(lost, key=words.__getitem__)!r}, and scores compare them as they are; --vocabulary "
+            "own keeps the letters"
+        )
 
 
 def run(
@@ -86,6 +115,8 @@ def run(
     captions = [[picture.name, *captions_of(picture)] for part in parts for picture in part.pictures]
     digest = hashlib.sha256(json.dumps(captions).encode()).hexdigest()[:16]  # resumed with the same captions only
     facts = {"precision": precision, "captions": digest}
+    if captioner.vocabulary.rules != WordPiece.rules:  # earlier versions wrote none, and had BERT's
+        facts["vocabulary rules"] = captioner.vocabulary.rules
     with training_session(captioner, parts, hashes, recipe, Path(folder), world, facts, Options(**options)) as session:
         checkpoints = session.checkpoints
         journal = session.journal

@@ -73,7 +73,6 @@ def vocabulary_of(training: Dataset, settings: CaptionSettings) -> WordPiece:
 def _report_lost_letters(vocabulary: WordPiece, texts: Sequence[str]) -> None:
     """Log how many words a vocabulary cannot write back but for their case: accents and vowel signs cut, or unknown."""
 
-
     def letters(text: str) -> str:
         return "".join(tokens(text)).replace("-", "")
 

@@ -319,7 +319,8 @@ def test_a_hugging_face_folder(kind: str, tmp_path: Path) -> None:
         with torch.no_grad():
             assert torch.equal(network.logits(x), module(x).logits)
         assert network.classes == ("cat", "dog", "cow")
-        assert network.preparation == Preparation(32, 32, "crop", 0.8, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "bicubic")
+        colours = ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+        assert network.preparation == Preparation(32, 32, "crop", 1.0, *colours, "bicubic", resized=(40, 40))
         assert network.messages == ()
     features, logits = network.features(x)
     assert torch.allclose(network.module.classifier(features), logits, atol=1e-6)

@@ -22,12 +22,11 @@ from regard.networks.anatomy.description import describe
 from regard.networks.guard import usable
 from regard.networks.network import PRECISIONS, Network, set_head, with_outputs
 from regard.networks.run import is_run, load_run
-from regard.networks.sources import huggingface, zoo
+from regard.networks.sources import huggingface, huggingface_files, timm_folder, zoo
 from regard.networks.sources.build import build, fresh_head, is_timm, is_torchvision, offered
 from regard.networks.sources.checkpoint import listed, read_checkpoint
 from regard.networks.sources.fit import fit
 from regard.networks.sources.foreign import LAYOUTS, recognise
-from regard.networks.sources.huggingface_files import is_huggingface
 from regard.networks.sources.shipped import CAPTIONERS, SHIPPED, folder_of
 from regard.networks.sources.user_module import describe_module
 
@@ -49,6 +48,7 @@ class Options:
     seed: int = 0
     pretrained: bool = True
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    preparation: Preparation | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def load(
         if not (is_timm(model) or is_torchvision(model)):
             raise unknown("network", model, offered(), f"{RANDOM}NAME takes a timm or torchvision name.")
     path = None if weights is None else Path(weights)
-    options = Options(path, outputs, _pair(size), seed, pretrained, dict(arguments or {}))
+    options = Options(path, outputs, _pair(size), seed, pretrained, dict(arguments or {}), preparation)
     if isinstance(model, nn.Module):
         if options.weights is not None or options.arguments:
             raise UsageError(
@@ -273,7 +273,11 @@ def _fitted(kind: str, model: str, options: Options) -> Network:
 def _load_huggingface(model: str, options: Options) -> Network:
     if options.weights is not None or options.arguments or not options.pretrained:
         raise UsageError(f"{model} comes with its own weights and architecture; leave --weights and arguments out")
-    return zoo.resized(huggingface.load(model, options.outputs), options.size)
+    folder = huggingface_files.folder_of(model)
+    config = timm_folder.read_config(folder)
+    if config is not None:
+        return zoo.resized(timm_folder.load(folder, config, model, options.outputs), options.size)
+    return zoo.resized(huggingface.load(model, options.outputs, options.preparation), options.size)
 
 
 SOURCES: tuple[Source, ...] = (
@@ -285,6 +289,6 @@ SOURCES: tuple[Source, ...] = (
         lambda model, options: replace(_load_run(str(folder_of(model)), options), name=model),
     ),
     Source("a timm or torchvision name", lambda model: is_timm(model) or is_torchvision(model), _load_zoo),
-    Source("hf:ID or a Hugging Face folder", is_huggingface, _load_huggingface),
+    Source("hf:ID or a Hugging Face folder", huggingface_files.is_huggingface, _load_huggingface),
 )
 """The grammar of M: the first row that fits is taken."""

@@ -17,6 +17,9 @@ from regard.networks.guard import borrowed
 from regard.networks.sources.checkpoint import tensors_hash
 
 PRECISIONS = ("float32", "bfloat16")
+MULTI_LABEL = "multi_label_classification"
+REGRESSION = "regression"
+"""What transformers calls heads whose outputs are no choice of one class."""
 
 
 @dataclass
@@ -51,6 +54,29 @@ class Network:
         if isinstance(head, nn.Linear):
             return head.out_features
         return int(self.logits(self._blank()).shape[1])
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Logits (batch, classes) → probabilities: of one class among all, or, as transformers' pipeline has it, each
+        of its own where the head was trained for several labels at once or has one output alone.
+
+        Raises `NetworkError` for a head that gives quantities.
+        """
+        problem = getattr(getattr(self.module, "config", None), "problem_type", None)
+        if problem == REGRESSION:
+            raise NetworkError(
+                f"the outputs of {self.name} are quantities (its problem_type is regression), not classes: there are "
+                "no probabilities; explain it, or train a head of classes on it"
+            )
+        if problem == MULTI_LABEL or logits.shape[1] == 1:
+            return torch.sigmoid(logits)
+        return torch.softmax(logits, dim=1)
+
+    def choose_one_class(self) -> None:
+        """From now on the head chooses one class among all, whatever it was trained for before."""
+        if getattr(getattr(self.module, "config", None), "problem_type", None) is not None:
+            self.module.config.problem_type = None  # type: ignore[union-attr]
+        arguments = {key: value for key, value in self.architecture["arguments"].items() if key != "problem_type"}
+        self.architecture = {**self.architecture, "arguments": arguments}
 
     def logits(self, x: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W) → logits (B, classes), in evaluation mode and without gradients.
@@ -163,12 +189,13 @@ class Network:
         return {path: part for path, part in self.module.named_modules() if isinstance(part, nn.Linear)}
 
     def _blank(self) -> Tensor:
-        return torch.zeros(1, 3, self.preparation.height, self.preparation.width)
+        return torch.zeros(1, self.preparation.channels, self.preparation.height, self.preparation.width)
 
     def check(self, x: Tensor) -> None:
         """Raise `UsageError` for pictures of a shape that the network cannot take."""
-        if x.ndim != 4 or x.shape[1] != 3:
-            raise UsageError(f"{self.name} takes pictures (batch, 3, height, width); came {tuple(x.shape)}")
+        channels = self.preparation.channels
+        if x.ndim != 4 or x.shape[1] != channels:
+            raise UsageError(f"{self.name} takes pictures (batch, {channels}, height, width); came {tuple(x.shape)}")
         size = self.anatomy.size
         if size is not None and not self.anatomy.flexible and tuple(x.shape[2:]) != size:
             raise UsageError(
@@ -242,6 +269,7 @@ def set_head(module: Any, path: str, head: nn.Linear) -> None:
         module.num_classes = head.out_features
     if hasattr(module, "config") and hasattr(module, "num_labels"):
         module.num_labels = module.config.num_labels = head.out_features
+        module.config.problem_type = None  # of the old head
 
 
 def with_outputs(architecture: dict[str, Any], outputs: int) -> dict[str, Any]:
@@ -249,6 +277,7 @@ def with_outputs(architecture: dict[str, Any], outputs: int) -> dict[str, Any]:
     arguments = dict(architecture["arguments"])
     if architecture["kind"] == "huggingface":
         arguments.pop("label2id", None)
+        arguments.pop("problem_type", None)
         arguments["id2label"] = {str(index): f"LABEL_{index}" for index in range(outputs)}
     elif architecture["kind"] != "module":
         arguments["num_classes"] = outputs

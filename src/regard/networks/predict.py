@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-import torch
 from torch import Tensor
 
 from regard.data.dataset import Picture
@@ -44,4 +43,4 @@ def probabilities(
 def batch_probabilities(network: Network, pixels: Tensor) -> Tensor:
     """Normalised pictures (batch, 3, height, width) → class probabilities (batch, classes), float32 on the CPU."""
     with lock_of(network.module):
-        return torch.softmax(network.logits(pixels).float(), dim=1).cpu()
+        return network.probabilities(network.logits(pixels).float()).cpu()

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,7 @@ class PreparedOpener:
     name: str
 
     def open(self) -> Image.Image:
-        mean, std = (torch.tensor(each).view(3, 1, 1) for each in (self.preparation.mean, self.preparation.std))
-        values = self.tensor.float().cpu() * std + mean  # (3, height, width) in 0..1
-        return Image.fromarray(values.clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy())
+        return self.preparation.drawn(self.tensor)
 
     def digest(self) -> str:
         values = self.tensor.float().cpu().contiguous().numpy()
@@ -165,7 +163,7 @@ def input_batches(
         for batch, pixels in prepared(network, pictures, batch_size=batch_size, workers=workers, on_bad=on_bad):
             yield InputBatch(batch.indices, pixels, batch.sizes, network.preparation)
         return
-    whole = replace(network.preparation, mode="squash")  # what was cut before is not known
+    whole = network.preparation.whole()  # what was cut before is not known
     for (height, width), run in groupby(enumerate(tensors), lambda row: row[1].shape[1:]):
         while rows := list(islice(run, batch_size)):
             pixels = torch.stack([tensor.to(network.device, torch.float32) for _, tensor in rows])

@@ -105,9 +105,9 @@ class Settings:
 
     def prepared(self, preparation: "Preparation") -> "Preparation":
         """How pictures become the input where the settings ask for another way than the network's own."""
-        if self.fit != "own":
-            preparation = replace(preparation, mode=self.fit)
-        half = (0.5, 0.5, 0.5)
+        if self.fit not in ("own", preparation.mode):
+            preparation = replace(preparation.whole(), mode=self.fit)
+        half = (0.5,) * preparation.channels
         return replace(preparation, mean=half, std=half) if self.values == "half" else preparation
 
     def as_json(self) -> dict[str, Any]:

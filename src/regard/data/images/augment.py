@@ -154,9 +154,8 @@ def read_augmented(
 
     image, size, divided = open_reduced(source, enough, max_pixels)
     left, top, right, bottom = (edge / divided for edge in box(size))
-    right = min(right, image.width)
-    bottom = min(bottom, image.height)
-    return apply(preparation._resample(image, (left, top, right, bottom)), augmentation, changes)
+    extent = (size[0] / divided, size[1] / divided)
+    return apply(preparation._resample(image, (left, top, right, bottom), extent), augmentation, changes)
 
 
 def apply(pixels: Pixels, augmentation: Augmentation, changes: Changes) -> Pixels:

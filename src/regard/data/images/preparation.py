@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from typing import Any, Self, TypeVar
 
@@ -34,7 +34,13 @@ INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-MODES = ("crop", "squash")
+MODES = ("crop", "squash", "centre")
+COLOURS = {"RGB": 3, "BGR": 3, "L": 1}
+"""In which order a network takes red, green and blue, or grey alone; and how many planes that is."""
+LUMA = (0.299, 0.587, 0.114)
+"""How much red, green and blue make of grey (ITU-R 601, as Pillow's "L")."""
+_LATER = ("resized", "colours")
+"""Settings that an earlier version had not: where they have their defaults, they are left out of JSON."""
 
 SPARE = 1.5
 """How many times larger than needed a picture stays when the JPEG decoder shrinks it: the input then changes by about
@@ -53,17 +59,22 @@ class Preparation:
     """How a picture becomes the input of a network: `height` × `width` pixels, values (v / 255 - mean) / std.
 
     `mode` "crop" keeps the aspect as timm's evaluation does: the picture is resized until it covers floor(size /
-    `crop`) (248 for 224 and 0.9) and the centre is taken; "squash" resizes the whole picture to the input. `mean` and
-    `std` are of red, green and blue in 0..1. Raises `UsageError` for settings that make no sense.
+    `crop`) (248 for 224 and 0.9) and the centre is taken; "squash" resizes the whole picture to the input; "centre"
+    takes the centre of the picture as it is. `resized` (height, width) says in pixels what the picture covers before
+    the crop, in the place of `crop`, or what it is squashed to, of which then the centre is taken, as transformers'
+    image processors do; where that is less than the input, black is around it. `colours` is "RGB", "BGR" or "L", grey;
+    `mean` and `std` are of these, in units in which white is 1. Raises `UsageError` for settings that make no sense.
     """
 
     height: int
     width: int
     mode: str = "crop"
     crop: float = 0.9
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
     interpolation: str = "bicubic"
+    resized: tuple[int, int] | None = None
+    colours: str = "RGB"
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -74,27 +85,51 @@ class Preparation:
             raise UsageError(f"an input of {self.height} × {self.width} pixels is none; both sides must be at least 1")
         if not 0 < self.crop <= 1:
             raise UsageError(f"crop {self.crop} is out of range; it must be above 0 and at most 1 (0.9 is usual)")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise UsageError("mean and std must be three numbers each (red, green, blue), and std above 0")
+        if self.resized is not None and (len(self.resized) != 2 or min(self.resized) < 1):
+            raise UsageError(f"resized is {self.resized}; it must be (height, width) in pixels, or left out")
+        if self.colours not in COLOURS:
+            raise unknown("order of colours", self.colours, COLOURS)
+        if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:
+            numbers = "three numbers each (red, green, blue)" if self.channels == 3 else "one number each (grey)"
+            raise UsageError(f"mean and std must be {numbers}, and std above 0")
+
+    @property
+    def channels(self) -> int:
+        """How many planes go into the network: 3, or 1 of grey pictures."""
+        return COLOURS[self.colours]
 
     def box(self, size: Size) -> Box:
         """The part of a picture of this (height, width) which the network sees: (left, top, right, bottom).
 
         For "crop" it is what timm's and torchvision's Resize and CenterCrop keep, their rounding to whole pixels of
-        the resized picture included, so it may lie up to half such a pixel off the centre.
+        the resized picture included, so it may lie up to half such a pixel off the centre. Where a picture is padded
+        it goes beyond the edges.
         """
         height, width = size
-        if self.mode == "squash":
+        if self.mode == "squash" and self.resized is None:
             return 0.0, 0.0, float(width), float(height)
         tall, wide = self._resized(height, width)
-        top, bottom = _centre(height, tall, self.height)
-        left, right = _centre(width, wide, self.width)
+        top, bottom = self._centre(height, tall, self.height)
+        left, right = self._centre(width, wide, self.width)
         return left, top, right, bottom
 
+    def _centre(self, pixels: int, resized: int, size: int) -> tuple[float, float]:
+        """Start and stop, in the picture's own pixels, of the centre that is kept of a resized side."""
+        half = (resized - size) / 2
+        # torchvision's CenterCrop rounds; transformers' cuts off, and pads likewise
+        first = round(half) if self.resized is None and self.mode == "crop" else int(half)
+        return first * pixels / resized, (first + size) * pixels / resized
+
     def _resized(self, height: int, width: int) -> Size:
-        """(height, width) of the whole picture once it covers the input and its border."""
-        least_tall = math.floor(self.height / self.crop)
-        least_wide = math.floor(self.width / self.crop)
+        """(height, width) of the whole picture before its centre is taken."""
+        if self.mode == "centre":
+            return height, width
+        if self.mode == "squash":
+            return self.resized or (self.height, self.width)
+        least_tall, least_wide = self.resized or (
+            math.floor(self.height / self.crop),
+            math.floor(self.width / self.crop),
+        )
         if least_tall == least_wide:  # torchvision's Resize(int) cuts the long side to whole pixels
             short = min(height, width)
             return least_tall * height // short, least_wide * width // short
@@ -110,24 +145,63 @@ class Preparation:
 
     def pixels(self, image: Image.Image) -> Pixels:
         """An upright RGB picture → (height, width, 3) uint8 as the network sees it, before normalisation."""
-        return self._resample(image, self.box((image.height, image.width)))
+        return self._resample(image, self.box((image.height, image.width)), (image.height, image.width))
 
-    def _resample(self, image: Image.Image, box: Box) -> Pixels:
+    def _resample(self, image: Image.Image, box: Box, extent: tuple[float, float]) -> Pixels:
+        """The part `box` of an image, at the input's size. Black beyond `extent`, the (height, width) of the picture
+        in the image's pixels, which an image that was decoded at a fraction of its size rounds up."""
         gap = None if self.interpolation == "nearest" else GAP
+        resampling = INTERPOLATIONS[self.interpolation]
         if image.mode != "RGB":
             raise DataError(f"a picture of mode {image.mode} came where RGB is needed; read it with open_picture")
-        return np.asarray(image.resize((self.width, self.height), INTERPOLATIONS[self.interpolation], box, gap))
+        left, top, right, bottom = box
+        across = self.width / (right - left)  # the input's pixels in one of the image's
+        down = self.height / (bottom - top)
+        before = (round(max(0.0, -left) * across), round(max(0.0, -top) * down))
+        after = (round(max(0.0, right - extent[1]) * across), round(max(0.0, bottom - extent[0]) * down))
+        if before == after == (0, 0):
+            return np.asarray(image.resize((self.width, self.height), resampling, box, gap))
+        inside = (self.width - before[0] - after[0], self.height - before[1] - after[1])
+        box = (max(0.0, left), max(0.0, top), min(extent[1], right), min(extent[0], bottom))
+        padded = Image.new("RGB", (self.width, self.height))
+        padded.paste(image.resize(inside, resampling, box, gap), before)
+        return np.asarray(padded)
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(batch, height, width, 3) uint8 → (batch, 3, height, width) float32, on the device of `pixels`."""
-        mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1)
-        std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1)
+        """(batch, height, width, 3) uint8, red, green and blue → (batch, channels, height, width) float32, on the
+        device of `pixels`."""
+        mean = torch.tensor(self.mean, device=pixels.device).view(-1, 1, 1)
+        std = torch.tensor(self.std, device=pixels.device).view(-1, 1, 1)
         planes = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+        if self.colours == "BGR":
+            planes = planes.flip(1)
+        elif self.colours == "L":
+            luma = torch.tensor(LUMA, device=pixels.device).view(3, 1, 1)
+            planes = (planes * luma).sum(dim=1, keepdim=True)
         return planes.mul_(1 / (255 * std)).sub_(mean / std)
 
     def tensor(self, image: Image.Image) -> torch.Tensor:
-        """An upright RGB picture → (3, height, width) float32, normalised."""
+        """An upright RGB picture → (channels, height, width) float32, normalised."""
         return self.normalise(torch.from_numpy(self.pixels(image).copy())[None])[0]
+
+    def drawn(self, tensor: torch.Tensor) -> Image.Image:
+        """(channels, height, width), normalised → the picture it was made of, as far as values in 0..1 go."""
+        mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (self.mean, self.std))
+        planes = tensor.detach().float().cpu() * std + mean
+        planes = planes.flip(0) if self.colours == "BGR" else planes.expand(3, -1, -1)
+        return Image.fromarray(planes.clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy())
+
+    def at_size(self, height: int, width: int) -> Self:
+        """The same for an input of another size: what lies around it stays the same share."""
+        if self.resized is None:
+            return replace(self, height=height, width=width)
+        tall = max(1, round(self.resized[0] * height / self.height))
+        wide = max(1, round(self.resized[1] * width / self.width))
+        return replace(self, height=height, width=width, resized=(tall, wide))
+
+    def whole(self) -> Self:
+        """The same with the whole picture squashed to the input."""
+        return replace(self, mode="squash", resized=None)
 
     def grid(self, size: Size, rows: int, columns: int, prefix: int = 1) -> PatchGrid:
         """Where a network's rows × columns patches lie in a picture of this (height, width)."""
@@ -135,21 +209,20 @@ class Preparation:
 
     def as_json(self) -> dict[str, Any]:
         """All settings, as JSON has them."""
-        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        defaults = {each.name: each.default for each in fields(self)}
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+        return {name: value for name, value in values.items() if name not in _LATER or value != defaults[name]}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """What `as_json` gave. Raises `DataError` when something is missing, unknown or senseless."""
         try:
-            return cls(**{**stored, "mean": tuple(stored["mean"]), "std": tuple(stored["std"])})
+            tuples = {name: tuple(stored[name]) for name in ("mean", "std", "resized") if stored.get(name) is not None}
+            if "mean" not in tuples or "std" not in tuples:
+                raise KeyError("mean" if "mean" not in tuples else "std")
+            return cls(**{**stored, **tuples})
         except (KeyError, TypeError, UsageError) as error:
             raise DataError(f"the stored preparation of pictures cannot be used: {error}") from error
-
-
-def _centre(pixels: int, resized: int, size: int) -> tuple[float, float]:
-    """Start and stop, in the picture's own pixels, of the centre that CenterCrop keeps of a resized side."""
-    first = round((resized - size) / 2)
-    return first * pixels / resized, (first + size) * pixels / resized
 
 
 def read_pixels(source: Source, preparation: Preparation, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, Size]:
@@ -160,7 +233,8 @@ def read_pixels(source: Source, preparation: Preparation, max_pixels: int = MAX_
     """
     image, size, divided = open_reduced(source, preparation.smallest, max_pixels)
     left, top, right, bottom = (edge / divided for edge in preparation.box(size))
-    return preparation._resample(image, (left, top, right, bottom)), size
+    extent = (size[0] / divided, size[1] / divided)
+    return preparation._resample(image, (left, top, right, bottom), extent), size
 
 
 @dataclass(frozen=True)

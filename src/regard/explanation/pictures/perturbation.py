@@ -30,8 +30,8 @@ def occlusion(network: Network, pixels: Tensor, *, target: Target = None) -> Map
         targets = resolve(network.forward(pixels), target)
         effects = Occlusion(scorer(network)).attribute(
             pixels,
-            sliding_window_shapes=(3, tall, wide),
-            strides=(3, tall, wide),
+            sliding_window_shapes=(pixels.shape[1], tall, wide),
+            strides=(pixels.shape[1], tall, wide),
             additional_forward_args=(torch.tensor(as_pairs(targets), device=pixels.device),),
             perturbations_per_eval=max(1, CHUNK // len(pixels)),
         )

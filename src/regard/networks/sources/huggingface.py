@@ -10,21 +10,23 @@ from torch import nn
 
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError
+from regard.networks.anatomy.anatomy import pair
 from regard.networks.anatomy.description import describe
-from regard.networks.network import Network
+from regard.networks.network import MULTI_LABEL, Network
 from regard.networks.sources.build import Architecture
 from regard.networks.sources.checkpoint import key_problems, listed
 from regard.networks.sources.huggingface_files import PREFIX, folder_of, read_config, read_module
-from regard.networks.sources.preparations import HALF
+from regard.networks.sources.preparations import HALF, channels_of, with_channels
+from regard.networks.sources.processors import preparation_of
 
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
-_RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 _TOWERS = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel", "siglip2": "Siglip2VisionModel"}
 """Networks of pictures and texts, and the class of their part for pictures."""
 
 
-def load(model: str, outputs: int | None = None) -> Network:
-    """The network of a folder or hub ID; `outputs` allows a checkpoint without a head, which then gets a new one.
+def load(model: str, outputs: int | None = None, preparation: Preparation | None = None) -> Network:
+    """The network of a folder or hub ID; `outputs` allows a checkpoint without a head, which then gets a new one, and
+    `preparation` takes the place of the folder's own.
 
     Without `outputs`, an encoder that has no head (CLIP, DINOv3, MAE, a bare ViT) is loaded as it is: what it gives as
     logits are its pooled features, and that is said. Raises `NetworkError` for a folder that is damaged or no network
@@ -34,13 +36,16 @@ def load(model: str, outputs: int | None = None) -> Network:
     config, maker = _recognise(folder, model, outputs)
     module, keys = _from_pretrained(folder, model, config, maker)
     messages = _check_keys(keys, module, model, outputs, maker.saved_by)
-    preparation, notes = _preparation(folder, module)
+    notes: tuple[str, ...] = ()
+    if preparation is None:
+        preparation, notes = _preparation(folder, module)
     name = model if model.startswith(PREFIX) else folder.name
     if not is_classifier(module):
         messages = (*messages, without_head(name))
     names = class_names(module.config) if is_classifier(module) else None
     named = {**architecture(module), "name": name}
-    return Network(module.eval(), name, named, preparation, names, (*messages, *notes), describe(module))
+    messages = (*messages, *notes, *several_labels(module, name))
+    return Network(module.eval(), name, named, preparation, names, messages, describe(module))
 
 
 def is_classifier(module: Any) -> bool:
@@ -52,6 +57,13 @@ def is_classifier(module: Any) -> bool:
 def is_transformers(module: Any) -> bool:
     """Whether a module is one of transformers' classifiers or encoders, so that a configuration rebuilds it."""
     return is_classifier(module) or str(describe(module).family).startswith("huggingface")
+
+
+def several_labels(module: Any, name: str) -> tuple[str, ...]:
+    """What there is to say of a head whose outputs are no choice of one class."""
+    if not is_classifier(module) or module.config.problem_type != MULTI_LABEL:
+        return ()
+    return (f"{name} was trained for several labels at once: each probability is of its own label (sigmoid)",)
 
 
 def without_head(name: str) -> str:
@@ -153,46 +165,36 @@ def _parts_of_others(extra: list[str], module: Any, saved_by: str) -> list[str]:
     return [key for key in extra if key in unused or bare[key] not in parts]
 
 
-def _preparation(folder: Path, module: nn.Module) -> tuple[Preparation, tuple[str, ...]]:
+def _preparation(folder: Path, module: Any) -> tuple[Preparation, tuple[str, ...]]:
     """What the folder says of its processor; where it says nothing, the picture squashed, and said so."""
-    anatomy = describe(module)
-    height, width = anatomy.size or (224, 224)
+    size = describe(module).size
     path = next((folder / name for name in _PROCESSORS if (folder / name).is_file()), None)
     if path is None:
+        configured = getattr(module.config, "image_size", None)
+        height, width = size or (pair(configured) if configured else (224, 224))
         message = f"{folder.name} has no preprocessor_config.json: assumed squashed pictures with values from -1 to 1"
-        return Preparation(height, width, mode="squash", mean=HALF, std=HALF, interpolation="bilinear"), (message,)
+        assumed = Preparation(height, width, mode="squash", mean=HALF, std=HALF, interpolation="bilinear")
+        return with_channels(assumed, channels_of(module), folder.name), (message,)
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        stored = stored.get("image_processor", stored)
-        if anatomy.flexible:
-            height, width = _size_of(stored) or (height, width)
-        return _from_processor(stored, height, width), ()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        stored = dict(stored.get("image_processor", stored))
+    except (ValueError, TypeError, AttributeError) as error:
         raise NetworkError(f"{path} is damaged ({type(error).__name__}: {error}); fetch it again") from error
+    channels = channels_of(module)
+    preparation, messages = preparation_of(stored, str(module.config.model_type), folder.name, channels)
+    return _at_own_size(with_channels(preparation, channels, folder.name), module, folder.name, messages)
 
 
-def _size_of(stored: Mapping[str, Any]) -> tuple[int, int] | None:
-    """(height, width) of what a processor gives, where it is fixed: networks that take any have no other."""
-    cropped = stored.get("crop_size") if stored.get("do_center_crop") else None
-    for size in (cropped, stored.get("size")):
-        if isinstance(size, int):
-            return size, size
-        if isinstance(size, Mapping) and "height" in size and "width" in size:
-            return int(size["height"]), int(size["width"])
-    return None
-
-
-def _from_processor(stored: Mapping[str, Any], height: int, width: int) -> Preparation:
-    """A crop where the processor crops (short side first), else the whole picture squashed."""
-    size = stored.get("size") or {}
-    short = size if isinstance(size, int) else size.get("shortest_edge")
-    cropped = bool(stored.get("do_center_crop")) and short is not None
-    return Preparation(
-        height,
-        width,
-        mode="crop" if cropped else "squash",
-        crop=min(1.0, min(height, width) / short) if cropped and short else 1.0,
-        mean=tuple(stored.get("image_mean") or (0.5, 0.5, 0.5)),
-        std=tuple(stored.get("image_std") or (0.5, 0.5, 0.5)),
-        interpolation=_RESAMPLING.get(stored.get("resample", 2), "bilinear"),
+def _at_own_size(
+    preparation: Preparation, module: nn.Module, name: str, messages: tuple[str, ...]
+) -> tuple[Preparation, tuple[str, ...]]:
+    """The preparation at the size that the network takes, where that is one and another."""
+    anatomy = describe(module)
+    given = (preparation.height, preparation.width)
+    if anatomy.size in (None, given) or anatomy.flexible:
+        return preparation, messages
+    message = (
+        f"{name}'s image processor gives {given[0]} × {given[1]} pixels where its network takes {anatomy.size[0]} × "
+        f"{anatomy.size[1]}: pictures are prepared at that size"
     )
+    return preparation.at_size(*anatomy.size), (*messages, message)

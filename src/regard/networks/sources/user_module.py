@@ -168,4 +168,6 @@ def _preparation(module: Any, anatomy: Anatomy, size: tuple[int, int] | None) ->
         f"how this module's pictures are prepared is not known: assumed {height} × {width} pixels, cropped, "
         "normalised as for ImageNet; give `preparation` where that is wrong"
     )
-    return Preparation(height, width, mean=preparations.IMAGENET_MEAN, std=preparations.IMAGENET_STD), (message,)
+    assumed = Preparation(height, width, mean=preparations.IMAGENET_MEAN, std=preparations.IMAGENET_STD)
+    channels = preparations.channels_of(module)
+    return preparations.with_channels(assumed, channels, type(module).__name__), (message,)

@@ -109,7 +109,7 @@ def _at_size(network: Network, size: tuple[int, int]) -> Preparation:
             f"{network.name} has patches of {patch[0]} × {patch[1]} pixels, so pictures of {size[0]} × {size[1]} do "
             "not hold whole ones; give a size that is a multiple"
         )
-    return replace(network.preparation, height=size[0], width=size[1])
+    return network.preparation.at_size(*size)
 
 
 def _size_argument(kind: str, name: str, size: tuple[int, int] | None) -> dict[str, Any]:

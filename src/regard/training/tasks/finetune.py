@@ -65,6 +65,7 @@ def run(
     world = join(network.device)
     network.module.to(world.device)
     network.preparation = settings.prepared(network.preparation)
+    network.choose_one_class()
     _check(network, training, validation, settings, world)
     precision = best_precision(settings.precision, world.device)
     facts = {"precision": precision}

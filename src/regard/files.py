@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from regard.errors import DataError, OutputError
+from regard.errors import DataError, OutputError, RegardError
 
 SCHEMA = 1
 """Version of the result and run folders; a reader refuses a higher one."""
@@ -153,6 +153,64 @@ def check_schema(stored: Mapping[str, Any], path: Path) -> None:
             f"{path} has schema version {stored['schema']}, newer than the {SCHEMA} that this regard reads; "
             "upgrade regard"
         )
+
+
+@contextmanager
+def reading(path: Path | str, advice: str, error: type[RegardError] = DataError) -> Iterator[None]:
+    """Turn whatever goes wrong while a file of regard's own is read and taken apart into one `error`.
+
+    A damaged file makes libraries raise what they like, so that all of it is caught; `advice` says what to do.
+    """
+    try:
+        yield
+    except RegardError:
+        raise
+    except Exception as problem:
+        reason = (str(problem).strip() or "it ends too early").splitlines()[0][:160]
+        raise error(f"{path} is damaged ({type(problem).__name__}: {reason}); {advice}") from problem
+
+
+def read_json(
+    path: Path, advice: str, error: type[RegardError] = DataError, fields: Mapping[str, type] | None = None
+) -> dict[str, Any]:
+    """A JSON file of regard's own: an object, with its `fields` of their types, of a schema that this regard reads.
+
+    >>> read_json(write_json("recipe.json", {"arguments": []}), "train again", fields={"arguments": dict})
+    Traceback (most recent call last):
+    regard.errors.DataError: recipe.json is damaged: its 'arguments' is list, where dict must be; train again
+    """
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    except (OSError, ValueError, RecursionError) as problem:
+        raise error(f"{path} is damaged: it is not JSON ({problem}); {advice}") from problem
+    schema = stored.get("schema", 0) if isinstance(stored, dict) else None
+    if not isinstance(stored, dict) or not isinstance(schema, int):
+        raise error(f"{path} is damaged: it has no schema version; {advice}")
+    try:
+        check_schema(stored, path)
+    except DataError as newer:
+        raise error(str(newer)) from newer
+    for name, kind in (fields or {}).items():
+        if not isinstance(stored.get(name), kind):
+            came = type(stored[name]).__name__ if name in stored else "not there"
+            raise error(f"{path} is damaged: its {name!r} is {came}, where {kind.__name__} must be; {advice}")
+    return stored
+
+
+def is_file(path: Path | str) -> bool:
+    """Whether there is such a file; a name that no file system takes is none."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path | str) -> bool:
+    """Whether there is such a folder; a name that no file system takes is none."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def file_hash(path: Path | str) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from regard.data.dataset import Dataset, class_order, listed, several
 from regard.errors import DataError, UsageError
+from regard.files import reading
 
 HEADER = ("filename", "label", "split", "sha256", "group")
 SHARE = 0.2
@@ -239,13 +240,16 @@ def read_split(file: Path | str) -> list[SplitRow]:
     file = Path(file)
     if not file.is_file():
         raise DataError(f"there is no {file}; a run has one beside its model.json")
-    with file.open(encoding="utf-8", errors="surrogateescape", newline="") as text:
+    with (
+        reading(file, "restore it"),
+        file.open(encoding="utf-8", errors="surrogateescape", newline="") as text,
+    ):
         reader = csv.reader(text)
         if tuple(next(reader, [])) != HEADER:
-            raise DataError(f"{file} is not a run's split: its first line must be {','.join(HEADER)}")
+            raise DataError(f"{file} is not a run's split; its first line must be {','.join(HEADER)}")
         lines = list(reader)
     if any(len(line) != len(HEADER) for line in lines):
-        raise DataError(f"{file} is not whole: each line needs the {len(HEADER)} fields {','.join(HEADER)}")
+        raise DataError(f"{file} is not whole; each line needs the {len(HEADER)} fields {','.join(HEADER)}")
     return [SplitRow(*line) for line in lines]
 
 

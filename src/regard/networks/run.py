@@ -5,32 +5,35 @@ runs/NAME/model.safetensors   the weights to use
           recipe.json, split.csv, metrics.jsonl, timing.jsonl, report.html   written by those who make them
 """
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+from torch import nn
 
 from regard.data.images.preparation import Preparation
-from regard.errors import DataError, NetworkError, OutputError, RegardError, UsageError
-from regard.files import SCHEMA, check_schema, write_file, write_json, writing
+from regard.errors import DataError, NetworkError, OutputError, UsageError
+from regard.files import SCHEMA, is_file, read_json, reading, write_file, write_json, writing
 from regard.networks.anatomy.description import describe
 from regard.networks.edits import applied
 from regard.networks.network import Network
 from regard.networks.sources.build import BUILDERS, build
-from regard.networks.sources.checkpoint import read_checkpoint
+from regard.networks.sources.checkpoint import read_safetensors
 from regard.networks.sources.fit import fit
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 CLASSIFICATION = "classification"
 CAPTIONING = "captioning"
+AGAIN = "restore it or train again"
 """What the network of a run was trained for."""
 
 
 def is_run(path: Path | str) -> bool:
     """Whether a path is a run folder, whole or damaged."""
-    return (Path(path) / DESCRIPTION).is_file()
+    return is_file(Path(path) / DESCRIPTION)
 
 
 def task_of(path: Path | str) -> str | None:
@@ -70,20 +73,14 @@ def load_run(folder: Path | str) -> Network:
     description = read_description(folder)
     if description.get("task", CLASSIFICATION) != CLASSIFICATION:
         raise NetworkError(f"{folder.name} is a run of {description['task']}, no classifier; `regard caption` takes it")
-    try:
+    with reading_description(folder):
         architecture = dict(description["architecture"])
         preparation = Preparation.from_json(description["preparation"])
         classes = description["classes"]
+        names = None if classes is None else tuple(map(str, classes))
         name = str(architecture["name"])
         module = build(architecture)
-    except (KeyError, TypeError, ValueError, AttributeError, DataError, UsageError) as error:
-        raise NetworkError(
-            f"{folder / DESCRIPTION} is damaged ({type(error).__name__}: {error}); restore it or train again"
-        ) from error
-    if not (folder / WEIGHTS).is_file():
-        raise NetworkError(f"{folder} is damaged: it has no {WEIGHTS}; restore it or train again")
-    fit(module, read_checkpoint(folder / WEIGHTS).tensors, folder / WEIGHTS)
-    names = None if classes is None else tuple(map(str, classes))
+    fit_weights(module, folder)
     network = Network(module, name, architecture, preparation, names, (), describe(module))
     network = _edited(network, description.get("edits") or (), folder)
     check_digest(network.weights_hash(), description.get("weights_sha256"), folder / WEIGHTS)
@@ -103,7 +100,7 @@ def _edited(network: Network, edits: Any, folder: Path) -> Network:
     """The network with the edits that its run carries."""
     try:
         return applied(network, edits)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, UsageError) as error:
         raise NetworkError(
             f"the edits in {folder / DESCRIPTION} are damaged ({type(error).__name__}: {error}); restore it"
         ) from error
@@ -112,18 +109,35 @@ def _edited(network: Network, edits: Any, folder: Path) -> Network:
 def read_description(folder: Path | str) -> dict[str, Any]:
     """`model.json` as it stands, its schema checked. Raises `NetworkError` when it is missing, broken or newer."""
     path = Path(folder) / DESCRIPTION
-    if not path.is_file():
+    if not is_file(path):
         raise NetworkError(f"{folder} is not a run folder: it has no {DESCRIPTION}; give the folder that --out named")
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(description, dict) or not isinstance(description.get("schema"), int):
-            raise NetworkError(f"{path} is damaged: it has no schema version; restore it or train again")
-        check_schema(description, path)
-    except (OSError, ValueError) as error:
-        raise NetworkError(f"{path} is damaged: it is not JSON ({error}); restore it or train again") from error
-    except RegardError as error:
-        raise NetworkError(str(error)) from error
-    return description
+    return read_json(path, AGAIN, NetworkError, {"schema": int})
+
+
+def classes_of(folder: Path | str) -> tuple[str, ...]:
+    """The names of a classifier's classes, from its description."""
+    description = read_description(folder)
+    with reading_description(folder):
+        return tuple(map(str, list(description["classes"])))
+
+
+@contextmanager
+def reading_description(folder: Path | str) -> Iterator[None]:
+    """What is wrong with a part of `model.json`, as a `NetworkError`."""
+    path = Path(folder) / DESCRIPTION
+    with reading(path, AGAIN, NetworkError):
+        try:
+            yield
+        except (DataError, UsageError) as error:
+            raise NetworkError(f"{path} is damaged ({type(error).__name__}: {error}); {AGAIN}") from error
+
+
+def fit_weights(module: nn.Module, folder: Path) -> None:
+    """The weights of a run, in its module. Raises `NetworkError` where they are missing, damaged or of another one."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise NetworkError(f"{folder} is damaged: it has no {WEIGHTS}; {AGAIN}")
+    fit(module, read_safetensors(path).tensors, path)
 
 
 def _description(network: Network) -> dict[str, Any]:

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from regard.errors import DataError
-from regard.files import SCHEMA, check_schema, write_file, write_json
+from regard.files import SCHEMA, is_file, read_json, write_file, write_json
+
+AGAIN = "make it again, or restore it"
+"""What to do about a result that is damaged."""
 
 
 def write_manifest(folder: Path, kind: str, **content: Any) -> None:
@@ -32,13 +35,15 @@ def _with_pictures(head: str, pictures: Iterable[Mapping[str, Any]]) -> Iterator
     yield "\n  ]\n}\n"
 
 
-def read_manifest(folder: Path | str, kind: str) -> dict[str, Any]:
-    """The manifest of a finished result folder of this kind; a `DataError` says what else it is."""
+def read_manifest(folder: Path | str, kind: str, fields: Mapping[str, type] | None = None) -> dict[str, Any]:
+    """The manifest of a finished result folder of this kind; a `DataError` says what else it is.
+
+    `fields` are those that the caller needs, with their types.
+    """
     path = Path(folder) / "manifest.json"
-    if not path.is_file():
-        raise DataError(f"{folder} is not a finished result of regard: it has no manifest.json")
-    manifest = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
-    check_schema(manifest, path)
+    if not is_file(path):
+        raise DataError(f"{folder} is not a finished result of regard: it has no manifest.json; {AGAIN}")
+    manifest = read_json(path, AGAIN, fields=fields)
     if manifest.get("kind") != kind:
-        raise DataError(f"{folder} holds a result of kind {manifest.get('kind')!r}, not {kind!r}")
-    return dict(manifest)
+        raise DataError(f"{folder} holds a result of kind {manifest.get('kind')!r}, not {kind!r}; give such a folder")
+    return manifest

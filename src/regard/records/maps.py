@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from regard.errors import DataError
-from regard.files import new_folder
+from regard.files import new_folder, reading
 from regard.records.display import Displayed, counted, draw
 from regard.records.grid import Float, PatchGrid
-from regard.records.manifest import read_manifest, write_long_manifest
+from regard.records.manifest import AGAIN, read_manifest, write_long_manifest
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -157,21 +157,23 @@ class Explanation(Displayed):
     @classmethod
     def load(cls, folder: Path | str) -> Self:
         """Read a result folder. Raises `DataError` when it is not whole or not an explanation."""
-        manifest = read_manifest(folder, "explanation")
-        maps = np.load(Path(folder) / "maps.npy", allow_pickle=False)
-        errors = Path(folder) / "errors.npy"
-        error = np.load(errors, allow_pickle=False) if errors.is_file() else [None] * len(maps)
-        heatmaps = tuple(map(Heatmap.from_json, manifest["pictures"], maps, error))
-        if not len(heatmaps) == len(maps) == len(manifest["pictures"]):
-            raise DataError(f"{folder} is damaged: it has {len(maps)} maps of {len(manifest['pictures'])} pictures")
-        return cls(
-            heatmaps,
-            manifest["method"],
-            manifest["signed"],
-            manifest["settings"],
-            manifest["provenance"],
-            tuple(manifest.get("classes", ())),
-        )
+        fields = {"pictures": list, "method": str, "signed": bool, "settings": dict, "provenance": dict}
+        manifest = read_manifest(folder, "explanation", fields)
+        with reading(folder, AGAIN):
+            maps = np.load(Path(folder) / "maps.npy", allow_pickle=False)
+            errors = Path(folder) / "errors.npy"
+            error = np.load(errors, allow_pickle=False) if errors.is_file() else [None] * len(maps)
+            heatmaps = tuple(map(Heatmap.from_json, manifest["pictures"], maps, error))
+            if not len(heatmaps) == len(maps) == len(manifest["pictures"]):
+                raise ValueError(f"it has {len(maps)} maps of {len(manifest['pictures'])} pictures")
+            return cls(
+                heatmaps,
+                manifest["method"],
+                manifest["signed"],
+                manifest["settings"],
+                manifest["provenance"],
+                tuple(manifest.get("classes", ())),
+            )
 
 
 def _stacked(values: list[Float]) -> Float:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from regard.files import reading
 from regard.records.captions import Caption, WordDependence
 from regard.records.grid import Float, PatchGrid
+from regard.records.manifest import AGAIN
 from regard.results.captions import KIND, Entry, word_of
 from regard.results.parquet import EDGES, GRID, grid_of, grid_row, read_rows, readable, write_rows
 
@@ -57,8 +59,13 @@ def write_caption_table(path: Path, captions: Iterable[tuple[Entry, Float]], abo
 def read_caption_table(path: Path | str) -> Iterator[Caption]:
     """The captions in a Parquet file of `regard caption`, one by one. Raises `DataError` for another file."""
     stored, rows = read_rows(path, KIND, "captions", "caption", READ)
-    words_of_captions = groupby(rows, key=lambda row: (row["name"], row["which"]))
-    return (_caption(list(words), stored["provenance"]) for _, words in words_of_captions)
+    return _captions(Path(path), stored, rows)
+
+
+def _captions(path: Path, stored: Mapping[str, Any], rows: Iterator[Mapping[str, Any]]) -> Iterator[Caption]:
+    with reading(path, AGAIN):
+        for _, words in groupby(rows, key=lambda row: (row["name"], row["which"])):
+            yield _caption(list(words), stored["provenance"])
 
 
 def _caption(rows: Sequence[Mapping[str, Any]], provenance: Mapping[str, Any]) -> Caption:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from regard.errors import DataError
-from regard.files import write_file
+from regard.files import reading, write_file
 from regard.records.captions import Caption, Word, focus, peak
 from regard.records.grid import Float, PatchGrid
 from regard.records.manifest import read_manifest
@@ -32,8 +32,14 @@ Entry = Mapping[str, Any]
 def read_captions(folder: Path | str) -> Iterator[Caption]:
     """The captions of a finished folder, read one by one. Raises `DataError` when it is not whole or something else."""
     folder = Path(folder)
-    manifest = read_manifest(folder, KIND)
-    return (_caption(entry, folder, manifest) for entry in _entries(folder / FILE))
+    manifest = read_manifest(folder, KIND, {"provenance": dict})
+    return _read_each(folder, manifest)
+
+
+def _read_each(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Caption]:
+    with reading(folder / FILE, "caption the pictures again, or restore it"):
+        for entry in _entries(folder / FILE):
+            yield _caption(entry, folder, manifest)
 
 
 def _entries(file: Path) -> Iterator[dict[str, Any]]:
@@ -47,7 +53,7 @@ def _entries(file: Path) -> Iterator[dict[str, Any]]:
                 entry = json.loads(text)
                 if not isinstance(entry, dict):
                     raise ValueError(f"a {type(entry).__name__} where a picture should be")
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(
                     f"{file} is not as regard wrote it, a line for each picture ({error}); caption them again"
                 ) from error

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from regard.errors import DataError
-from regard.files import write_file, write_json
+from regard.files import reading, write_file, write_json
 from regard.records import (
     CaptionEvaluation,
     Evaluation,
@@ -65,9 +65,10 @@ def write_evaluation(folder: Path, evaluation: Evaluation, seed: int = 0, figure
 
 
 def read_predictions(folder: Path, classes: Sequence[str]) -> Predictions:
-    """The predictions that an evaluation's folder holds."""
-    frame = pd.read_parquet(folder / PREDICTIONS)
-    return from_rows({name: frame[name].tolist() for name in frame.columns}, classes)
+    """The predictions that an evaluation's folder holds. Raises `DataError` where its table is damaged."""
+    with reading(folder / PREDICTIONS, "restore it, or score again: `regard evaluate DATA --model RUN`"):
+        frame = pd.read_parquet(folder / PREDICTIONS)
+        return from_rows({name: frame[name].tolist() for name in frame.columns}, classes)
 
 
 def write_caption_evaluation(folder: Path, evaluation: CaptionEvaluation) -> None:
@@ -86,19 +87,20 @@ def write_caption_evaluation(folder: Path, evaluation: CaptionEvaluation) -> Non
 
 def read_caption_evaluation(folder: Path | str) -> CaptionEvaluation:
     """What `write_caption_evaluation` wrote. Raises `DataError` when it is not whole or something else."""
-    manifest = read_manifest(folder, CAPTION_SCORES)
-    rows = [json.loads(line) for line in (Path(folder) / CAPTIONS).read_text(encoding="utf-8").splitlines()]
-    scores = {}
-    for name, stored in manifest["scores"].items():
-        value, low, high = (math.nan if stored[each] is None else stored[each] for each in ("value", "low", "high"))
-        scores[name] = Score(value, low, high, stored["n"])
-    return CaptionEvaluation(
-        scores,
-        {row["name"]: row["caption"] for row in rows},
-        {row["name"]: tuple(row["references"]) for row in rows},
-        manifest["note"],
-        manifest["provenance"],
-    )
+    manifest = read_manifest(folder, CAPTION_SCORES, {"scores": dict, "note": str, "provenance": dict})
+    with reading(folder, "restore it, or score again: `regard evaluate DATA --model RUN`"):
+        rows = [json.loads(line) for line in (Path(folder) / CAPTIONS).read_text(encoding="utf-8").splitlines()]
+        scores = {}
+        for name, stored in manifest["scores"].items():
+            value, low, high = (math.nan if stored[each] is None else stored[each] for each in ("value", "low", "high"))
+            scores[name] = Score(value, low, high, stored["n"])
+        return CaptionEvaluation(
+            scores,
+            {row["name"]: row["caption"] for row in rows},
+            {row["name"]: tuple(row["references"]) for row in rows},
+            manifest["note"],
+            manifest["provenance"],
+        )
 
 
 def captions_json(evaluation: CaptionEvaluation) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from regard.errors import DataError
-from regard.files import exchange, put_file
+from regard.files import exchange, put_file, reading
 from regard.records import Explanation, Float, Heatmap
+from regard.records.manifest import AGAIN
 from regard.results.parquet import GRID, grid_of, grid_row, read_rows, readable, write_rows
 from regard.results.writer import ResumableWriter
 
@@ -133,9 +134,10 @@ def _row(heatmap: Heatmap, names: Mapping[int | None, str]) -> dict[str, Any]:
 def read_table(path: Path | str) -> Explanation:
     """The explanation in a Parquet file that `write_table` wrote. Raises `DataError` for another one."""
     about, rows = read_rows(path, KIND, "maps", "explain")
-    heatmaps = tuple(map(_heatmap, rows))
-    about = {name: about[name] for name in _ABOUT}
-    return Explanation(heatmaps, **{**about, "classes": tuple(about["classes"])})
+    with reading(path, AGAIN):
+        heatmaps = tuple(map(_heatmap, rows))
+        about = {name: about[name] for name in _ABOUT}
+        return Explanation(heatmaps, **{**about, "classes": tuple(about["classes"])})
 
 
 def _heatmap(row: Mapping[str, Any]) -> Heatmap:

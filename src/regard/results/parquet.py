@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from regard.errors import DataError
-from regard.files import SCHEMA, check_schema
+from regard.files import SCHEMA, check_schema, reading
 from regard.records import PatchGrid
 
 ROWS = 4096
@@ -51,17 +51,19 @@ def read_rows(
     hint = f"give a file that `regard {command}` wrote"
     try:
         file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path} cannot be read as Parquet ({error}); {hint}") from error
-    stored = json.loads((file.schema_arrow.metadata or {}).get(b"regard", b"{}"))
-    if stored.get("kind") != kind:
-        file.close()
-        raise DataError(f"{path} holds no {things} of regard; {hint}")
-    check_schema(stored, Path(path))
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be read as Parquet ({' '.join(str(error).split())}); {hint}") from error
+    with reading(path, hint):
+        stored = dict(json.loads((file.schema_arrow.metadata or {}).get(b"regard", b"{}")))
+        if stored.get("kind") != kind:
+            file.close()
+            raise DataError(f"{path} holds no {things} of regard; {hint}")
+        check_schema(stored, Path(path))
     return stored, _rows(file, batch_size)
 
 
 def _rows(file: pq.ParquetFile, batch_size: int) -> Iterator[dict[str, Any]]:
+    """Read inside the `reading` of those who make records of them."""
     with file:
         for batch in file.iter_batches(batch_size=batch_size):
             yield from batch.to_pylist()

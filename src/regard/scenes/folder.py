@@ -16,7 +16,7 @@ from PIL import Image
 from regard.data.layouts.coco import read_coco
 from regard.data.regions import Bools, Claim, NamedRegions, Size, TaggedWord, union
 from regard.errors import DataError, UsageError
-from regard.files import file_hash, new_folder, write_file
+from regard.files import file_hash, new_folder, reading, write_file
 from regard.records import read_manifest, write_manifest
 from regard.scenes.animals import ANIMALS
 from regard.scenes.captions import CaptionWord, SceneCaption, captions
@@ -77,15 +77,13 @@ def write_scenes(
 def read_scenes(folder: Path | str) -> Iterator[tuple[str, Scene]]:
     """(filename, scene) for each picture that `write_scenes` wrote. Raises `DataError` for another folder."""
     read_manifest(folder, "scenes")
-    with (Path(folder) / SCENES).open(encoding="utf-8") as lines:
+    advice = "write the folder again"
+    with reading(Path(folder) / SCENES, advice), (Path(folder) / SCENES).open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
-            try:
+            with reading(f"line {number} of {folder}/scenes.jsonl is not a scene: it", advice):
                 stored = json.loads(line)
-                yield stored["filename"], Scene.from_json(stored["scene"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise DataError(
-                    f"line {number} of {folder}/scenes.jsonl is not a scene; write the folder again"
-                ) from error
+                scene = str(stored["filename"]), Scene.from_json(stored["scene"])
+            yield scene
 
 
 def read_scene_captions(folder: Path | str) -> Iterator[tuple[str, tuple[SceneCaption, ...]]]:
@@ -94,14 +92,16 @@ def read_scene_captions(folder: Path | str) -> Iterator[tuple[str, tuple[SceneCa
     file = Path(folder) / "captions.json"
     if not file.is_file():
         raise DataError(f"{folder} holds scenes without captions.json; write the folder again")
-    for picture in read_coco(file, labels=False):
+    with reading(file, "write the folder again"):
+        pictures = read_coco(file, labels=False)
+    for picture in pictures:
         try:
             captions = []
             for each in picture.annotations:
                 words = tuple(CaptionWord(text, tuple(regions), part) for text, part, regions in each["words"])
                 captions.append(SceneCaption(each["caption"], words))
             yield picture.name, tuple(captions)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise DataError(
                 f"{file}: a caption of {picture.name!r} is amiss ({error}); write the folder again"
             ) from error

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from regard.data.dataset import Dataset, listed
 from regard.data.splits import SplitRow, read_split, split_rows, split_text
 from regard.errors import DataError, OutputError, UsageError
-from regard.files import check_free, write_file, write_json
+from regard.files import check_free, is_file, read_json, write_file, write_json
 from regard.networks.run import WEIGHTS, is_run
 from regard.training.processes import World
 from regard.training.recipe import Recipe
@@ -39,7 +39,7 @@ def state_of(folder: Path | str) -> str:
     """`finished` (it has its network), `begun` (a training can go on there), or `free`."""
     if is_run(folder):
         return "finished"
-    return "begun" if (Path(folder) / IDENTITY).is_file() else "free"
+    return "begun" if is_file(Path(folder) / IDENTITY) else "free"
 
 
 def check_folder(folder: Path | str, *, resume: bool = False, overwrite: bool = False) -> str:
@@ -112,14 +112,21 @@ def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def read_identity(folder: Path) -> dict[str, dict[str, Any]]:
+    """What a training began with. Raises `DataError` where it is damaged."""
+    path = folder / IDENTITY
+    stored = read_json(path, "--overwrite starts anew", fields={"recipe": dict, "digests": dict})
+    for name in ("recipe", "pictures", "weights"):
+        if not isinstance(stored["digests"].get(name), str):
+            raise DataError(f"{path} is damaged: it has no digest of its {name}; --overwrite starts anew")
+    return stored
+
+
 def _check_same(folder: Path, now: Mapping[str, Any], rows: Sequence[SplitRow]) -> None:
     """Raise the error that names the difference between this command and the one that began the run."""
-    try:
-        before = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
-        old = before["recipe"]
-        digests = before["digests"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder / IDENTITY} is damaged ({type(error).__name__}); --overwrite starts anew") from error
+    before = read_identity(folder)
+    old = before["recipe"]
+    digests = before["digests"]
     recipe = json.loads(json.dumps(now["recipe"]))
     retired = all_settings().keys() - recipe.keys()  # another task's, which captioners once stored at their defaults
     different = sorted(name for name in {*old, *recipe} - retired if old.get(name) != recipe.get(name))

@@ -1,13 +1,12 @@
 """Recipes: how a run was made, saved with it: `regard train --recipe RUN/recipe.json` does that run again."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from regard.errors import DataError, UsageError, unknown
-from regard.files import SCHEMA, check_schema
+from regard.errors import UsageError, unknown
+from regard.files import SCHEMA, is_file, read_json, reading
 from regard.training.settings import Settings, option_of
 from regard.training.tasks.table import TaskRow, recipes, with_changes
 
@@ -47,20 +46,17 @@ def read_recipe(text: str | Path) -> Recipe:
     if str(text) in names:
         return _preset(str(text))
     path = Path(text)
-    if not path.is_file():
+    if not is_file(path):
         raise unknown("recipe", text, names, "The path of a run's recipe.json does that run again.")
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        check_schema(stored, path)
-        name = stored["recipe"]
-        arguments = dict(stored["arguments"])
-        settings = None if stored.get("settings") is None else dict(stored["settings"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is not a run's recipe ({type(error).__name__}: {error})") from error
+    advice = "it is not a run's recipe, as regard wrote it; give the recipe.json of a run"
+    stored = read_json(path, advice, fields={"recipe": str, "arguments": dict})
+    name = stored["recipe"]
+    settings = stored.get("settings")
     if name not in names:
         raise unknown("recipe", name, names)
-    recipe = replace(_preset(name), arguments=arguments)
-    return recipe if recipe.settings is None else recipe.changed(settings or {})
+    recipe = replace(_preset(name), arguments=stored["arguments"])
+    with reading(path, advice):
+        return recipe if recipe.settings is None else recipe.changed(settings or {})
 
 
 def _preset(name: str) -> Recipe:

@@ -14,7 +14,7 @@ from regard.measurement.selection import scored_part
 from regard.networks.load import load
 from regard.networks.network import Network
 from regard.networks.predict import probabilities
-from regard.networks.run import is_run, read_description
+from regard.networks.run import classes_of, is_run
 from regard.progress import Progress, silent
 from regard.records import Evaluation, Predictions, read_manifest
 from regard.results.evaluations import EVALUATION, PREDICTIONS, read_predictions
@@ -79,12 +79,13 @@ def stored_predictions(run: str | Path) -> Predictions:
     folder = Path(run) / EVALUATION
     if not is_run(run) or not (folder / PREDICTIONS).is_file():
         raise NetworkError(f"{run} holds no scored run; give run folders, or --data to score networks on pictures")
-    return read_predictions(folder, read_description(run)["classes"])
+    return read_predictions(folder, classes_of(run))
 
 
 def stored_evaluation(run: str | Path) -> Evaluation:
     """The score of a finished run, computed again from its predictions."""
-    manifest = read_manifest(Path(run) / EVALUATION, EVALUATION)
+    fields = {"note": str, "seed": int, "provenance": dict}
+    manifest = read_manifest(Path(run) / EVALUATION, EVALUATION, fields)
     predictions = stored_predictions(run)
     return evaluate(predictions, note=manifest["note"], seed=manifest["seed"], provenance=manifest["provenance"])
 

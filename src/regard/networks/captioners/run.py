@@ -10,15 +10,21 @@ from typing import Any
 
 import safetensors.torch
 
-from regard.errors import DataError, NetworkError, OutputError, UsageError
+from regard.errors import NetworkError, OutputError, UsageError
 from regard.files import SCHEMA, file_hash, write_file, write_json, writing
 from regard.networks.captioners import CAPTIONER_FAMILIES, family_of
 from regard.networks.captioners.trainable import TrainableCaptioner
 from regard.networks.captioners.wordpiece import WordPiece
 from regard.networks.captioners.written_words import WrittenWords
-from regard.networks.run import CAPTIONING, DESCRIPTION, WEIGHTS, check_digest, read_description
-from regard.networks.sources.checkpoint import read_checkpoint
-from regard.networks.sources.fit import fit
+from regard.networks.run import (
+    CAPTIONING,
+    DESCRIPTION,
+    WEIGHTS,
+    check_digest,
+    fit_weights,
+    read_description,
+    reading_description,
+)
 
 VOCABULARY = "vocabulary.txt"
 _RULES: dict[str, type[WordPiece]] = {each.rules: each for each in (WordPiece, WrittenWords)}
@@ -49,7 +55,7 @@ def load_captioner_run(folder: Path | str, name: str | None = None) -> Trainable
         )
     vocabulary = _read_vocabulary(folder, str(description.get("vocabulary", WordPiece.rules)))
     check_digest(file_hash(folder / VOCABULARY), description.get("vocabulary_sha256"), folder / VOCABULARY)
-    try:
+    with reading_description(folder):
         architecture = dict(description["architecture"])
         family = family_of("run", architecture["kind"])
         if family is None:
@@ -58,13 +64,7 @@ def load_captioner_run(folder: Path | str, name: str | None = None) -> Trainable
             )
         build = CAPTIONER_FAMILIES.load(family.name)
         captioner: TrainableCaptioner = build(architecture, description["preparation"], vocabulary, name or folder.name)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, DataError, UsageError) as error:
-        raise NetworkError(
-            f"{folder / DESCRIPTION} is damaged ({type(error).__name__}: {error}); restore it or train again"
-        ) from error
-    if not (folder / WEIGHTS).is_file():
-        raise NetworkError(f"{folder} is damaged: it has no {WEIGHTS}; restore it or train again")
-    fit(captioner.module, read_checkpoint(folder / WEIGHTS).tensors, folder / WEIGHTS)
+    fit_weights(captioner.module, folder)
     check_digest(captioner.weights_hash(), description.get("weights_sha256"), folder / WEIGHTS)
     return captioner
 

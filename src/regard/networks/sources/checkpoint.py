@@ -14,7 +14,6 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from regard.errors import NetworkError
@@ -73,6 +72,12 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     return Checkpoint(path, _widen(tensors, messages), modules, tuple(messages))
 
 
+def read_safetensors(path: Path) -> Checkpoint:
+    """The same of a file that can only be safetensors, as all of regard's own are: nothing else is tried."""
+    messages = list[str]()
+    return Checkpoint(path, _widen(_read_safetensors(path), messages), None, tuple(messages))
+
+
 def listed(names: Any, limit: int = 8) -> str:
     """Names in one line: all of them, or the first `limit` and how many more there are."""
     names = [str(name) for name in names]
@@ -108,7 +113,7 @@ def _read_torch(path: Path) -> Any:
             f"{path} is a pickle that would run code when read, so it was refused; "
             "have its author save `model.state_dict()` alone, or a .safetensors file"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
+    except Exception as error:  # a damaged pickle or archive makes it raise what it likes
         raise NetworkError(
             f"{path} is damaged and cannot be read as a torch checkpoint ({_first_line(error)}); fetch it again"
         ) from error
@@ -117,7 +122,7 @@ def _read_torch(path: Path) -> Any:
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return dict(safetensors.torch.load_file(path))
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged header makes it raise what it likes
         raise NetworkError(
             f"{path} cannot be read: it is neither a torch checkpoint nor whole safetensors ({_first_line(error)}); "
             "fetch it again, or give a .safetensors or .pth file"

@@ -139,10 +139,13 @@ def build_encoder_decoder(architecture: Mapping[str, Any], seed: int = 0) -> Enc
         kind = encoder["kind"]
     except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
         raise NetworkError(
-            f"no describer can be built of this architecture ({type(error).__name__}: {error})"
+            f"no describer can be built of this architecture ({type(error).__name__}: {error}); "
+            "restore its run or train again"
         ) from error
     if kind != "timm":
-        raise NetworkError(f"the encoder of a captioner is a network of timm; came one of kind {kind!r}")
+        raise NetworkError(
+            f"the encoder of a captioner is a network of timm; came one of kind {kind!r}, which a newer regard may read"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         return EncoderDecoder(build(encoder, seed), shape).eval()

@@ -27,7 +27,6 @@ class Planted(CaptionNetwork):
     """Says `said` of every picture in turn; row i of its attention looks at patch i alone."""
 
     name, architecture, layers, heads, limit, default_limit = "planted", "Planted", 3, 2, 12, 9
-    takes_prompts = False
 
     def __init__(self, *said: Sequence[int]) -> None:
         self.module = nn.Linear(1, 1)

@@ -10,6 +10,7 @@ their weights by a hook (`EAGER`), and those that attend more than once a layer 
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,7 +117,9 @@ class LayerAttention:
         if self.eager is not None:
             weights = self.eager if heads is None else self.eager[:, heads]
             return precise(weights if rows is None else weights[:, :, rows])
-        with torch.autocast(self.calls[0].q.device.type, enabled=False):
+        device = self.calls[0].q.device.type
+        autocast = torch.is_autocast_enabled(device)  # to enter the context costs more than the weights of one row
+        with torch.autocast(device, enabled=False) if autocast else nullcontext():
             each = [call.weights(rows, heads) for call in self.calls]
         return each[0] if len(each) == 1 else sum(a * b for a, b in zip(self.coefficients(), each, strict=True))
 

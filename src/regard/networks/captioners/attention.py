@@ -81,13 +81,12 @@ class RowRecorder:
         return torch.stack([torch.cat(self.rows[layer], dim=2) for layer in sorted(self.rows)])
 
     def _fused(self, layer: LayerAttention) -> None:
-        batch, queries, _ = layer.shape
+        batch, queries, keys = layer.shape
         last = None
         # Of a single token transformers lays the heads that share keys along the queries: all of them are its one row.
-        if self.count is not None and layer.heads == self.head_count:
-            last = torch.arange(max(0, queries - self.count), queries, device=layer.handle.device)
-        weights = layer.weights(last)
-        self.add(layer.layer, weights.reshape(batch, self.head_count, -1, weights.shape[-1]))
+        if self.count is not None and self.count < queries and layer.heads == self.head_count:
+            last = torch.arange(queries - self.count, queries, device=layer.handle.device)
+        self.add(layer.layer, layer.weights(last).reshape(batch, self.head_count, -1, keys))
 
     def _eager(self, layer: int) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: Any, output: tuple[Tensor, Tensor]) -> None:

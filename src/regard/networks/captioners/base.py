@@ -52,7 +52,6 @@ class CaptionNetwork(ABC):
     default_limit: int
     messages: tuple[str, ...] = ()
     module: torch.nn.Module
-    takes_prompts = True
 
     @abstractmethod
     def prepare(self, image: Image.Image, prompt: str | None = None) -> PreparedPicture:

@@ -28,7 +28,6 @@ Decode = Callable[[Memory, list[int]], list[Decoding]]
 class TrainableCaptioner(CaptionNetwork):
     """A `CaptionModule` with its vocabulary and preparation. Pictures of equal shape go through it together."""
 
-    takes_prompts = False
     module: CaptionModule
     preparation: Preparation | LongestSide
     description: Architecture

@@ -126,7 +126,7 @@ def _headless(encoder: Any) -> Any:
 
 
 def architecture_of(encoder: Architecture, shape: DecoderShape) -> Architecture:
-    """What a run keeps of a describer, from which `build_describer` makes it again."""
+    """What a run holds of an encoder-decoder, from which `build_encoder_decoder` makes it again."""
     name = f"{encoder['name']} with {shape.layers} decoder layers"
     return {"kind": KIND, "name": name, "arguments": {"encoder": encoder, "decoder": asdict(shape)}}
 

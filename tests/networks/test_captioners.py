@@ -1,10 +1,13 @@
 """All captioners through their one face: the tokens of transformers' own `generate`, and for every token, greedy or by
 beams, the map that a teacher-forced pass with attention written out gives."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import captioners
 import catr_twin
 import pytest
 import torch
@@ -325,3 +328,63 @@ def test_weights_that_lack_keys_are_refused(cases: Any, tmp_path: Path) -> None:
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(NetworkError, match=r"1 missing: .*crossattention"):
         load_caption_network(str(folder))
+
+
+# Where captions begin and end
+
+
+def edited(folder: Path, to: Path, **sides: Any) -> Path:
+    """A copy of a captioner's folder whose settings are changed; None takes one away, in all files and depths."""
+    shutil.copytree(folder, to)
+    for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
+        content = json.loads((to / name).read_text())
+        for part in (content, *(value for value in content.values() if isinstance(value, dict))):
+            for key, value in sides.items():
+                if key in part:
+                    part[key] = value
+        (to / name).write_text(json.dumps(content))
+    return to
+
+
+def test_an_encoder_decoder_that_names_no_start_takes_its_vocabularys_and_says_so(tmp_path: Path) -> None:
+    folder = captioners.encoder_decoder(tmp_path / "whole")
+    assert load_caption_network(str(folder)).messages == ()
+    nowhere = dict.fromkeys(("decoder_start_token_id", "bos_token_id", "eos_token_id"))
+    found = load_caption_network(str(edited(folder, tmp_path / "bare", **nowhere)))
+    assert found.start == 1 and found.stops == (2,)  # type: ignore[attr-defined]
+    assert any(
+        "names no token that captions begin with: <s> of its vocabulary is taken" in each for each in found.messages
+    )
+    lost = {**nowhere, "bos_token": None, "eos_token": None}
+    with pytest.raises(NetworkError, match="write the decoder_start_token_id that it was trained with"):
+        load_caption_network(str(edited(folder, tmp_path / "lost", **lost)))
+    with pytest.raises(NetworkError, match="begin with token 5000, and its decoder knows 0 to 299"):
+        load_caption_network(str(edited(folder, tmp_path / "far", decoder_start_token_id=5000)))
+
+
+def test_a_decoder_of_berts_kind_begins_with_cls_and_ends_with_sep(tmp_path: Path) -> None:
+    """As `VisionEncoderDecoderModel` of a ViT and a BERT is saved, whose configurations name neither."""
+    size = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3, "intermediate_size": 48}
+    vit = transformers.ViTConfig(**size, image_size=32, patch_size=16)
+    tokenizer = captioners.word_vocabulary()
+    bert = transformers.BertConfig(**size, vocab_size=len(tokenizer), is_decoder=True, add_cross_attention=True)
+    module = transformers.VisionEncoderDecoderModel(
+        encoder=transformers.ViTModel(vit), decoder=transformers.BertLMHeadModel(bert)
+    )
+    for part in (module, tokenizer, transformers.ViTImageProcessor(size={"height": 32, "width": 32})):
+        part.save_pretrained(tmp_path)
+    found = load_caption_network(str(tmp_path))
+    assert found.start == tokenizer.cls_token_id == 2 and found.stops == (3,)  # type: ignore[attr-defined]
+    assert found.prepare(picture(32, 32)).start == (2,)
+    said = " ".join(found.messages)
+    assert "begin with: [CLS]" in said and "ends a caption: [SEP]" in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting"), [("blip", "bos_token_id"), ("git", "bos_token_id"), ("florence2", "decoder_start_token_id")]
+)
+def test_other_captioners_that_name_no_start(tmp_path: Path, kind: str, setting: str) -> None:
+    folder = edited(getattr(captioners, kind)(tmp_path / "whole"), tmp_path / "bare", **{setting: None})
+    found = load_caption_network(str(folder))
+    assert found.start == (found.tokenizer.bos_token_id or found.tokenizer.cls_token_id)  # type: ignore[attr-defined]
+    assert "names no token that captions begin with" in " ".join(found.messages)

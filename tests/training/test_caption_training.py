@@ -470,11 +470,55 @@ def test_what_cannot_be_trained_is_said(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--label and --slice"):
         train(data, tmp_path / "run", task="caption", slices=["x"])
     with pytest.raises(DataError, match=r"has a caption of 7 tokens.*at most 4.*higher --longest"):
-        run_captions(data, tmp_path / "run", caption_recipe(longest=4))
+        run_captions(data, tmp_path / "run", caption_recipe(longest=4, overlong="refuse"))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("precious", encoding="utf-8")
     with pytest.raises(OutputError):
         train(data, tmp_path / "full", task="caption")
+
+
+def test_captions_that_are_too_long_are_left_out_or_cut_and_named(data: Path) -> None:
+    training, _ = caption_sides(data)
+    first, second, *rest = training.pictures
+    long = "a red square " * 5
+    pictures = (
+        replace(first, annotations=({"caption": long}, *first.annotations)),
+        replace(second, annotations=({"caption": long},)),
+        *rest,
+    )
+    with_long = replace(training, pictures=pictures)
+    captioner = tiny_captioner(with_long, caption_recipe())
+    fitting = caption_training.fitting
+    assert fitting(captioner, training, "leave-out") == (training, "")
+    left, message = fitting(captioner, with_long, "leave-out")
+    assert [picture.name for picture in left.pictures] == [picture.name for picture in (first, *rest)]
+    assert captions_of(left.pictures[0]) == captions_of(first)
+    assert message.startswith("2 captions are too long and left out, with 1 picture that has no other ('images/")
+    assert f"{first.name!r}, {second.name!r}): {first.name} has a caption of 16 tokens" in message
+    part, message = fitting(captioner, with_long, "cut")
+    assert message.startswith("2 captions are too long and cut ('images/")
+    cut = caption_training.objective_of(captioner, part, caption_recipe().settings, 0)
+    tokens = cut.captions[0][0][0]
+    assert len(tokens) == captioner.limit == 8 and captioner.text(tokens) == "a red square a red square a"
+    with pytest.raises(DataError, match=r"has a caption of 16 tokens.*--overlong leave-out or cut"):
+        fitting(captioner, with_long, "refuse")
+    with pytest.raises(DataError, match=r"higher --longest, or --overlong cut"):
+        fitting(captioner, with_long.select([1]), "leave-out")
+
+
+def test_a_training_with_one_caption_too_long_is_finished(data: Path, tmp_path: Path) -> None:
+    """Through the command; a picture set aside that has no shorter one is still captioned and scored."""
+    table = data.parent / "long.csv"
+    lines = data.read_text(encoding="utf-8").splitlines()
+    for name in ("images/red_left_0.png", "images/red_left_1.png"):  # one set aside, one to train on
+        split = "val" if name.endswith("_0.png") else "train"
+        lines = [line for line in lines if name not in line] + [f"{name},{'a red square ' * 5},{split}"]
+    table.write_text("\n".join(lines), encoding="utf-8")
+    _, outcome = run_captions(table, tmp_path / "run", caption_recipe(epochs=1))
+    assert outcome.metrics[-1]["phase"] == "result"
+    assert [message[:37] for message in outcome.messages] == ["1 caption is too long and left out, w"] * 2
+    rows = (tmp_path / "run" / "split.csv").read_text(encoding="utf-8")
+    assert rows.count(",val,") == 6 and "red_left_0" in rows and "red_left_1" not in rows
 
 
 def test_encoders_that_cannot_see_patches_are_named() -> None:

@@ -129,7 +129,9 @@ def _check_same(folder: Path, now: Mapping[str, Any], rows: Sequence[SplitRow]) 
     digests = before["digests"]
     recipe = json.loads(json.dumps(now["recipe"]))
     retired = all_settings().keys() - recipe.keys()  # another task's, which captioners once stored at their defaults
-    different = sorted(name for name in {*old, *recipe} - retired if old.get(name) != recipe.get(name))
+    defaults = {name: each.default for name, each in all_settings().items()}
+    new = {name for name in recipe.keys() - old.keys() if name in defaults and recipe[name] == defaults[name]}
+    different = sorted(name for name in {*old, *recipe} - retired - new if old.get(name) != recipe.get(name))
     if different:
         changes = "; ".join(f"{name} was {old.get(name)!r} and is now {recipe.get(name)!r}" for name in different[:4])
         raise UsageError(

@@ -68,6 +68,8 @@ def require_parts(folder: Path, model: str) -> None:
 class PretrainedCaptioner(CaptionNetwork):
     """What all captioners of transformers share: a tokenizer, the tokens that stop, and pictures one by one."""
 
+    decoder: Any
+
     def __init__(self, model: str, folder: Path, module: Any, tokenizer: Any, messages: tuple[str, ...]) -> None:
         self.module: Any = module
         self.name = model if model.startswith(PREFIX) else folder.name
@@ -81,6 +83,32 @@ class PretrainedCaptioner(CaptionNetwork):
         """The tokens that end a caption."""
         stops = getattr(self.module.generation_config, "eos_token_id", None)
         return tokens_of(self.tokenizer.eos_token_id if stops is None else stops)
+
+    def start_token(self, *settings: Any) -> int:
+        """The token that captions begin with: the first of these settings that is there, else the vocabulary's own,
+        which is said. Raises `NetworkError` where there is none, and for one that the decoder does not have."""
+        start = next((token for each in settings for token in tokens_of(each)), None)
+        if start is None:
+            vocabulary = (self.tokenizer.bos_token_id, self.tokenizer.cls_token_id)
+            start = next((token for token in vocabulary if token is not None), None)
+            if start is None:
+                raise NetworkError(
+                    f"{self.name} names no token that captions begin with, and its vocabulary has none for it; write "
+                    "the decoder_start_token_id that it was trained with into its generation_config.json"
+                )
+            self.messages = (
+                *self.messages,
+                f"it names no token that captions begin with: {self.tokenizer.convert_ids_to_tokens(start)} of its "
+                "vocabulary is taken; if it was trained with another, write decoder_start_token_id into its "
+                "generation_config.json",
+            )
+        known = int(self.decoder.config.vocab_size)
+        if not 0 <= start < known:
+            raise NetworkError(
+                f"the captions of {self.name} begin with token {start}, and its decoder knows 0 to {known - 1}; mend "
+                "decoder_start_token_id (or bos_token_id) in its configuration"
+            )
+        return int(start)
 
     @abstractmethod
     def caption(

@@ -46,8 +46,8 @@ class Outcome:
     `metrics` are the lines of `metrics.jsonl`, `messages` what the user should know; `facts` say what was chosen, for
     the report. `selected`: whether the validation pictures had a say in which weights are used. `main`: whether this
     process is the one that writes. `logits` (validation pictures, classes) float32 are those of a classifier's weights
-    that are used. `parts` and `times` are of a recipe that does not train the network itself: the pictures that could
-    be read, and the lines of `timing.jsonl`.
+    that are used. `parts`: the pictures that took part, where some could not be read or learnt. `times` are the lines
+    of `timing.jsonl`, of a recipe that does not train the network itself.
     """
 
     metrics: tuple[dict[str, Any], ...]

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from regard.training.optimise import best_precision, dropout, trainable_layers
 from regard.training.processes import World, join
 from regard.training.recipe import Recipe
 from regard.training.session import Options, Session, training_session
-from regard.training.tasks.base import Outcome
+from regard.training.tasks.base import Outcome, Parts
 from regard.training.tasks.table import CaptionSettings
 
 MOVES = ("rotate", "translate", "zoom")
@@ -106,19 +106,24 @@ def run(
         raise DataError(f"the recipe {recipe.name!r} does not train a captioner; give caption")
     world = join(captioner.device)
     captioner.module.to(world.device)
+    parts = (training, validation)
+    captions = [[picture.name, *captions_of(picture)] for part in parts for picture in part.pictures]
+    (training, lost), (validation, lost_to_score) = (fitting(captioner, part, settings.overlong) for part in parts)
     objective = objective_of(captioner, training, settings, Options(**options).seed)
     validation_objective = objective_of(captioner, validation, replace(settings, smoothing=0.0), 0, choose=False)
     _check(captioner, training, validation, settings, world)
     precision = best_precision(settings.precision, world.device)
-    parts = (training, validation)
-    captions = [[picture.name, *captions_of(picture)] for part in parts for picture in part.pictures]
     digest = hashlib.sha256(json.dumps(captions).encode()).hexdigest()[:16]  # resumed with the same captions only
     facts = {"precision": precision, "captions": digest}
     if captioner.vocabulary.rules != WordPiece.rules:  # earlier versions wrote none, and had BERT's
         facts["vocabulary rules"] = captioner.vocabulary.rules
-    with training_session(captioner, parts, hashes, recipe, Path(folder), world, facts, Options(**options)) as session:
+    sides = (training, parts[1])  # a picture set aside that has no caption short enough is scored all the same
+    with training_session(captioner, sides, hashes, recipe, Path(folder), world, facts, Options(**options)) as session:
         checkpoints = session.checkpoints
         journal = session.journal
+        for message in filter(None, (lost, lost_to_score)):
+            log.info(message)
+            journal.message(message)
         still = replace(settings, accumulate=1)
         scored = loader_of(validation, validation_objective, captioner.preparation, still, session)
         scored = replace(scored, augmentation=Augmentation())  # as they are: no flip, no changes
@@ -136,7 +141,8 @@ def run(
             journal.row(phase="result", **score(captioner, scored, session, precision))
         chosen = {"precision": precision, "vocabulary": len(captioner.vocabulary), **checkpoints.results["train"]}
         selected = settings.keep == "best" or settings.patience > 0
-        return Outcome(tuple(journal.rows), tuple(journal.messages), chosen, selected, world.main)
+        took_part = Parts(*sides, hashes) if lost else None
+        return Outcome(tuple(journal.rows), tuple(journal.messages), chosen, selected, world.main, parts=took_part)
 
 
 def score(captioner: TrainableCaptioner, loader: Loader, session: Session, precision: str) -> dict[str, float]:
@@ -162,27 +168,52 @@ def score(captioner: TrainableCaptioner, loader: Loader, session: Session, preci
 def objective_of(
     captioner: TrainableCaptioner, part: Dataset, settings: CaptionSettings, seed: int, choose: bool = True
 ) -> CaptionObjective:
-    """Every caption of every picture as tokens, and that of its mirror image. Raises `DataError` for one too long."""
-    tokens: dict[str, list[int]] = {}
+    """Every caption of every picture as tokens, and that of its mirror image; what is too long is cut."""
 
+    @cache
     def encoded(text: str) -> list[int]:
-        if text not in tokens:
-            tokens[text] = captioner.tokenize(text)
-        return tokens[text]
+        tokens = captioner.tokenize(text)
+        return tokens if len(tokens) <= module.limit else [*tokens[: module.limit - 1], module.stop]
 
-    captions = []
-    longest = captioner.module.limit
-    for picture in part.pictures:
-        pairs = [(encoded(text), encoded(mirrored(text))) for text in captions_of(picture)]
-        long = [text for text, pair in zip(captions_of(picture), pairs, strict=True) if max(map(len, pair)) > longest]
-        if long:
-            raise DataError(
-                f"{picture.name} has a caption of {len(encoded(long[0]))} tokens, the end among them, and the network "
-                f"says at most {longest}: {long[0][:60]!r}; shorten it, or give a new network a higher --longest"
-            )
-        captions.append(pairs)
     module = captioner.module
+    captions = [
+        [(encoded(text), encoded(mirrored(text))) for text in captions_of(picture)] for picture in part.pictures
+    ]
     return CaptionObjective(captions, module.start, module.vocabulary, seed, settings.smoothing, choose)
+
+
+def fitting(captioner: TrainableCaptioner, part: Dataset, overlong: str) -> tuple[Dataset, str]:
+    """The pictures with those captions that the network can learn, and what there is to say: captions that are too
+    long are left out or cut, as `overlong` has it, and pictures of which none is left are left out too.
+
+    Raises `DataError` for the first that is too long where that is to be refused, and where nothing is left.
+    """
+    limit = captioner.module.limit
+    pictures = []
+    long: list[tuple[str, str, int]] = []  # picture, caption, tokens
+    for picture in part.pictures:
+        texts = []
+        for text in captions_of(picture):
+            count = max(len(captioner.tokenize(each)) for each in {text, mirrored(text)})
+            if count > limit:
+                long.append((picture.name, text, count))
+            if count <= limit or overlong == "cut":
+                texts.append(text)
+        if texts:
+            pictures.append(replace(picture, annotations=tuple({"caption": text} for text in texts)))
+    if not long:
+        return part, ""
+    name, text, count = long[0]
+    example = f"{name} has a caption of {count} tokens, the end among them, and the network says at most {limit}"
+    advice = "shorten it, or give a new network a higher --longest"
+    if overlong == "refuse" or not pictures:
+        raise DataError(f"{example}: {text[:60]!r}; {advice}, or --overlong {'leave-out or ' if pictures else ''}cut")
+    several = f"{len(long)} caption{'s are' if len(long) > 1 else ' is'} too long"
+    gone = len(part) - len(pictures)
+    whole = f", with {gone} picture{'s' if gone > 1 else ''} that {'have' if gone > 1 else 'has'} no other" * bool(gone)
+    done = "cut" if overlong == "cut" else f"left out{whole}"
+    names = listed(list(dict.fromkeys(name for name, _, _ in long)))
+    return replace(part, pictures=tuple(pictures)), f"{several} and {done} ({names}): {example}; {advice}"
 
 
 def _check(

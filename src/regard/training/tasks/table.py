@@ -48,6 +48,11 @@ class CaptionSettings(Settings):
     )
     least: int = setting(1, "Captioner: how often a word must be in the captions to be one of the vocabulary.", 1)
     longest: int = setting(64, "Captioner: tokens of a caption at most, the end among them.", 2, 4096)
+    overlong: str = setting(
+        "leave-out",
+        "Captioner: longer captions are left out of the training and named (leave-out), cut, or refused (refuse).",
+        choices=("leave-out", "cut", "refuse"),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

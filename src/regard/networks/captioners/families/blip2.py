@@ -103,7 +103,7 @@ class Blip2T5(JointEncoderCaptioner):
         self.heads = text.num_heads
         self.limit = int(text.n_positions) - 1
         self.default_limit = min(USUAL, self.limit)
-        self.start = int(text.decoder_start_token_id)
+        self.start = self.start_token(text.decoder_start_token_id)
         self.start_tokens = (self.start,)
 
     @property

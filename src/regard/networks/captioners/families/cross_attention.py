@@ -28,6 +28,7 @@ from regard.networks.captioners.pretrained import (
     read_part,
     require_parts,
     token_layout,
+    tokens_of,
     visible_box,
 )
 from regard.networks.guard import borrowed, eager_attention
@@ -38,7 +39,6 @@ from regard.records import PatchGrid
 class CrossAttentionCaptioner(PretrainedCaptioner):
     """What they share. `decoder` is the part that writes, `start` the token before every caption."""
 
-    decoder: Any
     start: int
     fused = True
     """Whether the decoder can use fused attention. One that cannot takes the masks made for it as none at all."""
@@ -194,13 +194,19 @@ class VisionEncoderDecoder(CrossAttentionCaptioner):
     def __init__(self, folder: Path, model: str, config: Any) -> None:
         super().__init__(transformers.VisionEncoderDecoderModel, folder, model)
         self.decoder = self.module.decoder
-        candidates = (
-            getattr(self.module.generation_config, "decoder_start_token_id", None),
-            getattr(config, "decoder_start_token_id", None),
-            self.tokenizer.bos_token_id,
-        )
-        self.start = int(next((token for token in candidates if token is not None), 0))
+        generation = self.module.generation_config
+        settings = [(generation, "decoder_start_token_id"), (config, "decoder_start_token_id")]
+        settings += [(generation, "bos_token_id"), (config.decoder, "bos_token_id")]
+        self.start = self.start_token(*(getattr(owner, name, None) for owner, name in settings))
         self._set_sizes(config.decoder)
+        if not super().stops:
+            stop = self.tokenizer.convert_ids_to_tokens(list(self.stops))
+            ends = f"{stop[0]} of its vocabulary is taken" if stop else "they go on to the longest that is allowed"
+            self.messages = (*self.messages, f"it names no token that ends a caption: {ends}")
+
+    @property
+    def stops(self) -> tuple[int, ...]:
+        return super().stops or tokens_of(self.tokenizer.sep_token_id)
 
     @property
     def encoder_config(self) -> Any:
@@ -229,12 +235,12 @@ class Blip(CrossAttentionCaptioner):
     def __init__(self, folder: Path, model: str, config: Any) -> None:
         super().__init__(transformers.BlipForConditionalGeneration, folder, model)
         self.decoder = self.module.text_decoder
-        self.start = int(config.text_config.bos_token_id)
+        self.start = self.start_token(config.text_config.bos_token_id)
         self._set_sizes(config.text_config)
 
     @property
     def stops(self) -> tuple[int, ...]:
-        return (int(self.module.config.text_config.sep_token_id),)
+        return tokens_of(self.module.config.text_config.sep_token_id) or super().stops
 
     @property
     def encoder_config(self) -> Any:

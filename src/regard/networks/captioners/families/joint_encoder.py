@@ -116,7 +116,7 @@ class Florence2(JointEncoderCaptioner):
         self.heads = text.decoder_attention_heads
         self.limit = int(text.max_position_embeddings) - 1
         self.default_limit = min(USUAL, self.limit)
-        self.start = int(text.decoder_start_token_id)
+        self.start = self.start_token(text.decoder_start_token_id)
         forced = getattr(self.module.generation_config, "forced_bos_token_id", None)
         self.start_tokens = (self.start,) if forced is None else (self.start, int(forced))
 

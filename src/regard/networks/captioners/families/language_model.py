@@ -58,7 +58,7 @@ class LanguageModelCaptioner(PretrainedCaptioner):
         module, messages = read_captioner(transformers.AutoModelForImageTextToText, folder, model)
         super().__init__(model, folder, module, self.processor.tokenizer, messages)
         self.config = config.get_text_config()
-        self.decoder: Any = module.get_decoder()
+        self.decoder = module.get_decoder()
         token = getattr(config, "image_token_id", None)
         self.image_token = -1 if token is None else int(token)
         self.layers = self.config.num_hidden_layers

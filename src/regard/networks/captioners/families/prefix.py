@@ -37,7 +37,7 @@ class Git(LanguageModelCaptioner):
             )
         super().__init__(folder, model, config)
         self.decoder = self.module.git.encoder
-        self.start = int(config.bos_token_id)
+        self.start = self.start_token(config.bos_token_id)
 
     @property
     def attention_modules(self) -> Sequence[nn.Module]:

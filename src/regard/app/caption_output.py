@@ -58,7 +58,7 @@ class CaptionOutput:
                 self._write_sheet(job, inputs, writer)
                 measured = self._finish_folder(writer, about)
             else:
-                measured = self._finish_table(writer, about)
+                measured = self._finish_table(writer, inputs, about)
             writer.remove()
         return tally, measured
 
@@ -108,9 +108,12 @@ class CaptionOutput:
         exchange(writer.result, self.out)
         return measured
 
-    def _finish_table(self, writer: CaptionWriter, about: Mapping[str, Any]) -> CaptionScores | None:
+    def _finish_table(
+        self, writer: CaptionWriter, inputs: Sequence[CaptionInput], about: Mapping[str, Any]
+    ) -> CaptionScores | None:
         file = writer.folder / "captions.parquet"
-        write_caption_table(file, writer.entries_with_maps(), about)
+        filenames = {item.name: item.picture.filename or item.name for item in inputs}
+        write_caption_table(file, writer.entries_with_maps(), about, filenames)
         with file.open("rb+") as table:
             os.fsync(table.fileno())
         measured = self._measured(read_caption_table(file))

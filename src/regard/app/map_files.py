@@ -52,7 +52,7 @@ def write_maps(job: ExplanationJob, dataset: Dataset, out: Path, plan: OutputPla
             _write_sheets(job, dataset, writer, plan)
             writer.finish_folder(job.about, out)
         else:
-            writer.finish_table(job.about, out)
+            writer.finish_table(job.about, out, dict(zip(dataset.names, dataset.filenames, strict=True)))
     return writer.n, shape
 
 

@@ -30,7 +30,8 @@ CLASSES_NAMED = 10
 class Picture:
     """One picture: its `name`, which is its key, and an `opener`.
 
-    The name is a POSIX path relative to DATA that never leads out of a folder.
+    The name is a POSIX path relative to DATA that never leads out of a folder; `filename` is what the user calls it (as
+    written in a table or argument), the name where None.
     `label` and `split` are None where DATA says nothing of them; `columns` are further columns of its row (groups,
     slices), as text; `annotations` are what a COCO file says of it (captions, boxes, masks), as it stands there.
     """
@@ -41,6 +42,7 @@ class Picture:
     split: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     annotations: tuple[Mapping[str, Any], ...] = ()
+    filename: str | None = None
 
     @property
     def path(self) -> Path | None:
@@ -71,6 +73,11 @@ class Dataset:
     @property
     def names(self) -> list[str]:
         return [picture.name for picture in self.pictures]
+
+    @property
+    def filenames(self) -> list[str]:
+        """The pictures as the user calls them: what result tables give back."""
+        return [picture.name if picture.filename is None else picture.filename for picture in self.pictures]
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -216,6 +223,16 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     """The first few names, quoted, and how many more there are."""
     first = ", ".join(repr(name) for name in names[:most])
     return first if len(names) <= most else f"{first} and {len(names) - most} more"
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Absolute paths → names with as few of their last parts as tell them apart: no more of anybody's disk."""
+    parts = [safe_name(path).split("/") for path in paths]
+    for depth in range(1, max(map(len, parts), default=0) + 1):
+        names = ["/".join(each[-depth:]) for each in parts]
+        if len(set(names)) == len(set(paths)):
+            return names
+    return ["/".join(each) for each in parts]
 
 
 def safe_name(text: str) -> str:

@@ -48,6 +48,7 @@ class Predictions:
     rows that sum to 1, or is None where only names are known. `groups` (n,) str keeps pictures of one patient, animal
     or site together; `slices` maps a column's name to its (n,) values. `confidence` (n,) float32 is the probability of
     the predicted class, for predictions made elsewhere of which no other is known; else it follows from the others.
+    `filenames` are the pictures as the user calls them, where that is not by their names.
 
     >>> probabilities = np.array([[0.75, 0.25], [0.5, 0.5]], np.float32)
     >>> predicted, labels = np.array([0, 0]), np.array([0, 1])
@@ -64,6 +65,7 @@ class Predictions:
     groups: NDArray[Any] | None = None
     slices: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     confidence: Float | None = None
+    filenames: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.names)

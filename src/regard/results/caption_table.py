@@ -23,6 +23,7 @@ NUMBER = pa.float64()
 TEXT = pa.string()
 COLUMNS: Mapping[str, pa.DataType] = {
     "name": TEXT,
+    "filename": TEXT,
     "which": INTEGER,
     "caption": TEXT,
     "caption_log_probability": NUMBER,
@@ -44,15 +45,21 @@ COLUMNS: Mapping[str, pa.DataType] = {
     **{each.name: NUMBER for each in fields(WordDependence)},
     "map": pa.list_(pa.float32()),
 }
-REPEATED = ("name", "caption", "word", "part_of_speech")
+REPEATED = ("name", "filename", "caption", "word", "part_of_speech")
 
 
-def write_caption_table(path: Path, captions: Iterable[tuple[Entry, Float]], about: Mapping[str, Any]) -> None:
+def write_caption_table(
+    path: Path,
+    captions: Iterable[tuple[Entry, Float]],
+    about: Mapping[str, Any],
+    filenames: Mapping[str, str] | None = None,
+) -> None:
     """Write a row for each word of entries as `captions.json` has them, with their maps (words, rows, columns).
 
     A caption without words has one row, whose word is null. `about` becomes the file's metadata.
+    `filename` is what `filenames` has for a name, else the name.
     """
-    rows = (row for entry, maps in captions for row in _rows(entry, maps))
+    rows = (row for entry, maps in captions for row in _rows(entry, maps, filenames or {}))
     write_rows(path, rows, COLUMNS, REPEATED, KIND, about)
 
 
@@ -81,10 +88,11 @@ def _caption(rows: Sequence[Mapping[str, Any]], provenance: Mapping[str, Any]) -
     return Caption(name, first["caption"], words, provenance, grid=grid, which=first["which"])
 
 
-def _rows(entry: Entry, maps: Float) -> Iterator[dict[str, Any]]:
+def _rows(entry: Entry, maps: Float, filenames: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """A caption's rows: what holds for all of it, then what is of each word."""
     common = {
         "name": readable(entry["name"]),
+        "filename": readable(filenames.get(entry["name"], entry["name"])),
         "which": entry.get("which"),
         "caption": readable(entry["text"]),
         "caption_log_probability": entry["log_probability"],

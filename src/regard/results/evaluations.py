@@ -142,13 +142,16 @@ def _spread(name: str, score: Score) -> Row:
 def per_picture(evaluation: Evaluation) -> dict[str, NDArray[Any]]:
     """Columns (n,) by name, in the order of the pictures: what a data frame is made of.
 
-    `filename`, `label`, `predicted`, `right`, and where they are known `confidence`, `group`, `slice:COLUMN` and the
-    probability `p:CLASS` of every class; `suspect` marks likely label errors.
+    `filename` as the user has it (and `name` where that is another), `label`, `predicted`, `right`, and where they are
+    known `confidence`, `group`, `slice:COLUMN` and the probability `p:CLASS` of every class; `suspect` marks likely
+    label errors.
     """
     predictions = evaluation.predictions
     classes = np.array(predictions.classes, dtype=object)
+    same = predictions.filenames in (None, predictions.names)
     columns: dict[str, NDArray[Any]] = {
-        "filename": np.array(predictions.names, dtype=object),
+        "filename": np.array(predictions.filenames or predictions.names, dtype=object),
+        **({} if same else {"name": np.array(predictions.names, dtype=object)}),
         "label": classes[predictions.labels],
         "predicted": classes[predictions.predicted],
         "right": predictions.right,
@@ -175,7 +178,7 @@ def from_rows(columns: Mapping[str, Sequence[Any]], classes: Sequence[str]) -> P
     names = [f"{PROBABILITY}{name}" for name in classes]
     complete = bool(names) and all(name in columns for name in names)
     return Predictions(
-        names=tuple(map(str, columns["filename"])),
+        names=tuple(map(str, columns.get("name", columns["filename"]))),
         classes=tuple(classes),
         predicted=_indices(columns["predicted"], classes),
         labels=_indices(columns["label"], classes),

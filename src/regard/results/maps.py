@@ -73,10 +73,10 @@ class MapWriter(ResumableWriter):
         exchange(self.result, out)
         self.remove()
 
-    def finish_table(self, about: Explanation, out: Path) -> None:
-        """Write a Parquet file of the maps and put it in its place."""
+    def finish_table(self, about: Explanation, out: Path, filenames: Mapping[str, str]) -> None:
+        """Write a Parquet file of the maps and put it in its place; `filenames` are the user's, by the names."""
         path = self.folder / "maps.parquet"
-        write_table(path, self.heatmaps(), about, self.has_errors)
+        write_table(path, self.heatmaps(), about, self.has_errors, filenames)
         with path.open("rb+") as file:
             os.fsync(file.fileno())
         put_file(path, out)
@@ -99,28 +99,35 @@ def npy_header(shape: tuple[int, int, int]) -> bytes:
     return header
 
 
-def write_table(path: Path, heatmaps: Iterable[Heatmap], about: Explanation, errors: bool = False) -> None:
+def write_table(
+    path: Path,
+    heatmaps: Iterable[Heatmap],
+    about: Explanation,
+    errors: bool = False,
+    filenames: Mapping[str, str] | None = None,
+) -> None:
     """Write a row for each map; `about` is an explanation whose maps are left aside, and becomes the file's metadata.
 
-    With `errors` there is a column of standard errors.
+    With `errors` there is a column of standard errors. `filename` is what `filenames` has for a name, else the name.
     """
     text = pa.string()
     array = pa.list_(pa.float32())  # what all readers take for arrays
-    columns: dict[str, pa.DataType] = {"name": text}
+    columns: dict[str, pa.DataType] = {"name": text, "filename": text}
     for name in ("target", "against", "predicted"):
         columns |= {name: pa.int32(), f"{name}_name": text}
     columns |= {**GRID, "map": array, **({"error": array} if errors else {})}
     names: dict[int | None, str] = dict(enumerate(map(readable, about.classes)))
-    rows = (_row(heatmap, names) for heatmap in heatmaps)
+    rows = (_row(heatmap, names, filenames or {}) for heatmap in heatmaps)
     repeated = [name for name in columns if name.endswith("_name")]  # few and repeated, unlike all others
     write_rows(path, rows, columns, repeated, KIND, {name: getattr(about, name) for name in _ABOUT})
 
 
-def _row(heatmap: Heatmap, names: Mapping[int | None, str]) -> dict[str, Any]:
+def _row(heatmap: Heatmap, names: Mapping[int | None, str], filenames: Mapping[str, str]) -> dict[str, Any]:
     target, against = heatmap.target if isinstance(heatmap.target, tuple) else (heatmap.target, None)
     indices = {"target": target, "against": against, "predicted": heatmap.predicted}
     return {
         "name": readable(heatmap.name),
+        "filename": readable(filenames.get(heatmap.name, heatmap.name)),
         **indices,
         **{f"{which}_name": names.get(index) for which, index in indices.items()},
         **grid_row(heatmap.grid),

@@ -47,6 +47,7 @@ def predict(
 ) -> PredictResult:
     """Write filename,label for every picture, in order; the same command goes on after an interruption.
 
+    `filename` is what the table or argument calls the picture, as it is written there, else its path relative to DATA.
     With `probs` a column for each class's probability. It goes on after the last whole batch (`results/writer.py`), so
     that the bytes are those of a run that was never interrupted. Raises `OutputError` when `out` exists (unless
     `overwrite`) and `DataError` naming a picture that cannot be read (unless `skip_bad`); what was written until then
@@ -72,7 +73,8 @@ def predict(
     dataset = read_pictures(pictures if isinstance(pictures, str | Path) else list(pictures))
     classifier = Classifier(model, weights=weights, size=size, device=device, precision=precision, seed=seed)
     out.parent.mkdir(parents=True, exist_ok=True)
-    fingerprint = classifier.fingerprint(probs, batch_size, dataset.names)
+    filenames = dataset.filenames
+    fingerprint = classifier.fingerprint(probs, batch_size, filenames)
     with writing(out), PredictionWriter.open(out, fingerprint, len(dataset)) as writer:
         writer.columns = classifier.classes if probs else ()
         reading: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "on_bad": skipper(skip_bad)}
@@ -81,7 +83,7 @@ def predict(
             for indices, values in classifier.batches(dataset.pictures, start=writer.pictures, **reading):
                 for index, row in zip(indices, values, strict=True):
                     label = classifier.classes[row.argmax()]
-                    writer.append(dataset.names[index], label, row.tolist() if probs else ())
+                    writer.append(filenames[index], label, row.tolist() if probs else ())
                 writer.commit(indices[-1] + 1)
                 advance(len(indices))
         if not writer.n:

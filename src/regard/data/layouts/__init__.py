@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from regard.data.dataset import Dataset, Picture, gathered, safe_name, summary
+from regard.data.dataset import Dataset, Picture, gathered, short_names, summary
 from regard.data.layouts.folder import read_below
 from regard.data.openers import FileOpener
 from regard.errors import DataError
@@ -123,18 +123,17 @@ def read_labelled(source: Path | str, label: str = "label") -> Dataset:
 def read_pictures(source: Path | str | Sequence[Path | str]) -> Dataset:
     """Pictures without labels, to be predicted or explained: a file, a folder with all below it, a `.csv`, or a list.
 
-    A file goes by its own name, all else by its POSIX path relative to the folder or table; in a list whose names
-    would be equal, by the path as it was given. Raises `DataError` when there is nothing.
+    A file goes by its own name, all else by its POSIX path relative to the folder or table; where names in a list would
+    be equal, by as much of their paths as tells them apart. Raises `DataError` when there is nothing.
     """
     if isinstance(source, Path | str):
         return _reported(gathered(Path(source), "pictures", _unlabelled(source)))
     parts = [_unlabelled(each) for each in source]
     counts = Counter(picture.name for pictures in parts for picture in pictures)
-    pictures = [
-        picture if counts[picture.name] == 1 else replace(picture, name=safe_name(str(picture.opener)))
-        for pictures in parts
-        for picture in pictures
-    ]
+    pictures = [picture for part in parts for picture in part]
+    equal = [index for index, picture in enumerate(pictures) if counts[picture.name] > 1]
+    for index, name in zip(equal, short_names([str(pictures[index].opener) for index in equal]), strict=True):
+        pictures[index] = replace(pictures[index], name=name)
     return _reported(gathered(Path(source[0]) if len(source) == 1 else Path(), "pictures", pictures))
 
 
@@ -175,7 +174,7 @@ def _unlabelled(source: Path | str) -> list[Picture]:
         return read_below(path)
     if not path.is_file():
         raise DataError(f"there is no {path}{_nearest(path)}; give a picture, a folder or a .csv")
-    return [Picture(path.name, FileOpener(path))]
+    return [Picture(path.name, FileOpener(path), filename=str(source))]
 
 
 def _nearest(path: Path) -> str:

@@ -63,7 +63,8 @@ def _picture(file: Path, entry: Mapping[str, Any], annotations: Sequence[Mapping
     }
     split = split_name(str(entry.get("split") or "")) or None
     label = names[0] if len(names) == 1 else None
-    return Picture(safe_name(inside.as_posix()), FileOpener(path), label, split, columns, tuple(annotations))
+    filename = str(entry["file_name"])
+    return Picture(safe_name(inside.as_posix()), FileOpener(path), label, split, columns, tuple(annotations), filename)
 
 
 def _content(file: Path) -> dict[str, Any]:

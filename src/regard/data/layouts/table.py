@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from regard.data.dataset import Picture, listed, safe_name, several, split_name
+from regard.data.dataset import Picture, listed, safe_name, several, short_names, split_name
 from regard.data.images.formats import SUFFIXES
 from regard.data.openers import FileOpener
 from regard.errors import DataError
@@ -62,7 +62,7 @@ def read_table(file: Path | str, labels: bool = True) -> list[Picture]:
         _check_single_labels(file, rows)
     _check_twice(file, rows)
     _check_splits(file, rows)
-    return [_picture(file.parent, row) for row in rows]
+    return [_picture(file.parent, row, name) for row, name in zip(rows, _names(file.parent, rows), strict=True)]
 
 
 def read_captioned_table(file: Path) -> list[Picture]:
@@ -87,10 +87,11 @@ def read_captioned_table(file: Path) -> list[Picture]:
     together: dict[Path, list[_Row]] = {}
     for row in rows:
         together.setdefault(row.path or file, []).append(row)
-    return [_captioned(file, each) for each in together.values()]
+    names = _names(file.parent, [each[0] for each in together.values()])
+    return [_captioned(file, each, name) for each, name in zip(together.values(), names, strict=True)]
 
 
-def _captioned(file: Path, rows: Sequence[_Row]) -> Picture:
+def _captioned(file: Path, rows: Sequence[_Row], name: str) -> Picture:
     """One picture with the captions of all its rows."""
     splits = sorted({split_name(row.fields.get("split", "")) for row in rows})
     if len(splits) > 1:
@@ -98,17 +99,33 @@ def _captioned(file: Path, rows: Sequence[_Row]) -> Picture:
             f"{file}, line {rows[0].line}: {rows[0].text!r} is in {listed(splits)}; give a picture one split"
         )
     captions = tuple({"caption": row.fields["caption"]} for row in rows)
-    picture = _picture(file.parent, rows[0])
+    picture = _picture(file.parent, rows[0], name)
     columns = {name: value for name, value in picture.columns.items() if name != "caption"}
     return replace(picture, columns=columns, annotations=captions)
 
 
-def _picture(folder: Path, row: _Row) -> Picture:
-    path = row.path or folder  # never None once the files are checked
-    name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else row.text
+def _names(folder: Path, rows: Sequence[_Row]) -> list[str]:
+    """The pictures' names: relative to the folder; of absolute paths that lead elsewhere, what tells them apart."""
+    names = []
+    elsewhere = {}
+    for index, row in enumerate(rows):
+        path = row.path or folder  # never None once the files are checked
+        base = folder if path.is_relative_to(folder) else folder.absolute()
+        names.append(safe_name(path.relative_to(base).as_posix() if path.is_relative_to(base) else row.text))
+        if not path.is_relative_to(base):
+            elsewhere[index] = path.as_posix()
+    inside = {name for index, name in enumerate(names) if index not in elsewhere}
+    for index, name in zip(elsewhere, short_names(list(elsewhere.values())), strict=True):
+        names[index] = f"elsewhere/{name}" if name in inside else name
+    return names
+
+
+def _picture(folder: Path, row: _Row, name: str) -> Picture:
+    path = row.path or folder
     columns = {name: value for name, value in row.fields.items() if name not in _COLUMNS}
     split = split_name(row.fields.get("split", "")) or None
-    return Picture(safe_name(name), FileOpener(path), row.fields.get("label") or None, split, columns)
+    label = row.fields.get("label") or None
+    return Picture(name, FileOpener(path), label, split, columns, filename=row.text)
 
 
 def _lines(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:

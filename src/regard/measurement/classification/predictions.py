@@ -46,20 +46,22 @@ def read_predictions(
     labels: NDArray[np.int64],
     classes: Sequence[str],
     *,
+    filenames: Sequence[str] | None = None,
     ignore_extra: bool = False,
 ) -> Predictions:
     """The predictions in a CSV for the pictures `names` with these `labels` (indices into `classes`), in their order.
 
     Columns: `filename`, `label`, and where they are known `p:CLASS` for every class (those of further classes make the
     classes more) or `confidence`, the probability of the predicted class, which counts only without the others. A row
-    belongs to the picture of that path, or to the only one whose path ends with it or that it ends with, with or
-    without the file's ending. `ignore_extra` drops rows of other pictures.
+    belongs to the picture of that path, as in `names` or in `filenames` (as the user calls them), or to the only one
+    whose path ends with it or that it ends with, with or without the file's ending. `ignore_extra` drops rows of other
+    pictures.
 
     Raises `DataError` naming file, line and what is wrong: columns, pictures missing, twice or not in the data, labels
     that are no class (the nearest are offered), probabilities that are none or do not sum to 1.
     """
     table = _read(Path(file))
-    order = _matched(table, names, ignore_extra)
+    order = _matched(table, names, filenames or names, ignore_extra)
     every = _classes(table, classes)
     probabilities = None
     if table.probabilities is not None:
@@ -72,6 +74,7 @@ def read_predictions(
         labels=labels,
         probabilities=probabilities,
         confidence=None if probabilities is not None or table.confidence is None else table.confidence[order],
+        filenames=None if filenames is None else tuple(filenames),
     )
 
 
@@ -169,9 +172,9 @@ def _whole(table: _Table, values: NDArray[np.float32]) -> NDArray[np.float32]:
     return values
 
 
-def _matched(table: _Table, names: Sequence[str], ignore_extra: bool) -> NDArray[np.int64]:
+def _matched(table: _Table, names: Sequence[str], filenames: Sequence[str], ignore_extra: bool) -> NDArray[np.int64]:
     """(pictures,) the row of each picture."""
-    find = _Finder(names)
+    find = _Finder(names, filenames)
     row_of: dict[int, int] = {}
     extra = []
     for row, name in enumerate(table.names):
@@ -215,7 +218,8 @@ def _check_complete(table: _Table, names: Sequence[str], row_of: dict[int, int],
 class _Finder:
     """Which pictures a file name fits."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], filenames: Sequence[str]) -> None:
+        self.filenames = {filename: place for place, filename in enumerate(filenames)}
         self.exact = {safe_name(name): place for place, name in enumerate(names)}
         self.forms: dict[str, list[tuple[str, int]]] = defaultdict(list)  # by the last part: (form, picture)
         for place, name in enumerate(map(safe_name, names)):
@@ -224,6 +228,8 @@ class _Finder:
 
     def __call__(self, path: str) -> list[int]:
         """The places of the pictures that fit. Folders that both name must agree: `a/1.jpg` is not `b/1.jpg`."""
+        if path.strip() in self.filenames:
+            return [self.filenames[path.strip()]]
         name = safe_name(path.strip())
         if name in self.exact:
             return [self.exact[name]]

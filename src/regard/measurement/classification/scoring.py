@@ -61,7 +61,7 @@ def predictions_of(
 ) -> Predictions:
     """The record of class probabilities (pictures, classes) with labels, groups and slices."""
     predicted = values.argmax(1).astype(np.int64)
-    columns = grouping(pictures, group, slices)
+    columns = grouping(pictures, group, slices) | {"filenames": tuple(pictures.filenames)}
     return Predictions(tuple(pictures.names), pictures.classes, predicted, pictures.labels, values, **columns)
 
 

@@ -94,7 +94,9 @@ class Classification:
         if options.predictions is not None:
             pictures = scoring_part(dataset, options.split)
             note = ""
-            predictions = read_predictions(options.predictions, pictures.names, pictures.labels, pictures.classes)
+            predictions = read_predictions(
+                options.predictions, pictures.names, pictures.labels, pictures.classes, filenames=pictures.filenames
+            )
             predictions = replace(predictions, **grouping(pictures, options.group, options.slices))
             origin = provenance(predictions=Path(options.predictions).name)
         else:

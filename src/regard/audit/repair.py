@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from regard.data.dataset import Dataset, skipper
 from regard.data.hashes import picture_hashes
-from regard.data.regions import Regions
+from regard.data.regions import Regions, upright_mask
 from regard.errors import DataError
 from regard.explanation.artifacts import COUNTS, GONE, Artifacts, Repair, artifacts, find_repair, repaired
 from regard.explanation.pictures.explain import heatmaps
@@ -229,7 +229,7 @@ def _objects(network: Network, part: Dataset, regions: Regions) -> dict[int, Cov
     for index, picture in enumerate(part.pictures):
         picture_regions = regions.find(picture.name)
         if picture_regions is not None:
-            mask = picture_regions.mask(picture_regions.objects)
+            mask = upright_mask(picture_regions.mask(picture_regions.objects), picture.opener)
             objects[index] = on_object(mask, preparation.box((mask.shape[0], mask.shape[1])), rows, columns)
     if not objects:
         raise DataError(

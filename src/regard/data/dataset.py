@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,7 +154,13 @@ class Dataset:
     def fitted(self, classes: Sequence[str]) -> Self:
         """This data set with its labels as indices into a network's classes. Raises `DataError` naming those that fit
         none; pictures without a label stay without one."""
-        strange = [label for label in self.classes if label not in set(classes)]
+        names = {composed(name): name for name in classes}
+        alike = {label: names.get(composed(label), label) for label in self.classes if label not in set(classes)}
+        if any(label != name for label, name in alike.items()):
+            pictures = (replace(each, label=alike.get(each.label or "", each.label)) for each in self.pictures)
+            own = tuple(dict.fromkeys(alike.get(label, label) for label in self.classes))
+            return replace(self, pictures=tuple(pictures), classes=own).fitted(classes)
+        strange = list(alike)
         used = Counter(picture.label for picture in self.pictures)
         strange = [label for label in strange if used[label]]
         if strange:
@@ -203,7 +210,7 @@ def class_order(labels: Iterable[str]) -> tuple[str, ...]:
 
 def gathered(source: Path, layout: str, pictures: Iterable[Picture], classes: Sequence[str] | None = None) -> Dataset:
     """A data set of these pictures, its classes in order. Raises `DataError` when there is none, or two of a name."""
-    collected = tuple(pictures)
+    collected = _one_spelling(pictures)
     if not collected:
         raise DataError(f"{source} holds no pictures; give data that have some (see docs/data.md)")
     twice = [name for name, count in Counter(picture.name for picture in collected).items() if count > 1]
@@ -211,6 +218,17 @@ def gathered(source: Path, layout: str, pictures: Iterable[Picture], classes: Se
         raise DataError(f"in {source} {several(twice, 'name')} there more than once; each picture needs its own")
     labels = (picture.label for picture in collected if picture.label is not None)
     return Dataset(source, layout, collected, class_order(labels) if classes is None else tuple(classes))
+
+
+def _one_spelling(pictures: Iterable[Picture]) -> tuple[Picture, ...]:
+    """The pictures with labels that differ only in how accents are written as one, as the first of them is."""
+    first: dict[str, str] = {}
+    return tuple(
+        picture
+        if picture.label is None or first.setdefault(composed(picture.label), picture.label) == picture.label
+        else replace(picture, label=first[composed(picture.label)])
+        for picture in pictures
+    )
 
 
 def several(names: Sequence[str], one: str, many: str | None = None) -> str:
@@ -223,6 +241,11 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     """The first few names, quoted, and how many more there are."""
     first = ", ".join(repr(name) for name in names[:most])
     return first if len(names) <= most else f"{first} and {len(names) - most} more"
+
+
+def composed(text: str) -> str:
+    """A name as it is compared with others: accents and their letters as one sign (NFC); macOS takes them apart."""
+    return normalize("NFC", text)
 
 
 def short_names(paths: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ MAX_PIXELS = 89_478_485
 
 Size = tuple[int, int]
 
-_UPRIGHT = {  # the EXIF orientation → what turns the stored picture upright
+UPRIGHT = {  # the EXIF orientation → what turns the stored picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -63,12 +63,24 @@ def open_reduced(
         image.load()
         turned = _orientation(image)
         rgb = to_rgb(image)
-        if turned in _UPRIGHT:
-            rgb = rgb.transpose(_UPRIGHT[turned])
+        if turned in UPRIGHT:
+            rgb = rgb.transpose(UPRIGHT[turned])
         elif rgb is image and len(_exif(image)):
             rgb = image.copy()
         rgb.info = {}  # EXIF, comments and profiles must not travel into anything that is shared
         return rgb, (full if divided > 1 else (rgb.height, rgb.width)), divided
+
+
+def stored_orientation(source: Source) -> tuple[Size, int]:
+    """The (height, width) of a picture as its pixels are stored, and the EXIF orientation, 1 to 8, that turns it."""
+    opener = opener_of(source)
+    with _naming(opener), opener.open() as content:
+        image = content if isinstance(content, Image.Image) else _read_header(opener, content)
+        width, height = image.size
+        turned = _orientation(image)
+        if turned >= 5 and image.format == "TIFF":  # Pillow turns these itself, and says so from the beginning
+            width, height = height, width
+        return (height, width), turned
 
 
 def drawable(source: Source, longest: int) -> Image.Image:

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from regard.data.dataset import Dataset, Picture, gathered, short_names, summary
+from regard.data.layouts.finder import FileFinder
 from regard.data.layouts.folder import read_below
 from regard.data.openers import FileOpener
 from regard.errors import DataError
@@ -143,7 +144,8 @@ def _reported(dataset: Dataset) -> Dataset:
 
 
 def _read(source: Path | str, labels: bool) -> Dataset:
-    path = Path(source)
+    path = _located(source)
+    source = path if str(path) != str(Path(source)) else source
     row = _fitting(str(source), list(LAYOUTS))
     if row is not None:
         return gathered(path, row.name, LAYOUTS.load(row.name)(str(source), labels))
@@ -165,16 +167,22 @@ def _fitting(source: str, rows: Sequence[Layout]) -> Layout | None:
 
 def _unlabelled(source: Path | str) -> list[Picture]:
     """The pictures of one file, folder or table, or of what is no file, with neither label nor split."""
-    path = Path(source)
-    row = _fitting(str(source), [row for row in LAYOUTS if row.unlabelled])
+    path = _located(source)
+    row = _fitting(str(path) if path.exists() else str(source), [row for row in LAYOUTS if row.unlabelled])
     if row is not None:
-        pictures = LAYOUTS.load(row.name)(str(source), False)
+        pictures = LAYOUTS.load(row.name)(str(path) if path.exists() else str(source), False)
         return [replace(picture, label=None, split=None) for picture in pictures]
     if path.is_dir():
         return read_below(path)
     if not path.is_file():
         raise DataError(f"there is no {path}{_nearest(path)}; give a picture, a folder or a .csv")
     return [Picture(path.name, FileOpener(path), filename=str(source))]
+
+
+def _located(source: Path | str) -> Path:
+    """The path, or the one that is there and differs only in how accents are written."""
+    path = Path(source)
+    return path if path.exists() else FileFinder().path(Path(), str(source)) or path
 
 
 def _nearest(path: Path) -> str:

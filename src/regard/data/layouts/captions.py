@@ -24,15 +24,19 @@ _ALIKE = "picture"
 _SIDES = re.compile(r"\b(left|right)(most|ward|wards|hand|handed)?\b", re.IGNORECASE)
 
 
-def read_captioned(source: Path | str) -> Dataset:
+def read_captioned(source: Path | str, are_needed: bool = True) -> Dataset:
     """DATA → its pictures, each with a caption at least, in the order of the file.
 
-    A folder is read by its `captions.json`, else by its `index.csv`. Raises `DataError` for a file that is missing or
-    of another kind, and for pictures without captions, or with empty ones, which are named.
+    A folder is read by its `captions.json`, else by its `index.csv`. Pictures without captions are left out, and named.
+    Where not all pictures `are_needed`, they may be listed and not be there. Raises `DataError` for a file that is
+    missing or of another kind, where no picture has a caption, and for empty ones.
     """
     file = _file_of(Path(source))
-    pictures = read_captioned_table(file) if file.suffix.lower() == ".csv" else read_coco(file, labels=False)
-    _check(file, pictures)
+    if file.suffix.lower() == ".csv":
+        pictures = read_captioned_table(file, are_needed)
+    else:
+        pictures = read_coco(file, labels=False, are_needed=are_needed)
+    pictures = _with_captions(file, pictures)
     dataset = gathered(file, "captions", (replace(picture, label=None) for picture in pictures))
     log.info(summary(dataset))
     return dataset
@@ -53,7 +57,7 @@ def captions_for(
     that a picture's captions do not have; `UsageError` for another `which`.
     """
     number = _parse_which(which)
-    by_identity = {picture.identity: captions_of(picture) for picture in read_captioned(source).pictures}
+    by_identity = {picture.identity: captions_of(picture) for picture in read_captioned(source, False).pictures}
     captions = [by_identity.get(picture.identity) for picture in dataset.pictures]
     missing = [name for name, texts in zip(dataset.names, captions, strict=True) if texts is None]
     if missing:
@@ -144,13 +148,17 @@ def _file_of(source: Path) -> Path:
     return source
 
 
-def _check(file: Path, pictures: list[Picture]) -> None:
+def _with_captions(file: Path, pictures: list[Picture]) -> list[Picture]:
+    """The pictures that have captions; the others are named."""
     texts = {picture.name: captions_of(picture) for picture in pictures}
     bare = [name for name, captions in texts.items() if not captions]
     if bare:
         keys = sorted({key for picture in pictures for each in picture.annotations for key in each})
-        hint = f"; its annotations have {', '.join(keys)}" if len(bare) == len(texts) and keys else ""
-        raise DataError(f"in {file} {several(bare, 'picture')} without a caption{hint}; give each a caption")
+        if len(bare) == len(texts):
+            hint = f"; its annotations have {', '.join(keys)}" if keys else ""
+            raise DataError(f"in {file} {several(bare, 'picture')} without a caption{hint}; give each a caption")
+        log.warning(f"in {file} {several(bare, 'picture')} without a caption and left out")
     empty = [name for name, captions in texts.items() if not all(captions)]
     if empty:
         raise DataError(f"in {file} {several(empty, 'picture')} there with an empty caption; fill it in or remove it")
+    return [picture for picture in pictures if texts[picture.name]]

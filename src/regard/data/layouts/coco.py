@@ -1,12 +1,13 @@
 """DATA as a COCO-style `.json`: pictures with captions, boxes and masks, and a label where each has one category."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from regard.data.dataset import Picture, safe_name, split_name
+from regard.data.layouts.finder import FileFinder
 from regard.data.openers import FileOpener
 from regard.errors import DataError
 
@@ -17,13 +18,14 @@ def is_coco(source: str) -> bool:
     return Path(source).suffix.lower() == ".json" and Path(source).is_file()
 
 
-def read_coco(file: Path | str, labels: bool = True) -> list[Picture]:
+def read_coco(file: Path | str, labels: bool = True, are_needed: bool = True) -> list[Picture]:
     """The pictures of a COCO file, in its order, their files relative to it, to `images/` beside it, or in the folders
     of COCO's own layout.
 
     Each picture's `annotations` are the file's own, with the category's name added as `category`; `columns` are the
     simple fields of its entry. Its label is its category, where it has one alone. With `labels`, a picture of several
-    categories is refused; without, it has no label. Raises `DataError` when the file is not of this kind.
+    categories is refused; without, it has no label. Where not all `are_needed`, a picture may be listed and not be
+    there. Raises `DataError` when the file is not of this kind.
     """
     file = Path(file)
     content = _content(file)
@@ -33,38 +35,67 @@ def read_coco(file: Path | str, labels: bool = True) -> list[Picture]:
         raise DataError(
             f"{file} is not a COCO-style file: an annotation or category of it is amiss ({error})"
         ) from error
-    strange = set(annotations) - {each["id"] for each in content["images"]}
+    keys = [_key(each["id"]) for each in content["images"]]
+    strange = set(annotations) - set(keys)
     if strange:
-        raise DataError(f"{file} has annotations of image {min(strange, key=str)!r}, which is not among its images")
-    return [_picture(file, entry, annotations.get(entry["id"], []), labels) for entry in content["images"]]
+        raise DataError(f"{file} has annotations of image {min(strange)}, which is not among its images")
+    finder = FileFinder()
+    paths = [_find(finder, file, str(entry["file_name"])) for entry in content["images"]]
+    missing = [str(entry["file_name"]) for entry, path in zip(content["images"], paths, strict=True) if path is None]
+    if missing and (are_needed or len(missing) == len(paths)):
+        more = f" (and {len(missing) - 1} more of {len(paths)} are missing)" if len(missing) > 1 else ""
+        raise DataError(
+            f"{file}: there is no picture {missing[0]!r}{more} in {file.parent} or its images/; put the pictures there"
+        )
+    return [
+        _picture(file, entry, path or file.parent / str(entry["file_name"]), annotations.get(key, []), labels)
+        for entry, path, key in zip(content["images"], paths, keys, strict=True)
+    ]
 
 
-def _annotations(content: Mapping[str, Any]) -> dict[Any, list[Mapping[str, Any]]]:
-    """The annotations of each picture by its id, with the names of their categories."""
-    categories = {each["id"]: str(each["name"]) for each in content.get("categories", [])}
-    by_image: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
-    for each in content.get("annotations", []):
-        named = {"category": categories[each["category_id"]]} if "category_id" in each and categories else {}
-        by_image[each["image_id"]].append({**each, **named})
+def _key(value: Any) -> str:
+    """An id as it is compared: tools write the same one as 7, 7.0, "7" and "0007"."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value).strip()
+    return str(int(text)) if text.isdecimal() else text
+
+
+def _annotations(content: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """The annotations of each picture by its id's key, with the names of their categories."""
+    categories = {_key(each["id"]): str(each["name"]) for each in content.get("categories") or ()}
+    by_image: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for each in content.get("annotations") or ():
+        has_category = each.get("category_id") is not None and categories
+        named = {"category": categories[_key(each["category_id"])]} if has_category else {}
+        by_image[_key(each["image_id"])].append({**each, **named})
     return by_image
 
 
-def _picture(file: Path, entry: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]], labels: bool) -> Picture:
+def _picture(
+    file: Path, entry: Mapping[str, Any], path: Path, annotations: Sequence[Mapping[str, Any]], labels: bool
+) -> Picture:
     names = sorted({each["category"] for each in annotations if "category" in each})
     if labels and len(names) > 1:
         raise DataError(
             f"{file}: {entry['file_name']!r} has the categories {', '.join(names)}; several labels per picture are not "
             "supported; keep one category for each picture to classify them"
         )
-    path = _find(file, str(entry["file_name"]))
-    inside = path.relative_to(file.parent) if path.is_relative_to(file.parent) else Path(str(entry["file_name"]))
+    filename = str(entry["file_name"])
+    inside = path.relative_to(file.parent) if path.is_relative_to(file.parent) else Path(filename)
+    if inside.is_absolute():
+        inside = Path(inside.name)
     columns = {
-        key: str(value) for key, value in entry.items() if key not in _FIELDS and isinstance(value, str | int | float)
+        key: _text(value) for key, value in entry.items() if key not in _FIELDS and isinstance(value, str | int | float)
     }
     split = split_name(str(entry.get("split") or "")) or None
     label = names[0] if len(names) == 1 else None
-    filename = str(entry["file_name"])
     return Picture(safe_name(inside.as_posix()), FileOpener(path), label, split, columns, tuple(annotations), filename)
+
+
+def _text(value: str | int | float) -> str:
+    """A simple field as text; a whole number without its `.0`."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _content(file: Path) -> dict[str, Any]:
@@ -78,14 +109,15 @@ def _content(file: Path) -> dict[str, Any]:
         raise DataError(f"{file} is not a COCO-style file; it needs a list of images, each with id and file_name")
     if any("id" not in each or "file_name" not in each for each in images):
         raise DataError(f"{file} has images without id or file_name; each needs both")
+    keys = Counter(_key(each["id"]) for each in images)
+    if len(keys) < len(images):
+        raise DataError(f"{file} has the image id {keys.most_common(1)[0][0]} more than once; each needs its own")
     return content
 
 
-def _find(file: Path, name: str) -> Path:
-    for place in _places(file):
-        if (place / name).is_file():
-            return place / name
-    raise DataError(f"{file}: there is no picture {name!r} in {file.parent} or its images/; put the pictures there")
+def _find(finder: FileFinder, file: Path, name: str) -> Path | None:
+    names = dict.fromkeys((name, name.lstrip("/\\")))  # some tools write the path from the root of the data
+    return next(filter(None, (finder.file(place, each) for each in names for place in _places(file))), None)
 
 
 def _places(file: Path) -> list[Path]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from regard.data.dataset import SPLITS, Picture, listed, several
-from regard.data.layouts.tree import Tree
+from regard.data.layouts.tree import Tree, is_result
 from regard.data.openers import FileOpener
 from regard.errors import DataError
 
@@ -43,7 +43,7 @@ def is_folder(source: str) -> bool:
 
 def read_splits(source: str, labels: bool) -> list[Picture]:
     """The pictures of the folders that are splits, in the order train, val, test."""
-    tree = Tree(Path(source))
+    tree = _tree(source)
     parent = _wrapped(tree)
     folders = _split_folders(tree, parent)
     pictures = []
@@ -63,7 +63,7 @@ def read_splits(source: str, labels: bool) -> list[Picture]:
 def read_class_splits(source: str, labels: bool) -> list[Picture]:
     """The pictures of class folders in each of which are `train/` and others. Raises `DataError` for pictures that are
     in none of these."""
-    tree = Tree(Path(source))
+    tree = _tree(source)
     parent = tree.inside(tree.root)
     _check_loose(tree, parent)
     pictures = []
@@ -93,7 +93,7 @@ def read_folder(source: str, labels: bool) -> list[Picture]:
     Raises `DataError` where there are none, or both, where a class has none, and where every class holds folders of
     the same names, which may as well be the classes.
     """
-    tree = Tree(Path(source))
+    tree = _tree(source)
     bare: dict[str, Path] = {}
     pictures = _labelled(tree, tree.root, None, labels, bare)
     if not pictures:
@@ -106,12 +106,21 @@ def read_folder(source: str, labels: bool) -> list[Picture]:
 
 def read_below(folder: Path) -> list[Picture]:
     """All pictures in a folder and below, without labels. Raises `DataError` where there are none."""
-    tree = Tree(folder)
+    tree = _tree(folder)
     files = tree.pictures_below(folder)
     if not files:
         raise DataError(no_pictures(tree))
     tree.report()
     return [Picture(file.relative_to(folder).as_posix(), FileOpener(file)) for file in files]
+
+
+def _tree(source: str | Path) -> Tree:
+    """DATA as a tree. Raises `DataError` where it is a result of regard."""
+    if is_result(Path(source)):
+        raise DataError(
+            f"{source} is a result of regard, not pictures to work on; give the folder of the pictures themselves"
+        )
+    return Tree(Path(source))
 
 
 def no_pictures(tree: Tree) -> str:

@@ -6,10 +6,11 @@ A table of captions has `caption` instead of `label`, and as many rows for a pic
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from regard.data.dataset import Picture, listed, safe_name, several, short_names, split_name
-from regard.data.images.formats import SUFFIXES
+from regard.data.layouts.finder import FileFinder
 from regard.data.openers import FileOpener
 from regard.errors import DataError
 
@@ -65,11 +66,11 @@ def read_table(file: Path | str, labels: bool = True) -> list[Picture]:
     return [_picture(file.parent, row, name) for row, name in zip(rows, _names(file.parent, rows), strict=True)]
 
 
-def read_captioned_table(file: Path) -> list[Picture]:
+def read_captioned_table(file: Path, are_needed: bool = True) -> list[Picture]:
     """The pictures of a `.csv` with the columns `filename` and `caption`, each with the captions of all its rows.
 
-    In the order in which pictures first appear; `split` is optional and one for a picture. Raises `DataError` naming
-    file, line and what is wrong there.
+    In the order in which pictures first appear; `split` is optional and one for a picture. Where not all `are_needed`,
+    those that are not there are left out. Raises `DataError` naming file, line and what is wrong there.
     """
     header, lines = _lines(file)
     key = _key_column(file, header, labels=False)
@@ -82,6 +83,8 @@ def read_captioned_table(file: Path) -> list[Picture]:
     rows = [_Row(line, fields[key], find(fields[key]), fields) for line, fields in lines]
     if not rows:
         raise DataError(f"{file} has a header but no rows; each caption needs one")
+    if not are_needed:
+        rows = [row for row in rows if row.path is not None] or rows
     _check_files(file, rows)
     _check_splits(file, rows)
     together: dict[Path, list[_Row]] = {}
@@ -172,23 +175,14 @@ class _Finder:
 
     def __init__(self, folder: Path) -> None:
         self.places = [folder, folder / "images"]
-        self.stems: dict[Path, dict[str, Path]] = {}
+        self.finder = FileFinder()
 
     def __call__(self, text: str) -> Path | None:
         if not text:
             return None
-        relative = text.replace("\\", "/")
-        for place in self.places:
-            if (place / relative).is_file():
-                return place / relative
-        return next(filter(None, (self._without_ending(place / relative) for place in self.places)), None)
-
-    def _without_ending(self, path: Path) -> Path | None:
-        """The first picture by name whose name without its ending is this; a folder is listed once only."""
-        if path.parent not in self.stems:
-            files = sorted(path.parent.iterdir(), reverse=True) if path.parent.is_dir() else []
-            self.stems[path.parent] = {file.stem: file for file in files if file.suffix.lower() in SUFFIXES}
-        return self.stems[path.parent].get(path.name)
+        whole = (self.finder.file(place, text) for place in self.places)
+        shortened = (self.finder.without_ending(place, text.replace("\\", "/")) for place in self.places)
+        return next(filter(None, chain(whole, shortened)), None)
 
 
 def _check_files(file: Path, rows: Sequence[_Row]) -> None:

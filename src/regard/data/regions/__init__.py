@@ -12,7 +12,11 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from regard.data.dataset import composed
+from regard.data.images.decode import UPRIGHT, stored_orientation
+from regard.data.openers import Opener
 from regard.errors import DataError
 from regard.registry import Table
 
@@ -75,12 +79,17 @@ class NamedRegions:
 
     @cached_property
     def _by_file(self) -> dict[str, PictureRegions]:
-        files = Counter(PurePosixPath(name).name for name in self.pictures)
-        names = [(name, PurePosixPath(name).name) for name in self.pictures]
-        return {file: self.pictures[name] for name, file in names if files[file] == 1}
+        files = Counter(PurePosixPath(name).name for name in self._composed)
+        names = [(name, PurePosixPath(name).name) for name in self._composed]
+        return {file: self._composed[name] for name, file in names if files[file] == 1}
+
+    @cached_property
+    def _composed(self) -> dict[str, PictureRegions]:
+        return {composed(name): regions for name, regions in self.pictures.items()}
 
     def find(self, picture: str) -> PictureRegions | None:
-        return self.pictures.get(picture) or self._by_file.get(PurePosixPath(picture).name)
+        name = composed(picture)
+        return self._composed.get(name) or self._by_file.get(PurePosixPath(name).name)
 
 
 @dataclass(frozen=True)
@@ -138,6 +147,19 @@ def regions_of(data: str | Path, words: bool = False) -> Regions:
             f"{data} tells no regions of words; give a folder that `regard scenes` wrote, or a COCO .json with masks"
         )
     raise DataError(f"{data} is no source of regions; give a folder of masks or of drawn scenes, or a COCO .json")
+
+
+def upright_mask(mask: Bools, source: Opener) -> Bools:
+    """(H, W) bool: a mask of the pixels as they are stored, turned as the picture's EXIF orientation says.
+
+    One that lies as the upright picture does is left as it is. Raises `DataError` for a picture that cannot be opened.
+    """
+    (height, width), orientation = stored_orientation(source)
+    if orientation < 5 or abs(mask.shape[0] * width - mask.shape[1] * height) > max(height, width) / 2:
+        return mask
+    if abs(mask.shape[0] * height - mask.shape[1] * width) <= max(height, width) / 2:  # square: it fits both ways
+        return mask
+    return np.asarray(Image.fromarray(mask).transpose(UPRIGHT[orientation]))
 
 
 def union(masks: Iterable[Bools], size: Size) -> Bools:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from regard.data.dataset import Picture
 from regard.data.layouts.coco import read_coco
-from regard.data.regions import Bools, Claim, NamedRegions, Size, TaggedWord, union
+from regard.data.regions import Bools, Claim, NamedRegions, Size, TaggedWord, union, upright_mask
 from regard.data.regions.coco_nouns import Phrase, nouns_for
 from regard.errors import DataError
 from regard.files import file_hash
@@ -33,7 +33,7 @@ class CocoRegions:
         return tuple(sorted({each["category"] for each in _located(self.picture)}))
 
     def mask(self, names: Iterable[str], size: Size | None = None) -> Bools:
-        size = self._stored_size() if size is None else size
+        size = _stored_size(self.picture) if size is None else size
         categories = set(names)
         annotations = (each for each in _located(self.picture) if each["category"] in categories)
         return union((mask_of(each, self.picture, size) for each in annotations), size)
@@ -47,16 +47,23 @@ class CocoRegions:
         for place, category in categories_of(words, self.nouns).items():
             yield Claim(place, "noun", category in objects, (category,))
 
-    def _stored_size(self) -> Size:
-        columns = self.picture.columns
-        if "height" not in columns or "width" not in columns:
-            raise DataError(f"{self.picture.name}: its COCO file has no height and width of it; add them")
-        return int(columns["height"]), int(columns["width"])
+
+def _stored_size(picture: Picture) -> Size:
+    """The (height, width) that the file has for a picture. Raises `DataError` where it has none."""
+    columns = picture.columns
+    if "height" not in columns or "width" not in columns:
+        raise DataError(f"{picture.name}: its COCO file has no height and width of it; add them")
+    try:
+        return int(float(columns["height"])), int(float(columns["width"]))
+    except (ValueError, OverflowError) as error:
+        raise DataError(
+            f"{picture.name}: its COCO file has the size {columns['height']!r} × {columns['width']!r}; give numbers"
+        ) from error
 
 
 def coco_regions(file: Path) -> NamedRegions:
     """The regions of a COCO file. Raises `DataError` for one without masks and boxes."""
-    pictures = [picture for picture in read_coco(file, labels=False) if _located(picture)]
+    pictures = [picture for picture in read_coco(file, labels=False, are_needed=False) if _located(picture)]
     if not pictures:
         raise DataError(f"{file} has no masks or boxes of categories; give the instances that belong to the pictures")
     nouns = nouns_for(sorted({each["category"] for picture in pictures for each in _located(picture)}))
@@ -67,8 +74,19 @@ def coco_regions(file: Path) -> NamedRegions:
 def _located(picture: Picture) -> list[Mapping[str, Any]]:
     """The annotations that say where something is."""
     return [
-        each for each in picture.annotations if "category" in each and (each.get("segmentation") or each.get("bbox"))
+        each
+        for each in picture.annotations
+        if "category" in each and (_outlines(each.get("segmentation")) or each.get("bbox"))
     ]
+
+
+def _outlines(segmentation: Any) -> Any:
+    """Run lengths as they are, and of polygons those that have an area; one alone may stand without its list."""
+    if not segmentation or isinstance(segmentation, Mapping):
+        return segmentation
+    if not isinstance(segmentation[0], Sequence) or isinstance(segmentation[0], str):
+        segmentation = [segmentation]
+    return [corners for corners in segmentation if np.size(corners) >= 6]
 
 
 def categories_of(words: Sequence[TaggedWord], nouns: Mapping[Phrase, str]) -> dict[int, str]:
@@ -89,8 +107,12 @@ def mask_of(annotation: Mapping[str, Any], picture: Picture, size: Size) -> Bool
 
     Raises `DataError` naming the picture where it is none of these or of another size.
     """
-    stored = picture.columns.get("height"), picture.columns.get("width")
-    if None not in stored and stored != tuple(map(str, size)):
+    stored = _stored_size(picture) if {"height", "width"} <= set(picture.columns) else size
+    if stored == size[::-1] != size and picture.path and picture.path.is_file():  # the pixels as a camera stores them
+        turned = upright_mask(mask_of(annotation, picture, stored), picture.opener)
+        if turned.shape == size:
+            return turned
+    if stored != size:
         raise DataError(
             f"{picture.name}: its masks are for {stored[0]} × {stored[1]} pixels and the captioned picture has "
             f"{size[0]} × {size[1]}; caption the pictures that the file describes"
@@ -105,7 +127,7 @@ def mask_of(annotation: Mapping[str, Any], picture: Picture, size: Size) -> Bool
 
 
 def _pixels(annotation: Mapping[str, Any], size: Size) -> Bools:
-    segmentation = annotation.get("segmentation")
+    segmentation = _outlines(annotation.get("segmentation"))
     if isinstance(segmentation, Mapping):
         return _runs(segmentation["counts"], tuple(segmentation["size"]), size)
     if segmentation:

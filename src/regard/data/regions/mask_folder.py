@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from regard.data.images.decode import open_picture
+from regard.data.layouts.finder import FileFinder
 from regard.data.regions import Bools, Claim, Size, TaggedWord
 from regard.errors import DataError
 from regard.files import file_hash
@@ -56,8 +58,13 @@ class MaskFolder:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def find(self, picture: str) -> MaskFile | None:
-        places = (self.folder / picture).with_suffix(".png"), self.folder / f"{Path(picture).stem}.png"
-        return next((MaskFile(place) for place in places if place.is_file()), None)
+        names = PurePosixPath(picture).with_suffix(".png").as_posix(), f"{PurePosixPath(picture).stem}.png"
+        files = filter(None, (self._finder.file(self.folder, name) for name in names))
+        return next((MaskFile(file) for file in files), None)
+
+    @cached_property
+    def _finder(self) -> FileFinder:
+        return FileFinder()
 
 
 def is_folder(source: str) -> bool:

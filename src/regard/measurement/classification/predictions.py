@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.data.dataset import listed, safe_name, several
+from regard.data.dataset import composed, listed, safe_name, several
 from regard.errors import DataError, unknown
 from regard.records import Predictions
 from regard.results.predictions import PROBABILITY
@@ -219,18 +219,19 @@ class _Finder:
     """Which pictures a file name fits."""
 
     def __init__(self, names: Sequence[str], filenames: Sequence[str]) -> None:
-        self.filenames = {filename: place for place, filename in enumerate(filenames)}
-        self.exact = {safe_name(name): place for place, name in enumerate(names)}
+        self.filenames = {composed(filename): place for place, filename in enumerate(filenames)}
+        self.exact = {safe_name(composed(name)): place for place, name in enumerate(names)}
         self.forms: dict[str, list[tuple[str, int]]] = defaultdict(list)  # by the last part: (form, picture)
-        for place, name in enumerate(map(safe_name, names)):
+        for place, name in enumerate(map(safe_name, map(composed, names))):
             for form in {name, name.removesuffix(PurePosixPath(name).suffix)}:
                 self.forms[form.rpartition("/")[2]].append((form, place))
 
     def __call__(self, path: str) -> list[int]:
         """The places of the pictures that fit. Folders that both name must agree: `a/1.jpg` is not `b/1.jpg`."""
-        if path.strip() in self.filenames:
-            return [self.filenames[path.strip()]]
-        name = safe_name(path.strip())
+        path = composed(path.strip())
+        if path in self.filenames:
+            return [self.filenames[path]]
+        name = safe_name(path)
         if name in self.exact:
             return [self.exact[name]]
         near = self.forms.get(name.rpartition("/")[2], [])

@@ -136,7 +136,6 @@ def test_pictures_without_captions_are_named_and_left_out_on_request(
 @pytest.mark.parametrize(
     ("captions_of", "key", "message"),
     [
-        ({**TEXTS, "z.png": ["a cat"]}, "caption", r"there is no picture 'z.png'"),
         ({**TEXTS, "a.png": []}, "caption", r"1 picture \('a.png'\) is without a caption"),
         (TEXTS, "sentence", r"without a caption; its annotations have .*sentence"),
         ({**TEXTS, "b.jpg": ["  "]}, "caption", r"1 picture \('b.jpg'\) is there with an empty caption"),

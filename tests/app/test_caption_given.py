@@ -116,7 +116,9 @@ def test_words_that_the_network_does_not_know_are_said(pictures: Path, tmp_path:
     regard.caption(pictures, tmp_path / "out", Planted(), captions=file)
     stored = entries(tmp_path / "out")
     assert [entry["unknown"] for entry in stored] == [["xyzzy", "😺"], [], ["Ёж"]]
-    assert words_of(stored[0]) == ["a", "[UNK]", "naps", "[UNK]", "<end>"]
+    assert words_of(stored[0]) == ["a", "xyzzy", "naps", "😺", "<end>"]
+    assert words_of(stored[2]) == ["(", "Ёж", ")", ".", "cat", "<end>"]
+    assert [step["piece"] for step in stored[0]["steps"]][1:4:2] == ["xyzzy", "😺"]
     assert words_of(stored[1]) == ["a", "猫", "я", "<end>"] and stored[1]["text"] == "a 猫 я"
     assert "3 words (xyzzy in a.png, 😺 in a.png, Ёж in deep/c.png) are unknown to planted" in caplog.text
 

@@ -3,15 +3,19 @@
 import unicodedata
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import captioners
 import pytest
+from tiny_captions import caption_recipe, caption_sides, draw_captioned, tiny_captioner
 
 from regard.explanation.words.alignment import spans
 from regard.measurement.captions.captioned import tokens
+from regard.networks.captioners.load import load_caption_network
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.run import VOCABULARY
 from regard.networks.captioners.scripts import parts
-from regard.networks.captioners.wordpiece import UNKNOWN
+from regard.networks.captioners.wordpiece import UNKNOWN, WordPiece
 from regard.networks.captioners.written_words import WrittenWords, written_pieces
 
 SCRIPTS = {
@@ -97,3 +101,46 @@ def test_scores_of_scripts_without_spaces_count_letters() -> None:
     assert tokens("红色的 圆点。") == tokens("红色的圆点") == ["红", "色", "的", "圆", "点"]
     assert tokens("จุดสีแดง") == ["จุ", "ด", "สี", "แ", "ด", "ง"]
     assert tokens("Straße, ΟΔΟΣ, ﬁn") == tokens("STRASSE οδος fin")
+
+
+def shown(captioner: Any, text: str) -> list[str]:
+    """The words of a given caption as a panel shows them."""
+    return [span.text for span in spans(captioner.pieces_of(text, captioner.tokenize(text))) if span.text]
+
+
+def test_given_words_that_the_vocabulary_lacks_are_shown_as_written(tmp_path: Path) -> None:
+    training, _ = caption_sides(draw_captioned(tmp_path / "data"))
+    own = tiny_captioner(training, caption_recipe())
+    assert shown(own, "a Größe red-Ünit, on 红 (the) left.")[:-1] == [
+        "a", "Größe", "red-Ünit", ",", "on", "红", "(", "the", ")", "left", ".",
+    ]  # fmt: skip
+    pieces = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "dot", "##s", ".")
+    own.vocabulary = WordPiece(pieces, {piece: token for token, piece in enumerate(pieces)})
+    assert shown(own, "A Größe red dots, ください İx.")[:-1] == [
+        "a",
+        "Größe",
+        "red",
+        "dots",
+        ",",
+        "ください",
+        "İx",
+        ".",
+    ]
+    assert shown(own, "a red dot")[:-1] == ["a", "red", "dot"]
+
+
+def test_generated_unknown_words_stay_unknown_and_apart(tmp_path: Path) -> None:
+    training, _ = caption_sides(draw_captioned(tmp_path / "data"))
+    own = tiny_captioner(training, caption_recipe())
+    words = own.vocabulary
+    tokens = [words.tokens["a"], words.tokens[UNKNOWN], words.tokens["##."], words.stop]
+    assert [span.text for span in spans(own.pieces(tokens))] == ["a", "[UNK]", ".", "[SEP]"]
+    assert own.text(tokens) == "a [UNK]."
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_given_words_that_a_vocabulary_of_transformers_lacks(tmp_path: Path, fast: bool, monkeypatch: Any) -> None:
+    captioner = load_caption_network(str(captioners.blip(tmp_path)))
+    if not fast:  # no offsets then, and words are told by their letters
+        monkeypatch.setattr(type(captioner.tokenizer), "is_fast", False)  # type: ignore[attr-defined]
+    assert shown(captioner, "a small Größe (cat) 😺.")[:-1] == ["a", "small", "Größe", "(", "cat", ")", "😺", "."]

@@ -14,11 +14,12 @@ from PIL import Image
 from regard.data.dataset import Picture
 from regard.data.images.decode import drawable, open_picture
 from regard.errors import DataError, NetworkError, UsageError
-from regard.explanation.words.alignment import UNKNOWN, read_words
+from regard.explanation.words.alignment import read_words
 from regard.explanation.words.dependence import dependence
 from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import Pieces
+from regard.networks.captioners.scripts import parts
 from regard.networks.captioners.wordpiece import Span
 from regard.networks.guard import lock_of
 from regard.predictors.caption_options import CAPTURED, CaptionOptions
@@ -170,7 +171,8 @@ class CaptionJob:
     def _caption(self, each: _PreparedInput, decoding: Decoding) -> Caption:
         network = self.network
         item = each.input
-        pieces = network.pieces(decoding.tokens)
+        tokens = decoding.tokens
+        pieces = network.pieces(tokens) if item.caption is None else network.pieces_of(item.caption, tokens)
         words = read_words(decoding, pieces, each.prepared.grid, item.name, self.options.row)
         if each.other is not None:
             words = self._with_dependence(words, each, each.other, decoding.tokens)
@@ -252,11 +254,11 @@ def unknown_words(network: CaptionNetwork, text: str) -> tuple[str, ...]:
     """The words of a text that the network's vocabulary cannot write, as the user wrote them."""
 
     def is_unknown(text: str) -> bool:
-        return any(piece in UNKNOWN for piece in network.pieces(network.tokenize(text)).texts)
+        return bool(network.pieces(network.tokenize(text)).unknown)
 
     if not is_unknown(text):
         return ()
-    words = (word.strip(punctuation) or word for word in text.split())
+    words = (part for word in text.split() for part in parts(word.strip(punctuation) or word))
     return tuple(word for word in words if is_unknown(word))
 
 

@@ -14,14 +14,12 @@ import numpy as np
 from regard.errors import unknown
 from regard.explanation.words.tagging import parts_of_speech
 from regard.networks.captioners.decoding import Decoding
-from regard.networks.captioners.pieces import Pieces
+from regard.networks.captioners.pieces import UNKNOWN, Pieces
 from regard.networks.captioners.scripts import is_unspaced
 from regard.networks.captioners.wordpiece import Span
 from regard.records import END, START, Float, Heatmap, PatchGrid, Word
 
 ROWS = ("predicting", "reading")
-UNKNOWN = ("[UNK]", "<unk>")
-"""How vocabularies write what they do not have; it is shown, as a word stands there."""
 _INNER = "'’-‑_"
 """Signs inside a word: "dog's", "black-and-white"."""
 
@@ -144,7 +142,7 @@ def word_spans(decoding: Decoding, pieces: Pieces) -> tuple[Span, ...]:
     words = []
     for span in spans(pieces):
         text = span.text
-        if pieces.special[span.start] and text not in UNKNOWN:
+        if pieces.special[span.start] and text not in UNKNOWN:  # a word stands where there is an unknown one
             text = END if decoding.finished and span.stop == len(pieces.texts) else ""
         if text:
             words.append(Span(text, span.start, span.stop))

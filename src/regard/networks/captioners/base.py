@@ -18,6 +18,7 @@ from regard.networks.captioners.attention import Capture
 from regard.networks.captioners.decoder_pass import DecoderPass, decoder_pass
 from regard.networks.captioners.decoding import CaptionModule, Decoding
 from regard.networks.captioners.pieces import Pieces
+from regard.networks.captioners.scripts import parts
 from regard.networks.guard import borrowed
 from regard.networks.sources.checkpoint import tensors_hash
 from regard.records import PatchGrid
@@ -87,6 +88,20 @@ class CaptionNetwork(ABC):
     @abstractmethod
     def pieces(self, tokens: Sequence[int]) -> Pieces:
         """The pieces of a caption as the vocabulary has them."""
+
+    def pieces_of(self, text: str, tokens: Sequence[int]) -> Pieces:
+        """The pieces of a given caption, of which `tokens` are the tokens; a word that the vocabulary does not have
+        stands as it is written, where it can be told which it is."""
+        pieces = self.pieces(tokens)
+        if not pieces.unknown:
+            return pieces
+        split = [(part, place) for word in text.split() for place, part in enumerate(parts(word))]
+        words = [(part, place) for part, place in split if self.pieces(self.tokenize(part)).unknown]
+        if len(words) != len(pieces.unknown):
+            return pieces
+        space = "▁" if pieces.marks == "sentencepiece" else ""
+        written = [part if place else space + part for part, place in words]
+        return pieces.with_words(dict(zip(pieces.unknown, written, strict=True)))
 
     @abstractmethod
     def text(self, tokens: Sequence[int]) -> str:

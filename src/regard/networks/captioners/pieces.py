@@ -1,5 +1,6 @@
 """The pieces of a caption as a vocabulary writes them, whatever kind it is of."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -7,6 +8,9 @@ from regard.errors import UsageError
 
 MARKS = ("wordpiece", "bytes", "sentencepiece")
 """How a vocabulary says where words begin: "##" goes on (BERT); bytes as letters, "Ġ" a space (GPT-2); "▁" a space."""
+
+UNKNOWN = ("[UNK]", "<unk>")
+"""How vocabularies write what they do not have."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,17 @@ class Pieces:
         if self.marks == "sentencepiece":
             return _byte_of(text) or text.replace("▁", " ").encode()
         return (text.removeprefix("##") or text).encode()
+
+    @property
+    def unknown(self) -> tuple[int, ...]:
+        """The places of what the vocabulary does not have."""
+        return tuple(place for place, text in enumerate(self.texts) if text in UNKNOWN)
+
+    def with_words(self, words: Mapping[int, str]) -> "Pieces":
+        """With these words at some places, as plain text, in the place of what the vocabulary does not have."""
+        texts = tuple(words.get(place, text) for place, text in enumerate(self.texts))
+        special = tuple(each and place not in words for place, each in enumerate(self.special))
+        return Pieces(texts, self.marks, special)
 
     def begins(self, place: int) -> bool:
         """Whether the vocabulary says that a word begins here."""

@@ -154,6 +154,20 @@ class PretrainedCaptioner(CaptionNetwork):
             tuple("" if text is None else text for text in texts), self.marks, tuple(each in special for each in tokens)
         )
 
+    def pieces_of(self, text: str, tokens: Sequence[int]) -> Pieces:
+        pieces = self.pieces(tokens)
+        if not pieces.unknown or not self.tokenizer.is_fast or pieces.marks == "bytes":
+            return super().pieces_of(text, tokens)
+        places = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        words = {}
+        for place in pieces.unknown:
+            if place < len(places):
+                start, stop = places[place]
+                spaced = start == 0 or text[start - 1].isspace() or text[start].isspace()
+                mark = "▁" if pieces.marks == "sentencepiece" and spaced else ""
+                words[place] = mark + text[start:stop].strip()
+        return pieces.with_words(words)
+
     def text(self, tokens: Sequence[int]) -> str:
         text = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
         return " ".join(text.split())

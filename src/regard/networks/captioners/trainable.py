@@ -17,7 +17,7 @@ from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.networks.captioners.decoding import CaptionModule, Decoding, beam_search, greedy, teacher_force
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.transformer import Memory
-from regard.networks.captioners.wordpiece import PAD, WordPiece
+from regard.networks.captioners.wordpiece import PAD, UNKNOWN, WordPiece
 from regard.networks.guard import borrowed, usable
 from regard.networks.sources.build import Architecture
 from regard.records import PatchGrid
@@ -133,9 +133,14 @@ class TrainableCaptioner(CaptionNetwork):
         return [decodings[index] for index in range(len(pictures))]
 
     def pieces(self, tokens: Sequence[int]) -> Pieces:
-        special = {self.module.start, self.module.stop, self.vocabulary.tokens[PAD]}
+        special = {self.module.start, self.module.stop, *(self.vocabulary.tokens[each] for each in (PAD, UNKNOWN))}
         texts = tuple(self.vocabulary.decode(tokens))
         return Pieces(texts, "wordpiece", tuple(token in special for token in tokens))
+
+    def pieces_of(self, text: str, tokens: Sequence[int]) -> Pieces:
+        pieces = self.pieces(tokens)
+        written = self.vocabulary.written(text)
+        return pieces.with_words({place: written[place] for place in pieces.unknown if place < len(written)})
 
     def text(self, tokens: Sequence[int]) -> str:
         return self.vocabulary.text(tokens)

@@ -83,6 +83,17 @@ class WordPiece:
         """The tokens of a text, without start and stop; a word that no pieces make is the one unknown token."""
         return [self.tokens[piece] for word in split_words(text) for piece in self._split(word)]
 
+    def written(self, text: str) -> list[str]:
+        """The piece of each token of a text, and, where that is the unknown one, the word as it is written there."""
+        pieces: list[str] = []
+        for word in "".join(_clean(text)).split():
+            plain = split_words(word)
+            originals = list(_parts(word))
+            for part, original in zip(plain, originals if len(originals) == len(plain) else plain, strict=True):
+                found = self._split(part)
+                pieces += [original] if found == [UNKNOWN] else found
+        return pieces
+
     def decode(self, tokens: Iterable[int]) -> list[str]:
         """The piece of each token. Raises `UsageError` for a token that there is not."""
         pieces = []

@@ -39,11 +39,14 @@ class WrittenWords(WordPiece):
         pieces = (PAD, UNKNOWN, START, STOP, *sorted(common, key=lambda piece: (-common[piece], piece)))
         return cls(pieces, {piece: token for token, piece in enumerate(pieces)})
 
-    def split(self, text: str) -> list[str]:
-        return list(written_pieces(text))
-
     def encode(self, text: str) -> list[int]:
         return [self._token(piece) for piece in written_pieces(text)]
+
+    def written(self, text: str) -> list[str]:
+        pieces = written_pieces(text)
+        return [
+            piece if self._token(piece) == self.tokens[UNKNOWN] else self.pieces[self._token(piece)] for piece in pieces
+        ]
 
     def text(self, tokens: Sequence[int]) -> str:
         pieces = (piece for piece in self.decode(tokens) if piece not in (PAD, START, STOP))

@@ -8,8 +8,10 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,8 @@ SCHEMA = 1
 
 MARKERS = ("manifest.json", "model.json")
 """The file that every result folder, or run folder, is finished with; no other folder is ever replaced."""
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space or choose another place",
@@ -89,7 +93,102 @@ def write_json(path: Path | str, content: Any) -> Path:
       "top1": 0.944
     }
     """
-    return write_file(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return write_file(path, json_text(content, indent=2) + "\n")
+
+
+def json_text(content: Any, indent: int | None = None) -> str:
+    """JSON with letters as they are; a byte of a file's name that is no character is written as JSON's `\\udce9`.
+
+    So every file is UTF-8, and Python reads the very name back.
+
+    >>> json_text({"name": os.fsdecode(b"caf\\xe9 \\xc3\\xa9.jpg")})
+    '{"name": "caf\\\\udce9 é.jpg"}'
+    """
+    text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
+    return _LONE_SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def readable(text: str) -> str:
+    """Text that any reader takes: bytes of a file's name that are no characters are written as `\\xe9`.
+
+    >>> readable(os.fsdecode(b"caf\\xe9.jpg"))
+    'caf\\\\xe9.jpg'
+    """
+
+    def written(match: re.Match[str]) -> str:
+        byte = ord(match[0]) - 0xDC00
+        return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else "\N{REPLACEMENT CHARACTER}"
+
+    return _LONE_SURROGATE.sub(written, text)
+
+
+_claims: dict[Path, int] = {}
+"""What this process is writing: the thread that does, by the place."""
+
+
+@contextmanager
+def claimed(out: Path | str) -> Iterator[None]:
+    """While the block runs, no other process (or thread) can claim the same place; that is an `OutputError` there.
+
+    The lock on `.NAME.lock` beside it is the operating system's, so that a process that died holds nothing. Where no
+    lock can be had (a folder that cannot be written, a file system without locks) the block runs without one.
+    """
+    out = Path(out)
+    key = Path(os.path.realpath(out))
+    if _claims.get(key) == threading.get_ident():  # the same work, one level deeper
+        yield
+        return
+    if key in _claims:
+        raise _busy(out)
+    _claims[key] = threading.get_ident()
+    try:
+        with _locked(key.with_name(f".{key.name}.lock"), out):
+            yield
+    finally:
+        del _claims[key]
+
+
+@contextmanager
+def _locked(path: Path, out: Path) -> Iterator[None]:
+    descriptor = _lock(path, out)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def _lock(path: Path, out: Path) -> int | None:
+    """The open, locked file; None where there are no locks."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return None
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError:
+            return None
+        try:
+            # A lock of the process, not of the file's handle: processes that it starts do not hold it after its end.
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except (BlockingIOError, PermissionError) as error:
+            os.close(descriptor)
+            raise _busy(out) from error
+        except FileNotFoundError:
+            pass  # who held it has just removed it
+        except OSError:
+            os.close(descriptor)
+            return None
+        os.close(descriptor)
+
+
+def _busy(out: Path) -> OutputError:
+    return OutputError(f"{out} is being written by another regard; wait until it is done, or choose another --out")
 
 
 @contextmanager
@@ -109,9 +208,9 @@ def new_folder(folder: Path | str, overwrite: bool = False) -> Iterator[Path]:
     regard.errors.OutputError: result exists already; choose another --out, or --overwrite to replace it
     """
     folder = Path(folder)
-    check_free(folder, overwrite)
-    aside = _folder_beside(folder)
-    with writing(folder):
+    with claimed(folder), writing(folder):
+        check_free(folder, overwrite)
+        aside = _folder_beside(folder)
         try:
             aside.chmod(0o777 & ~_umask())
             yield aside

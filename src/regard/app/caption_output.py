@@ -44,10 +44,12 @@ class CaptionOutput:
     panels: bool
     style: Style
     truth: Regions | None = None
+    overwrite: bool = False
 
     def write(self, job: CaptionJob, inputs: Sequence[CaptionInput]) -> tuple[Tally, CaptionScores | None]:
         """Write the captions of all inputs; what there is to count, and whether maps lie on what words speak of."""
-        with writing(self.out), CaptionWriter.open(self.out, self._fingerprint(job, inputs), len(inputs)) as writer:
+        fingerprint = self._fingerprint(job, inputs)
+        with writing(self.out), CaptionWriter.open(self.out, fingerprint, len(inputs), self.overwrite) as writer:
             self._write_captions(job, inputs, writer)
             if not writer.n:
                 raise DataError("none of the pictures could be read")

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from inspect import Parameter, Signature, getdoc, signature
-from json import dumps
 from typing import Annotated, Any, get_args
 
 import typer
@@ -18,11 +17,12 @@ from regard.app.commands import COMMANDS, Command
 from regard.app.console import first_process, messages, stderr
 from regard.app.options import OUTPUT, Reading, setting_options
 from regard.errors import RegardError
+from regard.files import json_text, readable
 
 app = typer.Typer(
     name="regard",
     help="Fine-tune a vision transformer on your pictures, and see, and measure, what it looks at.",
-    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     epilog="Add --debug to any command for the traceback of an error.",
@@ -34,6 +34,15 @@ _JSON = Parameter(
     default=False,
     annotation=Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.", rich_help_panel=OUTPUT)],
 )
+
+
+INTERRUPTED = "interrupted; nothing that was there has been changed"
+
+
+class InterruptedCommandError(RegardError):
+    """Ctrl-C, with what the command says is kept."""
+
+    exit_code = 130
 
 
 def parameters_of(function: Callable[..., Any]) -> list[Parameter]:
@@ -60,10 +69,12 @@ def _declare(command: Command) -> None:
 
     def run(json: bool = False, **values: Any) -> None:
         given = {name: value for name, value in values.items() if value is not None or name not in settings}
-        result = function(**given)
+        try:
+            result = function(**given)
+        except KeyboardInterrupt as error:  # before the parser sees it, which says nothing
+            raise InterruptedCommandError(str(error) or INTERRUPTED) from error
         if first_process():
-            as_json = json and dumps(module.as_json(result), ensure_ascii=False, allow_nan=False)
-            typer.echo(as_json or module.as_text(result))
+            typer.echo(json_text(module.as_json(result)) if json else readable(module.as_text(result)))
 
     run.__name__ = command.name
     run.__doc__ = (getdoc(function) or "").split("\n\n")[0]
@@ -75,16 +86,23 @@ for _command in COMMANDS:
     _declare(_command)
 
 
-@app.callback()
-def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-) -> None:
-    if version:
+def _version(wanted: bool) -> None:
+    if wanted:
         from regard.version import __version__
 
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    # Eager: it is read before a command is missed.
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_version)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Options that stand before a command."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -92,6 +110,9 @@ def main(arguments: list[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words  # wherever it stands
     words = [word for word in words if word != "--debug"]
+    if not words:
+        app(["--help"], standalone_mode=False, prog_name="regard")
+        return 2
     try:
         with messages():
             return int(app(words, standalone_mode=False, prog_name="regard") or 0)
@@ -100,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; nothing that was there has been changed", 130)
+        return _fail(INTERRUPTED, 130)
     except Exception as error:
         wrong_use = hasattr(error, "format_message")  # the parser's own: an unknown option, a value that does not fit
         if debug or not wrong_use:
@@ -109,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    stderr().print(f"regard: {' '.join(message.split())}", markup=False, style="red")
+    stderr().print(f"regard: {' '.join(readable(message).split())}", markup=False, style="red")
     return code
 
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from regard.files import readable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
@@ -31,7 +33,7 @@ class _Plain(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         mark = "note: " if record.levelno >= logging.WARNING else ""
-        stderr().print(f"{mark}{record.getMessage()}", markup=False)
+        stderr().print(f"{mark}{readable(record.getMessage())}", markup=False)
 
 
 def first_process() -> bool:

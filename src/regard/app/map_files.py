@@ -41,9 +41,11 @@ def explain_in_memory(job: ExplanationJob, dataset: Dataset) -> Explanation:
     return job.with_maps(*maps)
 
 
-def write_maps(job: ExplanationJob, dataset: Dataset, out: Path, plan: OutputPlan) -> tuple[int, tuple[int, ...]]:
+def write_maps(
+    job: ExplanationJob, dataset: Dataset, out: Path, plan: OutputPlan, overwrite: bool = False
+) -> tuple[int, tuple[int, ...]]:
     """Write what the plan says; the number of maps, and rows and columns of the first."""
-    with writing(out), MapWriter.open(out, job.fingerprint(dataset.names, plan), len(dataset)) as writer:
+    with writing(out), MapWriter.open(out, job.fingerprint(dataset.names, plan), len(dataset), overwrite) as writer:
         _write_each(job, dataset, writer, _panel_writer(job, dataset, writer, plan))
         if not writer.n:
             raise DataError(NO_PICTURES)

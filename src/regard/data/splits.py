@@ -140,7 +140,7 @@ def _shuffled(dataset: Dataset, units: list[list[int]], seed: int) -> list[list[
 
     def key(unit: Sequence[int]) -> bytes:
         name = min(dataset.pictures[at].name for at in unit)
-        return hashlib.sha256(f"{seed}/{name}".encode()).digest()
+        return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
 
     return sorted(units, key=key)
 

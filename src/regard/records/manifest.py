@@ -1,12 +1,11 @@
 """The manifest that finishes a result folder: its schema version, its kind, and an entry for each picture."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from regard.errors import DataError
-from regard.files import SCHEMA, is_file, read_json, write_file, write_json
+from regard.files import SCHEMA, is_file, json_text, read_json, write_file, write_json
 
 AGAIN = "make it again, or restore it"
 """What to do about a result that is damaged."""
@@ -24,14 +23,14 @@ def write_manifest(folder: Path, kind: str, **content: Any) -> None:
 
 def write_long_manifest(folder: Path, kind: str, pictures: Iterable[Mapping[str, Any]], **content: Any) -> None:
     """The same with `pictures`, a line for each, written one by one: memory does not grow with their number."""
-    head = json.dumps({"schema": SCHEMA, "kind": kind, **content}, indent=2, ensure_ascii=False, allow_nan=False)
+    head = json_text({"schema": SCHEMA, "kind": kind, **content}, indent=2)
     write_file(folder / "manifest.json", _with_pictures(head.removesuffix("\n}"), pictures))
 
 
 def _with_pictures(head: str, pictures: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     yield f'{head},\n  "pictures": ['
     for place, picture in enumerate(pictures):
-        yield f"{',' if place else ''}\n    {json.dumps(picture, ensure_ascii=False, allow_nan=False)}"
+        yield f"{',' if place else ''}\n    {json_text(picture)}"
     yield "\n  ]\n}\n"
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from regard.files import reading
+from regard.files import readable, reading
 from regard.records.captions import Caption, WordDependence
 from regard.records.grid import Float, PatchGrid
 from regard.records.manifest import AGAIN
 from regard.results.captions import KIND, Entry, word_of
-from regard.results.parquet import EDGES, GRID, grid_of, grid_row, read_rows, readable, write_rows
+from regard.results.parquet import EDGES, GRID, grid_of, grid_row, read_rows, write_rows
 
 READ = 512
 """Words that are read at once, as they become numbers of Python first."""

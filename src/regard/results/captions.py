@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from regard.errors import DataError
-from regard.files import reading, write_file
+from regard.files import json_text, reading, write_file
 from regard.records.captions import Caption, Word, focus, peak
 from regard.records.grid import Float, PatchGrid
 from regard.records.manifest import read_manifest
@@ -175,7 +175,7 @@ class CaptionWriter(ResumableWriter):
 
     def write_entries(self) -> None:
         """All captions as one file of the result folder."""
-        lines = (json.dumps(entry, ensure_ascii=False, allow_nan=False) for entry in self.entries())
+        lines = (json_text(entry) for entry in self.entries())
         parts = (f"{',' if index else '['}\n{line}" for index, line in enumerate(lines))
         write_file(self.result / FILE, chain(parts, ["\n]\n"]))
 

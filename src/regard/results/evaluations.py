@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from regard.errors import DataError
-from regard.files import reading, write_file, write_json
+from regard.files import json_text, readable, reading, write_file, write_json
 from regard.records import (
     CaptionEvaluation,
     Evaluation,
@@ -55,9 +55,9 @@ def write_evaluation(folder: Path, evaluation: Evaluation, seed: int = 0, figure
     """Scores, tables for a notebook, the `figures` for a paper; the manifest last."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / SCORES, as_json(evaluation))
-    write_file(folder / "per_class.csv", _csv(per_class(evaluation)))
-    write_file(folder / "confusion.csv", _csv(_confusion(evaluation)))
-    pd.DataFrame(per_picture(evaluation)).to_parquet(folder / PREDICTIONS, index=False)
+    write_file(folder / "per_class.csv", csv_text(per_class(evaluation)))
+    write_file(folder / "confusion.csv", csv_text(_confusion(evaluation)))
+    pd.DataFrame(_readable(per_picture(evaluation))).to_parquet(folder / PREDICTIONS, index=False)
     for name, content in figures(evaluation).items():
         write_file(folder / name, content)
     provenance = dict(evaluation.provenance)
@@ -79,7 +79,7 @@ def write_caption_evaluation(folder: Path, evaluation: CaptionEvaluation) -> Non
         {"name": name, "caption": text, "references": list(evaluation.references[name])}
         for name, text in evaluation.captions.items()
     )
-    write_file(folder / CAPTIONS, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
+    write_file(folder / CAPTIONS, "".join(f"{json_text(row)}\n" for row in rows))
     scores = {name: {**score.as_json(), "n": score.n} for name, score in evaluation.scores.items()}
     provenance = dict(evaluation.provenance)
     write_manifest(folder, CAPTION_SCORES, note=evaluation.note, n=evaluation.n, scores=scores, provenance=provenance)
@@ -89,7 +89,9 @@ def read_caption_evaluation(folder: Path | str) -> CaptionEvaluation:
     """What `write_caption_evaluation` wrote. Raises `DataError` when it is not whole or something else."""
     manifest = read_manifest(folder, CAPTION_SCORES, {"scores": dict, "note": str, "provenance": dict})
     with reading(folder, "restore it, or score again: `regard evaluate DATA --model RUN`"):
-        rows = [json.loads(line) for line in (Path(folder) / CAPTIONS).read_text(encoding="utf-8").splitlines()]
+        # Not `splitlines`: a caption may hold other signs that end a line (U+2028), which JSON leaves as they are.
+        lines = (Path(folder) / CAPTIONS).read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+        rows = [json.loads(line) for line in lines if line]
         scores = {}
         for name, stored in manifest["scores"].items():
             value, low, high = (math.nan if stored[each] is None else stored[each] for each in ("value", "low", "high"))
@@ -108,8 +110,11 @@ def captions_json(evaluation: CaptionEvaluation) -> dict[str, Any]:
     return {"n": evaluation.n, **{name: score.as_json() for name, score in evaluation.scores.items()}}
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    return str(pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A CSV with a column for each field; names that are no characters are written as `readable` has them."""
+    texts = [{readable(name): readable(each) if isinstance(each, str) else each for name, each in row.items()}
+             for row in rows]  # fmt: skip
+    return str(pd.DataFrame(texts).to_csv(index=False, lineterminator="\n"))
 
 
 def _confusion(evaluation: Evaluation) -> list[Row]:
@@ -169,13 +174,23 @@ def per_picture(evaluation: Evaluation) -> dict[str, NDArray[Any]]:
     return columns
 
 
+def _readable(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The columns with names that a table can hold: a file's or folder's may be any bytes."""
+    return {
+        readable(name): np.array([readable(each) if isinstance(each, str) else each for each in values], object)
+        if values.dtype == object
+        else values
+        for name, values in columns.items()
+    }
+
+
 def from_rows(columns: Mapping[str, Sequence[Any]], classes: Sequence[str]) -> Predictions:
     """The predictions back from the columns of `per_picture`. Raises `DataError` for a column or class that is not
     known."""
     lacking = [name for name in ("filename", "label", "predicted") if name not in columns]
     if lacking:
         raise DataError(f"the table of predictions has no column {lacking[0]!r}; it must be one that regard wrote")
-    names = [f"{PROBABILITY}{name}" for name in classes]
+    names = [f"{PROBABILITY}{readable(name)}" for name in classes]
     complete = bool(names) and all(name in columns for name in names)
     return Predictions(
         names=tuple(map(str, columns.get("name", columns["filename"]))),
@@ -194,7 +209,7 @@ def from_rows(columns: Mapping[str, Sequence[Any]], classes: Sequence[str]) -> P
 
 
 def _indices(labels: Sequence[Any], classes: Sequence[str]) -> NDArray[np.int64]:
-    index = {name: place for place, name in enumerate(classes)}
+    index = {written: place for place, name in enumerate(classes) for written in (name, readable(name))}
     strange = sorted({str(label) for label in labels if label not in index})
     if strange:
         raise DataError(f"the table of predictions has the label {strange[0]!r}, which is none of the classes")

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from regard.errors import DataError
-from regard.files import exchange, put_file, reading
+from regard.files import exchange, put_file, readable, reading
 from regard.records import Explanation, Float, Heatmap
 from regard.records.manifest import AGAIN
-from regard.results.parquet import GRID, grid_of, grid_row, read_rows, readable, write_rows
+from regard.results.parquet import GRID, grid_of, grid_row, read_rows, write_rows
 from regard.results.writer import ResumableWriter
 
 HEADER = 128

@@ -80,8 +80,3 @@ def grid_of(row: Row) -> PatchGrid:
     """What `grid_row` gave."""
     rows, columns, prefix, height, width, *box = (row[name] for name in GRID)
     return PatchGrid(rows, columns, prefix, (height, width), tuple(box))
-
-
-def readable(text: str) -> str:
-    """Text that any reader takes: bytes of a file's name that are no characters are written as `\\\\xe9`."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

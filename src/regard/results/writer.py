@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Self
 
 from regard.errors import OutputError
-from regard.files import write_json
+from regard.files import check_free, claimed, json_text, write_json
 
 log = logging.getLogger("regard")
 
@@ -57,18 +57,23 @@ class ResumableWriter:
 
     @classmethod
     @contextmanager
-    def open(cls, out: Path, fingerprint: str, total: int) -> Iterator[Self]:
+    def open(cls, out: Path, fingerprint: str, total: int, overwrite: bool = False) -> Iterator[Self]:
         """Go on with what is there when it is of the same network, pictures and settings; else start anew.
 
-        What is committed stays when the block is left by an exception; nothing stays when that is nothing. Raises
-        `OutputError` when something that regard did not write is in the way.
+        What is committed stays when the block is left by an exception, and the `KeyboardInterrupt` of Ctrl-C says so;
+        nothing stays when that is nothing. Raises `OutputError` when something that regard did not write is in the way,
+        when `out` exists unless `overwrite`, and while another process writes there.
         """
         writer = cls(out, fingerprint)
-        writer._start(total)
-        try:
-            yield writer
-        finally:
-            writer._close()
+        with claimed(out):
+            check_free(out, overwrite)  # again: another process may have finished there while this one loaded
+            writer._start(total)
+            try:
+                yield writer
+            except KeyboardInterrupt as error:
+                raise KeyboardInterrupt(writer._kept(total)) from error
+            finally:
+                writer._close()
 
     @property
     def kind(self) -> str:
@@ -82,8 +87,7 @@ class ResumableWriter:
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Write the line of one more entry, which counts only when it is committed."""
-        line = json.dumps(entry, ensure_ascii=False, allow_nan=False)
-        self.write(ENTRIES, f"{line}\n".encode("utf-8", "surrogateescape"))
+        self.write(ENTRIES, f"{json_text(entry)}\n".encode())
         self.n += 1
 
     def write(self, name: str, content: bytes) -> None:
@@ -173,6 +177,13 @@ class ResumableWriter:
             log.info(f"starting anew: {self.folder} was of another network, other pictures or other settings")
             return None
         return committed if committed.n and all(lengths[name] >= committed.sizes[name] for name in lengths) else None
+
+    def _kept(self, total: int) -> str:
+        """What stays after an interruption, and how to go on."""
+        if not self._committed.n:
+            return "interrupted before the first pictures were done; nothing is kept, and the same command starts anew"
+        done = f"{self.pictures} of {total} pictures are done and kept in {self.folder}"
+        return f"interrupted; {done}: the same command goes on after them"
 
     def _start_anew(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,7 +1,8 @@
 """A run's folder while it is trained: begun, gone on with, or left alone; and what it may be gone on with.
 
-It holds `recipe.json`, `split.csv` and `checkpoint/run.json` from the start. `model.json`, written last of all, makes
-it a finished run, which nothing here changes.
+It holds `recipe.json`, `split.csv` and `checkpoint/run.json` from the start. After the training it gets its network,
+so that nothing that fails later (the score, a table, the report) can lose it; when the rest is written too, `run.json`
+moves up beside it, and with that the run is finished, which nothing here changes.
 """
 
 import hashlib
@@ -17,12 +18,18 @@ from regard.errors import DataError, OutputError, UsageError
 from regard.files import check_free, is_file, read_json, write_file, write_json
 from regard.networks.run import WEIGHTS, is_run
 from regard.training.processes import World
-from regard.training.recipe import Recipe
+from regard.training.recipe import Recipe, read_recipe
 from regard.training.tasks.table import all_settings
 from regard.training.trainable import Trainable
 
 CHECKPOINTS = "checkpoint"
-IDENTITY = f"{CHECKPOINTS}/run.json"
+RUN = "run.json"
+"""What must be the same when a run goes on."""
+IDENTITY = f"{CHECKPOINTS}/{RUN}"
+
+
+class FinishedRunError(OutputError):
+    """There is nothing to go on with: the run is finished, and of the very same recipe, network and data."""
 
 
 class Restart(Protocol):
@@ -36,10 +43,10 @@ class Restart(Protocol):
 
 
 def state_of(folder: Path | str) -> str:
-    """`finished` (it has its network), `begun` (a training can go on there), or `free`."""
-    if is_run(folder):
-        return "finished"
-    return "begun" if is_file(Path(folder) / IDENTITY) else "free"
+    """`begun` (a training can go on there, or its report is missing), `finished` (a run, whole), or `free`."""
+    if is_file(Path(folder) / IDENTITY):
+        return "begun"
+    return "finished" if is_run(folder) else "free"
 
 
 def check_folder(folder: Path | str, *, resume: bool = False, overwrite: bool = False) -> str:
@@ -68,37 +75,48 @@ def begin(
 ) -> None:
     """Make the folder ready; where it is gone on with, check that recipe, network and data are the same as before.
 
-    Raises `DataError` or `UsageError` naming what differs, in this process or between processes.
+    Raises `DataError` or `UsageError` naming what differs, in this process or between processes, and
+    `FinishedRunError` where nothing does and nothing is left to do.
     """
-    group = recipe.arguments.get("group")
-    rows = split_rows(parts, hashes, group)
-    now = _identity(network, rows, recipe, facts)
+    rows = split_rows(parts, hashes, recipe.arguments.get("group"))
+    now = identity(network, rows, recipe, facts)
     world.check_same(now["digests"], "data, network or recipe")
     state = world.shared(check_folder(folder, resume=restart.resume, overwrite=restart.overwrite) if world.main else "")
+    if state == "finished" and restart.resume:
+        if world.main:
+            check_same(folder, now, rows)
+        raise FinishedRunError(f"{folder} is finished; there is nothing to go on with")
     if not world.main:
         return
-    if state == "finished" and restart.resume:
-        raise OutputError(f"{folder} is finished; there is nothing to go on with")
     if state == "begun" and restart.resume:
-        _check_same(folder, now, rows)
+        check_same(folder, now, rows)
         # What a kill left: halves of files, and weights without the description that makes them a network.
-        for path in [*folder.glob(".*.*"), *(folder / CHECKPOINTS).glob(".state.safetensors.*"), folder / WEIGHTS]:
+        left = [*folder.glob(".*.*"), *(folder / CHECKPOINTS).glob(".state.safetensors.*")]
+        for path in left if is_run(folder) else [*left, folder / WEIGHTS]:
             if path.is_file():
                 path.unlink()
         return
     if folder.exists() and restart.overwrite:
         shutil.rmtree(folder)
+    write_start(folder, recipe, rows, now)
+
+
+def write_start(folder: Path, recipe: Recipe, rows: Sequence[SplitRow], now: Mapping[str, Any]) -> None:
+    """What a run's folder holds from the start; `now` is its `identity`."""
     write_json(folder / "recipe.json", recipe.as_json())
     write_file(folder / "split.csv", split_text(rows))
     write_json(folder / IDENTITY, now)
 
 
 def finish(folder: Path | str) -> None:
-    """After the network was saved: checkpoints are of no more use, and are removed."""
-    shutil.rmtree(Path(folder) / CHECKPOINTS, ignore_errors=True)
+    """After network and report are there: the run is finished, and its checkpoints are of no more use."""
+    folder = Path(folder)
+    if (folder / IDENTITY).is_file():
+        (folder / IDENTITY).replace(folder / RUN)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
-def _identity(network: Trainable, rows: Sequence[SplitRow], recipe: Recipe, facts: Mapping[str, Any]) -> dict[str, Any]:
+def identity(network: Trainable, rows: Sequence[SplitRow], recipe: Recipe, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same when a run goes on."""
     settings = {} if recipe.settings is None else recipe.settings.as_json()
     shape = {"network": network.name, "preparation": network.preparation.as_json(), "outputs": network.outputs}
@@ -112,38 +130,82 @@ def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def read_identity(folder: Path) -> dict[str, dict[str, Any]]:
+def read_identity(folder: Path, name: str = IDENTITY) -> dict[str, dict[str, Any]]:
     """What a training began with. Raises `DataError` where it is damaged."""
-    path = folder / IDENTITY
+    path = folder / name
     stored = read_json(path, "--overwrite starts anew", fields={"recipe": dict, "digests": dict})
-    for name in ("recipe", "pictures", "weights"):
-        if not isinstance(stored["digests"].get(name), str):
-            raise DataError(f"{path} is damaged: it has no digest of its {name}; --overwrite starts anew")
+    for part in ("recipe", "pictures", "weights"):
+        if not isinstance(stored["digests"].get(part), str):
+            raise DataError(f"{path} is damaged: it has no digest of its {part}; --overwrite starts anew")
     return stored
 
 
-def _check_same(folder: Path, now: Mapping[str, Any], rows: Sequence[SplitRow]) -> None:
-    """Raise the error that names the difference between this command and the one that began the run."""
-    before = read_identity(folder)
+def check_same(folder: Path, now: Mapping[str, Any], rows: Sequence[SplitRow]) -> None:
+    """Raise the error that names the difference between this command and the one that began the run.
+
+    Of a finished run the precision may differ, which "auto" takes from the machine; one of an older version knows its
+    pictures only.
+    """
+    name = next((name for name in (IDENTITY, RUN) if is_file(folder / name)), None)
+    if name is None:
+        stored = read_split(folder / "split.csv")
+        if sorted(map(_compared, stored)) != sorted(map(_compared, rows)):
+            raise _changed_data(folder, stored, rows)
+        return
+    before = read_identity(folder, name)
     old = before["recipe"]
     digests = before["digests"]
     recipe = json.loads(json.dumps(now["recipe"]))
     retired = all_settings().keys() - recipe.keys()  # another task's, which captioners once stored at their defaults
     defaults = {name: each.default for name, each in all_settings().items()}
     new = {name for name in recipe.keys() - old.keys() if name in defaults and recipe[name] == defaults[name]}
-    different = sorted(name for name in {*old, *recipe} - retired - new if old.get(name) != recipe.get(name))
+    if name == RUN:
+        retired = retired | {"precision"}
+    _check_values(folder, {name: old.get(name) for name in {*old, *recipe} - retired - new}, recipe)
+    if digests["pictures"] != now["digests"]["pictures"]:
+        raise _changed_data(folder, read_split(folder / "split.csv"), rows)
+    if digests["weights"] != now["digests"]["weights"]:
+        raise UsageError(f"{folder} was begun from other weights of {recipe['network']}; give the same, or --overwrite")
+
+
+def check_recipe(folder: Path, recipe: Recipe) -> None:
+    """Raise `UsageError` where a run that was begun, or finished, had other settings; before any picture is read.
+
+    What names the network and its weights is not compared, as one file has many paths: `check_same` does it by content.
+    """
+    path = folder / "recipe.json"
+    if not path.is_file():
+        return
+    stored = read_recipe(path)
+    now = json.loads(json.dumps(recipe.as_json()))
+    old = json.loads(json.dumps(stored.as_json()))
+    names = {"seed", "label", "split", "group", "slices", "size"}
+    arguments = {name: old["arguments"].get(name) for name in names}
+    before = {"recipe": old["recipe"], **arguments, **old.get("settings", {})}
+    after = {"recipe": now["recipe"], **now["arguments"], **now.get("settings", {})}
+    known = before.keys() & after.keys()
+    _check_values(folder, {name: before[name] for name in known}, after)
+
+
+def _check_values(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    different = sorted(
+        (name for name in before if before[name] != now.get(name)), key=lambda name: (name != "recipe", name)
+    )
     if different:
-        changes = "; ".join(f"{name} was {old.get(name)!r} and is now {recipe.get(name)!r}" for name in different[:4])
+        changes = "; ".join(f"{name} was {before[name]!r} and is now {now.get(name)!r}" for name in different[:4])
         raise UsageError(
             f"{folder} was begun with another recipe: {changes}; give the same one, or --overwrite to start anew"
         )
-    if digests["pictures"] != now["digests"]["pictures"]:
-        raise DataError(
-            f"the data changed since {folder} was begun: {_changes(read_split(folder / 'split.csv'), rows)}; put it "
-            "back, or --overwrite to start anew"
-        )
-    if digests["weights"] != now["digests"]["weights"]:
-        raise UsageError(f"{folder} was begun from other weights of {recipe['network']}; give the same, or --overwrite")
+
+
+def _compared(row: SplitRow) -> tuple[str, ...]:
+    return (row.filename, row.label, row.split, row.sha256, row.group)
+
+
+def _changed_data(folder: Path, before: Sequence[SplitRow], now: Sequence[SplitRow]) -> DataError:
+    return DataError(
+        f"the data changed since {folder} was begun: {_changes(before, now)}; put it back, or --overwrite to start anew"
+    )
 
 
 def _changes(before: Sequence[SplitRow], now: Sequence[SplitRow]) -> str:

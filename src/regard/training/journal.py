@@ -1,13 +1,12 @@
 """What a training reports as it goes: `metrics.jsonl` (no times in it), `timing.jsonl`, progress, TensorBoard."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from regard.errors import UsageError
-from regard.files import write_file, writing
+from regard.files import json_text, write_file, writing
 
 METRICS = "metrics.jsonl"
 TIMING = "timing.jsonl"
@@ -85,7 +84,7 @@ def open_board(folder: Path) -> Any:
 
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
     """One JSON object a line."""
-    return "".join(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n" for row in rows)
+    return "".join(f"{json_text(row)}\n" for row in rows)
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:

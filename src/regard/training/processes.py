@@ -87,6 +87,11 @@ ALONE = World(0, 1, torch.device("cpu"))
 """One process on the CPU."""
 
 
+def first_process() -> bool:
+    """Whether this process is the one that writes, before it has joined the others."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def join(device: torch.device | str = "cpu") -> World:
     """This process's place; under torchrun it meets the others, each on its own GPU where there are some.
 

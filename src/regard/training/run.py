@@ -13,14 +13,23 @@ import numpy as np
 from regard.data.dataset import Dataset, skipper
 from regard.data.hashes import across_splits, duplicates, fingerprints, pairs_text, picture_hashes
 from regard.data.images.decode import open_picture
-from regard.data.splits import split_rows, split_text
-from regard.errors import DataError, UsageError
-from regard.files import check_free, new_folder, write_file, write_json
+from regard.data.splits import split_rows
+from regard.errors import DataError, RegardError, UsageError
+from regard.files import check_free, claimed, new_folder, write_file, writing
 from regard.results.evaluations import EVALUATION, Figures
-from regard.training.folder import check_folder, finish
+from regard.training.folder import (
+    FinishedRunError,
+    check_folder,
+    check_recipe,
+    check_same,
+    finish,
+    identity,
+    write_start,
+)
 from regard.training.journal import METRICS, TIMING, json_lines
+from regard.training.processes import first_process
 from regard.training.recipe import Recipe
-from regard.training.session import Options
+from regard.training.session import InterruptedTrainingError, Options
 from regard.training.tasks.base import AnyEvaluation, Evaluated, PageContent, Parts, Task, fact_text
 from regard.training.tasks.table import TASKS
 
@@ -77,55 +86,97 @@ def train(
     """Train what `recipe.task` names on DATA and score it on the pictures set aside; the run's folder is `out`.
 
     A recipe that trains the network itself takes long: its folder is there from the start, and can be resumed. The
-    folder of one that does not (a probe) appears at once, or not at all.
+    folder of one that does not (a probe) appears with its network, or not at all. Whatever fails after that, the
+    network is saved, and `resume` writes the rest.
     """
+    with claimed(out) if first_process() else nullcontext():
+        return _train(data, out, recipe, options, drawing, device, precision, skip_bad)
+
+
+def _train(
+    data: str | Path,
+    out: Path,
+    recipe: Recipe,
+    options: Options,
+    drawing: Drawing,
+    device: str | None,
+    precision: str | None,
+    skip_bad: bool,
+) -> Run:
     row = recipe.task
     task: Task = TASKS.load(row.name)()
     task.check(recipe)
     quick = recipe.settings is None
+    state = check_folder(out, resume=options.resume, overwrite=options.overwrite)
     if quick:
-        check_free(out, options.overwrite)
-        if options.resume:
+        if options.resume and state != "begun":
             raise UsageError(f"the recipe {recipe.name!r} keeps its features and starts anew; leave --resume out")
-    elif check_folder(out, resume=options.resume, overwrite=options.overwrite) == "finished" and options.resume:
-        log.info(f"{out} is finished already; nothing to do")
-        return Run(out, row.name, task.stored(out))
+        if not options.resume:
+            check_free(out, options.overwrite)
+    if options.resume:
+        check_recipe(out, recipe)
     notes = _Notes()
     with notes.phase("reading"):
         parts = read_parts(task, data, recipe.arguments, notes.warn, skip_bad)
     network = task.build(recipe, parts.training, device, precision)
-    outcome = task.train(network, parts, recipe, out, options)
+    start = None
+    if quick:
+        rows = split_rows([parts.training, parts.validation], parts.hashes, recipe.arguments["group"])
+        start = identity(network, rows, recipe, {"seed": options.seed})
+        if state == "begun" and options.resume:
+            check_same(out, start, rows)
+    try:
+        outcome = task.train(network, parts, recipe, out, options)
+    except FinishedRunError:
+        log.info(f"{out} is finished already; nothing to do")
+        return Run(out, row.name, task.stored(out))
     for message in outcome.messages:
         notes.warn(message)
     parts = outcome.parts or parts
     notes.times += outcome.times
-    with notes.phase("scoring"):
-        evaluation = task.score(network, parts, outcome, recipe, options)
-    run = Run(out, row.name, evaluation, tuple(notes.messages))
-    if not outcome.main:
-        return run
-    metrics = list(outcome.metrics)
-    if quick:
-        scores = {name: score.as_json() for name, score in evaluation.scores.items()}
-        metrics.append({"phase": "validate", "n": evaluation.n, **scores})
-    facts = {name.replace("_", " ").capitalize(): fact_text(value) for name, value in outcome.facts.items()}
-    content = task.page(Evaluated(evaluation, network, parts.validation), {"Recipe": recipe.name, **facts}, parts)
-    content = PageContent(**{**vars(content), "messages": [*content.messages, *notes.messages]})
-    with new_folder(out, options.overwrite) if quick else nullcontext(out) as folder:
+    if outcome.main:
+        in_place = state == "begun" and options.resume
+        with new_folder(out, options.overwrite) if quick and not in_place else nullcontext(out) as folder:
+            if start is not None:
+                rows = split_rows([parts.training, parts.validation], parts.hashes, recipe.arguments["group"])
+                write_start(folder, recipe, rows, start)
+            task.save(network, folder)  # before anything that can fail: a finished training is not lost to its report
+    with _network_saved(out):
+        with notes.phase("scoring"):
+            evaluation = task.score(network, parts, outcome, recipe, options)
+        run = Run(out, row.name, evaluation, tuple(notes.messages))
+        if not outcome.main:
+            return run
+        metrics = list(outcome.metrics)
         if quick:
-            write_json(folder / "recipe.json", recipe.as_json())
-            sides = [parts.training, parts.validation]
-            rows = split_rows(sides, parts.hashes, recipe.arguments["group"])
-            write_file(folder / "split.csv", split_text(rows))
-            write_file(folder / METRICS, json_lines(metrics))
-            write_file(folder / TIMING, json_lines(notes.times))
-        task.write(folder / EVALUATION, evaluation, recipe.arguments["seed"], drawing.figures)
+            scores = {name: score.as_json() for name, score in evaluation.scores.items()}
+            metrics.append({"phase": "validate", "n": evaluation.n, **scores})
+            write_file(out / METRICS, json_lines(metrics))
+            write_file(out / TIMING, json_lines(notes.times))
+        facts = {name.replace("_", " ").capitalize(): fact_text(value) for name, value in outcome.facts.items()}
+        content = task.page(Evaluated(evaluation, network, parts.validation), {"Recipe": recipe.name, **facts}, parts)
+        content = PageContent(**{**vars(content), "messages": [*content.messages, *notes.messages]})
+        task.write(out / EVALUATION, evaluation, recipe.arguments["seed"], drawing.figures)
         html = drawing.report(content, parts.validation, recipe, metrics, evaluation)
-        write_file(folder / "report.html", html)
-        task.save(network, folder)  # last: it makes the folder a finished run
-    if not quick:
+        write_file(out / "report.html", html)
         finish(out)
     return run
+
+
+@contextmanager
+def _network_saved(out: Path) -> Iterator[None]:
+    """While results of a trained network are made: whatever stops it says that the network is saved."""
+    advice = f"the network is trained and saved in {out}: the same command with --resume writes the rest"
+    try:
+        with writing(out):
+            yield
+    except KeyboardInterrupt as error:
+        raise InterruptedTrainingError(f"interrupted while results were written; {advice}") from error
+    except RegardError as error:
+        raise type(error)(f"{error}; {advice}") from error
+    except Exception:
+        log.warning(advice)
+        raise
 
 
 def read_parts(

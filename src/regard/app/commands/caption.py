@@ -149,7 +149,7 @@ def caption(
     for item in inputs:
         if item.caption is not None:
             caption_tokens(job.network, item)  # one without words is named before any work
-    tally, measured = CaptionOutput(out, panels, drawing, regions).write(job, inputs)
+    tally, measured = CaptionOutput(out, panels, drawing, regions, overwrite).write(job, inputs)
     warn(tally, job)
     return Result(out, tally.n, tally.cut.n, job.network.name, job.settings, tuple(tally.examples), measured)
 

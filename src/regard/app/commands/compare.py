@@ -52,13 +52,12 @@ def compare(
     Without `data` on what each run scored when it was trained; with it, all are scored on the same part of `data`,
     less the pictures that any of them was trained on. Raises `DataError` when the runs' pictures differ.
     """
-    import pandas as pd
-
     from regard.app.console import progress
     from regard.data.layouts import read_labelled
     from regard.measurement.classification.compare import compare as measure
     from regard.measurement.classification.scoring import predict_common, stored_predictions
     from regard.records import write_manifest
+    from regard.results.evaluations import csv_text
 
     names = _names(runs)
     if out is not None:
@@ -84,7 +83,7 @@ def compare(
     if out is not None:
         with new_folder(out, overwrite) as folder:
             write_json(folder / "comparison.json", as_json(comparison))
-            write_file(folder / "comparison.csv", str(pd.DataFrame(_rows(comparison)).to_csv(index=False)))
+            write_file(folder / "comparison.csv", csv_text(_rows(comparison)))
             write_manifest(folder, "comparison", n=comparison.n, runs=list(names))
     return comparison
 

@@ -145,7 +145,7 @@ def explain(
         explanation = explain_in_memory(job, dataset)
         rows, columns = explanation.heatmaps[0].values.shape
         return ExplainResult(explanation, len(explanation.heatmaps), rows, columns)
-    count, (rows, columns) = write_maps(job, dataset, out, plan)
+    count, (rows, columns) = write_maps(job, dataset, out, plan, overwrite)
     return ExplainResult(job.about, count, rows, columns, out)
 
 

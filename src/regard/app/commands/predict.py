@@ -75,7 +75,7 @@ def predict(
     out.parent.mkdir(parents=True, exist_ok=True)
     filenames = dataset.filenames
     fingerprint = classifier.fingerprint(probs, batch_size, filenames)
-    with writing(out), PredictionWriter.open(out, fingerprint, len(dataset)) as writer:
+    with writing(out), PredictionWriter.open(out, fingerprint, len(dataset), overwrite) as writer:
         writer.columns = classifier.classes if probs else ()
         reading: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "on_bad": skipper(skip_bad)}
         with progress("predicting", len(dataset)) as advance:

@@ -55,7 +55,7 @@ class MaskFolder:
     def digest(self) -> str:
         files = sorted(self.folder.rglob("*.png"))
         lines = [f"{file.relative_to(self.folder).as_posix()} {file_hash(file)}" for file in files]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
     def find(self, picture: str) -> MaskFile | None:
         names = PurePosixPath(picture).with_suffix(".png").as_posix(), f"{PurePosixPath(picture).stem}.png"

@@ -83,8 +83,10 @@ def _read(file: Path) -> _Table:
     if not file.is_file():
         raise DataError(f"there is no file {file}; predictions come as a CSV with the columns filename,label")
     try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
+        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
             first = text.readline()
+            if "\0" in first:
+                raise csv.Error("it holds zero bytes, as UTF-16 does")
             text.seek(0)
             reader = csv.reader(text, delimiter=max(",;\t", key=first.count), strict=True)
             header = next(reader, [])

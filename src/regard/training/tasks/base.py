@@ -133,7 +133,7 @@ class Task(Protocol):
         """The evaluation of a trained network on the pictures set aside."""
 
     def save(self, network: Any, folder: Path) -> None:
-        """Write the network, `model.json` last."""
+        """Write the network, `model.json` last, over one that an interrupted run left there."""
 
     def stored(self, run: Path) -> Any:
         """The evaluation of a finished run, from its folder."""

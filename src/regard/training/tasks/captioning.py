@@ -30,7 +30,7 @@ from regard.networks.sources.shipped import folder_of
 from regard.records import CaptionEvaluation
 from regard.results.evaluations import Figures, captions_json, write_caption_evaluation
 from regard.training.recipe import Recipe
-from regard.training.session import InterruptedTrainingError, Options
+from regard.training.session import Options
 from regard.training.tasks import caption_training
 from regard.training.tasks.base import Evaluated, EvaluationOptions, Outcome, PageContent, Parts
 from regard.training.tasks.table import CaptionSettings, caption
@@ -87,23 +87,17 @@ class Captioning:
     ) -> CaptionEvaluation:
         if not outcome.main:
             return CaptionEvaluation({}, {}, {})
-        try:
-            return score_captions(
-                network,
-                parts.validation,
-                seed=recipe.arguments["seed"],
-                note="selected on" if outcome.selected else "",
-                provenance=provenance(network, recipe=recipe.name),
-                progress=options.bar,
-            )
-        except KeyboardInterrupt as error:
-            raise InterruptedTrainingError(
-                "interrupted while pictures were described; the training itself is done: the same command with "
-                "--resume goes on"
-            ) from error
+        return score_captions(
+            network,
+            parts.validation,
+            seed=recipe.arguments["seed"],
+            note="selected on" if outcome.selected else "",
+            provenance=provenance(network, recipe=recipe.name),
+            progress=options.bar,
+        )
 
     def save(self, network: TrainableCaptioner, folder: Path) -> None:
-        save_captioner(network, folder)
+        save_captioner(network, folder, overwrite=True)
 
     def stored(self, run: Path) -> CaptionEvaluation:
         return stored_evaluation(run)

@@ -83,7 +83,7 @@ class Classification:
         )
 
     def save(self, network: Network, folder: Path) -> None:
-        save_network(network, folder)
+        save_network(network, folder, overwrite=True)
 
     def stored(self, run: Path) -> Evaluation:
         return stored_evaluation(run)

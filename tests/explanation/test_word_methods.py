@@ -24,7 +24,7 @@ from regard.errors import UsageError
 from regard.explanation import METHODS
 from regard.explanation.words.dependence import GREY, dependence, grey_picture, map_distance, resized
 from regard.explanation.words.methods import cross_attention, fitting, grad_cross_attention, propagated
-from regard.explanation.words.token_activation import rank_gaussian, tam, unexplained
+from regard.explanation.words.token_activation import prompt_places, rank_gaussian, tam, unexplained
 from regard.networks.captioners.attention import Capture
 from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.networks.captioners.decoding import Decoding
@@ -297,7 +297,11 @@ def _tam(case: Case) -> np.ndarray:
     image = case.captioner.image_token  # type: ignore[attr-defined]
     seen = [place for place, token in enumerate(start) if token == image] if not before else [*range(1, 17)]
     special = set(case.captioner.tokenizer.all_special_ids)  # type: ignore[attr-defined]
-    asked = [place for place in range(len(start)) if start[place] not in special and before + place > seen[-1]]
+    behind = [place for place in range(len(start)) if before + place > seen[-1]]
+    while start[behind[0]] in special:  # what ends the picture
+        behind = behind[1:]
+    ends = [place for place in behind if start[place] in special]
+    asked = [place for place in behind if place < min(ends, default=len(start))]
     assert len(asked) > 1
     words = [start[place] for place in asked] + list(case.tokens)
     rows = [before + place for place in [*asked, *range(len(start) - 1, len(start) + len(case.tokens) - 1)]]
@@ -433,6 +437,63 @@ def test_tam_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     near(fourth, [[0.6, 0.8], [0.6, 1]], 1e-6)
     apart = replace(prepared, spread=torch.tensor([[0.5, 0.5, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]]))
     near(tam(captioner, apart, (4,)), [[[0, 1 / 3], [1, 0]]], 1e-6)  # type: ignore[arg-type]
+
+
+def test_the_prompt_of_tam_ends_at_the_next_special_token() -> None:
+    """As the authors' code has it for Qwen: from <|vision_end|> to <|im_end|>, without the template's words behind."""
+    qwen = (
+        "<|im_start|> user \n <|vision_start|> <|image_pad|> <|image_pad|> <|vision_end|> Describe it . <|im_end|> \n "
+    )
+    idefics = "User : <fake> <row> <image> <fake> <global> <image> <fake> Say . <end_of_utterance> \n Assistant :"
+    for text, behind, words, stops in (
+        (f"{qwen.strip()} <|im_start|> assistant \n", 6, ["Describe", "it", "."], ["<|im_end|>"]),
+        (idefics, 7, ["Say", "."], ["<end_of_utterance>"]),
+        ("USER: <image> Say . ASSISTANT:", 2, ["Say", ".", "ASSISTANT:"], ["</s>"]),
+        ("<image> <image> <bos> caption en", 2, ["caption", "en"], ["<eos>"]),
+        ("Say . <image> <|im_end|> \n <|im_start|> assistant", 3, [], ["<|im_end|>"]),
+        ("[CLS] a", -16, ["a"], ["[SEP]"]),
+    ):
+        pieces = text.split(" ")
+        names = sorted({*pieces, *stops})
+        special = [piece.startswith(("<", "[")) for piece in pieces]
+        tokens = [names.index(piece) for piece in pieces]
+        found = prompt_places(tokens, special, [names.index(each) for each in stops], behind)
+        assert [pieces[place] for place in found] == words, text
+
+
+def test_what_a_template_puts_behind_the_prompt_is_no_context_of_tam(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind <|im_end|> stands a word that the picture and the caption's word share, which took the map away before."""
+    start = (9, 9, 9, 9, 8, 5, 7, 6)  # picture, <|vision_end|>, a word, <|im_end|>, a word of the template
+    captioner = SimpleNamespace(
+        capabilities={"picture tokens"},
+        limit=9,
+        stops=(7,),
+        pieces=lambda tokens: SimpleNamespace(special=[token in (7, 8, 9) for token in tokens]),
+        token_logits=lambda picture, tokens, of: torch.tensor([ROWS_OF[token] for token in of])[
+            :, : len(start) + len(tokens)
+        ],
+    )
+    prepared = PreparedPicture({}, PatchGrid.whole(2, 2, 0, (32, 32)), start, torch.arange(4))
+    monkeypatch.setattr("regard.explanation.words.token_activation.rank_gaussian", lambda values: values)
+    (found,) = tam(captioner, prepared, (1,))  # type: ignore[arg-type]
+    near(found, [[0.5, 0], [0, 1]], 1e-6)
+
+
+ROWS_OF = {
+    1: [
+        2.0,
+        0,
+        0,
+        4,
+        0,
+        0,
+        0,
+        3,
+        0,
+    ],  # the last place before the caption, at which the template's word is read, says it
+    5: [0.0, 0, 1, 0, 0, 0, 0, 0, 0],
+    6: [2.0, 0, 0, 4, 0, 0, 0, 0, 0],
+}
 
 
 # dependence

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import dropwhile, takewhile
 from typing import Any
 
 import numpy as np
@@ -38,10 +39,11 @@ def tam(
     filter (eq. 6 and 7, see `rank_gaussian`).
 
     Order and details are the authors' code's: h_i is the state at a word of the prompt, and for a word of the caption
-    the one that predicts it. Read otherwise: all of the prompt behind the picture that is no special token counts, a
-    template's words too, since nothing marks them off; its first word has its own map like the others. Where tokens do
-    not lie on the grid one by one (tiles and the whole), a patch has the mean of those that cover it, each as far as it
-    lies there. Raises `UsageError` for a captioner without a language model that has the picture among its tokens.
+    the one that predicts it. The prompt is what stands behind the picture up to the next special token, as `<|im_end|>`
+    (see `prompt_places`): what a chat's template puts behind that is no context. Read otherwise: where nothing marks a
+    template's words off, they count; the prompt's first word has its own map like the others. Where tokens do not lie
+    on the grid one by one (tiles and the whole), a patch has the mean of those that cover it, each as far as it lies
+    there. Raises `UsageError` for a captioner without a language model that has the picture among its tokens.
     """
     check_fits("tam", captioner)
     check_predicting("tam", row)
@@ -73,7 +75,8 @@ class _Activations:
         before = logits.shape[1] - start - len(tokens)  # tokens of the picture that are not among those of the prompt
         # A word of the prompt is read at its own place, one of the caption at that which predicts it.
         places = before + np.asarray([*prompt, *range(start - 1, start - 1 + len(tokens))])
-        after = (places > visible.max()) | (np.arange(len(places)) >= len(prompt))
+        asked = prompt_places(picture.start, special, getattr(captioner, "stops", ()), int(visible.max()) + 1 - before)
+        after = np.isin(prompt, asked).tolist() + [True] * len(tokens)
         return cls(np.asarray(words)[after], logits[after][:, visible], logits[after][:, places[after]])
 
     def map(self, index: int) -> NDArray[np.float64]:
@@ -85,6 +88,14 @@ class _Activations:
         low = min(values.min(), weights.min(initial=np.inf))
         most = max(values.max(), weights.max(initial=-np.inf))
         return (values - low) / (most - low) if most > low else np.zeros_like(values)
+
+
+def prompt_places(start: Sequence[int], special: Sequence[bool], stops: Sequence[int], behind: int) -> list[int]:
+    """The places in `start` of the prompt's words: from `behind` on, where the picture has ended, to the next special
+    token. Special tokens right there that do not stop a text, as `<|vision_end|>`, are the picture's own."""
+    places = range(max(behind, 0), len(start))
+    words = dropwhile(lambda place: special[place] and start[place] not in stops, places)
+    return list(takewhile(lambda place: not special[place], words))
 
 
 def _places(captioner: CaptionNetwork, picture: PreparedPicture) -> NDArray[np.int64]:

@@ -177,7 +177,9 @@ def summary(dataset: Dataset) -> str:
     splits = Counter(picture.split for picture in dataset.pictures)
     labels = Counter(picture.label for picture in dataset.pictures)
     captions = sum("caption" in each for picture in dataset.pictures for each in picture.annotations)
-    parts = [f"{len(dataset)} picture{'s' if len(dataset) != 1 else ''}, read as {dataset.layout}"]
+    parts = [f"{len(dataset)} picture{'s' if len(dataset) != 1 else ''}"]
+    if dataset.layout != "pictures":  # without labels there is no layout, only what lies there
+        parts[0] += f", read as {dataset.layout}"
     if captions:
         parts.append(f"{captions} captions")
     if dataset.splits:

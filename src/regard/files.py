@@ -312,6 +312,18 @@ def is_folder(path: Path | str) -> bool:
         return False
 
 
+def check_local(source: Path | str, error: type[RegardError] = DataError) -> None:
+    """Raise `error` for an address (`https://...`), also one that lost a slash by becoming a path.
+
+    >>> check_local(Path("https://example.org/cat.jpg"))
+    Traceback (most recent call last):
+    regard.errors.DataError: https://example.org/cat.jpg is an address; download it, and give the file or folder
+    """
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.+)", str(source))
+    if match is not None:
+        raise error(f"{match[1]}://{match[2]} is an address; download it, and give the file or folder")
+
+
 def file_hash(path: Path | str) -> str:
     """The SHA-256 of a file's bytes, as 64 hexadecimal digits.
 

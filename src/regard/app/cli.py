@@ -6,7 +6,7 @@ failed, 2 the command was wrong, 130 interrupted. Heavy modules are imported onl
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from inspect import Parameter, Signature, getdoc, signature
 from typing import Annotated, Any, get_args
@@ -36,7 +36,13 @@ _JSON = Parameter(
 )
 
 
+MEMORY = ("batch_size", "samples", "size", "beams", "workers")
+"""Arguments that take memory, the most likely first."""
 INTERRUPTED = "interrupted; nothing that was there has been changed"
+
+
+class OutOfMemoryError(RegardError):
+    """Neither the command nor the pictures are wrong: the machine is too small for them."""
 
 
 class InterruptedCommandError(RegardError):
@@ -61,6 +67,24 @@ def parameters_of(function: Callable[..., Any]) -> list[Parameter]:
     return parameters
 
 
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether numpy, Python or torch, on a CPU or a GPU, says that no memory is left."""
+    text = str(error).lower()
+    of_torch = type(error).__name__ == "OutOfMemoryError" or "out of memory" in text or "can't allocate memory" in text
+    return isinstance(error, MemoryError) or of_torch
+
+
+def _less_memory(values: Mapping[str, Any]) -> str:
+    """What to lower, of what this command takes."""
+    names = [name for name in MEMORY if name in values]
+    options = [
+        f"--{name.replace('_', '-')}" + (f" (now {values[name]})" if values[name] is not None else "") for name in names
+    ]
+    device = ", or give --device cpu" if str(values.get("device") or "auto") != "cpu" and "device" in values else ""
+    advice = f"lower {' or '.join(options)}" if options else "take fewer pictures"
+    return f"out of memory: this needs more than there is; {advice}{device}"
+
+
 def _declare(command: Command) -> None:
     """Make a command of the function of its name; the first paragraph of its docstring is its help."""
     module = import_module(command.module)
@@ -73,6 +97,10 @@ def _declare(command: Command) -> None:
             result = function(**given)
         except KeyboardInterrupt as error:  # before the parser sees it, which says nothing
             raise InterruptedCommandError(str(error) or INTERRUPTED) from error
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise OutOfMemoryError(_less_memory(values)) from error
         if first_process():
             typer.echo(json_text(module.as_json(result)) if json else readable(module.as_text(result)))
 

@@ -4,6 +4,8 @@ An annotation carries the type that Python callers see and how the command line 
 `option` or `argument` in its annotation is of Python alone.
 """
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import Field, dataclass
 from inspect import Parameter
@@ -12,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from regard.errors import UsageError
 from regard.explanation import METHODS
 from regard.measurement import METRICS
 from regard.networks.sources.shipped import CAPTIONERS, SHIPPED
@@ -90,10 +93,32 @@ def method_name(value: str) -> str:
 PICTURE_METHODS = tuple(row.name for row in METHODS if row.kind == "picture")
 WORD_METHODS = tuple(row.name for row in METHODS if row.kind == "word")
 
+
+def names_from_input(pictures: list[Path]) -> list[Path]:
+    """Where a name is `-`, the names that standard input has: a line each, or ended by NUL as `find -print0` does."""
+    names = []
+    for each in pictures:
+        if str(each) != "-":
+            names.append(each)
+            continue
+        content = sys.stdin.buffer.read()
+        lines = content.split(b"\0") if b"\0" in content else content.splitlines()
+        names += [Path(os.fsdecode(line)) for line in lines if line.strip()]
+    if not names:
+        raise UsageError(
+            "'-' reads names of pictures from standard input, a line each, and there was none; pipe some in"
+        )
+    return names
+
+
 Data = Annotated[str | Path, argument("Folder, .csv or .json of pictures with labels (see docs/data.md).", type=Path)]
 Pictures = Annotated[
     str | Path | Sequence[str | Path],
-    argument("Pictures, folders of them, or a .csv that lists them.", type=list[Path]),
+    argument(
+        "Pictures, folders of them, a .csv that lists them, or - for names from standard input.",
+        type=list[Path],
+        callback=names_from_input,
+    ),
 ]
 Model = Annotated[
     str | Path,

@@ -18,6 +18,7 @@ from torch import nn
 
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError, UsageError, unknown
+from regard.files import check_local
 from regard.networks.anatomy.description import describe
 from regard.networks.guard import usable
 from regard.networks.network import PRECISIONS, Network, set_head, with_outputs
@@ -142,6 +143,7 @@ def _source(model: str) -> Source:
             f"{model} is a folder, but neither a run (it has no model.json) nor a Hugging Face network (no config.json)"
         )
     if path.suffix in _FILE_ENDINGS:
+        check_local(model, NetworkError)
         raise NetworkError(f"no checkpoint at {model}: there is no such file; check the path")
     hint = "A network may also be a run folder, a checkpoint file, hf:ID or a local Hugging Face folder."
     raise unknown("network", model, [*SHIPPED, *offered()], hint)

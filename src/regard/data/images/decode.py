@@ -183,7 +183,7 @@ def _naming(opener: Opener) -> Iterator[None]:
     """Turn whatever a picture can cause into a `DataError` that names it."""
     try:
         yield
-    except DataError:
+    except (DataError, MemoryError):  # too little memory says nothing about the picture
         raise
     except FileNotFoundError:
         raise DataError(f"there is no picture {opener}; check the path") from None

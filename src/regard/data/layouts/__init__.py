@@ -15,6 +15,7 @@ from regard.data.layouts.finder import FileFinder
 from regard.data.layouts.folder import read_below
 from regard.data.openers import FileOpener
 from regard.errors import DataError
+from regard.files import check_local
 from regard.registry import Table
 
 log = logging.getLogger("regard")
@@ -153,6 +154,7 @@ def _read(source: Path | str, labels: bool) -> Dataset:
         raise DataError(
             f"{path} is neither a folder nor a .csv or .json file; labelled pictures come from one of these"
         )
+    check_local(source)
     raise DataError(f"there is no {path} to read pictures from{_nearest(path)}; give a folder, .csv or .json")
 
 
@@ -175,6 +177,7 @@ def _unlabelled(source: Path | str) -> list[Picture]:
     if path.is_dir():
         return read_below(path)
     if not path.is_file():
+        check_local(source)
         raise DataError(f"there is no {path}{_nearest(path)}; give a picture, a folder or a .csv")
     return [Picture(path.name, FileOpener(path), filename=str(source))]
 

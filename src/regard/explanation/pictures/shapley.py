@@ -17,6 +17,9 @@ RELATIVE = ("beit", "relpos", "sam", "eva", "Data2Vec", "BEiT", "DINOv3", "SigLI
 AVERAGING = ("huggingface DINOv2", "huggingface DINOv2 with registers")
 """Families that read the average of the patches beside CLS."""
 
+CHUNK = 32
+"""Orders, each with its reverse, that are computed at once."""
+
 
 def shapley(network: Network, pixels: Tensor, *, target: Target = None, samples: int = 8, seed: int = 0) -> Maps:
     """Maps (batch, rows, columns) of Shapley values in logits, with their standard errors; they have a sign.
@@ -57,17 +60,22 @@ def _one(
     rows, columns = cells(network, picture)
     count = rows * columns
     generator = np.random.default_rng(seed)
-    orders = np.stack([generator.permutation(count) for _ in range(samples)])
-    both = torch.from_numpy(np.concatenate([orders, orders[:, ::-1]]))  # (2 · samples, patches)
+    orders = np.empty((samples, count), np.int32 if count > 32767 else np.int16)
+    for row in orders:
+        row[:] = generator.permutation(count)
     prefix = tokens[: len(tokens) - count]
     patches = tokens[len(tokens) - count :]
-    added = torch.zeros(2 * samples, count)
-    before = _coalition_score(network, picture, prefix, patches, both[:, :0], target)
-    for place in range(count):
-        after = _coalition_score(network, picture, prefix, patches, both[:, : place + 1], target)
-        added[torch.arange(len(both)), both[:, place]] = (after - before).float().cpu()
-        before = after
-    pairs = (added[:samples] + added[samples:]) / 2
+    pairs = torch.empty(samples, count)
+    for first in range(0, samples, CHUNK):  # so that memory does not grow with the samples
+        chunk = orders[first : first + CHUNK]
+        both = torch.from_numpy(np.concatenate([chunk, chunk[:, ::-1]])).long()  # (2 · orders, patches)
+        added = torch.zeros(len(both), count)
+        before = _coalition_score(network, picture, prefix, patches, both[:, :0], target)
+        for place in range(count):
+            after = _coalition_score(network, picture, prefix, patches, both[:, : place + 1], target)
+            added[torch.arange(len(both)), both[:, place]] = (after - before).float().cpu()
+            before = after
+        pairs[first : first + CHUNK] = (added[: len(chunk)] + added[len(chunk) :]) / 2
     return pairs.mean(dim=0), pairs.std(dim=0) / samples**0.5
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from regard.errors import NetworkError, UsageError
+from regard.files import check_local
 from regard.networks.captioners import CAPTIONER_FAMILIES, family_of
 from regard.networks.captioners.base import CaptionNetwork
 from regard.networks.captioners.families.catr import PUBLIC, CatrCaptioner, load_catr
@@ -39,6 +40,7 @@ def _load(model: str) -> CaptionNetwork:
     if is_huggingface(model):
         return _load_huggingface(model, folder_of(model))
     if path.suffix in (".pth", ".pt", ".bin", ".safetensors"):
+        check_local(model, NetworkError)
         raise NetworkError(f"no checkpoint at {model}: there is no such file; check the path")
     raise UsageError(f"{model} is no network that can caption; {_advice()}")
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from regard.errors import NetworkError
+from regard.files import check_local
 
 WRAPPERS = (
     "state_dict_ema",
@@ -61,6 +62,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint file. Raises `NetworkError` when it is missing, damaged, unsafe, or has no tensors."""
     path = Path(path)
     if not path.is_file():
+        check_local(path, NetworkError)
         raise NetworkError(f"no checkpoint at {path}: there is no such file; check the path")
     stored, messages = _unwrap(_read(path), [])
     record = getattr(stored, "_metadata", None)  # torch keeps one entry for each module, and pickles carry it along

@@ -39,7 +39,8 @@ def open_picture(source: Source, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
     Transparent parts lie on white. 16-bit grey is scaled to 8 bits; 32-bit grey as `to_rgb` says. Colour profiles are
     not applied, as training pipelines of the field do not apply them. Raises `DataError` naming the picture when it is
-    missing, empty, broken, no picture, or has more than `max_pixels` pixels (seen in its header, before decoding).
+    missing, empty, broken, no picture, or has more than `max_pixels` pixels (seen in its header, before decoding); a
+    JPEG of more comes at the largest of 1/2, 1/4 or 1/8 of its size that has no more.
     """
     return open_reduced(source, lambda size: size, max_pixels)[0]
 
@@ -55,11 +56,16 @@ def open_reduced(
     opener = opener_of(source)
     with _naming(opener), opener.open() as content:
         image = content if isinstance(content, Image.Image) else _read_header(opener, content)
-        _check_size(opener, image.size, max_pixels)
         width, height = image.size
+        large = width * height > max_pixels
+        # A progressive JPEG is held whole while it is decoded, at whatever fraction.
+        if large and (image.format not in ("JPEG", "MPO") or width * height > _most(image, max_pixels)):
+            _check_size(opener, image.size, max_pixels)
         turned = _orientation(image) if image.format in ("JPEG", "MPO") else 1  # only JPEGs come at a fraction
         full = (width, height) if turned >= 5 else (height, width)
-        divided = _draft(image, turned, smallest(full))
+        least = _fitting(full, smallest(full), max_pixels) if large else smallest(full)
+        divided = _draft(image, turned, least, large)
+        _check_size(opener, image.size, max_pixels)
         image.load()
         turned = _orientation(image)
         rgb = to_rgb(image)
@@ -165,13 +171,27 @@ def _exif(image: Image.Image) -> Mapping[int, Any]:
         return {}
 
 
-def _draft(image: Image.Image, turned: int, smallest: Size) -> int:
+def _most(image: Image.Image, max_pixels: int) -> int:
+    """How many pixels a JPEG may have, so that a fraction of it is decoded within bounded memory."""
+    return max_pixels * (4 if image.info.get("progressive") else 64)
+
+
+def _fitting(full: Size, least: Size, max_pixels: int) -> Size:
+    """`least`, or the size of the first fraction that has no more than `max_pixels` pixels where that is smaller."""
+    height, width = full
+    fits = (each for each in (2, 4, 8) if math.ceil(height / each) * math.ceil(width / each) <= max_pixels)
+    divisor = next(fits, 8)
+    return max(1, min(least[0], height // divisor)), max(1, min(least[1], width // divisor))
+
+
+def _draft(image: Image.Image, turned: int, smallest: Size, large: bool = False) -> int:
     """Ask the JPEG decoder for a picture of 1/1 to 1/8 the size, not below `smallest`; return the divisor.
 
     A turned picture whose sides the divisor might not divide stays whole: its odd pixels would lie at the wrong end.
+    One too large to stay whole does not: a part of a pixel is worth less than the picture.
     """
     width, height = image.size
-    if turned != 1 and (width % 8 or height % 8):
+    if turned != 1 and (width % 8 or height % 8) and not large:
         return 1
     size = smallest if turned >= 5 else smallest[::-1]
     drafted = image.draft(None, size)

@@ -32,3 +32,17 @@ def test_an_option_that_is_none(run: Run) -> None:
     code, out, err = run("--verison")
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1 and "--verison" in err
+
+
+def test_the_package_shows_what_is_public() -> None:
+    assert dir(regard) == sorted(regard.__all__)
+    assert {"train", "explain", "METHODS", "RegardError"} <= {*dir(regard)}
+    assert all(hasattr(regard, name) for name in dir(regard))
+
+
+def test_records_print_as_people_read_them() -> None:
+    from regard.networks.load import load
+    from regard.records import Score
+
+    assert repr({"top1": Score(0.9666, 0.8333, 0.9941, 60)}) == "{'top1': 0.967 [0.833, 0.994]}"
+    assert repr(load("pets-tiny", device="cpu")).endswith(": 37 classes, float32 on cpu")

@@ -22,7 +22,7 @@ REGRESSION = "regression"
 """What transformers calls heads whose outputs are no choice of one class."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Network:
     """A classifier with its preparation and provenance.
 
@@ -41,6 +41,10 @@ class Network:
     anatomy: Anatomy = field(default_factory=Anatomy)
     precision: str = "float32"
     edits: tuple[dict[str, Any], ...] = ()
+
+    def __repr__(self) -> str:
+        classes = "outputs without names" if self.classes is None else f"{len(self.classes)} classes"
+        return f"{self.name}: {classes}, {self.precision} on {self.device}"
 
     @property
     def device(self) -> torch.device:

@@ -11,7 +11,7 @@ from regard.records.display import Displayed, counted
 from regard.records.grid import Float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Score:
     """A number with its 95 % interval and the count of pictures behind it; NaN where it is not defined.
 
@@ -38,6 +38,9 @@ class Score:
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Predictions:
         return np.asarray(self.probabilities[np.arange(len(self)), self.predicted], np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClassScores:
     """One class against the rest. `n` counts its pictures; sensitivity and specificity are at `threshold`.
 
@@ -92,8 +95,8 @@ class ClassScores:
 
     >>> half = Score(0.5, 0.1, 0.9, 4)
     >>> cat = ClassScores("cat", 4, half, half, 0.5, 0.6, float("nan"), half, half)
-    >>> f"{cat.name}: recall {cat.recall}"
-    'cat: recall 0.500 [0.100, 0.900]'
+    >>> cat
+    cat, 4 pictures: precision 0.500 [0.100, 0.900], recall 0.500 [0.100, 0.900], f1 0.500
     """
 
     name: str
@@ -106,18 +109,25 @@ class ClassScores:
     sensitivity: Score
     specificity: Score
 
+    def __repr__(self) -> str:
+        pictures = counted(self.n, "picture")
+        return f"{self.name}, {pictures}: precision {self.precision}, recall {self.recall}, f1 {self.f1:.3f}"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class SliceScore:
     """The accuracy on the pictures whose `column` has this `value`.
 
-    >>> str(SliceScore("site", "Oxford", Score(0.9, 0.8, 0.95, 120)).top1)
-    '0.900 [0.800, 0.950]'
+    >>> SliceScore("site", "Oxford", Score(0.9, 0.8, 0.95, 120))
+    site Oxford, 120 pictures: 0.900 [0.800, 0.950]
     """
 
     column: str
     value: str
     top1: Score
+
+    def __repr__(self) -> str:
+        return f"{self.column} {self.value}, {counted(self.top1.n, 'picture')}: {self.top1}"
 
 
 @dataclass(frozen=True)

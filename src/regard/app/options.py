@@ -143,7 +143,7 @@ AnyModel = Annotated[
     ),
 ]
 MaybeModel = Annotated[
-    str | Path | None,
+    Any,
     option(
         "A run's folder, a checkpoint file, or a network's name; pets-tiny, of captions scenes-captioner.",
         "--model",

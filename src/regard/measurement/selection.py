@@ -2,27 +2,27 @@
 
 import logging
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from regard.data.dataset import Dataset
 from regard.data.hashes import picture_hashes
 from regard.data.splits import read_split, run_splits, scoring_part
-from regard.networks.run import is_run
-from regard.networks.sources.shipped import folder_of
+from regard.networks.run import run_of
 
 log = logging.getLogger("regard")
 
 
-def scored_part(dataset: Dataset, model: str | Path, split: str | None, keep_seen: bool) -> tuple[Dataset, str]:
+def scored_part(dataset: Dataset, model: Any, split: str | None, keep_seen: bool) -> tuple[Dataset, str]:
     """What is scored of DATA, and the note that goes with the score: "", or "seen in training".
 
     Pictures are known by the hash of their bytes, so that moved and renamed ones are known too. Where DATA brings no
     split, the run's own holds.
     """
-    file = folder_of(model) / "split.csv"
-    rows = read_split(file) if is_run(file.parent) and file.is_file() else []
+    run = run_of(model)
+    file = None if run is None else run / "split.csv"
+    rows = read_split(file) if file is not None and file.is_file() else []
     if not rows:
         return scoring_part(dataset, split), ""
     hashes = picture_hashes(dataset.pictures)

@@ -62,7 +62,7 @@ class Source:
 
 
 def load(
-    model: str | Path | nn.Module,
+    model: str | Path | nn.Module | Network,
     *,
     weights: str | Path | None = None,
     classes: int | Sequence[str] | None = None,
@@ -83,13 +83,15 @@ def load(
     to a timm or torchvision architecture (`depth`, `attn_drop_rate`, ...). `preparation` replaces the network's own;
     `precision` is what it computes in, float32 or bfloat16.
     `grid` (rows, columns) tells the patches of a module that regard does not know, so that its attention can be found.
-    A module of the user's own is never changed: where the head or device must change, a copy is.
+    A module of the user's own is never changed: where the head or device must change, a copy is. So is a network that
+    is loaded already, which comes back as it is otherwise.
 
     Raises `UsageError` for an unknown name (the nearest are offered) or options that exclude each other, and
     `NetworkError` for weights that do not fit, a file that is damaged or unsafe, or a hub that cannot be reached.
     """
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
+    _check_kind(model)
     names = None if classes is None or isinstance(classes, int) else tuple(classes)
     outputs = _count(classes)
     pretrained = pretrained and weights is None
@@ -100,7 +102,9 @@ def load(
             raise unknown("network", model, offered(), f"{RANDOM}NAME takes a timm or torchvision name.")
     path = None if weights is None else Path(weights)
     options = Options(path, outputs, _pair(size), seed, pretrained, dict(arguments or {}), preparation)
-    if isinstance(model, nn.Module):
+    if isinstance(model, Network):
+        network = _checked(model, options, grid)
+    elif isinstance(model, nn.Module):
         if options.weights is not None or options.arguments:
             raise UsageError(
                 "a module comes with its weights; leave `weights` and `arguments` out, or load them into it"
@@ -110,16 +114,39 @@ def load(
         raise UsageError("grid is for a module of your own that regard does not know; leave it out for a named network")
     else:
         network = _source(str(model)).load(str(model), options)
-    network = _with_outputs(network, outputs, seed, copied=isinstance(model, nn.Module))
+    is_given = isinstance(model, Network | nn.Module)
+    network = _with_outputs(network, outputs, seed, copied=is_given)
     network = replace(
         network,
         classes=names or network.classes,
         preparation=preparation or network.preparation,
-        precision=precision,
+        precision=network.precision if isinstance(model, Network) and precision == "float32" else precision,
     )
-    network = _on_device(network, device, copied=isinstance(model, nn.Module))
+    network = _on_device(network, device, copied=is_given)
     for message in network.messages:
-        log.info(message)
+        if not isinstance(model, Network) or message not in model.messages:
+            log.info(message)
+    return network
+
+
+def _check_kind(model: object) -> None:
+    if not isinstance(model, str | Path | nn.Module | Network):
+        advice = "give a name, a path, a module or what regard.load gave"
+        if isinstance(getattr(model, "network", None), Network):
+            advice = "give its .network"
+        elif hasattr(model, "teacher_force"):
+            advice = "it captions: give it to regard.Captioner or regard.caption"
+        raise UsageError(f"a network came as {type(model).__name__}, which is none; {advice}")
+
+
+def _checked(network: Network, options: Options, grid: tuple[int, int] | None) -> Network:
+    """A network that is loaded already. Raises `UsageError` for what only loading can change."""
+    preparation = network.preparation
+    same = options.size in (None, (preparation.height, preparation.width))
+    if options.weights is not None or options.arguments or grid is not None or not same:
+        raise UsageError(
+            f"{network.name} is loaded already; leave weights, size, grid and arguments out, or load it with them"
+        )
     return network
 
 

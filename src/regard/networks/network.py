@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,7 +30,8 @@ class Network:
     `architecture` (`kind`, `name`, `arguments`) is JSON and builds the module again; `classes` are the names of the
     outputs in their order, or None where they have none; `messages` is what loading had to say to the user.
     `precision` is one of `PRECISIONS`: what a forward computes in (its weights stay as they are). `edits` are what was
-    changed of the module beside its weights, as JSON: see `regard.networks.edits`.
+    changed of the module beside its weights, as JSON: see `regard.networks.edits`. `folder` is that of the run that it
+    was read from.
     """
 
     module: nn.Module
@@ -41,6 +43,7 @@ class Network:
     anatomy: Anatomy = field(default_factory=Anatomy)
     precision: str = "float32"
     edits: tuple[dict[str, Any], ...] = ()
+    folder: Path | None = None
 
     def __repr__(self) -> str:
         classes = "outputs without names" if self.classes is None else f"{len(self.classes)} classes"

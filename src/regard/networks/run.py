@@ -22,6 +22,7 @@ from regard.networks.network import Network
 from regard.networks.sources.build import BUILDERS, build
 from regard.networks.sources.checkpoint import read_safetensors
 from regard.networks.sources.fit import fit
+from regard.networks.sources.shipped import folder_of
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
@@ -34,6 +35,13 @@ AGAIN = "restore it or train again"
 def is_run(path: Path | str) -> bool:
     """Whether a path is a run folder, whole or damaged."""
     return is_file(Path(path) / DESCRIPTION)
+
+
+def run_of(model: Any) -> Path | None:
+    """The run folder that a model names, or that a loaded network was read from; None where there is none."""
+    named = isinstance(model, str | Path)
+    folder = folder_of(model) if named else None if isinstance(model, nn.Module) else getattr(model, "folder", None)
+    return folder if folder is not None and is_run(folder) else None
 
 
 def task_of(path: Path | str) -> str | None:
@@ -81,7 +89,7 @@ def load_run(folder: Path | str) -> Network:
         name = str(architecture["name"])
         module = build(architecture)
     fit_weights(module, folder)
-    network = Network(module, name, architecture, preparation, names, (), describe(module))
+    network = Network(module, name, architecture, preparation, names, (), describe(module), folder=folder)
     network = _edited(network, description.get("edits") or (), folder)
     check_digest(network.weights_hash(), description.get("weights_sha256"), folder / WEIGHTS)
     return network

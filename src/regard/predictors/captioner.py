@@ -7,8 +7,6 @@ from itertools import starmap
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from regard.errors import UsageError
 from regard.networks.captioners.base import CaptionNetwork
 from regard.networks.captioners.load import load_caption_network
@@ -45,18 +43,8 @@ class Captioner(LoadedNetwork):
     network: CaptionNetwork
 
     def __init__(self, model: str | Path | CaptionNetwork = "scenes-captioner", *, device: str | None = None) -> None:
-        if isinstance(model, CaptionNetwork):
-            if device is not None:
-                raise UsageError(
-                    "a captioner that is given stays on its own device; move its module, and leave device out"
-                )
-            self.network = model
-        elif isinstance(model, nn.Module):
-            raise UsageError(
-                "a module alone has no vocabulary to caption with; give its run or folder, or a CaptionNetwork"
-            )
-        else:
-            self.network = load_caption_network(model, device)
+        self.network = load_caption_network(model, device)
+        if self.network is not model:
             for message in self.network.messages:
                 log.info(message)
 

@@ -122,6 +122,7 @@ def caption(
     from regard.app.caption_output import CaptionOutput, warn
     from regard.app.caption_panels import preview, style_of
     from regard.app.output import OutputPlan
+    from regard.app.python_inputs import refuse_network
     from regard.data.dataset import skipper
     from regard.data.regions import regions_of
     from regard.files import check_free
@@ -130,6 +131,7 @@ def caption(
     from regard.predictors.caption_options import CaptionOptions
     from regard.predictors.captioner import Captioner
 
+    refuse_network(pictures, "pictures", "caption")
     out = Path(out)
     options = CaptionOptions(prompt, beams, limit, method, row, layer, head, start, depends)
     panels = OutputPlan.of(out, format, None, None, colours).format == "panels"

@@ -81,6 +81,9 @@ def evaluate(
     learnt captions, a captioner on pictures with captions. Without a `model` it is what ships: `pets-tiny`, or
     `scenes-captioner`.
 
+    `model` may also be a module whose classes are known, `regard.load(module, classes=[...])`, or what `regard.load`
+    gave; of one that was read from a run it is known what it was trained on.
+
     Scored is `split`, by default `val`, else `test`, else everything. Pictures that the run was trained on are left
     out, or, where all were or with `keep_seen`, the number is marked "seen in training". With `out` a result folder:
     `scores.json`, tables, figures and `report.html`.
@@ -92,9 +95,11 @@ def evaluate(
     1.000 [0.806, 1.000]
     """
     from regard.app.console import progress
+    from regard.app.python_inputs import check_data
     from regard.app.report import drawing
     from regard.training.tasks.base import EvaluationOptions
 
+    check_data(data, "evaluate")
     if out is not None:
         check_free(out, overwrite)
     row = _task(task, model)
@@ -117,7 +122,7 @@ def evaluate(
         progress=progress,
     )
     loaded = TASKS.load(row.name)()
-    result = loaded.evaluate(data, model or row.model, options)
+    result = loaded.evaluate(data, row.model if model is None else model, options)
     if out is not None:
         charts = drawing(Path(out).name, no_pictures, anonymise)
         html = charts.report(loaded.page(result), result.pictures, None, (), result.evaluation)
@@ -127,17 +132,19 @@ def evaluate(
     return Result(result.evaluation, row.name, None if out is None else Path(out))
 
 
-def _task(task: str | None, model: str | Path | None) -> TaskRow:
+def _task(task: str | None, model: Any) -> TaskRow:
     """The task that is scored. Raises `UsageError` where it is not what the network learnt."""
-    from regard.networks.run import task_of
-    from regard.networks.sources.shipped import folder_of
+    from regard.networks.captioners.base import CaptionNetwork
+    from regard.networks.run import CAPTIONING, run_of, task_of
 
     row = find_task(task)
-    stored = None if model is None else task_of(folder_of(model))
+    run = run_of(model)
+    stored = CAPTIONING if isinstance(model, CaptionNetwork) else None if run is None else task_of(run)
     if row is None:
         return next((each for each in TASKS if each.stored == stored), TASKS[DEFAULT])
     if stored is not None and stored != row.stored:
-        raise UsageError(f"{model} is a run of {stored}, which --task {task} does not fit; leave --task out")
+        name = getattr(model, "name", model)
+        raise UsageError(f"{name} is a run of {stored}, which --task {task} does not fit; leave --task out")
     return row
 
 

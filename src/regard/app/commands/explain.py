@@ -122,13 +122,14 @@ def explain(
     """
     from regard.app.map_files import explain_in_memory, write_maps
     from regard.app.output import OutputPlan
+    from regard.app.python_inputs import read_given_pictures, refuse_network
     from regard.data.dataset import skipper
-    from regard.data.layouts import read_pictures
     from regard.explanation import METHODS
     from regard.files import check_free
     from regard.predictors.explainer import Explainer
     from regard.predictors.method_options import MethodOptions
 
+    refuse_network(pictures, "pictures", "explain")
     out = None if out is None else Path(out)
     options = MethodOptions(layer, head, query, start, target, against, steps, samples, seed)
     options.check(METHODS[method])
@@ -137,7 +138,7 @@ def explain(
         plan.sheet.check(METHODS[method])
     if out is not None:
         check_free(out, overwrite)
-    dataset = read_pictures(pictures if isinstance(pictures, str | Path) else list(pictures))
+    dataset = read_given_pictures(pictures, "explain")
     explainer = Explainer(model, weights=weights, size=size, device=device, precision=precision, seed=seed, grid=grid)
     reading = {"batch_size": batch_size, "workers": workers, "on_bad": skipper(skip_bad)}
     job = explainer.job(method, options, **reading)

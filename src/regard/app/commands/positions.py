@@ -12,9 +12,9 @@ from regard.app.options import (
     NETWORK,
     OUTPUT,
     WORK,
+    AnyModel,
     BatchSize,
     Device,
-    Model,
     Out,
     Overwrite,
     Seed,
@@ -50,7 +50,7 @@ class PositionsResult:
 
 def positions(
     out: Out,
-    model: Model = "pets-tiny",
+    model: AnyModel = "pets-tiny",
     weights: Weights = None,
     pictures: Annotated[
         str | Path | Sequence[str | Path] | None,
@@ -113,7 +113,7 @@ def positions(
     ('embeddings', (14, 14, 14, 14))
     """
     from regard.app.console import progress
-    from regard.data.layouts import read_pictures
+    from regard.app.python_inputs import read_given_pictures
     from regard.explanation.positions.survey import PRETRAINING, SurveySettings, survey_pictures, survey_weights
     from regard.files import check_free
     from regard.networks.load import load
@@ -133,7 +133,7 @@ def positions(
     if pictures:
         results += survey_pictures(
             network,
-            read_pictures(pictures if isinstance(pictures, str | Path) else list(pictures)),
+            read_given_pictures(pictures, "positions"),
             settings,
             logits=any(each.kind in ("rotary", "relative") for each in results),
             batch_size=batch_size,
@@ -160,7 +160,7 @@ def parse_grid(text: str) -> tuple[int, int] | None:
     return rows, columns
 
 
-def _before(model: str | Path, before: str | Path | None) -> "Network | None":
+def _before(model: Any, before: str | Path | None) -> "Network | None":
     """The network given, or the one that a run records to have begun with, where that can be had."""
     from regard.networks.load import load
 
@@ -178,12 +178,13 @@ def _before(model: str | Path, before: str | Path | None) -> "Network | None":
     return network
 
 
-def _recorded(model: str | Path) -> dict[str, Any] | None:
+def _recorded(model: Any) -> dict[str, Any] | None:
     """The arguments of `load` in a run's recipe; None where there are none, or their weights are not there any more."""
-    from regard.networks.run import is_run
+    from regard.networks.run import run_of
 
-    path = Path(str(model)) / "recipe.json"
-    if not is_run(str(model)) or not path.is_file():
+    run = run_of(model)
+    path = None if run is None else run / "recipe.json"
+    if path is None or not path.is_file():
         return None
     try:
         arguments = dict(json.loads(path.read_text(encoding="utf-8"))["arguments"])

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from regard.app.options import (
     OUTPUT,
+    AnyModel,
     BatchSize,
     Device,
-    Model,
     Out,
     Overwrite,
     Pictures,
@@ -33,7 +33,7 @@ class PredictResult:
 def predict(
     pictures: Pictures,
     out: Out,
-    model: Model = "pets-tiny",
+    model: AnyModel = "pets-tiny",
     weights: Weights = None,
     probs: Annotated[bool, option("Add every class's probability.", "--probs", panel=OUTPUT)] = False,
     size: Size = None,
@@ -61,16 +61,17 @@ def predict(
     filename,label
     """
     from regard.app.console import progress
+    from regard.app.python_inputs import read_given_pictures, refuse_network
     from regard.data.dataset import skipper
-    from regard.data.layouts import read_pictures
     from regard.errors import DataError
     from regard.files import check_free, writing
     from regard.predictors.classifier import Classifier
     from regard.results.predictions import PredictionWriter
 
+    refuse_network(pictures, "pictures", "predict")
     out = Path(out)
     check_free(out, overwrite)
-    dataset = read_pictures(pictures if isinstance(pictures, str | Path) else list(pictures))
+    dataset = read_given_pictures(pictures, "predict")
     classifier = Classifier(model, weights=weights, size=size, device=device, precision=precision, seed=seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     filenames = dataset.filenames

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from regard.app.console import progress
 from regard.app.options import (
     WORK,
+    AnyModel,
     BatchSize,
     Data,
     Device,
     MaybeOut,
-    Model,
     Overwrite,
     Seed,
     Size,
@@ -41,7 +41,7 @@ SHOWN = 6
 def registers(
     data: Data,
     out: MaybeOut = None,
-    model: Model = "pets-tiny",
+    model: AnyModel = "pets-tiny",
     weights: Weights = None,
     masks: Annotated[
         str | Path | None,
@@ -71,12 +71,14 @@ def registers(
     was accepted or with `anyway`, with `registers.json` and the figure `before_after.png`. `masks` is a folder of
     masks under the pictures' names, white on the object.
     """
+    from regard.app.python_inputs import check_data
     from regard.audit.repair import RepairSettings, audit_repair, search_and_test
     from regard.data.layouts import read
     from regard.data.regions import regions_of
     from regard.measurement.selection import scored_part
     from regard.networks.load import load
 
+    check_data(data, "registers")
     if not 0 < margin < 1:
         raise UsageError(f"margin is {margin}; give a share between 0 and 1, such as 0.01 for one point of accuracy")
     if out is not None:

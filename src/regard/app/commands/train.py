@@ -99,11 +99,18 @@ def train(
     8
     """
     from regard.app.console import phases, progress
+    from regard.app.python_inputs import check_data
     from regard.app.report import drawing
     from regard.training.run import train as run
     from regard.training.session import Options
 
     arguments = {name: value for name, value in locals().items() if name in STORED}
+    check_data(data, "train")
+    if not isinstance(model, str | Path):
+        raise UsageError(
+            f"the network to train came as {type(model).__name__}, which no recipe can name again; give the name, run "
+            "or checkpoint that it was loaded from"
+        )
     overrides = {"batch_size": batch_size, "precision": precision, **settings}
     chosen = _recipe(_for_task(recipe, task), arguments, overrides)
     with phases() as show:

@@ -39,7 +39,8 @@ def predict_all(
     if network.classes is None:
         raise NetworkError(
             f"the {network.outputs} outputs of {network.name} have no names, so labels cannot be matched with them; "
-            "evaluate a run (`regard train` makes one), or a checkpoint that knows its classes"
+            "evaluate a run (`regard train` makes one), a checkpoint that knows its classes, or, of a module of your "
+            "own, regard.load(module, classes=[...])"
         )
     pictures = pictures.fitted(network.classes)
     readable: list[int] = []

@@ -7,6 +7,7 @@ picture's patches, whose row i predicts token i and row i + 1 reads it.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -52,6 +53,7 @@ class CaptionNetwork(ABC):
     limit: int
     default_limit: int
     messages: tuple[str, ...] = ()
+    folder: Path | None = None  # of the run that it was read from
     module: torch.nn.Module
 
     @abstractmethod

@@ -17,12 +17,24 @@ from regard.networks.sources.shipped import CAPTIONERS
 from regard.networks.sources.shipped import folder_of as folder_of_shipped
 
 
-def load_caption_network(model: str | Path, device: str | torch.device | None = None) -> CaptionNetwork:
+def load_caption_network(
+    model: str | Path | CaptionNetwork, device: str | torch.device | None = None
+) -> CaptionNetwork:
     """The captioner that `model` names: a run of `regard train --task caption`, a public CATR or its file, a Hugging
-    Face folder, or `hf:ID`.
+    Face folder, or `hf:ID`; or one that is loaded already, which stays where it is.
 
     Raises `UsageError` for what cannot caption, with what can, and `NetworkError` for what cannot be loaded.
     """
+    if isinstance(model, CaptionNetwork):
+        if device is not None:
+            raise UsageError("a captioner that is given stays on its own device; move its module, and leave device out")
+        return model
+    if isinstance(model, torch.nn.Module):
+        raise UsageError(
+            "a module alone has no vocabulary to caption with; give its run or folder, or a CaptionNetwork"
+        )
+    if not isinstance(model, str | Path):
+        raise UsageError(f"a {type(model).__name__} cannot caption; {_advice()}, or a CaptionNetwork")
     captioner = _load(str(model))
     if device is not None:
         with usable(device):

@@ -64,6 +64,7 @@ def load_captioner_run(folder: Path | str, name: str | None = None) -> Trainable
             )
         build = CAPTIONER_FAMILIES.load(family.name)
         captioner: TrainableCaptioner = build(architecture, description["preparation"], vocabulary, name or folder.name)
+    captioner.folder = folder
     fit_weights(captioner.module, folder)
     check_digest(captioner.weights_hash(), description.get("weights_sha256"), folder / WEIGHTS)
     return captioner

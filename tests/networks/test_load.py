@@ -164,11 +164,12 @@ def test_another_number_of_classes_replaces_the_head_and_says_so(tmp_path: Path)
     assert torch.equal(same_head.module.head.weight, module.head.weight)
 
 
-def test_a_file_without_head_needs_classes(tmp_path: Path) -> None:
+def test_a_file_without_head_is_an_encoder_or_gets_a_new_one(tmp_path: Path) -> None:
     tensors = {name: value for name, value in tiny().state_dict().items() if not name.startswith("head.")}
     save_file(tensors, tmp_path / "w.safetensors")
-    with pytest.raises(NetworkError, match=r"2 missing: head.weight, head.bias.*--classes N"):
-        load(NAME, weights=tmp_path / "w.safetensors", size=32, arguments=TINY)
+    encoder = load(NAME, weights=tmp_path / "w.safetensors", size=32, arguments=TINY)
+    assert "has no head: loaded as an encoder" in text_of(encoder)
+    assert encoder.logits(torch.zeros(1, 3, 32, 32)).shape == (1, encoder.module.num_features)
     network = load(NAME, weights=tmp_path / "w.safetensors", size=32, arguments=TINY, classes=3)
     assert "no head; the new one of 3 outputs is untrained" in text_of(network)
 

@@ -156,6 +156,9 @@ MaybeModel = Annotated[
 Weights = Annotated[
     str | Path | None, option("A checkpoint to load into the named network.", panel=NETWORK, type=Path | None)
 ]
+WeightsPart = Annotated[
+    str | None, option("Which of the networks in --weights: teacher, student, ema, ...", panel=NETWORK)
+]
 Size = Annotated[int | None, option("Side of the input in pixels; positions are interpolated.", panel=NETWORK)]
 Device = Annotated[str | None, option("cpu, cuda, cuda:1, mps; by default the best there is.", panel=NETWORK)]
 Precision = Annotated[str, option("float32 or bfloat16.", panel=NETWORK)]

@@ -18,7 +18,7 @@ from torch import nn
 
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError, UsageError, unknown
-from regard.files import check_local
+from regard.files import check_local, is_file, is_folder
 from regard.networks.anatomy.description import describe
 from regard.networks.guard import usable
 from regard.networks.network import PRECISIONS, Network, set_head, with_outputs
@@ -26,7 +26,7 @@ from regard.networks.run import is_run, load_run
 from regard.networks.sources import huggingface, huggingface_files, timm_folder, zoo
 from regard.networks.sources.build import build, fresh_head, is_timm, is_torchvision, offered
 from regard.networks.sources.checkpoint import listed, read_checkpoint
-from regard.networks.sources.fit import fit
+from regard.networks.sources.fit import fit, taken_out
 from regard.networks.sources.foreign import LAYOUTS, recognise
 from regard.networks.sources.shipped import CAPTIONERS, SHIPPED, folder_of
 from regard.networks.sources.user_module import describe_module
@@ -50,6 +50,7 @@ class Options:
     pretrained: bool = True
     arguments: Mapping[str, Any] = field(default_factory=dict)
     preparation: Preparation | None = None
+    part: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def load(
     model: str | Path | nn.Module | Network,
     *,
     weights: str | Path | None = None,
+    weights_part: str | None = None,
     classes: int | Sequence[str] | None = None,
     size: int | tuple[int, int] | None = None,
     device: str | torch.device | None = None,
@@ -77,7 +79,8 @@ def load(
 ) -> Network:
     """The network that `model` names, in evaluation mode, with what there was to say in its `messages` and in the log.
 
-    `weights` is a checkpoint file for the named architecture; `pretrained=False` (or `random:NAME`) takes random
+    `weights` is a checkpoint file for the named architecture, and `weights_part` which of its networks where it holds
+    several (teacher, student, ema; by default the averaged one); `pretrained=False` (or `random:NAME`) takes random
     values from `seed` instead. `classes` (a number, or names) decides the head: one of another size is replaced and
     said so. `size`, in pixels or as (height, width), interpolates positional embeddings and says so. `arguments` go
     to a timm or torchvision architecture (`depth`, `attn_drop_rate`, ...). `preparation` replaces the network's own;
@@ -101,7 +104,9 @@ def load(
         if not (is_timm(model) or is_torchvision(model)):
             raise unknown("network", model, offered(), f"{RANDOM}NAME takes a timm or torchvision name.")
     path = None if weights is None else Path(weights)
-    options = Options(path, outputs, _pair(size), seed, pretrained, dict(arguments or {}), preparation)
+    options = Options(path, outputs, _pair(size), seed, pretrained, dict(arguments or {}), preparation, weights_part)
+    if weights_part is not None and weights is None and not is_file(str(model)):
+        raise UsageError("weights_part (--weights-part) is of a checkpoint file; give it with weights (--weights FILE)")
     if isinstance(model, Network):
         network = _checked(model, options, grid)
     elif isinstance(model, nn.Module):
@@ -165,15 +170,41 @@ def _source(model: str) -> Source:
     if source is not None:
         return source
     path = Path(model)
-    if path.is_dir():
-        raise NetworkError(
-            f"{model} is a folder, but neither a run (it has no model.json) nor a Hugging Face network (no config.json)"
-        )
+    if is_folder(path):
+        raise NetworkError(_what_folder(path))
     if path.suffix in _FILE_ENDINGS:
         check_local(model, NetworkError)
         raise NetworkError(f"no checkpoint at {model}: there is no such file; check the path")
     hint = "A network may also be a run folder, a checkpoint file, hf:ID or a local Hugging Face folder."
     raise unknown("network", model, [*SHIPPED, *offered()], hint)
+
+
+def _what_folder(folder: Path) -> str:
+    """What a folder that holds no network is, and what to give instead."""
+    if (folder / "adapter_config.json").is_file():
+        return (
+            f"{folder} is an adapter (LoRA), which is part of a network only; merge it into the network that it was "
+            "trained on, PeftModel.from_pretrained(NETWORK, FOLDER).merge_and_unload().save_pretrained('merged'), and "
+            "give that folder with the processor beside it"
+        )
+    inside = [path.parent for path in folder.glob("checkpoint-*/*") if path.name in _CONFIGURATIONS]
+    steps = sorted(set(inside), key=lambda path: (int("".join(filter(str.isdigit, path.name)) or 0), path.name))
+    if steps:
+        names = listed([path.name for path in steps], 4)
+        return f"{folder} holds a Trainer's checkpoints ({names}); give one of them: {steps[-1]} is the last"
+    files = sorted(path.name for path in folder.iterdir() if path.suffix in _FILE_ENDINGS)
+    if files:
+        return (
+            f"{folder} is a folder with weights ({listed(files, 3)}), but nothing that says of which network they are; "
+            f"name it: --model NAME --weights {folder / files[0]}"
+        )
+    return (
+        f"{folder} is a folder, but neither a run (it has no model.json) nor a Hugging Face network (no config.json); "
+        "give the folder that has it"
+    )
+
+
+_CONFIGURATIONS = ("config.json", "adapter_config.json")
 
 
 def _count(classes: int | Sequence[str] | None) -> int | None:
@@ -246,7 +277,7 @@ def _load_file(model: str, options: Options) -> Network:
     """A checkpoint alone: its layout must say which network it is."""
     if options.weights is not None:
         raise UsageError(f"{model} is a checkpoint itself; leave --weights out, or name an architecture instead")
-    checkpoint = read_checkpoint(model)
+    checkpoint = read_checkpoint(model, options.part)
     layout = recognise(checkpoint.tensors)
     if layout is None:
         raise NetworkError(
@@ -275,7 +306,7 @@ def _load_zoo(model: str, options: Options) -> Network:
 
 def _fitted(kind: str, model: str, options: Options) -> Network:
     """A named architecture with the weights of a file, which also decides how many outputs there are."""
-    checkpoint = read_checkpoint(Path(str(options.weights)))
+    checkpoint = read_checkpoint(Path(str(options.weights)), options.part)
     tensors = checkpoint.tensors
     messages = checkpoint.messages
     layout = recognise(tensors) if kind == "timm" else None
@@ -283,10 +314,23 @@ def _fitted(kind: str, model: str, options: Options) -> Network:
         converted = layout.convert(checkpoint, options.size, options.outputs)
         tensors = converted.tensors
         messages = (*messages, *converted.messages)
-    head = tensors.get(f"{zoo.head_of(kind, model)}.weight")
     arguments = dict(options.arguments)
+    head_name = f"{zoo.head_of(kind, model)}.weight"
+    if layout is None and kind == "timm" and "fc_norm.weight" in tensors and "norm.weight" not in tensors:
+        arguments.setdefault("global_pool", "avg")  # the same network, read from the mean of its patches, as MAE's are
+    if layout is None:
+        state = zoo.load(kind, model, options.size, options.seed, False, arguments).module.state_dict()
+        tensors, notes = taken_out(tensors, state, head_name, options.part, options.weights)
+        messages = (*messages, *notes)
+    head = tensors.get(head_name)
     if head is not None or options.outputs is not None:
         arguments["num_classes"] = options.outputs if head is None else len(head)
+    elif kind == "timm":
+        arguments["num_classes"] = 0
+        messages = (
+            *messages,
+            f"{options.weights} has no head: loaded as an encoder, which has features and no classes",
+        )
     network = zoo.load(kind, model, options.size, options.seed, False, arguments)
     notes = fit(
         network.module,
@@ -311,7 +355,7 @@ def _load_huggingface(model: str, options: Options) -> Network:
 
 SOURCES: tuple[Source, ...] = (
     Source("a run folder", is_run, _load_run),
-    Source("a checkpoint file", lambda model: Path(model).is_file(), _load_file),
+    Source("a checkpoint file", is_file, _load_file),
     Source(
         "a shipped name",
         lambda model: model in SHIPPED or model in CAPTIONERS,

@@ -50,6 +50,12 @@ class Network:
         return f"{self.name}: {classes}, {self.precision} on {self.device}"
 
     @property
+    def has_classes(self) -> bool:
+        """Whether its outputs are classes; those of an encoder loaded without a head are features."""
+        arguments = self.architecture.get("arguments") or {}
+        return not arguments.get("encoder") and arguments.get("num_classes") != 0
+
+    @property
     def device(self) -> torch.device:
         """Where the network computes; pictures are moved there."""
         return next((tensor.device for tensor in self.module.parameters()), torch.device("cpu"))

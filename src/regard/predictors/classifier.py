@@ -10,7 +10,7 @@ import numpy as np
 
 from regard.data.dataset import Picture
 from regard.data.images.decode import drawable
-from regard.errors import DataError
+from regard.errors import DataError, NetworkError
 from regard.networks.predict import batch_probabilities
 from regard.predictors.inputs import PictureLike, Pictures, input_batches, pictures_of
 from regard.predictors.predictor import Predictor
@@ -72,7 +72,15 @@ class Classifier(Predictor):
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """The names of the network's outputs; their indices where they have none."""
+        """The names of the network's outputs; their indices where they have none.
+
+        Raises `NetworkError` for an encoder, whose outputs are features and no classes.
+        """
+        if not self.network.has_classes:
+            raise NetworkError(
+                f"{self.network.name} has no head, so that its {self.network.outputs} outputs are features and no "
+                "classes; train one on it: `regard train DATA --model NETWORK --recipe probe` takes seconds"
+            )
         return self.network.classes or tuple(str(index) for index in range(self.network.outputs))
 
     def _classify(self, pictures: Sequence[Picture], batch_size: int, workers: int = 0) -> Classification:

@@ -52,8 +52,8 @@ class Predictor(LoadedNetwork):
     """A network for any number of pictures in memory.
 
     `model` is what `--model` takes, or any module, which is never changed and comes back as it was. `weights`,
-    `classes`, `size`, `device`, `precision`, `preparation`, `grid` and `seed` are as in `regard.load`. May be called
-    from several threads: calls around one module take turns.
+    `weights_part`, `classes`, `size`, `device`, `precision`, `preparation`, `grid` and `seed` are as in `regard.load`.
+    May be called from several threads: calls around one module take turns.
     """
 
     network: Network
@@ -63,6 +63,7 @@ class Predictor(LoadedNetwork):
         model: str | Path | nn.Module = "pets-tiny",
         *,
         weights: str | Path | None = None,
+        weights_part: str | None = None,
         classes: int | Sequence[str] | None = None,
         preparation: Preparation | None = None,
         grid: tuple[int, int] | None = None,
@@ -74,6 +75,7 @@ class Predictor(LoadedNetwork):
         self.network = load(
             model,
             weights=weights,
+            weights_part=weights_part,
             classes=classes,
             preparation=preparation,
             grid=grid,

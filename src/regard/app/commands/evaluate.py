@@ -25,6 +25,7 @@ from regard.app.options import (
     Slices,
     Split,
     Weights,
+    WeightsPart,
     Workers,
     option,
 )
@@ -46,6 +47,7 @@ def evaluate(
     data: Data,
     model: MaybeModel = None,
     weights: Weights = None,
+    weights_part: WeightsPart = None,
     predictions: Annotated[
         str | Path | None,
         option("Score this CSV (filename,label) instead of a network.", panel=NETWORK, type=Path | None),
@@ -105,6 +107,7 @@ def evaluate(
     row = _task(task, model)
     options = EvaluationOptions(
         weights=weights,
+        weights_part=weights_part,
         predictions=predictions,
         label=label,
         split=split,

@@ -30,6 +30,7 @@ from regard.app.options import (
     Steps,
     Target,
     Weights,
+    WeightsPart,
     Workers,
     complete_methods,
     method_name,
@@ -84,6 +85,7 @@ def explain(
     samples: Samples = None,
     model: AnyModel = "pets-tiny",
     weights: Weights = None,
+    weights_part: WeightsPart = None,
     grid: tuple[int, int] | None = None,
     format: Format = None,
     figure: Figure = None,
@@ -139,7 +141,16 @@ def explain(
     if out is not None:
         check_free(out, overwrite)
     dataset = read_given_pictures(pictures, "explain")
-    explainer = Explainer(model, weights=weights, size=size, device=device, precision=precision, seed=seed, grid=grid)
+    explainer = Explainer(
+        model,
+        weights=weights,
+        weights_part=weights_part,
+        size=size,
+        device=device,
+        precision=precision,
+        seed=seed,
+        grid=grid,
+    )
     reading = {"batch_size": batch_size, "workers": workers, "on_bad": skipper(skip_bad)}
     job = explainer.job(method, options, **reading)
     if out is None:

@@ -21,6 +21,7 @@ from regard.app.options import (
     Size,
     SkipBad,
     Weights,
+    WeightsPart,
     Workers,
     complete_models,
     option,
@@ -52,6 +53,7 @@ def positions(
     out: Out,
     model: AnyModel = "pets-tiny",
     weights: Weights = None,
+    weights_part: WeightsPart = None,
     pictures: Annotated[
         str | Path | Sequence[str | Path] | None,
         option(
@@ -127,7 +129,9 @@ def positions(
         table(colours)  # an unknown colour map is named before the work
     source = PRETRAINING if from_grid is None else parse_grid(from_grid)
     check_free(out, overwrite)
-    network = load(model, weights=weights, size=size, device=device if pictures else "cpu", seed=seed)
+    network = load(
+        model, weights=weights, weights_part=weights_part, size=size, device=device if pictures else "cpu", seed=seed
+    )
     settings = SurveySettings(_before(model, before), source, interpolation, permutations, seed, layer)
     results = survey_weights(network, settings, needed=not pictures)
     if pictures:

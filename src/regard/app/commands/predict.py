@@ -17,6 +17,7 @@ from regard.app.options import (
     Size,
     SkipBad,
     Weights,
+    WeightsPart,
     Workers,
     option,
 )
@@ -35,6 +36,7 @@ def predict(
     out: Out,
     model: AnyModel = "pets-tiny",
     weights: Weights = None,
+    weights_part: WeightsPart = None,
     probs: Annotated[bool, option("Add every class's probability.", "--probs", panel=OUTPUT)] = False,
     size: Size = None,
     device: Device = None,
@@ -72,7 +74,9 @@ def predict(
     out = Path(out)
     check_free(out, overwrite)
     dataset = read_given_pictures(pictures, "predict")
-    classifier = Classifier(model, weights=weights, size=size, device=device, precision=precision, seed=seed)
+    classifier = Classifier(
+        model, weights=weights, weights_part=weights_part, size=size, device=device, precision=precision, seed=seed
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     filenames = dataset.filenames
     fingerprint = classifier.fingerprint(probs, batch_size, filenames)

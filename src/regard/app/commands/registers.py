@@ -19,6 +19,7 @@ from regard.app.options import (
     SkipBad,
     Split,
     Weights,
+    WeightsPart,
     Workers,
     option,
 )
@@ -43,6 +44,7 @@ def registers(
     out: MaybeOut = None,
     model: AnyModel = "pets-tiny",
     weights: Weights = None,
+    weights_part: WeightsPart = None,
     masks: Annotated[
         str | Path | None,
         option("Folder of masks under the pictures' names, white on the object.", type=Path | None),
@@ -85,7 +87,7 @@ def registers(
         check_free(out, overwrite)
     dataset = read(data, labels=False)
     regions = None if masks is None else regions_of(masks)
-    network = load(model, weights=weights, size=size, device=device, seed=seed)
+    network = load(model, weights=weights, weights_part=weights_part, size=size, device=device, seed=seed)
     tested, note = scored_part(dataset, model, split, keep_seen=False)
     if note:
         raise DataError("all pictures to test on were seen in training; give others, or another --split")

@@ -25,6 +25,7 @@ from regard.app.options import (
     Slices,
     Split,
     Weights,
+    WeightsPart,
     Workers,
     complete_recipes,
     option,
@@ -36,7 +37,7 @@ from regard.training.tasks.table import TASKS, find_task, recipes
 if TYPE_CHECKING:
     from regard.training.run import Run
 
-STORED = ("model", "weights", "label", "split", "group", "slices", "size", "seed")
+STORED = ("model", "weights", "weights_part", "label", "split", "group", "slices", "size", "seed")
 """The arguments that decide a run's result beside its settings, and are saved with it."""
 
 
@@ -51,6 +52,7 @@ def train(
     ] = "finetune",
     model: Model = "pets-tiny",
     weights: Weights = None,
+    weights_part: WeightsPart = None,
     label: Label = "label",
     split: Split = None,
     group: Group = None,
@@ -105,6 +107,8 @@ def train(
     from regard.training.session import Options
 
     arguments = {name: value for name, value in locals().items() if name in STORED}
+    if weights_part is None:  # as recipes were before there was one
+        del arguments["weights_part"]
     check_data(data, "train")
     if not isinstance(model, str | Path):
         raise UsageError(

@@ -1,6 +1,7 @@
 """Weights into a module, loudly: every key and every shape is checked, and what was changed is said."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from regard.errors import NetworkError
 from regard.networks.anatomy.anatomy import Anatomy
 from regard.networks.anatomy.description import describe
-from regard.networks.sources.checkpoint import key_problems
+from regard.networks.sources.checkpoint import key_problems, listed
 
 
 def fit(
@@ -35,6 +36,53 @@ def fit(
         raise NetworkError(f"the weights of {source} do not fit: {problems}{_advice(tensors, state, anatomy)}")
     module.load_state_dict(tensors)
     return messages
+
+
+EXTRAS = re.compile(
+    r"mask_token$|n_averaged$|num_batches_averaged$|(decoder\w*|\w*criterion|\w*loss\w*|queue\w*)(\.|$)"
+)
+"""What trainers keep beside a network, by the first word of its name: it takes no part in what the network computes."""
+FIRST = ("ema", "teacher", "target", "momentum", "encoder_k")
+"""Words that begin the names of averaged networks, which are the ones meant for use."""
+
+
+def taken_out(
+    tensors: Mapping[str, Tensor], state: Mapping[str, Tensor], head: str, part: str | None, source: object
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Those tensors that are the network's (of `state`), without what stands before their names; and what to say.
+
+    Among several copies of the network the averaged one is taken, or that of `part`. What stands beside the network,
+    and what trainers are known to keep in it, is left out; all else stays for `fit` to judge.
+    """
+    counts: dict[str, int] = {}
+    for name in tensors:
+        for place in (0, *(match.end() for match in re.finditer(r"\.", name))):
+            if name[place:] in state and name[place:] != head:
+                counts[name[:place]] = counts.get(name[:place], 0) + 1
+    most = max(counts.values(), default=0)
+    places = [prefix for prefix, count in counts.items() if count >= 0.9 * most and 2 * count >= len(state) - 2]
+    if part is not None:
+        exact = [prefix for prefix in places if part in prefix.split(".")]
+        chosen = exact or [prefix for prefix in places if part in re.split(r"[._]", prefix)]
+    else:
+        chosen = []
+    if not places:
+        return dict(tensors), []
+    prefix = min(chosen or places, key=lambda place: (-any(word in place for word in FIRST), len(place)))
+    messages = []
+    if prefix:
+        others = listed([other.rstrip(".") for other in places if other != prefix])
+        more = f"; it has {others} as well (--weights-part)" if len(places) > 1 else ""
+        messages.append(f"took the weights of {source} whose names begin with {prefix!r}{more}")
+    taken = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    rest = [name for name in tensors if not name.startswith(prefix)]
+    for name in [name for name in taken if name not in state and EXTRAS.match(name)]:
+        rest.append(prefix + name)
+        del taken[name]
+    if rest:
+        words = sorted({".".join(name.split(".")[:2]) for name in rest})
+        messages.append(f"left out of {source}: {listed(words)} ({len(rest)} entries, no part of the network)")
+    return taken, messages
 
 
 def _resample(
@@ -84,7 +132,7 @@ def _advice(tensors: Mapping[str, Tensor], state: Mapping[str, Tensor], anatomy:
     if name in tensors and name in state and tensors[name].shape != state[name].shape:
         return "; give the size of picture (--size) that the file is for, or the one to interpolate its positions to"
     if anatomy.head is not None and f"{anatomy.head}.weight" in state and f"{anatomy.head}.weight" not in tensors:
-        return "; give the classes (--classes N) for a new head"
+        return "; give classes in Python, load(..., classes=N), or train it: `regard train DATA` makes a new head"
     return "; name the architecture that these weights are of"
 
 

@@ -16,6 +16,7 @@ from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError
 from regard.networks.sources.build import Architecture
 from regard.networks.sources.checkpoint import Checkpoint
+from regard.networks.sources.flax import EMBEDDING, flax_architecture, flax_preparation, flax_tensors
 from regard.networks.sources.preparations import HALF
 
 IMAGENET_21K = 21843
@@ -143,7 +144,7 @@ def _drop_representation(tensors: dict[str, Tensor], checkpoint: Checkpoint, out
         return (f"dropped {' and '.join(names)}: the network has no representation layer",)
     raise NetworkError(
         f"{checkpoint.path} holds a representation layer (pre_logits.*) that its head was or may have been trained on, "
-        "and regard has no such layer; give another number of classes (--classes N) for a new head, or remove "
+        "and regard has no such layer; train it (`regard train DATA`) on other classes for a new head, or remove "
         "pre_logits.* from the file if its network did not use it"
     )
 
@@ -156,7 +157,32 @@ def _needs_representation(head: Tensor | None, checkpoint: Checkpoint, outputs: 
     return len(head) == IMAGENET_21K or not unused
 
 
+def _convert_flax(checkpoint: Checkpoint, size: tuple[int, int] | None, outputs: int | None) -> Converted:
+    """Any width, depth, patch and number of outputs of Google's `ViT-*.npz`."""
+    tensors = dict(checkpoint.tensors)
+    layer = [name for name in tensors if name.startswith("pre_logits/")]
+    if layer and "head/kernel" in tensors and outputs in (None, tensors["head/kernel"].shape[1]):
+        raise NetworkError(
+            f"{checkpoint.path} holds a representation layer (pre_logits) that its head was trained on, and regard has "
+            "no such layer; train it (`regard train DATA`) on other classes for a new head, or take the fine-tuned file"
+        )
+    try:
+        architecture = flax_architecture(checkpoint, size)
+        converted = flax_tensors(tensors)
+    except (KeyError, StopIteration, ValueError, IndexError) as error:
+        raise NetworkError(
+            f"{checkpoint.path} has names of Google's ViT ({EMBEDDING}), but is not whole ({error}); fetch it again"
+        ) from error
+    message = f"{checkpoint.path} has the layout of Google's ViT; read as timm {architecture['name']}"
+    return Converted(architecture, converted, flax_preparation(architecture), (message,))
+
+
 LAYOUTS: tuple[Layout, ...] = (
+    Layout(
+        "Google's ViT (.npz)",
+        frozenset({EMBEDDING}),
+        _convert_flax,
+    ),
     Layout(
         "pytorch_pretrained_vit",
         frozenset(

@@ -111,7 +111,7 @@ def _recognise(folder: Path, model: str, outputs: int | None) -> tuple[Any, _Mak
     if not classifies and config.model_type not in CLASSIFIERS:
         raise NetworkError(
             f"{model} ({saved_by}) has no head, and transformers has no classifier of its kind to put one on; leave "
-            "--classes out to explain its pooled features"
+            "`classes` out to explain its pooled features"
         )
     if not classifies:  # else it has its own number
         config.num_labels = outputs
@@ -148,7 +148,11 @@ def _check_keys(
         messages.append(f"dropped {listed(dropped)}: {type(module).__name__} has no such part")
     problems = key_problems(keys)
     if problems:
-        advice = "; give the classes (--classes N) for a new head" if new_head and outputs is None else ""
+        advice = (
+            "; give classes in Python, load(..., classes=N), or train it: `regard train DATA` makes a new head"
+            if new_head and outputs is None
+            else ""
+        )
         raise NetworkError(f"the weights of {model} do not fit: {problems}{advice}")
     return tuple(messages)
 

@@ -65,6 +65,7 @@ class EvaluationOptions:
     """What `evaluate` may be given beside DATA and network; each as the option of that name."""
 
     weights: str | Path | None = None
+    weights_part: str | None = None
     predictions: str | Path | None = None
     label: str = "label"
     split: str | None = None

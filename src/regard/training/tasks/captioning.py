@@ -103,7 +103,17 @@ class Captioning:
         return stored_evaluation(run)
 
     def evaluate(self, data: str | Path, model: str | Path, options: EvaluationOptions) -> Evaluated:
-        foreign = ("weights", "predictions", "group", "slices", "label", "precision", "threshold", "size")
+        foreign = (
+            "weights",
+            "weights_part",
+            "predictions",
+            "group",
+            "slices",
+            "label",
+            "precision",
+            "threshold",
+            "size",
+        )
         standard = EvaluationOptions()
         wrong = [name for name in foreign if getattr(options, name) != getattr(standard, name)]
         if wrong:

@@ -61,6 +61,7 @@ class Classification:
     def build(self, recipe: Recipe, training: Dataset, device: str | None, precision: str | None) -> Network:
         """The network in float32, as a training sets its own precision; features are computed in what was given."""
         names = {name: recipe.arguments[name] for name in ("model", "weights", "size", "seed")}
+        names["weights_part"] = recipe.arguments.get("weights_part")  # runs of 0.1.0 have none
         precision = (precision or "float32") if recipe.settings is None else "float32"
         return load(classes=training.classes, device=device, precision=precision, **names)
 
@@ -100,7 +101,9 @@ class Classification:
             predictions = replace(predictions, **grouping(pictures, options.group, options.slices))
             origin = provenance(predictions=Path(options.predictions).name)
         else:
-            how: dict[str, Any] = {name: getattr(options, name) for name in ("weights", "size", "device", "precision")}
+            how: dict[str, Any] = {
+                name: getattr(options, name) for name in ("weights", "weights_part", "size", "device", "precision")
+            }
             network = load(model, seed=options.seed, **how)
             pictures, note = scored_part(dataset, model, options.split, options.keep_seen)
             pictures, predictions = predict_all(

@@ -139,8 +139,9 @@ def test_from_python_with_pictures(tmp_path: Path) -> None:
 def test_a_grid_that_is_not_the_networks_is_refused() -> None:
     with pytest.raises(UsageError, match="5 × 3 patches does not divide pictures of 32 × 48"):
         load(custom(), size=SIZE, grid=(5, 3))
-    with pytest.raises(UsageError, match="leave it out for a named network"):
-        load("pets-tiny", grid=(14, 14))
+    assert load("pets-tiny", grid=(14, 14)).anatomy == load("pets-tiny").anatomy
+    with pytest.raises(UsageError, match="has a grid of 14 × 14 patches, not of 7 × 7; leave grid out"):
+        load("pets-tiny", grid=(7, 7))
     network = load("random:vit_tiny_patch16_224", size=SIZE, arguments={"depth": 1, "embed_dim": 24, "num_heads": 2})
     with pytest.raises(UsageError, match="has a grid of 2 × 3 patches, not of 1 × 1"):
         load(network.module, grid=(1, 1))

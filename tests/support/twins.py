@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import torch
 from torch import Tensor
-from vit_twin import Libra, Run, Target, Vit, block, embed, forward, grid, read, run_on, score
+from vit_twin import Libra, Run, Target, Vit, block, embed, forward, grid, read, run_on, scaled, score
 
 Twin = Callable[..., Tensor]
 
@@ -75,11 +75,11 @@ def grad_attention(vit: Vit, picture: Tensor, target: Target, start: int = 0) ->
 
 
 def transition(vit: Vit, picture: Tensor, target: Target, start: int | None = None, steps: int = 20) -> Tensor:
-    """R ← R + Ā diag(‖W_O v‖ / ‖z‖) R, and W ⊙ R with integrated gradients W; Beyond Intuition, token-wise."""
+    """R ← R + Ā diag(‖γ ⊙ W_O v‖ / ‖z‖) R, and W ⊙ R with integrated gradients W; Beyond Intuition, token-wise."""
     run = run_on(vit, picture)
     relevance = torch.eye(run.inputs[0].shape[0], dtype=torch.float64)
     for layer in range(vit.depth // 2 if start is None else start, vit.depth):
-        given = run.values[layer] @ vit[f"blocks.{layer}.attn.proj.weight"].T
+        given = scaled(vit, f"blocks.{layer}.ls1", run.values[layer] @ vit[f"blocks.{layer}.attn.proj.weight"].T)
         lengths = given.norm(dim=-1) / run.inputs[layer].norm(dim=-1)
         relevance = relevance + run.attention[layer].mean(0) @ torch.diag(lengths) @ relevance
     if vit.reads == "pool":

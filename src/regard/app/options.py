@@ -160,6 +160,14 @@ WeightsPart = Annotated[
     str | None, option("Which of the networks in --weights: teacher, student, ema, ...", panel=NETWORK)
 ]
 Size = Annotated[int | None, option("Side of the input in pixels; positions are interpolated.", panel=NETWORK)]
+Grid = Annotated[
+    str | tuple[int, int] | None,
+    option(
+        "ROWS,COLUMNS of the patches of a network that regard does not know, so that its attention is found.",
+        panel=NETWORK,
+        type=str | None,
+    ),
+]
 Device = Annotated[str | None, option("cpu, cuda, cuda:1, mps; by default the best there is.", panel=NETWORK)]
 Precision = Annotated[str, option("float32 or bfloat16.", panel=NETWORK)]
 BatchSize = Annotated[int, option("Pictures at a time.", panel=WORK, min=1)]

@@ -71,7 +71,7 @@ class Method:
 
     @property
     def price(self) -> str:
-        """The cost in words: "2.2", "0.5 a patch and sample"."""
+        """The cost in words: "2.2", "0.9 a patch and sample"."""
         return f"{self.cost:g} a {self.cost_per}" if self.cost_per else str(self.cost)
 
 
@@ -238,7 +238,7 @@ METHODS = Table(
             settings=("target", "samples", "seed"),
             signed=True,
             class_specific=True,
-            cost=0.5,
+            cost=0.9,
             cost_per="patch and sample",
             source="Shapley 1953; Castro, Gómez and Tejada 2009 (permutation sampling), eq. 4",
         ),

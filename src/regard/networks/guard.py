@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
@@ -22,6 +23,16 @@ def lock_of(module: nn.Module) -> threading.RLock:
     """The one lock of a module, held while it runs: hooks and modes set for one call must not meet another's."""
     with _locking:
         return _locks.setdefault(module, threading.RLock())
+
+
+def is_sealed(module: nn.Module) -> bool:
+    """Whether a module is TorchScript: it runs, but its parts cannot be watched."""
+    return isinstance(module, torch.jit.ScriptModule)
+
+
+def is_quantised(module: nn.Module) -> bool:
+    """Whether parts of a module compute in whole numbers, through which no gradient comes."""
+    return any(".quantized" in type(part).__module__ for part in module.modules())
 
 
 @contextmanager
@@ -68,6 +79,8 @@ def _calling(parts: list[nn.Module]) -> Iterator[tuple[Any, str, Any, Any]]:
     Attributes are looked up in `vars`: a module's own look-up is slow where there is none, and there are hundreds.
     """
     for part in parts:
+        if is_sealed(part):
+            continue
         has = vars(part)
         if has.get("_compiled_call_impl") is not None:
             yield part, "_compiled_call_impl", part._compiled_call_impl, None

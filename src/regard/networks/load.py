@@ -29,7 +29,7 @@ from regard.networks.sources.checkpoint import listed, read_checkpoint
 from regard.networks.sources.fit import fit, taken_out
 from regard.networks.sources.foreign import LAYOUTS, recognise
 from regard.networks.sources.shipped import CAPTIONERS, SHIPPED, folder_of
-from regard.networks.sources.user_module import describe_module
+from regard.networks.sources.user_module import describe_module, with_grid
 
 __all__ = ["SOURCES", "Network", "load"]
 
@@ -62,6 +62,7 @@ class Source:
     load: Callable[[str, Options], Network]
 
 
+@torch.inference_mode(mode=False)  # weights that are made in it could never get a gradient
 def load(
     model: str | Path | nn.Module | Network,
     *,
@@ -85,7 +86,7 @@ def load(
     said so. `size`, in pixels or as (height, width), interpolates positional embeddings and says so. `arguments` go
     to a timm or torchvision architecture (`depth`, `attn_drop_rate`, ...). `preparation` replaces the network's own;
     `precision` is what it computes in, float32 or bfloat16.
-    `grid` (rows, columns) tells the patches of a module that regard does not know, so that its attention can be found.
+    `grid` (rows, columns) tells the patches of a network that regard does not know, so that its attention can be found.
     A module of the user's own is never changed: where the head or device must change, a copy is. So is a network that
     is loaded already, which comes back as it is otherwise.
 
@@ -114,9 +115,9 @@ def load(
             raise UsageError(
                 "a module comes with its weights; leave `weights` and `arguments` out, or load them into it"
             )
+        if any(tensor.is_inference() for tensor in (*model.parameters(), *model.buffers())):
+            model = copy.deepcopy(model)
         network = describe_module(model, options.size, preparation, grid)
-    elif grid is not None:
-        raise UsageError("grid is for a module of your own that regard does not know; leave it out for a named network")
     else:
         network = _source(str(model)).load(str(model), options)
     is_given = isinstance(model, Network | nn.Module)
@@ -127,6 +128,9 @@ def load(
         preparation=preparation or network.preparation,
         precision=network.precision if isinstance(model, Network) and precision == "float32" else precision,
     )
+    if grid is not None and not isinstance(model, nn.Module):
+        anatomy, notes = with_grid(network.module, network.anatomy, _input_size(network), grid)
+        network = replace(network, anatomy=anatomy, messages=(*network.messages, *notes))
     network = _on_device(network, device, copied=is_given)
     for message in network.messages:
         if not isinstance(model, Network) or message not in model.messages:
@@ -205,6 +209,10 @@ def _what_folder(folder: Path) -> str:
 
 
 _CONFIGURATIONS = ("config.json", "adapter_config.json")
+
+
+def _input_size(network: Network) -> tuple[int, int]:
+    return network.preparation.height, network.preparation.width
 
 
 def _count(classes: int | Sequence[str] | None) -> int | None:

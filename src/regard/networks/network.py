@@ -122,7 +122,16 @@ class Network:
         x = x.to(self.device, dtype)
         inputs = self.anatomy.inputs
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            output = self.module(x) if inputs is None else self.module(**inputs(self.module, x))
+            try:
+                output = self.module(x) if inputs is None else self.module(**inputs(self.module, x))
+            except torch.OutOfMemoryError:
+                raise
+            except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, AssertionError) as error:
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+                raise NetworkError(
+                    f"{self.name} ({type(self.module).__name__}) cannot compute pictures {tuple(x.shape)} (batch, "
+                    f"channels, height, width): {reason}; give `preparation`, or --size, where it takes others"
+                ) from error
         return logits_of(output, self.anatomy.prefix if self.anatomy.reads == "patches" else None)
 
     def positions(self) -> Tensor:

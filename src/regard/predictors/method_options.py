@@ -68,6 +68,19 @@ def parse_query(query: str | tuple[int, int]) -> tuple[int, int] | None:
     return row, column
 
 
+def parse_grid(grid: str | tuple[int, int] | None) -> tuple[int, int] | None:
+    """ "14,14" → (14, 14): rows and columns of patches; a pair is one already."""
+    if grid is None:
+        return None
+    try:
+        rows, columns = (int(part) for part in (grid.replace("x", ",").split(",") if isinstance(grid, str) else grid))
+    except (ValueError, TypeError):
+        rows = columns = 0
+    if rows < 1 or columns < 1:
+        raise UsageError(f"--grid is {grid!r}; it must be ROWS,COLUMNS of the network's patches, such as 14,14")
+    return rows, columns
+
+
 def class_index(name: str | int, network: Network) -> int:
     """The index of a class, which may be given by name, in any case where that is clear, or by index.
 

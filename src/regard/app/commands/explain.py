@@ -13,6 +13,7 @@ from regard.app.options import (
     Device,
     Figure,
     Format,
+    Grid,
     Head,
     Layer,
     MapColours,
@@ -86,7 +87,7 @@ def explain(
     model: AnyModel = "pets-tiny",
     weights: Weights = None,
     weights_part: WeightsPart = None,
-    grid: tuple[int, int] | None = None,
+    grid: Grid = None,
     format: Format = None,
     figure: Figure = None,
     sheet: Sheet = None,
@@ -111,8 +112,8 @@ def explain(
     the maps are only returned. A run that was interrupted is gone on with.
 
     `query` is "CLS" or "ROW,COLUMN" of a patch; `layer`, `head` and `start` count from 0; `target` and `against` are
-    names or indices of classes, by default the predicted one. `model` may be a module; of one that regard does not
-    know, `grid` (rows, columns) of its patches lets its attention be found.
+    names or indices of classes, by default the predicted one. `model` may be a module; of a network that regard does
+    not know, `grid` (rows, columns) of its patches, or "ROWS,COLUMNS", lets its attention be found.
 
     >>> import regard
     >>> _ = regard.scenes(2, "drawn")
@@ -129,7 +130,7 @@ def explain(
     from regard.explanation import METHODS
     from regard.files import check_free
     from regard.predictors.explainer import Explainer
-    from regard.predictors.method_options import MethodOptions
+    from regard.predictors.method_options import MethodOptions, parse_grid
 
     refuse_network(pictures, "pictures", "explain")
     out = None if out is None else Path(out)
@@ -149,7 +150,7 @@ def explain(
         device=device,
         precision=precision,
         seed=seed,
-        grid=grid,
+        grid=parse_grid(grid),
     )
     reading = {"batch_size": batch_size, "workers": workers, "on_bad": skipper(skip_bad)}
     job = explainer.job(method, options, **reading)

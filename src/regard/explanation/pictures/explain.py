@@ -1,5 +1,6 @@
 """A method over many pictures: maps with their places in the users' own pictures, batch by batch."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -10,12 +11,14 @@ from torch import Tensor
 from regard.data.dataset import Dataset, Picture
 from regard.data.images.decode import Size, drawable
 from regard.data.images.preparation import Preparation
-from regard.errors import DataError, UsageError, unknown
+from regard.errors import DataError, NetworkError, UsageError, unknown
 from regard.explanation import METHODS, Maps, Method
-from regard.networks.guard import lock_of
+from regard.networks.guard import is_quantised, is_sealed, lock_of
 from regard.networks.network import Network
 from regard.networks.predict import prepared
 from regard.records import Heatmap
+
+log = logging.getLogger("regard")
 
 
 def heatmaps(
@@ -54,9 +57,14 @@ def batch_heatmaps(
     row = METHODS[method]
     preparation = preparation or network.preparation
     _check_settings(row, settings)
+    _check_kind(row, network)
     function = METHODS.load(method)
     with lock_of(network.module):
         maps = _as_maps(function(network, pixels, **settings), row.name, len(pixels))
+    empty = [picture.name for picture, values in zip(pictures, maps.values, strict=True) if not values.any()]
+    if empty:
+        more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
+        log.info(f"the map of {', '.join(empty[:3])}{more} is zero everywhere: {method} finds nothing there")
     for place, (picture, size) in enumerate(zip(pictures, sizes, strict=True)):
         values = maps.values[place]
         grid = preparation.grid(size, values.shape[0], values.shape[1], network.anatomy.prefix)
@@ -64,6 +72,15 @@ def batch_heatmaps(
         predicted = None if maps.predicted is None else maps.predicted[place]
         image = partial(drawable, picture.opener)
         yield Heatmap(values, grid, picture.name, maps.targets[place], error, predicted, image)
+
+
+def _check_kind(row: Method, network: Network) -> None:
+    """Refuse what a network that is compiled or quantised has not: parts to be watched, gradients."""
+    others = "use occlusion, or give the module that it was made of"
+    if is_sealed(network.module) and (row.name == "gradcam" or {"attention", "blocks"} & set(row.requires)):
+        raise NetworkError(f"{network.name} is TorchScript, whose parts cannot be watched for {row.name}; {others}")
+    if "gradients" in row.requires and is_quantised(network.module):
+        raise NetworkError(f"{network.name} is quantised, and {row.name} needs gradients, which end there; {others}")
 
 
 def _as_maps(result: Any, method: str, count: int) -> Maps:

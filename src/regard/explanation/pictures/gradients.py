@@ -1,5 +1,6 @@
 """Methods by the gradient of the class: at the tokens of a layer, or at the pixels."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,12 +11,20 @@ from torch import Tensor, nn
 from regard.errors import NetworkError
 from regard.explanation import Maps, Target
 from regard.explanation.pictures.cells import as_maps, cells, summed
+from regard.explanation.pictures.feature_maps import FeatureRecorder, grid_of_features
 from regard.explanation.pictures.targets import as_pairs, resolve, scorer, scores
 from regard.networks.attention.replay import resume, token_blocks
-from regard.networks.attention.trace import indices
+from regard.networks.attention.trace import GIVE_GRID, indices
 from regard.networks.attention.windows import Windows
 from regard.networks.guard import replaced_forwards
 from regard.networks.network import Network
+
+log = logging.getLogger("regard")
+
+INCOMPLETE = 0.01
+"""How far the sum of integrated gradients may be off before it is said."""
+PREFIX = 8
+"""Tokens beyond the patches, at the most, where nothing else is known of them."""
 
 
 @contextmanager
@@ -25,7 +34,9 @@ def gradients_on() -> Iterator[None]:
         yield
 
 
-def gradients_of(score: Tensor, tensors: Sequence[Tensor], allow_unused: bool = False) -> tuple[Tensor, ...]:
+def gradients_of(
+    score: Tensor, tensors: Sequence[Tensor], allow_unused: bool = False, retain: bool = False
+) -> tuple[Tensor, ...]:
     """∂score/∂tensor for each of some tensors (None for one that the score does not depend on, if `allow_unused`).
 
     Raises `NetworkError` for a network that cuts gradients off somewhere inside.
@@ -35,7 +46,7 @@ def gradients_of(score: Tensor, tensors: Sequence[Tensor], allow_unused: bool = 
             "gradients do not get through this network: it computes a part of itself without them (as in "
             "torch.no_grad); use attention, rollout or occlusion"
         )
-    return torch.autograd.grad(score, tensors, allow_unused=allow_unused)
+    return torch.autograd.grad(score, tensors, allow_unused=allow_unused, retain_graph=retain)
 
 
 def gradcam(network: Network, pixels: Tensor, *, layer: int | None = None, target: Target = None) -> Maps:
@@ -171,28 +182,54 @@ def _weighted(network: Network, pixels: Tensor, tokens: Tensor, gradient: Tensor
 
 
 def _gradcam_of_features(network: Network, pixels: Tensor, target: Target) -> Maps:
-    """The same for the last map of features that the network makes, whose grid becomes the map's."""
-    features: dict[str, Tensor] = {}
-
-    def store(part: Any, inputs: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[1:]) > 1 and output.requires_grad:
-            features["last"] = output
-
+    """The same for the last map of features that the network makes, whose grid becomes the map's; or, where the grid of
+    patches is known, for the last tokens of that many patches on which the class depends."""
+    height, width = map(int, pixels.shape[-2:])
+    network.check(pixels)
+    known = network.anatomy.patch is not None
+    place = None if known else grid_of_features(network, height, width)
+    if place is None and not known:
+        raise NetworkError(
+            f"{network.name} ({type(network.module).__name__}) makes no map of features that lies over the picture; "
+            f"{GIVE_GRID}, or use input_x_gradient or occlusion"
+        )
     with gradients_on(), network.borrow(frozen=True) as hooks:
-        hooks.extend(part.register_forward_hook(store) for part in network.module.modules())
+        recorder = FeatureRecorder(network, hooks, len(pixels))
         logits = network.forward(pixels.detach().clone().requires_grad_())
-        if "last" not in features:
-            raise NetworkError(f"{network.name} has no map of features; use input_x_gradient or occlusion")
         targets = resolve(logits, target)
-        (gradient,) = gradients_of(scores(logits, targets).sum(), [features["last"]])
-    values = features["last"].detach()
-    # Swin has (batch, rows, columns, width), others (batch, width, rows, columns): the picture's aspect decides which.
-    aspect = pixels.shape[2] / pixels.shape[3]
-    rows_first, rows_second = (abs(values.shape[at] / values.shape[at + 1] - aspect) for at in (1, 2))
-    if rows_first < rows_second:
-        values = values.permute(0, 3, 1, 2)
-        gradient = gradient.permute(0, 3, 1, 2)
+        score = scores(logits, targets).sum()
+        if place is not None:
+            features = recorder.outputs[place[0]]
+            (gradient,) = gradients_of(score, [features])
+        else:
+            features, gradient = _last_tokens(network, pixels, score, recorder.tokens)
+    values = features.detach()
+    if place is None:
+        return as_maps(_weighted(network, pixels, values, gradient), targets)
+    if place[1]:
+        values = values.movedim(3, 1)
+        gradient = gradient.movedim(3, 1)
     return as_maps((values * gradient.mean(dim=(2, 3), keepdim=True)).sum(dim=1).clamp(min=0), targets)
+
+
+def _last_tokens(network: Network, pixels: Tensor, score: Tensor, tokens: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """The last tokens (batch, tokens, width) of the grid's patches on which the score depends, and its gradient."""
+    rows, columns = cells(network, pixels)
+    last = None
+    for each in reversed(tokens):
+        beyond = each.shape[1] - rows * columns
+        if not 0 <= beyond <= PREFIX or not each.requires_grad:
+            continue
+        (gradient,) = gradients_of(score, [each], allow_unused=True, retain=True)  # for the tokens before
+        if gradient is not None and gradient[:, beyond:].any():
+            return each, gradient
+        last = last or (each, torch.zeros_like(each))
+    if last is not None:  # nothing counts, as in a head of zeros: a map of zeros, which is said
+        return last
+    raise NetworkError(
+        f"{network.name} has no tokens of {rows} × {columns} patches on which the class depends; give another grid, or "
+        "use input_x_gradient or occlusion"
+    )
 
 
 def input_x_gradient(network: Network, pixels: Tensor, *, target: Target = None) -> Maps:
@@ -225,5 +262,14 @@ def integrated_gradients(network: Network, pixels: Tensor, *, target: Target = N
             additional_forward_args=(torch.tensor(as_pairs(targets), device=pixels.device),),
             n_steps=steps,
             internal_batch_size=max(8, len(pixels)),
+        )
+        with torch.no_grad():
+            ends = [scores(network.forward(each), targets) for each in (pixels, torch.zeros_like(pixels))]
+    whole = ends[0] - ends[1]
+    off = (attributions.sum(dim=(1, 2, 3)) - whole).abs() / whole.abs().clamp_min(torch.finfo(whole.dtype).tiny)
+    if float(off.max()) > INCOMPLETE:
+        log.info(
+            f"integrated_gradients: with {steps} steps the maps' sums are off by {float(off.median()):.1%} (median; "
+            f"at most {float(off.max()):.1%}) of what they should be, y(picture) - y(grey); more --steps help"
         )
     return as_maps(summed(network, attributions), targets)

@@ -48,10 +48,10 @@ def transition(
 ) -> Maps:
     """Maps (batch, rows, columns) of Beyond Intuition, token-wise (Chen et al. 2023): at least 0, no upper bound.
 
-    Perception: R ← R + (Ā_l M_l) R from layer `start` on, by default the middle block's, with M_l =
-    diag(‖W_O v_j‖ / ‖z_j‖) over tokens j, where z is what the block gets. Feedback: W = E_h[(mean over `steps` of
-    ∂y/∂A_last)⁺] on the way from a grey picture. The map is W ⊙ R in the row of what the head reads; where it averages
-    patches, the mean over them.
+    Perception: R ← R + (Ā_l M_l) R from layer `start` on, by default the middle block's, with M_l = diag(‖γ ⊙ W_O v_j‖
+    / ‖z_j‖) over tokens j, where z is what the block gets and γ its layer scale, if it has one. Feedback: W = E_h[(mean
+    over `steps` of ∂y/∂A_last)⁺] on the way from a grey picture. The map is W ⊙ R in the row of what the head reads;
+    where it averages patches, the mean over them.
     """
     count = layer_count(network) - network.anatomy.readers
     start = count // 2 if start is None else start
@@ -71,8 +71,26 @@ def transition(
     return as_maps(flow.folded((feedback * flow.patch_rows()).mean(dim=1)), targets)
 
 
+_SCALES = ("ls1", "ls", "ls_1", "gamma_1", "gamma1", "layer_scale1", "lambda_1")
+"""What blocks call the scale of what their attention adds, in timm, open_clip and transformers."""
+
+
+def layer_scale(network: Network, layer: int) -> Tensor | None:
+    """(width,): by what a block multiplies what its attention gives, before it is added; None where it does not."""
+    attention = network.anatomy.attentions[layer]
+    block = network.anatomy.block_of(layer)
+    for path in (attention.rpartition(".")[0], block):
+        part = None if path is None else network.module.get_submodule(path)
+        for name in _SCALES:
+            scale = getattr(part, name, None)
+            vectors = [scale] if isinstance(scale, Tensor) else list(scale.parameters()) if scale is not None else []
+            if vectors and vectors[0].ndim == 1:
+                return vectors[0].detach()
+    return None
+
+
 def _ratio(flow: Flow, layer: LayerAttention, inputs: dict[str, Tensor]) -> Tensor | None:
-    """(batch, tokens): the length of what a token gives away, W_O v, as a share of the length that it has.
+    """(batch, tokens): the length of what a token gives away, γ ⊙ W_O v, as a share of the length that it has.
 
     None for a layer with a query of its own, whose row is taken as it is: there is no residual to compare with.
     """
@@ -82,6 +100,9 @@ def _ratio(flow: Flow, layer: LayerAttention, inputs: dict[str, Tensor]) -> Tens
         return None
     value = layer.value.transpose(1, 2).flatten(2)  # (batch, tokens, heads · d)
     project = layer.project[:, : value.shape[-1]].to(value.dtype)  # parallel blocks project the MLP's behind it
+    scale = layer_scale(flow.network, layer.layer)
+    if scale is not None:
+        project = project * scale.to(value.dtype)[:, None]
     projected = (value @ project.T).norm(dim=-1)  # ‖W_O v‖, (batch, tokens)
     length = stream(inputs[block]).norm(dim=-1)  # ‖z‖, (batch, tokens)
     windows = Windows.of(*flow.grid, len(projected) // flow.batch, keys, flow.network.anatomy.prefix)
@@ -110,7 +131,8 @@ def legrad(network: Network, pixels: Tensor, *, target: Target = None, start: in
     The mean over blocks from `start` on, heads and queries of (∂s_l/∂A_l)⁺, where s_l is the class's logit that the
     network's own head gives for the mean token behind block l, and A_l that block's attention. Where the head reads
     through attention of its own (a pooling, class attention), s_l is what it makes of the tokens behind block l, and
-    the gradient is that of its attention, as in the authors' code for SigLIP.
+    the gradient is that of its attention: the paper's idea for such heads, but not to the number what the authors' code
+    gives for SigLIP.
     """
     layer_count(network)
     blocks = token_blocks(network)

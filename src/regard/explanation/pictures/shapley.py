@@ -26,7 +26,8 @@ def shapley(network: Network, pixels: Tensor, *, target: Target = None, samples:
 
     φ_p is the mean, over orders of the patches, of what p adds to the class's logit when it comes; a patch that has not
     come is no token at all. Of the orders `samples` are drawn, each with its reverse (antithetic), as in Castro et al.
-    2009, eq. 4; the error is that of the mean over drawn pairs. The values of a picture sum to y(all) - y(none), where
+    2009, eq. 4; the error is that of the mean over drawn pairs, estimated from as many: with 2 samples two errors to
+    each side hold the exact value in .63 of cases, not .95. The values of a picture sum to y(all) - y(none), where
     "none" leaves prefix tokens alone or, where the head does not read CLS alone, those and one token of zeros.
     """
     if samples < 2:

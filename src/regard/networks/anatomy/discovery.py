@@ -17,11 +17,11 @@ from regard.networks.anatomy.anatomy import Anatomy, Pair
 from regard.networks.guard import borrowed
 
 
-def discover(module: nn.Module, anatomy: Anatomy, size: Pair, grid: Pair) -> Anatomy:
+def discover(module: nn.Module, anatomy: Anatomy, size: Pair, grid: Pair, channels: int = 3) -> Anatomy:
     """`anatomy` with the patches of `grid` (rows, columns) and with the layers that attend to them, in their order.
 
-    `size` is the input's (height, width). Tokens that attention has beyond the patches come before them, the first of
-    them read by the head. Raises `UsageError` for a grid that does not divide the input.
+    `size` is the input's (height, width), of so many `channels`. Tokens that attention has beyond the patches come
+    before them, the first of them read by the head. Raises `UsageError` for a grid that does not divide the input.
     """
     rows, columns = grid
     if rows < 1 or columns < 1 or size[0] % rows or size[1] % columns:
@@ -30,7 +30,7 @@ def discover(module: nn.Module, anatomy: Anatomy, size: Pair, grid: Pair) -> Ana
             "(rows, columns) of the network's own patches"
         )
     anatomy = replace(anatomy, patch=(size[0] // rows, size[1] // columns), family="discovered")
-    calls = _attention_calls(module, size)
+    calls = _attention_calls(module, size, channels)
     paths = tuple(path for path, tokens in calls if tokens >= rows * columns)
     prefixes = {tokens - rows * columns for path, tokens in calls if path in paths}
     if not paths or len(prefixes) > 1 or len(set(paths)) < len(paths):
@@ -48,7 +48,7 @@ def discover(module: nn.Module, anatomy: Anatomy, size: Pair, grid: Pair) -> Ana
     )
 
 
-def _attention_calls(module: nn.Module, size: Pair) -> list[tuple[str, int]]:
+def _attention_calls(module: nn.Module, size: Pair, channels: int) -> list[tuple[str, int]]:
     """(path of the innermost part, tokens) of each call of attention from tokens to themselves, in a blank picture."""
     recorder = _CallRecorder()
     weight = next(module.parameters(), torch.zeros(()))
@@ -61,7 +61,7 @@ def _attention_calls(module: nn.Module, size: Pair) -> list[tuple[str, int]]:
             hooks.append(part.register_forward_pre_hook(lambda *_, path=path: recorder.stack.append(path)))
             hooks.append(part.register_forward_hook(leave))
         try:
-            module(torch.zeros(1, 3, *size, device=weight.device, dtype=weight.dtype))
+            module(torch.zeros(1, channels, *size, device=weight.device, dtype=weight.dtype))
         except (RuntimeError, TypeError, ValueError, AssertionError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0][:160]
             raise NetworkError(f"this module does not take pictures of {size[0]} × {size[1]}: {reason}") from error

@@ -114,12 +114,16 @@ def recording(
         yield hooks
 
 
+GIVE_GRID = "give the grid of its patches, where it has one (--grid ROWS,COLUMNS, in Python grid=(rows, columns))"
+"""What to do where a network's patches are not known."""
+
+
 def layer_count(network: Network) -> int:
     """The number of layers; the clear error for a network that has no attention rows that regard could show."""
     if not network.anatomy.attentions:
         raise NetworkError(
             f"{network.name} ({type(network.module).__name__}) has no attention from token to token that regard can "
-            "read; it can be trained and evaluated, and methods by gradient or perturbation work there"
+            f"read; {GIVE_GRID}, or use a method by gradient or perturbation; it can be trained and evaluated"
         )
     return len(network.anatomy.attentions)
 

@@ -318,10 +318,25 @@ def _widen(tensors: dict[str, Tensor], messages: list[str]) -> dict[str, Tensor]
     return {name: tensor.float() if tensor.dtype in _HALF else tensor for name, tensor in tensors.items()}
 
 
-def tensors_hash(tensors: Mapping[str, Tensor], before: bytes = b"") -> str:
+def tensors_hash(tensors: Mapping[str, Any], before: bytes = b"") -> str:
     """SHA-256 over names, shapes, types and values, in the order of the names, after the bytes of `before`."""
     digest = hashlib.sha256(before)
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    for name, value in sorted(_plain_tensors(tensors)):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _plain_tensors(tensors: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a state, and what stands there in their place where weights are quantised: pairs of weight and
+    bias, whole numbers with their scales, types."""
+    for name, value in tensors.items():
+        if isinstance(value, Tensor) and value.is_quantized:
+            yield name, value.int_repr()
+            yield f"{name} as floats", value.dequantize()
+        elif isinstance(value, Tensor):
+            yield name, value
+        elif isinstance(value, tuple | list):
+            yield from _plain_tensors({f"{name}.{place}": each for place, each in enumerate(value)})
+        else:
+            yield f"{name} {value}", torch.zeros(0, dtype=torch.uint8)

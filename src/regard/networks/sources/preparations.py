@@ -9,6 +9,7 @@ from torch import nn
 
 from regard.data.images.preparation import INTERPOLATIONS, Preparation
 from regard.errors import NetworkError
+from regard.networks.anatomy.anatomy import pair
 from regard.networks.anatomy.description import describe
 
 HALF = (0.5, 0.5, 0.5)
@@ -55,7 +56,8 @@ def _three(values: Any) -> tuple[float, ...]:
 def timm(module: nn.Module) -> tuple[Preparation, tuple[str, ...]]:
     """What timm declares of an architecture's pictures, at the size this module was built for, and what to say."""
     settings = resolve_model_data_config(module)
-    height, width = describe(module).size or settings["input_size"][1:]
+    built_for = getattr(getattr(module, "patch_embed", None), "img_size", None)
+    height, width = describe(module).size or (pair(built_for) if built_for else settings["input_size"][1:])
     interpolation = settings["interpolation"]
     preparation = Preparation(
         height,

@@ -11,6 +11,7 @@ from regard.errors import NetworkError, UsageError
 from regard.networks.anatomy.anatomy import Anatomy, kind_of
 from regard.networks.anatomy.description import describe
 from regard.networks.anatomy.discovery import discover
+from regard.networks.guard import is_sealed
 from regard.networks.network import Network
 from regard.networks.sources import huggingface, preparations
 from regard.networks.sources.build import TORCHVISION_CLASS, Architecture, build, is_timm, timm_arguments_fit
@@ -39,7 +40,7 @@ def describe_module(
     if path is not None:
         inside = module.get_submodule(path)
         declared = preparation or _preparation(inside, describe(inside), size)[0]
-        wrapped = describe_wrapped(module, path, (declared.height, declared.width))
+        wrapped = describe_wrapped(module, path, (declared.height, declared.width), declared.channels)
         if wrapped is not None:
             name = f"{path} ({type(inside).__name__})"
             anatomy = wrapped
@@ -52,7 +53,7 @@ def describe_module(
         )
     used = preparation or assumed
     if grid is not None:
-        anatomy, message = _with_grid(module, anatomy, (used.height, used.width), grid)
+        anatomy, message = with_grid(module, anatomy, (used.height, used.width), grid)
         notes = (*notes, *message)
     architecture = _architecture(module)
     names = huggingface.class_names(module.config) if huggingface.is_classifier(module) else None
@@ -60,7 +61,7 @@ def describe_module(
     return Network(module, str(architecture["name"]), architecture, used, names, messages, anatomy)
 
 
-def _with_grid(
+def with_grid(
     module: nn.Module, anatomy: Anatomy, size: tuple[int, int], grid: tuple[int, int]
 ) -> tuple[Anatomy, tuple[str, ...]]:
     """The anatomy with the user's grid, and what was found by it."""
@@ -71,7 +72,7 @@ def _with_grid(
                 f"this network has a grid of {actual} patches, not of {grid[0]} × {grid[1]}; leave grid out"
             )
         return anatomy, ()
-    anatomy = discover(module, anatomy, size, grid)
+    anatomy = discover(module, anatomy, size, grid, preparations.channels_of(module))
     layers = len(anatomy.attentions)
     prefix = f", behind {anatomy.prefix} other tokens" if anatomy.prefix else ""
     what = f"{layers} layers that attend to {grid[0]} × {grid[1]} patches{prefix}"
@@ -80,11 +81,12 @@ def _with_grid(
 
 def _unwrapped(module: nn.Module) -> nn.Module:
     """The module whose parts can be reached, where torch's compiler or its ways of training on many devices wrap it."""
-    while True:
+    while not is_sealed(module):
         inside = module._modules.get("_orig_mod" if "_orig_mod" in module._modules else "module")
         if inside is None or not type(module).__module__.startswith("torch."):
             return module
         module = inside
+    return module
 
 
 _TOWERS = {
@@ -124,8 +126,9 @@ def _architecture(module: Any) -> Architecture:
     return candidate if _shapes(twin) == _shapes(module) else nothing
 
 
-def _shapes(module: nn.Module) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in module.state_dict().items()}
+def _shapes(module: nn.Module) -> dict[str, torch.Size | None]:
+    """Of each weight; None for what stands there in its place where weights are quantised."""
+    return {name: getattr(value, "shape", None) for name, value in module.state_dict().items()}
 
 
 def _candidate(module: Any) -> Architecture | None:

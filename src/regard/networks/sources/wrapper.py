@@ -26,7 +26,7 @@ def path_inside(module: nn.Module) -> str | None:
     return paths[0] if len(paths) == 1 else None
 
 
-def describe_wrapped(module: nn.Module, path: str, size: Pair) -> Anatomy | None:
+def describe_wrapped(module: nn.Module, path: str, size: Pair, channels: int = 3) -> Anatomy | None:
     """The anatomy of a module by the network at `path`; None where that gets no picture of `size`, or more than one."""
     anatomy = describe(module.get_submodule(path)).inside(path)
     calls: Counter[str] = Counter()
@@ -46,7 +46,7 @@ def describe_wrapped(module: nn.Module, path: str, size: Pair) -> Anatomy | None
         tokens.append(x if x.requires_grad else x.requires_grad_())
 
     weight = next(module.parameters(), torch.zeros(()))
-    picture = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)).to(weight.device, weight.dtype)
+    picture = torch.rand(1, channels, *size, generator=torch.Generator().manual_seed(0)).to(weight.device, weight.dtype)
     with borrowed(module, frozen=True, switches=anatomy.switches) as hooks, torch.enable_grad():
         for name, part in module.get_submodule(path).named_modules(prefix=path):
             hooks.append(part.register_forward_pre_hook(enter(name), with_kwargs=True))

@@ -72,17 +72,13 @@ def test_help_imports_nothing_heavy() -> None:
     assert "HEAVY []" in done.stdout
 
 
-PYTHON_ALONE = {"explain": {"grid"}}
-"""Arguments that tell something of a module of the user's own, which no command line can name."""
-
-
 @pytest.mark.parametrize("name", [command.name for command in COMMANDS])
 def test_a_command_line_takes_what_the_function_takes(name: str) -> None:
-    """But for what is of Python alone; and every option says what it is."""
+    """All of it; and every option says what it is."""
     parameters = inspect.signature(getattr(regard, name)).parameters
     read = {each.name: each for each in parameters_of(getattr(regard, name))}
     missing = {each for each in parameters if each not in read and each != "settings"}
-    assert missing == PYTHON_ALONE.get(name, set())
+    assert not missing
     for each in read.values():
         assert get_args(each.annotation)[1].help, each.name
     if "settings" in parameters:

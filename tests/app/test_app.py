@@ -122,6 +122,26 @@ def test_an_evaluation_is_a_result_folder(trained: Path, data: Path, tmp_path: P
     assert "exists already; choose another --out, or --overwrite" in err
 
 
+def test_an_evaluation_prints_its_slices_and_what_a_threshold_finds(trained: Path, data: Path, run: Run) -> None:
+    words = ("evaluate", data, "--model", trained, "--keep-seen", "--workers", 0)
+    code, out, err = run(*words, "--slice", "site", "--slice", "camera")
+    assert code == 0, err
+    lines = out.splitlines()
+    start = lines.index("top1 of each slice, the worst first:")
+    rows = [line for line in lines[start + 1 :] if line.startswith("  ")]
+    assert {row.split(" = ")[0].strip() for row in rows} == {"site", "camera"}
+    values = [float(row.split(" = ")[1].split()[1]) for row in rows]
+    assert values == sorted(values)
+    assert all(row.split("n = ")[1].isdigit() for row in rows)
+    assert lines[start + 1 + len(rows)] == "worst of 10 pictures or more: none is so large"
+    code, out, err = run(*words, "--threshold", 0.3)
+    assert code == 0, err
+    lines = out.splitlines()
+    start = lines.index("found where the probability is 0.3 or more:")
+    assert [line.split()[0] for line in lines[start + 1 : start + 3]] == ["dark", "light"]
+    assert all("sensitivity" in line and "specificity" in line for line in lines[start + 1 : start + 3])
+
+
 def test_group_keeps_sites_on_one_side(data: Path, tmp_path: Path, run: Run) -> None:
     assert run("train", data, "--out", tmp_path / "run", *PROBE, "--group", "site")[0] == 0
     sides: dict[str, set[str]] = {}

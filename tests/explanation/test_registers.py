@@ -277,7 +277,7 @@ def test_localisation_by_hand() -> None:
     score = mean(np.array([0.0, 1.0, np.nan, 1.0]))
     assert score.n == 3 and score.value == pytest.approx(2 / 3) and 0 <= score.low <= score.value <= score.high <= 1
     assert mean(np.array([np.nan])).n == 0
-    settled = mean(np.full(9, -1.0), signed=True)  # resamples say nothing here: as many trials as there are pictures
+    settled = mean(np.full(9, -1.0), least=-1.0)  # resamples say nothing here: as many trials as there are pictures
     assert (settled.value, settled.low) == (-1, -1) and -0.5 < settled.high < -0.2
 
 

@@ -15,7 +15,7 @@ from regard.errors import DataError, UsageError
 from regard.measurement import METRICS
 from regard.measurement.captions.captioned import Captioned, tokens
 from regard.measurement.captions.scores import bleu_1, caption_scores, cider, exact, rouge_l
-from regard.measurement.intervals import _weights, share
+from regard.measurement.intervals import bounded, equal_units, share
 from regard.records import Score
 
 COCO = [row.name for row in METRICS if "pycocoevalcap" in row.needs]
@@ -142,22 +142,19 @@ def test_the_numbers_are_those_of_pycocoevalcap() -> None:
     assert all(score.low < score.high for score in scores.values())
 
 
-def test_the_interval_of_bleu_is_of_corpora_drawn_again() -> None:
-    """Each resample's corpus, its pictures as often as drawn, is scored anew by pycocoevalcap."""
+def test_the_interval_of_bleu_is_of_corpora_that_lack_a_picture() -> None:
+    """Each picture left out in turn, and the rest scored anew by pycocoevalcap."""
     said, references = corpus(9, seed=2)
-    names, drawn = list(said), []
-    for weights in np.concatenate(list(_weights(np.zeros(9, int), 5, 40))):
-        times = np.rint(weights * 8 / 9).astype(int)
-        again = [name for name, count in zip(names, times, strict=True) for _ in range(count)]
-        assert len(again) == 8
-        pairs = {k: ([said[name]], references[name]) for k, name in enumerate(again)}
-        pair = {k: r for k, (_, r) in pairs.items()}, {k: s for k, (s, _) in pairs.items()}
-        drawn.append(Bleu(4).compute_score(*pair, verbose=0)[0])
-    scores = caption_scores(said, references, seed=5, resamples=40)
+    lacking = []
+    for left_out in said:
+        pair = [{k: v for k, v in each.items() if k != left_out} for each in (references, {k: [said[k]] for k in said})]
+        lacking.append(Bleu(4).compute_score(*pair, verbose=0)[0])
+    scores = caption_scores(said, references)
     for n in range(4):
-        low, high = np.percentile([each[n] for each in drawn], (2.5, 97.5))
         found = scores[f"bleu_{n + 1}"]
-        assert (found.low, found.high) == pytest.approx((low, high), abs=1e-5)
+        error = math.sqrt(8 * np.var([each[n] for each in lacking]))
+        expected = bounded(found.value, error, equal_units(np.ones(9)), 9)
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-5)
         assert found.high - found.low > 0.02
 
 
@@ -196,13 +193,16 @@ def test_perfect_captions_and_empty_ones() -> None:
     assert values(perfect)[:5] == pytest.approx([1] * 5, rel=1e-6)
     assert perfect["exact"].value == perfect["exact"].high == perfect["rouge_l"].high == 1
     assert perfect["exact"].low == perfect["rouge_l"].low < 0.7  # six pictures say no more
-    assert math.isnan(perfect["bleu_4"].low)
+    assert perfect["bleu_4"].low == pytest.approx(perfect["exact"].low, abs=1e-6)
     silent = caption_scores(dict.fromkeys(references, "..."), references)
     assert values(silent) == pytest.approx([0] * 7, abs=1e-9)
 
 
 def test_cider_of_one_picture_is_not_defined() -> None:
-    assert math.isnan(cider(of("a cat", "a cat")).value)
+    score = cider(of("a cat", "a cat"))
+    assert math.isnan(score.value)
+    assert str(score) == "\N{EN DASH} (it needs two pictures or more)"
+    assert score.as_json() == {"value": None, "low": None, "high": None, "note": "it needs two pictures or more"}
 
 
 def test_only_what_was_captioned_counts() -> None:

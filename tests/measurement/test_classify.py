@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import stdtrit
 from sklearn import metrics as sk
 
 from regard.errors import DataError, UsageError
@@ -197,11 +198,16 @@ def test_auroc_interval_is_delongs() -> None:
     values, true = said.probabilities, said.labels
     assert values is not None
     a = np.array([[(x > y) + 0.5 * (x == y) for y in values[true == 0, 1]] for x in values[true == 1, 1]])
-    variance = a.mean(1).var(ddof=1) / len(a) + a.mean(0).var(ddof=1) / a.shape[1]
+    m, k = a.shape
     area = a.mean()
-    odds = np.log(area / (1 - area)) + np.array([-1, 1]) * 1.959964 * np.sqrt(variance) / (area * (1 - area))
+    expected = (area / (2 - area) + 2 * area**2 / (1 + area)) / 2 - area**2  # Hanley and McNeil, as two pictures more
+    ones = (a.mean(1).var() * m + 2 * expected) / (m + 1) / m
+    zeros = (a.mean(0).var() * k + 2 * expected) / (k + 1) / k
     # both classes' curves are the same one, so the mean of the two areas has its variance
-    assert (score.value, score.low, score.high) == pytest.approx((area, *(1 / (1 + np.exp(-odds)))), abs=1e-5)
+    number = area * (1 - area) / (ones + zeros) * (1.959964 / stdtrit(79, 0.975)) ** 2
+    assert (score.value, score.low, score.high) == pytest.approx((area, *wilson(area * number, number)), abs=1e-4)
+    delong = np.sqrt(a.mean(1).var(ddof=1) / m + a.mean(0).var(ddof=1) / k)
+    assert score.high - score.low == pytest.approx(2 * 1.96 * delong, rel=0.1)
 
 
 def test_groups_of_alike_pictures_widen_every_interval() -> None:

@@ -1,22 +1,17 @@
 """Intervals: against hand values, slow twins, and how often they hold the truth."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import stdtrit
 
-from regard.measurement.intervals import (
-    Z,
-    _pooled,
-    _weights,
-    basic,
-    bootstrapped,
-    effective,
-    newcombe,
-    percentile,
-    share,
-    wilson,
-)
+from regard.measurement.classification import scores
+from regard.measurement.classification.compare import difference
+from regard.measurement.intervals import Z, averaged, bounded, effective, mean, newcombe, share, wilson
+from regard.records import Predictions, Score
 
 
 @pytest.mark.parametrize(
@@ -83,91 +78,135 @@ def test_groups_of_alike_pictures_tell_as_much_as_one_of_each() -> None:
 def test_effective_number_by_hand() -> None:
     hits, groups = np.array([1, 1, 1, 0, 0, 0, 1, 1], bool), np.array(list("aaabbbcc"))
     residuals = np.array([3 - 5 / 8 * 3, 0 - 5 / 8 * 3, 2 - 5 / 8 * 2])
-    variance = 3 / 2 * (residuals**2).sum() / 64
-    assert effective(hits, groups) == pytest.approx(15 / 64 / variance * (Z / 4.302652729911275) ** 2)
+    units = 64 / (9 + 9 + 4)  # groups of one size that tell as much
+    variance = units / (units - 1) * (residuals**2).sum() / 64
+    assert effective(hits, groups) == pytest.approx(15 / 64 / variance * (Z / stdtrit(units - 1, 0.975)) ** 2)
 
 
-def test_weights_keep_every_stratum_at_its_size_and_draw_one_fewer() -> None:
-    strata = np.array([0, 1, 0, 0, 1, 0, 2, 2, 2])
-    weights = np.concatenate(list(_weights(strata, seed=3, resamples=500)))
-    assert weights.shape == (500, 9)
-    for stratum, size in ((0, 4), (1, 2), (2, 3)):
-        inside = weights[:, strata == stratum]
-        np.testing.assert_allclose(inside.sum(axis=1), size)
-        np.testing.assert_allclose(inside * (size - 1) / size, np.round(inside * (size - 1) / size))
-    np.testing.assert_allclose(weights.mean(axis=0), 1, atol=0.2)
-
-
-def test_strata_of_a_single_unit_are_pooled() -> None:
-    assert _pooled(np.array([0, 1, 2, 2, 2])).tolist() == [0, 0, 1, 1, 1]
-    assert _pooled(np.array([0, 0, 0, 1, 2, 2])).tolist() == [0, 0, 0, 1, 1, 1]  # a last one joins the next smallest
-    assert _pooled(np.array([0, 0, 1, 1])).tolist() == [0, 0, 1, 1]
-    assert _pooled(np.array([0])).tolist() == [0]
-
-
-def test_bootstrap_variance_is_unbiased_in_small_strata() -> None:
-    values = np.array([0.0, 1.0, 0.0, 1.0, 1.0, 0.0])  # three strata of two: each mean has variance 0.5² / (2 - 1)
-    strata = np.repeat(np.arange(3), 2)
-    sums = np.stack([values, np.ones(6)])
-    value, resampled = bootstrapped(sums, lambda t: t[0] / t[1], strata=strata, resamples=20000)
-    assert value == 0.5
-    assert resampled.var() == pytest.approx(3 * 0.25 / 9, rel=0.05)
-
-
-@given(st.integers(0, 2**31), st.integers(2, 30), st.integers(1, 6))
+@given(st.integers(0, 2**31), st.integers(2, 30), st.integers(2, 6))
 @settings(max_examples=25, deadline=None)
-def test_bootstrap_of_groups_is_its_slow_twin(seed: int, n: int, many: int) -> None:
+def test_the_error_of_groups_is_its_slow_twin(seed: int, n: int, many: int) -> None:
     generator = np.random.default_rng(seed)
-    values, groups = generator.random(n), generator.integers(many, size=n)
-    sums = np.stack([values, np.ones(n)])
-    value, fast = bootstrapped(sums, lambda t: t[0] / t[1], groups=groups, seed=seed, resamples=5)
+    values, groups = generator.random(n), np.arange(n) % many
+    value, error, units = averaged(values, groups)
     names = sorted(set(groups.tolist()))
-    weights = np.concatenate(list(_weights(np.zeros(len(names), int), seed, 5)))
-    for row, found in zip(weights, fast, strict=True):
-        top = bottom = 0.0
-        for picture in range(n):
-            weight = row[names.index(groups[picture])]
-            top, bottom = top + weight * values[picture], bottom + weight
-        assert found == pytest.approx(top / bottom)
+    lacking = [values[groups != name].mean() for name in names]
+    count = len(names)
     assert value == pytest.approx(values.mean())
+    assert error == pytest.approx(
+        np.sqrt((count - 1) / count * sum((each - np.mean(lacking)) ** 2 for each in lacking))
+    )
+    sizes = [int((groups == name).sum()) for name in names]
+    assert units == pytest.approx(sum(sizes) ** 2 / sum(size**2 for size in sizes))
 
 
-def test_a_group_in_several_strata_undoes_the_strata() -> None:
-    groups, strata = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 0, 1, 0, 1])
-    sums = np.stack([np.arange(6.0), np.ones(6)])
-    mixed = bootstrapped(sums, lambda t: t[0] / t[1], groups=groups, strata=strata, resamples=50)[1]
-    plain = bootstrapped(sums, lambda t: t[0] / t[1], groups=groups, resamples=50)[1]
-    np.testing.assert_array_equal(mixed, plain)
+def test_the_error_of_a_mean_is_the_textbook_s() -> None:
+    values = np.array([0.1, 0.4, 0.4, 0.9])
+    assert averaged(values)[1] == pytest.approx(values.std(ddof=1) / 2)
+    assert np.isnan(averaged(values, np.zeros(4))[1])
 
 
-def test_intervals_of_resamples_that_do_not_differ() -> None:
-    same = np.full(100, 1.0)
-    assert (percentile(1.0, same, 40, effective=10).low, percentile(1.0, same, 40, effective=10).high) == wilson(10, 10)
-    assert np.isnan(percentile(0.3, same * 0.3, 40).low)
-    assert np.isnan(basic(0.3, same * 0.3, 40).high)
+def test_bounded_is_wilson_s_of_as_many_trials_as_tell_as_much() -> None:
+    error = np.sqrt(0.2 * 0.8 / 50)
+    shrunk = 50 * (Z / 2.0095752371292397) ** 2  # Student's t of 49 degrees
+    found = bounded(0.2, error, 50, 99)
+    assert (found.low, found.high) == pytest.approx(wilson(0.2 * shrunk, shrunk))
+    signed = bounded(-0.6, 2 * error, 50, 99, least=-1.0)  # as far along from -1 to 1
+    assert (signed.low, signed.high) == pytest.approx((2 * found.low - 1, 2 * found.high - 1))
+    fewer = bounded(0.2, error, 50, 99, trials=10)
+    assert (fewer.low, fewer.high) == pytest.approx(wilson(2, 10))
 
 
-def test_intervals_hold_their_value_and_mirror() -> None:
-    values = np.linspace(0.2, 0.4, 2001)
-    assert percentile(0.3, values, 9).low == pytest.approx(0.205)
-    mirrored = basic(0.22, values, 9)
-    assert (mirrored.low, mirrored.high) == pytest.approx((2 * 0.22 - 0.395, 2 * 0.22 - 0.205))
-    assert basic(0.1, values, 9).low == 0.0  # cut
-    assert basic(0.1, values, 9).high == 0.1  # never below the value
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_units_that_do_not_differ_count_once_each(value: float) -> None:
+    found = mean(np.full(40, value), np.repeat(np.arange(10), 4))
+    assert (found.low, found.high, found.n) == (*wilson(10 * value, 10), 10)
+    settled = mean(np.full(9, -1.0), least=-1.0)
+    assert settled.low == -1 and -0.5 < settled.high < -0.2
 
 
-def test_bootstrap_by_group_holds_the_truth_about_as_often_as_it_says() -> None:
-    generator, held, wilson_held = np.random.default_rng(0), 0, 0
-    for trial in range(150):
-        chance = generator.beta(2, 1, size=40)  # mean 2/3, pictures of a group much alike
-        hits = generator.random((40, 10)) < chance[:, None]
-        groups = np.repeat(np.arange(40), 10)
-        sums = np.stack([hits.ravel(), np.ones(400)])
-        value, values = bootstrapped(sums, lambda t: t[0] / t[1], groups=groups, seed=trial, resamples=300)
-        score = percentile(value, values, 400)
-        plain, by_group = share(hits.ravel()), share(hits.ravel(), groups)
-        held += score.low <= 2 / 3 <= score.high
-        wilson_held += plain.low <= 2 / 3 <= plain.high
-        assert by_group.high - by_group.low > plain.high - plain.low
-    assert 0.89 <= held / 150 <= 0.99
-    assert wilson_held / 150 < 0.85
+def held(draw: Callable[[np.random.Generator], tuple[Score, float]], draws: int = 400) -> float:
+    """How often an interval holds the truth; bench/coverage.py has all of them, ten times as often."""
+    generator = np.random.default_rng(0)
+    drawn = [draw(generator) for _ in range(draws)]
+    return float(np.mean([score.low <= truth <= score.high for score, truth in drawn]))
+
+
+@pytest.mark.parametrize("name", ["top1", "balanced_accuracy", "macro_f1"])
+@pytest.mark.parametrize(("chance", "sizes"), [(0.8, [1] * 30), (0.5, [2] * 20), (0.8, [10, 10, 10])])
+def test_scores_of_small_classes_hold_the_truth(name: str, chance: float, sizes: list[int]) -> None:
+    """With as many pictures of each class, and mistakes anywhere, all three have the same truth."""
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+
+    def draw(generator: np.random.Generator) -> tuple[Score, float]:
+        wrong = generator.integers(len(sizes) - 1, size=len(labels))
+        predicted = np.where(generator.random(len(labels)) < chance, labels, wrong + (wrong >= labels))
+        names = tuple(map(str, range(len(labels))))
+        predictions = Predictions(names, tuple(map(str, range(len(sizes)))), predicted, labels)
+        return getattr(scores, name)(predictions, resamples=200), chance
+
+    assert 0.92 <= held(draw) <= 0.99
+
+
+def test_a_rare_class_that_decides_leaves_no_interval_and_says_why() -> None:
+    labels = np.array([0] * 29 + [1])
+    predictions = Predictions(tuple(map(str, range(30))), ("a", "b"), np.array([0] * 25 + [1] * 5), labels)
+    for score in (scores.balanced_accuracy(predictions), scores.macro_f1(predictions)):
+        assert np.isfinite(score.value) and np.isnan([score.low, score.high]).all()
+        assert score.note == "no interval: its smallest classes weigh so much that it rests on 4 pictures' worth"
+        assert str(score) == f"{score.value:.3f} ({score.note})"
+        assert score.as_json()["note"] == score.note
+    assert np.isfinite(scores.top1(predictions).low)
+
+
+@pytest.mark.parametrize("off", [0.0, 0.2])
+def test_calibration_error_has_its_value_inside_and_holds_the_truth(off: float) -> None:
+    def draw(generator: np.random.Generator) -> tuple[Score, float]:
+        sure = generator.uniform(0.3, 1, 60)
+        right = generator.random(60) < sure - off
+        predicted = np.where(right, 0, 1)
+        predictions = Predictions(
+            tuple(map(str, range(60))),
+            ("a", "b"),
+            predicted,
+            np.zeros(60, int),
+            None,
+            confidence=sure.astype(np.float32),
+        )
+        score = scores.ece(predictions)
+        assert score.low < score.value < score.high
+        return score, off
+
+    assert 0.92 <= held(draw) <= 0.995
+
+
+@pytest.mark.parametrize("few", [1, 3, 15])
+def test_auroc_of_few_positives_holds_the_truth(few: int) -> None:
+    labels = np.array([1] * few + [0] * (30 - few))
+
+    def draw(generator: np.random.Generator) -> tuple[Score, float]:
+        sure = 1 / (1 + np.exp(-(generator.standard_normal(30) + labels)))
+        values = np.stack([1 - sure, sure], axis=1).astype(np.float32)
+        predictions = Predictions(tuple(map(str, range(30))), ("a", "b"), values.argmax(1), labels, values)
+        return scores.macro_auroc(predictions), 0.7602499389065233  # Φ(1 / √2)
+
+    assert 0.92 <= held(draw) <= 0.985
+
+
+@pytest.mark.parametrize(("groups", "size"), [(30, 4), (12, 5)])
+def test_pairs_and_shares_by_group_hold_the_truth(groups: int, size: int) -> None:
+    unit = np.repeat(np.arange(groups), size)
+    names = tuple(map(str, range(len(unit))))
+
+    def draw(generator: np.random.Generator) -> tuple[Score, Score]:
+        chance = generator.beta(2, 1, size=groups)[unit]
+        before = generator.random(len(unit)) < chance
+        after = np.where(generator.random(groups)[unit] < 0.4, generator.random(len(unit)) < 2 / 3, before)
+        runs = [
+            Predictions(names, ("a", "b"), np.where(right, 0, 1), np.zeros(len(unit), int), None, unit.astype(str))
+            for right in (before, after)
+        ]
+        return share(before, unit), difference("one", runs[0], "two", runs[1]).top1
+
+    assert 0.92 <= held(lambda generator: (draw(generator)[0], 2 / 3)) <= 0.985
+    assert 0.92 <= held(lambda generator: (draw(generator)[1], 0.0)) <= 0.995

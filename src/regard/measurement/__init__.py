@@ -60,7 +60,7 @@ METRICS = Table(
             higher_is_better=True,
             range=(0, 1),
             needs=("labels",),
-            source="interval: Wilson 1927, as eq. 4 of Brown, Cai and DasGupta 2001; by group: cluster bootstrap",
+            source="interval: Wilson 1927, as eq. 4 of Brown, Cai and DasGupta 2001; by group: Korn and Graubard 1998",
         ),
         Metric(
             name="balanced_accuracy",
@@ -72,7 +72,7 @@ METRICS = Table(
             higher_is_better=True,
             range=(0, 1),
             needs=("labels",),
-            source="Brodersen et al. 2010, section II; interval: bootstrap within classes, or by group",
+            source="Brodersen et al. 2010, section II; interval: Wilson's of as many pictures as tell as much",
         ),
         Metric(
             name="top5",
@@ -96,7 +96,7 @@ METRICS = Table(
             higher_is_better=True,
             range=(0, 1),
             needs=("labels",),
-            source="Opitz and Burst 2019 (arXiv 1911.03347), eq. 1; interval: bootstrap within classes, or by group",
+            source="Opitz and Burst 2019 (arXiv 1911.03347), eq. 1; interval as balanced_accuracy",
         ),
         Metric(
             name="macro_auroc",
@@ -120,7 +120,7 @@ METRICS = Table(
             higher_is_better=False,
             range=(0, 1),
             needs=("labels", "confidence"),
-            source="Guo et al. 2017 (arXiv 1706.04599), eq. 3; interval: basic bootstrap",
+            source="Guo et al. 2017 (arXiv 1706.04599), eq. 3; interval: test inversion, bin by bin",
         ),
         Metric(
             name="nll",
@@ -132,7 +132,7 @@ METRICS = Table(
             higher_is_better=False,
             range=(0, None),
             needs=("labels", "probabilities"),
-            source="Guo et al. 2017 (arXiv 1706.04599), eq. 4; interval: bootstrap",
+            source="Guo et al. 2017 (arXiv 1706.04599), eq. 4; interval: jackknife",
         ),
         Metric(
             name="brier",
@@ -144,7 +144,7 @@ METRICS = Table(
             higher_is_better=False,
             range=(0, 2),
             needs=("labels", "probabilities"),
-            source="Brier 1950, eq. 2; interval: bootstrap",
+            source="Brier 1950, eq. 2; interval: jackknife",
         ),
         Metric(
             name="true_words",
@@ -156,7 +156,7 @@ METRICS = Table(
             higher_is_better=True,
             range=(0, 1),
             needs=("scenes",),
-            source="interval: bootstrap over pictures, or by group",
+            source="interval: jackknife over pictures, or by group",
         ),
         Metric(
             name="true_noun",
@@ -228,7 +228,7 @@ METRICS = Table(
             higher_is_better=True,
             range=(0, 1),
             needs=("references", "pycocoevalcap"),
-            source="Papineni et al. 2002, section 2.3; interval: bootstrap of the counts of n-grams, or by group",
+            source="Papineni et al. 2002, section 2.3; interval: jackknife of the counts of n-grams",
         ),
         Metric(
             name="bleu_2",
@@ -276,7 +276,7 @@ METRICS = Table(
             higher_is_better=True,
             range=(0, 1),
             needs=("references", "pycocoevalcap"),
-            source="Lin 2004, eq. 2 to 4; interval: bootstrap, or by group",
+            source="Lin 2004, eq. 2 to 4; interval: jackknife, or by group",
         ),
         Metric(
             name="cider",
@@ -288,7 +288,7 @@ METRICS = Table(
             higher_is_better=True,
             range=(0, 10),
             needs=("references", "pycocoevalcap"),
-            source="Vedantam et al. 2015 (arXiv 1411.5726); interval: bootstrap, or by group",
+            source="Vedantam et al. 2015 (arXiv 1411.5726); interval: jackknife, or by group",
         ),
         Metric(
             name="exact",

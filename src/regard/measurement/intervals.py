@@ -1,16 +1,16 @@
-"""95 % intervals: Wilson's for shares, with an effective number by group; Newcombe's for pairs; the bootstrap.
+"""95 % intervals: Wilson's for shares, and for all else between two bounds that of as many trials as tell as much.
 
-What is drawn again is the unit: a picture, or a whole group of them. Of each stratum one unit fewer is drawn than there
-are, so that the variance is unbiased in strata of two as well as of two thousand (McCarthy and Snowden 1985; Rao and
-Wu 1988), and weighted so that the stratum keeps its size.
+What varies is the unit: a picture, or a whole group of them. A value's standard error is the jackknife's over units;
+the interval is Wilson's of as many trials as would have that error, with Student's t of the units' number in place of
+the normal's quantile, as Korn and Graubard 1998 do for surveys. So it is wider towards the middle near either bound,
+and never leaves them. How often each holds the truth is simulated by bench/coverage.py.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from scipy.special import stdtrit
 
 from regard.records import Score
@@ -21,7 +21,8 @@ Z = 1.959963984540054
 NOWHERE = Score(float("nan"), float("nan"), float("nan"), 0)
 """The score of nothing at all."""
 
-_CHUNK = 400_000  # weights held at a time: 3 MB, about what a cache holds
+ALIKE = "no interval: the pictures do not differ"
+"""The note of a score of which nothing varies."""
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -54,23 +55,33 @@ def share(hits: Array, groups: Array | None = None) -> Score:
 def effective(hits: Array, groups: Array) -> float:
     """How many independent pictures tell as much about a share as these (n,) in their groups; at most n.
 
-    n over the design effect (Kish 1965) with Student's t of the groups' number in place of the normal's quantile, as
-    Korn and Graubard 1998 do for surveys. Where all hit or all miss, each group counts once.
+    n over the design effect (Kish 1965) with Student's t in place of the normal's quantile, as Korn and Graubard 1998
+    do for surveys. Where all hit or all miss, each group counts once.
     """
     n = len(hits)
     value = float(np.mean(hits))
     _, of = np.unique(groups, return_inverse=True)
     sizes = np.bincount(of)
-    count = len(sizes)
-    if count < 2 or value in (0.0, 1.0):
-        return float(count)
+    if len(sizes) < 2 or value in (0.0, 1.0):
+        return float(len(sizes))
     residuals = np.bincount(of, weights=hits) - value * sizes
-    variance = count / (count - 1) * float(residuals @ residuals) / n**2
+    units = equal_units(sizes)
+    variance = units / (units - 1) * float(residuals @ residuals) / n**2
     alike = value * (1 - value) / variance if variance > value * (1 - value) / n else n
-    return float(alike * (Z / stdtrit(count - 1, 0.975)) ** 2)
+    return float(alike * student(units))
 
 
-def newcombe(both: int, first: int, second: int, neither: int) -> tuple[float, float]:
+def equal_units(sizes: Array) -> float:
+    """How many units of one size tell as much as these of several: (Σ m)² / Σ m² (Kish 1965)."""
+    return float(sizes.sum() ** 2 / (sizes.astype(np.float64) @ sizes))
+
+
+def student(units: float) -> float:
+    """By what a number of trials shrinks where its variance is known from so few units: (z / t)²."""
+    return float((Z / stdtrit(max(units - 1, 1.0), 0.975)) ** 2)
+
+
+def newcombe(both: float, first: float, second: float, neither: float) -> tuple[float, float]:
     """The 95 % interval of a paired difference of shares (`first` − `second`) / n, in [-1, 1].
 
     Counts of pairs: right in both, in the first only, in the second only, in neither. Newcombe 1998, Statistics in
@@ -94,132 +105,78 @@ def _joined(a: float, b: float, phi: float) -> float:
     return float(np.sqrt(max(a * a - 2 * phi * a * b + b * b, 0.0)))
 
 
-def bootstrapped(
-    sums: Array | csr_array,
-    statistic: Callable[[Floats], Floats],
-    *,
-    groups: Array | None = None,
-    strata: Array | None = None,
-    seed: int = 0,
-    resamples: int = 2000,
-) -> tuple[float, Floats]:
-    """A statistic of sums over pictures, and its values (resamples,) when units are drawn again.
+def jackknifed(
+    sums: Array, statistic: Callable[[Floats], Floats], groups: Array | None = None
+) -> tuple[float, float, float]:
+    """A statistic of sums over pictures, its standard error (NaN of a single unit), and how many units there are.
 
     `sums` (k, n) is what each picture adds to k sums; `statistic` maps (k, any) sums to (any,) values. Units are the
-    `groups` (n,) or single pictures; they are drawn within their `strata` (n,), unless a group lies in several.
+    `groups` (n,) or single pictures; each is left out in turn (Efron and Tibshirani 1993, eq. 11.5). Groups of several
+    sizes count as fewer of one size.
     """
-    per_picture = csr_array(sums)
-    pictures = per_picture.shape[1]
-    unit, places = _units(groups, strata, pictures)
-    belongs = csr_array((np.ones(pictures), (np.arange(pictures), unit)), shape=(pictures, len(places)))
-    per_unit = csr_array(per_picture @ belongs)  # (k, units)
-    whole = np.asarray(per_unit.sum(axis=1), dtype=np.float64).reshape(-1, 1)
-    values = [
-        statistic(per_unit @ np.ascontiguousarray(weights.T)) for weights in _weights(places, seed, resamples)
-    ]  # each (part of the resamples,)
-    return float(statistic(whole)[0]), np.concatenate(values)
+    per_unit = np.asarray(sums, np.float64)
+    units = float(per_unit.shape[1])
+    if groups is not None:
+        unit = np.unique(groups, return_inverse=True)[1]
+        per_unit = np.stack([np.bincount(unit, weights=row) for row in per_unit])  # (k, units)
+        units = equal_units(np.bincount(unit))
+    whole = per_unit.sum(axis=1, keepdims=True)
+    value = float(statistic(whole)[0])
+    count = per_unit.shape[1]
+    if count < 2:
+        return value, float("nan"), units
+    left_out = statistic(whole - per_unit)  # (units,)
+    return value, float(np.sqrt((count - 1) * np.var(left_out))), units
 
 
-def mean(
-    values: Array, groups: Array | None = None, *, signed: bool = False, seed: int = 0, resamples: int = 2000
+def bounded(
+    value: float,
+    error: float,
+    units: float,
+    n: int,
+    *,
+    least: float = 0.0,
+    most: float = 1.0,
+    trials: float = np.inf,
+    fewest: float = 0.0,
 ) -> Score:
-    """The mean of those `values` (n,) that are known (no NaN), with the interval from drawing `groups` (n,) or single
-    ones again; `n` counts what is drawn.
+    """The interval of a value between `least` and `most` from its standard error over so many units.
 
-    Values lie in [0, 1], with `signed` in [-1, 1]. Where resamples do not differ (all are hit, say) it is Wilson's
-    interval, of as many trials as there are groups; of signed values that of their place between -1 and 1.
+    It is never that of more than `trials` or less than `fewest`. Where units do not differ (all are hit, say) it is
+    that of as many trials as there are units.
     """
+    place = min(max((value - least) / (most - least), 0.0), 1.0)
+    spread = error / (most - least)
+    number = min(float(units), trials)
+    if np.isfinite(spread) and spread > 1e-9 and 0 < place < 1:
+        number = max(min(place * (1 - place) / spread**2 * student(units), trials), fewest)
+    low, high = (least + (most - least) * end for end in wilson(place * number, number))
+    return Score(value, min(low, value), max(high, value), n)
+
+
+def mean(values: Array, groups: Array | None = None, *, least: float = 0.0, most: float = 1.0) -> Score:
+    """The mean of those `values` (n,) between `least` and `most` that are known (no NaN), by `groups` (n,) or singly;
+    its `n` counts these units."""
     known = np.isfinite(values)
     if not known.any():
         return NOWHERE
-    groups = np.arange(len(values)) if groups is None else groups
-    count = len(np.unique(groups[known]))
-    value, drawn = bootstrapped(
-        np.stack([values[known], np.ones(known.sum())]),
-        lambda totals: totals[0] / totals[1],
-        groups=groups[known],
-        seed=seed,
-        resamples=resamples,
-    )
-    if not signed:
-        return percentile(value, drawn, count, count)
-    half = percentile((value + 1) / 2, (drawn + 1) / 2, count, count)
-    return Score(2 * half.value - 1, 2 * half.low - 1, 2 * half.high - 1, count)
+    among = None if groups is None else groups[known]
+    value, error, units = averaged(values[known], among)
+    count = int(known.sum()) if among is None else len(np.unique(among))
+    return bounded(value, error * (1 + 1 / units), units, count, least=least, most=most)
 
 
-def _units(groups: Array | None, strata: Array | None, pictures: int) -> tuple[Array, Array]:
-    """The unit (pictures,) that each picture belongs to, and the stratum (units,) of each unit, both from 0."""
-    unit = np.arange(pictures) if groups is None else np.unique(groups, return_inverse=True)[1]
-    count = int(unit.max()) + 1
-    if strata is None:
-        return unit, np.zeros(count, np.int64)
-    code = np.unique(strata, return_inverse=True)[1]
-    of = np.zeros(count, np.int64)
-    of[unit] = code
-    if not np.array_equal(of[unit], code):  # a group with pictures of several classes
-        return unit, np.zeros(count, np.int64)
-    return unit, _pooled(of)
+def averaged(values: Array, groups: Array | None = None) -> tuple[float, float, float]:
+    """`jackknifed` of the mean of `values` (n,)."""
+    return jackknifed(np.stack([values, np.ones(len(values))]), lambda totals: totals[0] / totals[1], groups)
 
 
-def _pooled(strata: Array) -> Array:
-    """Strata in which something can be drawn: those of a single unit go together, a last one to the next smallest."""
-    sizes = np.bincount(strata)
-    order = np.argsort(sizes, kind="stable")
-    single = order[: np.count_nonzero(sizes == 1)]
-    if len(single) == 1:
-        single = order[:2]
-    to = np.arange(len(sizes))
-    to[single] = single[0] if len(single) else 0
-    return np.unique(to[strata], return_inverse=True)[1]
+def worth(values: Array, groups: Array) -> float:
+    """How many independent pictures each of these (n,) in their groups is worth to a mean, at most 1.
 
-
-def _weights(strata: Array, seed: int, resamples: int) -> Iterator[Floats]:
-    """Parts (some of the resamples, units) of the weights that a resample gives each unit."""
-    generator = np.random.default_rng(seed)
-    order = np.argsort(strata, kind="stable")
-    sizes = np.bincount(strata)
-    draws = np.maximum(sizes - 1, 1)
-    high = np.repeat(sizes, draws).astype(np.float64)
-    low = np.repeat(np.cumsum(sizes) - sizes, draws)
-    scale = (sizes / draws)[strata]
-    step = max(1, _CHUNK // len(strata))
-    for start in range(0, resamples, step):
-        part = np.empty((min(step, resamples - start), len(strata)))
-        for row in part:
-            picks = (generator.random(len(low)) * high).astype(np.int64) + low
-            row[order] = np.bincount(picks, minlength=len(strata))
-        yield part * scale
-
-
-def percentile(value: float, values: Floats, n: int, effective: float | None = None) -> Score:
-    """The percentile interval of bootstrap `values` (resamples,); see `_settled` for what it does without any."""
-    values = values[np.isfinite(values)]
-    if _still(values):
-        return _constant_score(value, n, effective)
-    low, high = np.percentile(values, (2.5, 97.5))
-    return Score(value, min(float(low), value), max(float(high), value), n)
-
-
-def basic(value: float, values: Floats, n: int, least: float = 0.0) -> Score:
-    """The basic interval, mirrored at `value`: for a statistic that resampling pushes up, such as ECE.
-
-    Davison and Hinkley 1997, eq. 5.6. It is cut at `least` and always holds the value.
+    Where the values do not differ, each group counts once.
     """
-    values = values[np.isfinite(values)]
-    if _still(values):
-        return _constant_score(value, n, None)
-    low, high = 2 * value - np.percentile(values, (97.5, 2.5))
-    return Score(value, max(min(float(low), value), least), max(float(high), value), n)
-
-
-def _still(values: Floats) -> bool:
-    """Whether the resamples do not differ: a bootstrap then knows nothing."""
-    return len(values) == 0 or float(np.ptp(values)) < 1e-9
-
-
-def _constant_score(value: float, n: int, effective: float | None) -> Score:
-    """Without any change between resamples: Wilson's interval of a share from `effective` pictures, else none."""
-    if effective is None or not np.isfinite(value):
-        return Score(value, float("nan"), float("nan"), n)
-    number = min(max(value, 0.0), 1.0) * effective
-    return Score(value, *wilson(number, effective), n)
+    _, error, units = averaged(values, groups)
+    if not error > 0:
+        return units / len(values)
+    return min(1.0, float(np.var(values)) / len(values) / error**2) * student(units)

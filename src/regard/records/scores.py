@@ -15,13 +15,16 @@ from regard.records.grid import Float
 class Score:
     """A number with its 95 % interval and the count of pictures behind it; NaN where it is not defined.
 
-    `label` and `description` say in words what was measured, as the row of METRICS does; they are no part of its value.
+    `label` and `description` say in words what was measured, as the row of METRICS does; `note` why there is no
+    interval or no number. They are no part of its value.
 
     >>> accuracy = Score(0.838, 0.737, 0.905, n=74, label="Accuracy")
     >>> print(accuracy)
     0.838 [0.737, 0.905]
     >>> accuracy.as_json()
     {'value': 0.838, 'low': 0.737, 'high': 0.905}
+    >>> print(Score(0.5, float("nan"), float("nan"), n=1, note="no interval: one picture"))
+    0.500 (no interval: one picture)
     """
 
     value: float
@@ -30,14 +33,19 @@ class Score:
     n: int
     label: str = field(default="", compare=False)
     description: str = field(default="", compare=False)
+    note: str = field(default="", compare=False)
 
-    def as_json(self) -> dict[str, float | None]:
-        """`{"value", "low", "high"}`; null where the number is not defined, as JSON has no NaN."""
+    def as_json(self) -> dict[str, Any]:
+        """`{"value", "low", "high"}`, and "note" where there is one; null where a number is not defined, as JSON has no
+        NaN."""
         ends = {"value": self.value, "low": self.low, "high": self.high}
-        return {name: float(value) if np.isfinite(value) else None for name, value in ends.items()}
+        numbers = {name: float(value) if np.isfinite(value) else None for name, value in ends.items()}
+        return numbers | ({"note": self.note} if self.note else {})
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        value = f"{self.value:.3f}" if np.isfinite(self.value) else "\N{EN DASH}"
+        interval = f" [{self.low:.3f}, {self.high:.3f}]" if np.isfinite(self.low) and np.isfinite(self.high) else ""
+        return f"{value}{interval}{f' ({self.note})' if self.note else ''}"
 
     def __repr__(self) -> str:
         return str(self)

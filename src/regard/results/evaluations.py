@@ -95,7 +95,7 @@ def read_caption_evaluation(folder: Path | str) -> CaptionEvaluation:
         scores = {}
         for name, stored in manifest["scores"].items():
             value, low, high = (math.nan if stored[each] is None else stored[each] for each in ("value", "low", "high"))
-            scores[name] = Score(value, low, high, stored["n"])
+            scores[name] = Score(value, low, high, stored["n"], note=stored.get("note", ""))
         return CaptionEvaluation(
             scores,
             {row["name"]: row["caption"] for row in rows},

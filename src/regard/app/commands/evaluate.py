@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from regard.app.options import (
     DATA,
@@ -32,6 +32,9 @@ from regard.app.options import (
 from regard.errors import UsageError
 from regard.files import check_free, new_folder, write_file
 from regard.training.tasks.table import DEFAULT, TASKS, TaskRow, find_task
+
+if TYPE_CHECKING:
+    from regard.records import Evaluation
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,34 @@ def as_text(result: Result) -> str:
     evaluation = result.evaluation
     width = max(map(len, evaluation.scores))
     lines = [f"{name:<{width}}  {score}" for name, score in evaluation.scores.items()]
+    parts = _of_classes(evaluation) if TASKS[result.task].stored == TASKS[DEFAULT].stored else []
     note = [f"({evaluation.note})"] if evaluation.note else []
     where = [] if result.out is None else [f"report: {result.out / 'report.html'}"]
-    return "\n".join([f"{evaluation.n} pictures, values with 95 % intervals", *lines, *note, *where])
+    return "\n".join([f"{evaluation.n} pictures, values with 95 % intervals", *lines, *parts, *note, *where])
+
+
+def _of_classes(evaluation: "Evaluation") -> list[str]:
+    """What `--threshold` and `--slice` asked for: a line for each class, and for each slice, the worst first."""
+    from regard.results.evaluations import SMALLEST_SLICE, worst_slice
+
+    lines = []
+    chosen = [each for each in evaluation.per_class if each.threshold == each.threshold]
+    if chosen:
+        width = max(len(each.name) for each in chosen)
+        lines.append(f"found where the probability is {chosen[0].threshold:g} or more:")
+        lines += [
+            f"  {each.name:<{width}}  sensitivity {each.sensitivity}  specificity {each.specificity}  n = {each.n}"
+            for each in chosen
+        ]
+    ordered = sorted(evaluation.slices, key=lambda each: (each.top1.value, -each.top1.n))
+    if ordered:
+        titles = [f"{each.column} = {each.value}" for each in ordered]
+        width = max(map(len, titles))
+        lines.append("top1 of each slice, the worst first:")
+        lines += [
+            f"  {title:<{width}}  {each.top1}  n = {each.top1.n}" for title, each in zip(titles, ordered, strict=True)
+        ]
+        worst = worst_slice(evaluation)
+        name = "none is so large" if worst is None else f"{worst.column} = {worst.value}, {worst.top1}"
+        lines.append(f"worst of {SMALLEST_SLICE} pictures or more: {name}")
+    return lines

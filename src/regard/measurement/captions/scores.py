@@ -8,12 +8,13 @@ The document frequencies of CIDEr come from the references of all scored picture
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from regard.measurement import METRICS
 from regard.measurement.captions.captioned import LONGEST, Captioned, Floats, scorer
-from regard.measurement.intervals import NOWHERE, bootstrapped, percentile, share
+from regard.measurement.intervals import NOWHERE, bounded, jackknifed, mean, share
 from regard.measurement.measure import measure
 from regard.records import Score
 from regard.scenes import Scene
@@ -69,14 +70,8 @@ def bleu_4(captioned: Captioned, *, seed: int = 0, resamples: int = 2000) -> Sco
 
 
 def _bleu(captioned: Captioned, order: int, seed: int, resamples: int) -> Score:
-    value, values = bootstrapped(
-        captioned.counts,
-        lambda totals: _bleu_of(totals, order),
-        groups=captioned.groups,
-        seed=seed,
-        resamples=resamples,
-    )
-    return percentile(value, values, len(captioned))
+    value, error, units = jackknifed(captioned.counts, lambda totals: _bleu_of(totals, order), captioned.groups)
+    return bounded(value, error, units, len(captioned))
 
 
 def _bleu_of(totals: Floats, order: int) -> Floats:
@@ -100,7 +95,7 @@ def rouge_l(captioned: Captioned, *, seed: int = 0, resamples: int = 2000) -> Sc
     rouge = scorer("rouge.rouge", "Rouge")()
     pairs = zip(captioned.captions, captioned.references, strict=True)
     each = np.array([rouge.calc_score([caption], list(references)) for caption, references in pairs], np.float64)
-    return _mean(each, captioned, seed, resamples, captioned.independent)
+    return replace(mean(each, captioned.groups), n=len(captioned))
 
 
 def cider(captioned: Captioned, *, seed: int = 0, resamples: int = 2000) -> Score:
@@ -111,24 +106,14 @@ def cider(captioned: Captioned, *, seed: int = 0, resamples: int = 2000) -> Scor
     """
     consensus = scorer("cider.cider_scorer", "CiderScorer")(n=LONGEST)
     if len(captioned) < 2:
-        return NOWHERE
+        return replace(NOWHERE, n=len(captioned), note="it needs two pictures or more")
     for caption, references in zip(captioned.captions, captioned.references, strict=True):
         consensus += (caption, list(references))
-    return _mean(np.asarray(consensus.compute_score()[1], np.float64), captioned, seed, resamples, None)
+    each = np.asarray(consensus.compute_score()[1], np.float64)
+    return replace(mean(each, captioned.groups, most=10.0), n=len(captioned))
 
 
 def exact(captioned: Captioned, *, seed: int = 0, resamples: int = 2000) -> Score:
     """The share of captions that are, word for word, one of the references; Wilson's interval."""
     pairs = zip(captioned.captions, captioned.references, strict=True)
     return share(np.array([caption in references for caption, references in pairs], np.bool_), captioned.groups)
-
-
-def _mean(each: Floats, captioned: Captioned, seed: int, resamples: int, effective: int | None) -> Score:
-    value, values = bootstrapped(
-        np.stack([each, np.ones(len(each))]),
-        lambda totals: totals[0] / totals[1],
-        groups=captioned.groups,
-        seed=seed,
-        resamples=resamples,
-    )
-    return percentile(value, values, len(each), effective)

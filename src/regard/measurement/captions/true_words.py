@@ -1,13 +1,13 @@
 """The share of words in captions of drawn scenes that are true, by the facts, whatever the references say.
 
 Words that claim nothing (a, the, and) do not count; one that is not in the lexicon is false. A score is NaN where no
-caption has a word of its kind. Percentile bootstrap over pictures, Wilson's interval where resamples do not differ.
+caption has a word of its kind. The interval is from how much pictures vary.
 """
 
 import numpy as np
 
 from regard.measurement.captions.captioned import Captioned, Floats
-from regard.measurement.intervals import NOWHERE, bootstrapped, percentile
+from regard.measurement.intervals import NOWHERE, bounded, jackknifed
 from regard.records import Score
 
 
@@ -55,5 +55,8 @@ def _share(captioned: Captioned, part: str | None, seed: int, resamples: int) ->
     def ratio(totals: Floats) -> Floats:
         return np.divide(totals[0], totals[1], out=np.full_like(totals[0], overall), where=totals[1] > 0)
 
-    value, values = bootstrapped(sums, ratio, groups=captioned.groups, seed=seed, resamples=resamples)
-    return percentile(value, values, len(rows), captioned.independent)
+    spoken = sums[1] > 0
+    value, error, units = jackknifed(
+        sums[:, spoken], ratio, None if captioned.groups is None else captioned.groups[spoken]
+    )
+    return bounded(value, error, units, len(rows))

@@ -2,22 +2,20 @@
 
 Two accuracies on the same pictures are not independent: what counts is where they differ. The interval of a difference
 is Newcombe's for paired shares (method 10): a bootstrap of the few pictures that differ is too narrow, and of none has
-no width at all. By group it is the bootstrap of whole groups, as no closed form takes them. The test is McNemar's
-exact one.
+no width at all. By group it is that of as many pictures as tell as much. The test is McNemar's exact one.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import bdtr
 
 from regard.data.dataset import several
 from regard.errors import DataError, UsageError, unknown
 from regard.measurement import METRICS
 from regard.measurement.classification.evaluation import check
-from regard.measurement.intervals import bootstrapped, newcombe, percentile
+from regard.measurement.intervals import newcombe, worth
 from regard.measurement.measure import score
 from regard.records import ComparedRun, Comparison, Difference, Predictions, Score
 
@@ -82,13 +80,15 @@ def difference(
     only_this = int((after & ~before).sum())
     only_first = int((before & ~after).sum())
     grouped = one.groups is not None
-    if one.groups is None:
-        changes = (only_this, only_first)
-        both = int((after & before).sum())
-        neither = len(after) - both - sum(changes)
-        gain = Score((only_this - only_first) / len(after), *newcombe(both, *changes, neither), len(after))
-    else:
-        gain, changes = _paired_by_group(after, before, one.groups, seed, resamples)
+    changes = (only_this, only_first)
+    both = int((after & before).sum())
+    counts = np.array([both, *changes, len(after) - both - sum(changes)], np.float64)
+    if one.groups is not None:
+        each = after.astype(np.float64) - before
+        counts *= worth(each, one.groups)
+        net = np.bincount(np.unique(one.groups, return_inverse=True)[1], weights=each)
+        changes = int((net > 0).sum()), int((net < 0).sum())
+    gain = Score((only_this - only_first) / len(after), *newcombe(*counts), len(after))
     remark = ""
     if sum(changes) < FEWEST:
         units = "groups" if grouped else "pictures"
@@ -103,28 +103,6 @@ def mcnemar(only_this: int, only_first: int) -> float:
     fewer than six changes it cannot fall below 0.05.
     """
     return min(1.0, 2 * float(bdtr(min(only_this, only_first), only_this + only_first, 0.5)))
-
-
-def _paired_by_group(
-    after: NDArray[np.bool_], before: NDArray[np.bool_], groups: NDArray[np.str_], seed: int, resamples: int
-) -> tuple[Score, tuple[int, int]]:
-    """The difference with its bootstrap interval, and how many groups gained and lost.
-
-    Where no resample differs, each group counts as one picture in Newcombe's interval.
-    """
-    gain = after.astype(np.float64) - before
-    sums = np.stack([gain, np.ones(len(gain))])
-    value, values = bootstrapped(
-        sums, lambda totals: totals[0] / totals[1], groups=groups, seed=seed, resamples=resamples
-    )
-    score = percentile(value, values, len(gain))
-    net = np.bincount(np.unique(groups, return_inverse=True)[1], weights=gain)
-    changes = int((net > 0).sum()), int((net < 0).sum())
-    if not np.isfinite(score.low):
-        same = len(net) - sum(changes)
-        low, high = newcombe(same, *changes, 0)
-        score = Score(value, min(low, value), max(high, value), len(gain))
-    return score, changes
 
 
 def _shared_names(named: Mapping[str, Predictions], first: str, common: bool) -> list[str]:

@@ -35,7 +35,7 @@ def evaluate(
 
     `threshold` in [0, 1] is the probability from which a class is said of a picture, for sensitivity and specificity;
     by default it is said where it is the predicted one. `note` is "" or "seen in training" or "selected on"; label
-    errors are not looked for in pictures that were learnt. `seed` and `resamples` are the bootstrap's.
+    errors are not looked for in pictures that were learnt. `seed` and `resamples` are those of what is drawn.
 
     Raises `DataError` for no pictures, labels outside of the classes and probabilities that are none, and `UsageError`
     for a threshold or a number of resamples that cannot be.

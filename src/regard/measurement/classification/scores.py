@@ -1,18 +1,16 @@
 """The classification rows of METRICS: one plain function each, from predictions to a score with its 95 % interval.
 
-Every function takes `(predictions, *, seed=0, resamples=2000)`; `seed` and `resamples` are the bootstrap's. The value
+Every function takes `(predictions, *, seed=0, resamples=2000)`; `seed` and `resamples` are for what is drawn. The value
 is NaN where the measure is not defined.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, vstack
-from scipy.special import expit, logit
+from scipy.stats import binom
 
-from regard.measurement.intervals import NOWHERE, Z, basic, bootstrapped, percentile, share
+from regard.measurement.intervals import ALIKE, NOWHERE, Z, averaged, bounded, equal_units, share, student, worth
 from regard.records import Predictions, Score
 
 BINS = 15
@@ -21,12 +19,18 @@ BINS = 15
 SMALLEST = float(np.finfo(np.float32).eps)
 """Probabilities count as at least this in the log-likelihood: one sure mistake costs at most 15.9 nats."""
 
+FEWEST = 10
+"""A mean over classes that rests on fewer pictures' worth than this, as some class has one or two, has no interval."""
+
+PRIOR = 2.0
+"""So many pictures of the mean over classes (or of the confidence, in a bin) are added to each to find its variance."""
+
 Floats = NDArray[np.float64]
 
 
 def top1(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> Score:
-    """Accuracy: Wilson's interval; by group where there are groups, from a bootstrap of whole groups."""
-    return _share(predictions.right, predictions, seed, resamples)
+    """Accuracy: Wilson's interval; by group where there are groups."""
+    return share(predictions.right, predictions.groups)
 
 
 def top5(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> Score:
@@ -40,87 +44,139 @@ def top5(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> S
     labelled = values[np.arange(len(values)), predictions.labels][:, None]  # (n, 1)
     earlier = np.arange(values.shape[1]) < predictions.labels[:, None]
     before = ((values > labelled) | ((values == labelled) & earlier)).sum(axis=1)
-    return _share(before < 5, predictions, seed, resamples)
+    return share(before < 5, predictions.groups)
 
 
 def balanced_accuracy(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> Score:
     """Mean recall of the classes that have pictures. Brodersen et al. 2010, section II, for any number of classes."""
-    count = len(predictions.classes)
-    sums = vstack([_by(predictions.labels, predictions.right, count), _by(predictions.labels, None, count)])
-
-    def statistic(totals: Floats) -> Floats:
-        return _mean_ratio(totals[:count], totals[count:], totals[count:])
-
-    return _within_classes(predictions, sums, statistic, seed, resamples)
+    labels = predictions.labels
+    value = _mean_by_class(predictions.right.astype(np.float64), labels)
+    return _over_classes(value, predictions.right.astype(np.float64), predictions)
 
 
 def macro_f1(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> Score:
-    """Mean F1 = 2 TP / (2 TP + FP + FN) of the classes that have pictures. Opitz and Burst 2019, eq. 1."""
+    """Mean F1 = 2 TP / (2 TP + FP + FN) of the classes that have pictures. Opitz and Burst 2019, eq. 1.
+
+    In classes of few pictures it is biased; the interval is moved by what `_f1_drawn` finds.
+    """
     count = len(predictions.classes)
-    sums = vstack(
-        [
-            _by(predictions.labels, predictions.right, count),
-            _by(predictions.labels, None, count),
-            _by(predictions.predicted, None, count),
-        ]
+    true = np.bincount(predictions.labels, minlength=count).astype(np.float64)
+    said = np.bincount(predictions.predicted, minlength=count)
+    hits = np.bincount(predictions.labels, weights=predictions.right, minlength=count)
+    present = true > 0
+    whole = np.maximum(true + said, 1)
+    value = float((2 * hits / whole)[present].mean())
+    gain = 2 * (true + said - hits) * true / whole**2  # (classes,) of a right answer, times the class's pictures
+    cost = np.where(present, -2 * hits / whole**2, 0.0)  # (classes,) of a wrong answer that names this class
+    pull = np.where(
+        predictions.right, gain[predictions.labels], (cost[predictions.predicted] * true[predictions.labels])
     )
+    bias, spread = _f1_drawn(hits[present], true[present], (said - hits)[present], seed, resamples)
+    return _over_classes(value, pull, predictions, bias, spread)
 
-    def statistic(totals: Floats) -> Floats:
-        hits, true, predicted = np.split(totals, 3)  # (classes, resamples) each
-        return _mean_ratio(2 * hits, true + predicted, true)
 
-    return _within_classes(predictions, sums, statistic, seed, resamples)
+def _mean_by_class(values: Floats, labels: NDArray[np.int64]) -> float:
+    counts = np.bincount(labels)
+    present = counts > 0
+    return float((np.bincount(labels, weights=values)[present] / counts[present]).mean())
+
+
+def _over_classes(
+    value: float, pull: Floats, predictions: Predictions, bias: float = 0.0, spread: float | None = None
+) -> Score:
+    """The interval of a mean over classes, to whose class mean each picture (n,) brings `pull`.
+
+    Its ends are moved by `bias`; its standard error is at least `spread`, or that of recalls which are all alike.
+
+    A class's own mean is drawn towards that of all, as a class of one picture does not vary about itself; the pull is
+    then scaled so that the variance is right where classes are alike. By group, whole groups vary together.
+    """
+    labels = np.unique(predictions.labels, return_inverse=True)[1]
+    units = (
+        np.arange(len(labels)) if predictions.groups is None else np.unique(predictions.groups, return_inverse=True)[1]
+    )
+    counts = np.bincount(labels)  # (classes,) pictures
+    pairs = np.unique(labels * (units.max() + 1) + units) // (units.max() + 1)
+    groups = np.bincount(pairs)  # (classes,) units
+    overall = _mean_by_class(pull, labels)
+    size = counts / groups
+    middle = (np.bincount(labels, weights=pull) + PRIOR * size * overall) / (counts + PRIOR * size)
+    unbiased = 1 - 2 / (groups + PRIOR) + groups / (groups + PRIOR) ** 2
+    offset = (pull - middle[labels]) / np.sqrt(unbiased[labels]) / (len(counts) * counts[labels])
+    together = np.bincount(units, weights=offset)
+    error = float(np.sqrt(together @ together))
+    trials = len(counts) ** 2 / float((1 / counts).sum())
+    number = equal_units(np.bincount(units))
+    if trials < min(FEWEST, len(labels) / 2):
+        note = f"no interval: its smallest classes weigh so much that it rests on {trials:.0f} pictures' worth"
+        return Score(value, np.nan, np.nan, len(labels), note=note)
+    if spread is not None and trials < len(labels) / 2 and np.mean(counts == 1) > 0.1:
+        note = "no interval: too many of its classes have one picture, and others many"
+        return Score(value, np.nan, np.nan, len(labels), note=note)
+    if error == 0:
+        trials = min(trials, number)
+    if spread is not None:
+        error = float(np.hypot(max(error, spread), 1.25 * bias))
+        trials = np.inf if error else trials
+    moved = bounded(min(max(value - bias, 0.0), 1.0), error, number, len(labels), trials=trials)
+    return Score(value, min(moved.low, value), max(moved.high, value), len(labels))
+
+
+def _f1_drawn(hits: NDArray[Any], true: Floats, wrong: NDArray[Any], seed: int, resamples: int) -> tuple[float, float]:
+    """By how much macro F1 of so few pictures lies off that of many, with recalls and wrong answers like these, and how
+    much it varies.
+
+    `hits`, `true` and `wrong` (classes,) count right answers, pictures, and pictures that are wrongly said to be of the
+    class. Recalls and shares of the wrong answers are drawn towards their mean.
+    """
+    recall = (hits + PRIOR * (hits / true).mean()) / (true + PRIOR)
+    often = (wrong + wrong.mean()) / 2
+    generator = np.random.default_rng(seed)
+    shape = (max(1, resamples // 4), len(true))
+    drawn = generator.binomial(true.astype(np.int64), recall, shape)
+    off = generator.poisson(often, shape)
+    sample = (2 * drawn / (true + drawn + off)).mean(axis=1)
+    whole = float((2 * recall * true / (true + recall * true + often)).mean())
+    return float(sample.mean()) - whole, float(sample.std())
 
 
 def macro_auroc(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> Score:
     """Mean area under the ROC curve, one class against the rest, of the classes for which it is defined.
 
-    The interval is symmetric in the logit, from the variance of DeLong et al. 1988 over all classes at once; whole
-    groups vary together as in Obuchowski 1997. A bootstrap of a thousand classes would take hours and say the same.
+    The variance is that of DeLong et al. 1988 over all classes at once; whole groups vary together as in Obuchowski
+    1997. Of few pictures in a class it leans on what Hanley and McNeil 1982 expect of such an area.
     """
+    if predictions.probabilities is None:
+        return NOWHERE
+    n = len(predictions)
+    units = np.arange(n) if predictions.groups is None else np.unique(predictions.groups, return_inverse=True)[1]
+    pull = np.zeros(n)
     areas = []
-    pull = np.zeros(len(predictions))
-    for area, influence in _areas(predictions):
-        areas.append(area)
-        pull += influence
+    sizes = []
+    for index in np.unique(predictions.labels):
+        positive = predictions.labels == index
+        if positive.all():
+            continue
+        place = placements(predictions.probabilities[:, index], positive)
+        areas.append(float(place[positive].mean()))
+        size = np.array([len(np.unique(units[side])) for side in (positive, ~positive)])
+        scale = np.sqrt(size / (size - 1 + PRIOR)) / (positive.sum(), (~positive).sum())
+        pull += (place - areas[-1]) * np.where(positive, *scale)
+        sizes.append((size, (positive.sum(), (~positive).sum())))
     if not areas:
         return NOWHERE
     value = float(np.mean(areas))
-    spread = _spread(pull / len(areas), predictions.groups)
-    if not 0 < value < 1 or spread == 0:
-        return percentile(value, np.empty(0), len(predictions), _independent(predictions))
-    ends = expit(logit(value) + np.array([-Z, Z]) * spread / (value * (1 - value)))
-    return Score(value, float(ends[0]), float(ends[1]), len(predictions))
-
-
-def _areas(predictions: Predictions) -> Iterator[tuple[float, Floats]]:
-    """The area of each class where it is defined, and what each picture (n,) pulls it by."""
-    if predictions.probabilities is None:
-        return
-    grouped = predictions.groups is not None
-    for index in np.unique(predictions.labels):
-        positive = predictions.labels == index
-        if not positive.all():
-            place = placements(predictions.probabilities[:, index], positive)
-            area = float(place[positive].mean())
-            yield area, _influence(place - area, positive, grouped)
-
-
-def _influence(offset: Floats, positive: NDArray[np.bool_], grouped: bool) -> Floats:
-    """(n,) whose squares sum to DeLong's variance; with groups the correction for small samples is theirs."""
-    ones = int(positive.sum())
-    zeros = int((~positive).sum())
-    correct = [1.0 if grouped or count == 1 else np.sqrt(count / (count - 1)) for count in (ones, zeros)]
-    return np.where(positive, offset * correct[0] / ones, offset * correct[1] / zeros)
-
-
-def _spread(pull: Floats, groups: NDArray[Any] | None) -> float:
-    """The standard error from what each picture pulls a value by, or from what each group does together."""
-    if groups is None:
-        return float(np.sqrt(pull @ pull))
-    together = np.bincount(np.unique(groups, return_inverse=True)[1], weights=pull)
-    count = len(together)
-    return float(np.sqrt(together @ together * count / (count - 1))) if count > 1 else 0.0
+    expected = np.array([value / (2 - value), 2 * value**2 / (1 + value)]) - value**2
+    prior = PRIOR if predictions.groups is None else 0.0
+    size, pictures = np.array(sizes, np.float64).transpose(1, 0, 2)  # (classes, positive or negative)
+    added = (prior / (size - 1 + PRIOR) * expected / pictures).sum()
+    together = np.bincount(units, weights=pull)
+    error = float(np.sqrt(together @ together + (2 if len(areas) == 2 else 1.5) * added)) / len(areas)
+    trials = (2 if len(areas) == 2 else 4) * len(areas) ** 2 / float((1 / size.min(axis=1)).sum())
+    number = equal_units(np.bincount(units))
+    if error < 1e-9:
+        trials = min(len(areas) ** 2 / float((1 / size[:, 0]).sum()), number)
+    return bounded(value, error, number, n, trials=trials)
 
 
 def placements(values: NDArray[Any], positive: NDArray[np.bool_]) -> Floats:
@@ -152,86 +208,89 @@ def bins_of(sure: NDArray[np.float32]) -> NDArray[np.int64]:
 def ece(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> Score:
     """Expected calibration error, 15 bins of equal width. Guo et al. 2017, eq. 3.
 
-    It is biased upwards, and resampling adds the same bias again: the interval is the basic bootstrap's.
+    It is biased upwards; see `_ece_interval`.
     """
     sure = predictions.certainty
     if sure is None:
         return NOWHERE
-    gaps = _by(bins_of(sure), predictions.right - sure.astype(np.float64), BINS)
-    sums = vstack([gaps, csr_array(np.ones((1, len(sure))))])
-    value, values = bootstrapped(
-        sums,
-        lambda totals: np.abs(totals[:BINS]).sum(axis=0) / totals[BINS],
-        groups=predictions.groups,
-        seed=seed,
-        resamples=resamples,
+    place = bins_of(sure)
+    counts = np.bincount(place, minlength=BINS)
+    filled = counts > 0
+    counts = counts[filled]
+    right = np.bincount(place, weights=predictions.right, minlength=BINS)[filled]
+    mean_sure = np.bincount(place, weights=sure, minlength=BINS)[filled] / counts
+    value = float(np.abs(right - counts * mean_sure).sum() / len(sure))
+    chance = (right + PRIOR * mean_sure) / (counts + PRIOR)
+    groups = predictions.groups
+    each = 1.0 if groups is None else worth(predictions.right - sure.astype(np.float64), groups)
+    return _ece_interval(value, counts, np.abs(right / counts - mean_sure), chance, each)
+
+
+def _ece_interval(value: float, counts: NDArray[np.int64], gaps: Floats, chance: Floats, each: float) -> Score:
+    """The calibration errors that `value` is likely of, where gaps between confidence and share right lie as in `gaps`.
+
+    Of few pictures the value is biased upwards, as every gap counts as positive: of each error that may be true, the
+    mean and the spread of the value are computed from binomial counts with `chance`, bin by bin (bins,), of pictures
+    that are worth `each`. The upper end
+    leaves out half of the bias, so as to lie on the safe side.
+    """
+    n = int(counts.sum())
+    weight = counts / n
+    true = np.linspace(0, 1, 201)[:, None]
+    shape = gaps / value if value > 0 else np.ones_like(gaps)
+    expected = np.zeros(len(true))
+    varying = np.zeros(len(true))
+    between = float(weight @ (gaps - value) ** 2)
+    for share_of, count, gap, p in zip(weight, counts, shape, chance, strict=True):
+        number = max(count * each, 1.0)
+        trials = min(round(number), 200)
+        hits = np.arange(trials + 1)
+        mass = binom.pmf(hits, trials, p)
+        off = np.abs((hits / trials - p) * np.sqrt(trials / number) + gap * true)  # (errors, hits)
+        middle = off @ mass
+        spread = np.maximum(off**2 @ mass - middle**2, 0)
+        expected += share_of * middle
+        varying += share_of**2 * spread
+        between -= share_of * spread[0]
+    half = 1.05 * Z * np.sqrt(varying + max(between, 0) / (n * each))  # a little more, as sums of sizes are skewed
+    low, unbiased, safe = (
+        float(np.interp(value, np.maximum.accumulate(end), true[:, 0]))
+        for end in (expected + half, expected - half, true[:, 0] - half)
     )
-    return basic(value, values, len(sure))
+    high = max((unbiased + safe) / 2, value + (safe - value) / 3)
+    return Score(value, min(low, value), max(high, value), n)
 
 
 def nll(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> Score:
     """Mean negative log-likelihood of the true class in nats. Guo et al. 2017, eq. 4, divided by n."""
     if predictions.probabilities is None:
         return NOWHERE
-    labelled = predictions.probabilities[np.arange(len(predictions)), predictions.labels].astype(np.float64)
-    return _mean(-np.log(np.clip(labelled, SMALLEST, 1)), predictions, seed, resamples)
+    chances = predictions.probabilities.astype(np.float64)
+    return _proper(chances, -np.log(np.clip(chances, SMALLEST, 1)), predictions, float(-np.log(SMALLEST)))
 
 
 def brier(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> Score:
     """Mean over pictures of the squared error of the probabilities, summed over classes: 0 to 2. Brier 1950, eq. 2."""
     if predictions.probabilities is None:
         return NOWHERE
-    values = predictions.probabilities
-    labelled = values[np.arange(len(predictions)), predictions.labels].astype(np.float64)
-    squares = np.einsum("ij,ij->i", values, values, dtype=np.float64)
-    return _mean(squares - 2 * labelled + 1, predictions, seed, resamples)
+    values = predictions.probabilities.astype(np.float64)
+    return _proper(values, np.einsum("ij,ij->i", values, values)[:, None] - 2 * values + 1, predictions, 2.0)
 
 
-def _mean(each: Floats, predictions: Predictions, seed: int, resamples: int) -> Score:
-    value, values = _bootstrapped_mean(each, predictions, seed, resamples)
-    return percentile(value, values, len(each))
+def _proper(chances: Floats, losses: Floats, predictions: Predictions, most: float) -> Score:
+    """The mean loss up to `most`, of the losses (n, classes) that each class would cost by its `chances`.
 
-
-def _share(hits: NDArray[np.bool_], predictions: Predictions, seed: int, resamples: int) -> Score:
-    if predictions.groups is None:
-        return share(hits)
-    value, values = _bootstrapped_mean(hits, predictions, seed, resamples)
-    return percentile(value, values, len(hits), effective=len(np.unique(predictions.groups)))
-
-
-def _bootstrapped_mean(each: NDArray[Any], predictions: Predictions, seed: int, resamples: int) -> tuple[float, Floats]:
-    sums = np.stack([each, np.ones(len(each))])
-    return bootstrapped(
-        sums, lambda totals: totals[0] / totals[1], groups=predictions.groups, seed=seed, resamples=resamples
-    )
-
-
-def _within_classes(predictions: Predictions, sums: csr_array, statistic: Any, seed: int, resamples: int) -> Score:
-    value, values = bootstrapped(
-        sums, statistic, groups=predictions.groups, strata=predictions.labels, seed=seed, resamples=resamples
-    )
-    return percentile(value, values, len(predictions), _independent(predictions))
-
-
-def _independent(predictions: Predictions) -> float:
-    """How many pictures of one class tell as much as the mean over classes: C² / Σ 1/n, of groups where given."""
-    units = np.arange(len(predictions)) if predictions.groups is None else predictions.groups
-    codes = np.unique(units, return_inverse=True)[1]
-    pairs = np.unique(np.stack([predictions.labels, codes]), axis=1)
-    counts = np.unique(pairs[0], return_counts=True)[1]
-    return float(min(len(counts) ** 2 / (1 / counts).sum(), codes.max() + 1))
-
-
-def _by(codes: NDArray[np.int64], values: NDArray[Any] | None, count: int) -> csr_array:
-    """(count, n): each picture's value (by default 1) in the row of its code."""
-    n = len(codes)
-    filled = np.ones(n) if values is None else np.asarray(values, np.float64)
-    return csr_array((filled, (codes, np.arange(n))), shape=(count, n))
-
-
-def _mean_ratio(over: Floats, under: Floats, present: Floats) -> Floats:
-    """(classes, any) → (any,): the mean of the ratios of those classes that are `present`; NaN where none is."""
-    counted = present > 0
-    ratios = np.divide(over, under, out=np.zeros_like(over), where=counted)
-    classes = counted.sum(axis=0)
-    return np.where(classes > 0, ratios.sum(axis=0) / np.maximum(classes, 1), np.nan)
+    Few pictures with a large loss may be missing by chance, and with them the spread: its standard error is at least
+    half-way to that which the probabilities themselves lead to expect.
+    """
+    n = len(predictions)
+    value, error, units = averaged(losses[np.arange(n), predictions.labels], predictions.groups)
+    expected = np.einsum("ij,ij->i", chances, losses)
+    square = np.einsum("ij,ij,ij->i", chances, losses, losses)
+    likely = np.sqrt(max(float(square.mean() - expected.mean() ** 2), 0.0) / n)
+    error = max(error, (error + likely) / 2)
+    if not error > 1e-9:
+        return Score(value, np.nan, np.nan, n, note=ALIKE)
+    place = max(value, float(expected.mean())) / most
+    fewest = place * (1 - place) / (error / most) ** 2 * student(units)
+    return bounded(value, error, units, n, most=most, fewest=fewest)

@@ -18,9 +18,7 @@ BASELINES = ("centre", "random")
 """Maps that need no network, and that any other must beat."""
 
 
-def localise(
-    maps: Mapping[str, Iterable[NDArray[Any]]], objects: Sequence[Cover], seed: int = 0
-) -> dict[str, dict[str, Score]]:
+def localise(maps: Mapping[str, Iterable[NDArray[Any]]], objects: Sequence[Cover]) -> dict[str, dict[str, Score]]:
     """The scores of several maps (rows, columns) of each picture, by the maps' name; `BASELINES` are among them.
 
     `objects` are where the patches of each picture lie, see `on_object`. What a map has more than a baseline is the
@@ -40,17 +38,17 @@ def localise(
     away = np.array(off, bool)
     return {
         name: {
-            "auc": mean(areas[name], seed=seed),
-            **{f"auc_over_{base}": _lift(areas, name, base, seed) for base in BASELINES},
-            "peak_on_object": mean(peaks[name], seed=seed),
-            "auc_away_from_centre": mean(areas[name][away], seed=seed),
-            "peak_away_from_centre": mean(peaks[name][away], seed=seed),
+            "auc": mean(areas[name]),
+            **{f"auc_over_{base}": _lift(areas, name, base) for base in BASELINES},
+            "peak_on_object": mean(peaks[name]),
+            "auc_away_from_centre": mean(areas[name][away]),
+            "peak_away_from_centre": mean(peaks[name][away]),
         }
         for name in areas
     }
 
 
-def _lift(areas: Mapping[str, Floats], name: str, base: str, seed: int) -> Score:
+def _lift(areas: Mapping[str, Floats], name: str, base: str) -> Score:
     """What a map has more than a baseline; a baseline has exactly nothing more than itself."""
-    lift = mean(areas[name] - areas[base], signed=True, seed=seed)
+    lift = mean(areas[name] - areas[base], least=-1.0)
     return Score(0.0, 0.0, 0.0, lift.n) if name == base else lift

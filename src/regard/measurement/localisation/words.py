@@ -89,7 +89,7 @@ def measure(words: Iterable[TrueWord], *, seed: int = 0, resamples: int = 2000) 
     """All measures by part of speech, right and wrong words apart; rows of all parts together come first.
 
     Words are taken one by one, so that they may come from a generator. `seed` is that of noise, of the order in which
-    pictures lend each other their maps, and of the bootstrap. Raises `DataError` where no word has a region.
+    pictures lend each other their maps. Raises `DataError` where no word has a region.
     """
     covered: list[_Covered] = []
     left_out = 0
@@ -106,7 +106,7 @@ def measure(words: Iterable[TrueWord], *, seed: int = 0, resamples: int = 2000) 
     for part, right, chosen in _sorts(covered):
         pictures = np.array([word.picture for word in covered])[chosen]
         scores = {
-            name: mean(values[chosen], pictures, signed="_over_" in name, seed=seed, resamples=resamples)
+            name: mean(values[chosen], pictures, least=-1.0 if "_over_" in name else 0.0)
             for name, values in table.items()
         }
         rows.append(WordRow(part, right, int(chosen.sum()), len(np.unique(pictures)), scores))

@@ -62,7 +62,7 @@ def score(value: Score) -> View:
     return {
         "value": value.value if np.isfinite(value.value) else None,
         "text": number(value.value),
-        "interval": f"{number(value.low)} to {number(value.high)}" if np.isfinite(value.low) else "",
+        "interval": f"{number(value.low)} to {number(value.high)}" if np.isfinite(value.low) else value.note,
         "n": value.n,
         "bar": {"value": value.value, "low": value.low, "high": value.high} if share else None,
     }
@@ -145,8 +145,8 @@ def reliability(evaluation: Evaluation) -> View | None:
 
 
 def slices(evaluation: Evaluation) -> list[View]:
-    """Subgroups, the worst first within each column."""
-    ordered = sorted(evaluation.slices, key=lambda each: (each.column, np.nan_to_num(each.top1.value, nan=2.0)))
+    """Subgroups of all columns, the worst first."""
+    ordered = sorted(evaluation.slices, key=lambda each: (np.nan_to_num(each.top1.value, nan=2.0), -each.top1.n))
     return [{"column": each.column, "group": each.value, **score(each.top1)} for each in ordered]
 
 

@@ -143,7 +143,7 @@ class Captioning:
 
     def headline(self, evaluation: CaptionEvaluation) -> str:
         scores = [evaluation.scores[name] for name in HEADLINE if name in evaluation.scores]
-        values = ", ".join(f"{score.label} {score.value:.3f}" for score in scores)
+        values = ", ".join(f"{score.label} {score.value:.3f}" for score in scores if math.isfinite(score.value))
         note = f", {evaluation.note}," if evaluation.note else ""
         return f"{values} on {evaluation.n} picture{'' if evaluation.n == 1 else 's'}{note} set aside"
 
@@ -156,8 +156,7 @@ class Captioning:
         lines = {"Network": captioner.architecture, "Scored on": f"{evaluation.n} pictures{note}"}
         for name, score in evaluation.scores.items():
             interval = f"{score.value:.3f} (95 % interval {score.low:.3f} to {score.high:.3f})"
-            undefined = math.isnan(score.value)
-            lines[score.label or name] = "not defined for so few pictures" if undefined else interval
+            lines[score.label or name] = interval if math.isfinite(score.low) else str(score)
         if facts is not None and parts is not None:
             recipe, *rest = facts.items()
             trained = f"{len(parts.training)} pictures with captions"

@@ -38,7 +38,10 @@ def read_coco(file: Path | str, labels: bool = True, are_needed: bool = True) ->
     keys = [_key(each["id"]) for each in content["images"]]
     strange = set(annotations) - set(keys)
     if strange:
-        raise DataError(f"{file} has annotations of image {min(strange)}, which is not among its images")
+        raise DataError(
+            f"{file} has annotations of image {min(strange)}, which is not among its images; list the image, or leave "
+            "its annotations out"
+        )
     finder = FileFinder()
     paths = [_find(finder, file, str(entry["file_name"])) for entry in content["images"]]
     missing = [str(entry["file_name"]) for entry, path in zip(content["images"], paths, strict=True) if path is None]

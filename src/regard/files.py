@@ -304,6 +304,11 @@ def is_file(path: Path | str) -> bool:
         return False
 
 
+def exists(path: Path | str) -> bool:
+    """Whether there is a file or a folder; a name that no file system takes is none."""
+    return is_file(path) or is_folder(path)
+
+
 def is_folder(path: Path | str) -> bool:
     """Whether there is such a folder; a name that no file system takes is none."""
     try:

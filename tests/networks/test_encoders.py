@@ -184,7 +184,7 @@ def test_classes_for_an_encoder_that_has_no_classifier_are_refused(kind: str, tm
     module = build(kind)
     module.save_pretrained(tmp_path)
     with pytest.raises(
-        NetworkError, match=rf"{kind}\) has no head, and transformers has no classifier.*leave --classes"
+        NetworkError, match=rf"{kind}\) has no head, and transformers has no classifier.*leave `classes`"
     ):
         load(tmp_path, classes=3)
     with pytest.raises(NetworkError, match="does not end in one linear layer"):

@@ -5,6 +5,8 @@ failed, 2 the command was wrong, 130 interrupted. Heavy modules are imported onl
 `--help` answers at once.
 """
 
+import errno
+import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -150,11 +152,23 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail(INTERRUPTED, 130)
+    except OSError as error:  # a name that the file system does not take, a folder that may not be read
+        if debug or error.filename is None:
+            raise
+        return _fail(_about_file(error), 1)
     except Exception as error:
         wrong_use = hasattr(error, "format_message")  # the parser's own: an unknown option, a value that does not fit
         if debug or not wrong_use:
             raise
         return _fail(error.format_message(), 2)  # type: ignore[attr-defined]
+
+
+def _about_file(error: OSError) -> str:
+    """What the operating system says of a file, and what to do; a name of any length stays readable."""
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+    short = name if len(name) <= 80 else f"{name[:40]} ... ({len(name)} characters)"
+    advice = "give a shorter one" if error.errno == errno.ENAMETOOLONG else "check the path and what you may read there"
+    return f"{short} cannot be used: {error.strerror or type(error).__name__}; {advice}"
 
 
 def _fail(message: str, code: int) -> int:
@@ -163,5 +177,8 @@ def _fail(message: str, code: int) -> int:
 
 
 def run() -> None:
-    """The console script."""
+    """The console script. Under a locale without UTF-8 it starts anew with it: names are bytes, and lose nothing."""
+    if os.name == "posix" and not sys.flags.utf8_mode and sys.getfilesystemencoding() != "utf-8":
+        os.environ["PYTHONUTF8"] = "1"  # for the processes that read pictures
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
     sys.exit(main())

@@ -9,6 +9,7 @@ import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,15 @@ def _source(model: str) -> Source:
     if path.suffix in _FILE_ENDINGS:
         check_local(model, NetworkError)
         raise NetworkError(f"no checkpoint at {model}: there is no such file; check the path")
+    if "/" in model and not is_timm(model):
+        beside = path.parent.iterdir() if is_folder(path.parent) else ()
+        runs = {each.name: str(each) for each in beside if is_run(each)}
+        near = [runs[name] for name in get_close_matches(path.name, list(runs), n=3, cutoff=0.5)]
+        offer = f"did you mean {' or '.join(map(repr, near))}? Else give" if near else "give"
+        raise UsageError(
+            f"there is no {model}; {offer} a run folder, a checkpoint file, hf:ID, a folder of Hugging Face's, or a "
+            "name: `regard models` lists them"
+        )
     hint = "A network may also be a run folder, a checkpoint file, hf:ID or a local Hugging Face folder."
     raise unknown("network", model, [*SHIPPED, *offered()], hint)
 

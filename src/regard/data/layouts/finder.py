@@ -4,6 +4,7 @@ from pathlib import Path, PurePosixPath
 
 from regard.data.dataset import composed
 from regard.data.images.formats import SUFFIXES
+from regard.files import exists, is_folder
 
 
 class FileFinder:
@@ -21,14 +22,14 @@ class FileFinder:
     def path(self, folder: Path, text: str) -> Path | None:
         """The file or folder of that path."""
         for relative in dict.fromkeys((text, text.replace("\\", "/"))):
-            if (folder / relative).exists():
+            if exists(folder / relative):
                 return folder / relative
         if "\0" in text or composed(text) == text.encode("ascii", "ignore").decode():
             return None
         place = folder
         for part in PurePosixPath(text.replace("\\", "/")).parts:
             step = place / part
-            if not step.exists():
+            if not exists(step):
                 found = self._listed(place).get(composed(part))
                 if found is None:
                     return None
@@ -39,7 +40,7 @@ class FileFinder:
     def without_ending(self, folder: Path, text: str) -> Path | None:
         """The first picture by name whose name without its ending is this."""
         path = folder / text
-        parent = path.parent if path.parent.is_dir() else self.path(folder, str(PurePosixPath(text).parent))
+        parent = path.parent if is_folder(path.parent) else self.path(folder, str(PurePosixPath(text).parent))
         if parent is None or not parent.is_dir():
             return None
         if parent not in self._stems:

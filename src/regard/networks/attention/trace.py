@@ -123,7 +123,7 @@ def layer_count(network: Network) -> int:
     if not network.anatomy.attentions:
         raise NetworkError(
             f"{network.name} ({type(network.module).__name__}) has no attention from token to token that regard can "
-            f"read; {GIVE_GRID}, or use a method by gradient or perturbation; it can be trained and evaluated"
+            f"read; {GIVE_GRID}; methods by gradient or perturbation work there, and it can be trained and evaluated"
         )
     return len(network.anatomy.attentions)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from regard.app.python_inputs import read_given_pictures
+from regard.app.python_inputs import read_picture_arguments
 from regard.data.layouts.captions import captions_for
 from regard.errors import UsageError
 from regard.predictors.caption_job import CaptionInput
@@ -28,7 +28,7 @@ def read_inputs(
     pictures: str | Path | Sequence[str | Path], captions: str | Path | None, which: str | int, skip_bad: bool
 ) -> tuple[list[CaptionInput], dict[str, Any] | None]:
     """The pictures, with the captions that a file has for them, and what says where these come from."""
-    dataset = read_given_pictures(pictures, "caption")
+    dataset = read_picture_arguments(pictures, "caption")
     if captions is None:
         return [CaptionInput(picture) for picture in dataset.pictures], None
     rows = captions_for(dataset, captions, which, skip_bad)

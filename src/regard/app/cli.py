@@ -69,13 +69,6 @@ def parameters_of(function: Callable[..., Any]) -> list[Parameter]:
     return parameters
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether numpy, Python or torch, on a CPU or a GPU, says that no memory is left."""
-    text = str(error).lower()
-    of_torch = type(error).__name__ == "OutOfMemoryError" or "out of memory" in text or "can't allocate memory" in text
-    return isinstance(error, MemoryError) or of_torch
-
-
 def _less_memory(values: Mapping[str, Any]) -> str:
     """What to lower, of what this command takes."""
     names = [name for name in MEMORY if name in values]
@@ -100,7 +93,9 @@ def _declare(command: Command) -> None:
         except KeyboardInterrupt as error:  # before the parser sees it, which says nothing
             raise InterruptedCommandError(str(error) or INTERRUPTED) from error
         except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            text = str(error).lower()  # as numpy, Python and torch, on a CPU or a GPU, say that no memory is left
+            of_torch = type(error).__name__ == "OutOfMemoryError" or "out of memory" in text
+            if not (isinstance(error, MemoryError) or of_torch or "can't allocate memory" in text):
                 raise
             raise OutOfMemoryError(_less_memory(values)) from error
         if first_process():

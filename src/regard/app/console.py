@@ -91,8 +91,8 @@ def phases() -> Iterator[Callable[[Any], None]]:
         yield lambda progress: None
         return
     if not sys.stderr.isatty():
-        said: set[str] = set()
-        yield lambda progress: _say_once(said, progress.phase)
+        announced: set[str] = set()
+        yield lambda progress: _announce(announced, progress.phase)
         return
     with _bar("{task.fields[loss]}") as bar:
         tasks: dict[str, Any] = {}
@@ -109,9 +109,9 @@ def phases() -> Iterator[Callable[[Any], None]]:
         yield show
 
 
-def _say_once(said: set[str], phase: str) -> None:
+def _announce(announced: set[str], phase: str) -> None:
     """The name of each kind of phase, the first time it comes: `search 0/1` and `search 0/2` are both `search`."""
     kind = phase.split()[0]
-    if kind not in said:
-        said.add(kind)
+    if kind not in announced:
+        announced.add(kind)
         log.info(f"{kind} ...")

@@ -234,7 +234,7 @@ CaptionModel = Annotated[
         complete=complete_models,
     ),
 ]
-GivenCaptions = Annotated[
+CaptionsFile = Annotated[
     str | Path | None,
     option(
         "Captions to give word by word instead of making them: a COCO-style .json, or a .csv with filename,caption.",

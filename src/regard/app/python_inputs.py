@@ -12,7 +12,7 @@ _PREDICTORS = {"explain": "Explainer", "predict": "Classifier", "caption": "Capt
 """What takes pictures in memory in the place of a command."""
 
 
-def read_given_pictures(pictures: Any, command: str) -> Dataset:
+def read_picture_arguments(pictures: Any, command: str) -> Dataset:
     """The pictures of a command's first argument: a path, or several.
 
     Raises `UsageError` for a network there, which goes into `model`, and for pictures in memory.

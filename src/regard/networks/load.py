@@ -130,7 +130,8 @@ def load(
         precision=network.precision if isinstance(model, Network) and precision == "float32" else precision,
     )
     if grid is not None and not isinstance(model, nn.Module):
-        anatomy, notes = with_grid(network.module, network.anatomy, _input_size(network), grid)
+        size_of_input = network.preparation.height, network.preparation.width
+        anatomy, notes = with_grid(network.module, network.anatomy, size_of_input, grid)
         network = replace(network, anatomy=anatomy, messages=(*network.messages, *notes))
     network = _on_device(network, device, copied=is_given)
     for message in network.messages:
@@ -219,10 +220,6 @@ def _what_folder(folder: Path) -> str:
 
 
 _CONFIGURATIONS = ("config.json", "adapter_config.json")
-
-
-def _input_size(network: Network) -> tuple[int, int]:
-    return network.preparation.height, network.preparation.width
 
 
 def _count(classes: int | Sequence[str] | None) -> int | None:

@@ -312,12 +312,11 @@ def _horse_head() -> list[Part]:
 RABBIT = Build(0.13, 0.13, (0.205, 0.185, 0.15), (0.075, 0.055, 0.05), (0.13, 0.19))
 
 
-def _rabbit_tail(frame: Skeleton, pose: str) -> Part:
-    return part("tail", ellipse(frame.hip[0] - 0.2, frame.hip[1] - 0.02, 0.075, 0.07, WHITE))
-
-
 def rabbit(pose: str) -> list[Part]:
-    parts, frame = _four_legged(pose, RABBIT, _rabbit_tail)
+    def tail(frame: Skeleton, pose: str) -> Part:
+        return part("tail", ellipse(frame.hip[0] - 0.2, frame.hip[1] - 0.02, 0.075, 0.07, WHITE))
+
+    parts, frame = _four_legged(pose, RABBIT, tail)
     parts = [_haunch(one, frame) if one.name == "right hind leg" and not frame.folded else one for one in parts]
     return parts + placed(_rabbit_head(), *_head_at(frame, RABBIT, pose), scale=1.1)
 

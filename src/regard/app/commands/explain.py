@@ -125,7 +125,7 @@ def explain(
     """
     from regard.app.map_files import explain_in_memory, write_maps
     from regard.app.output import OutputPlan
-    from regard.app.python_inputs import read_given_pictures, refuse_network
+    from regard.app.python_inputs import read_picture_arguments, refuse_network
     from regard.data.dataset import skipper
     from regard.explanation import METHODS
     from regard.files import check_free
@@ -141,7 +141,7 @@ def explain(
         plan.sheet.check(METHODS[method])
     if out is not None:
         check_free(out, overwrite)
-    dataset = read_given_pictures(pictures, "explain")
+    dataset = read_picture_arguments(pictures, "explain")
     explainer = Explainer(
         model,
         weights=weights,

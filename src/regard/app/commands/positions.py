@@ -115,7 +115,7 @@ def positions(
     ('embeddings', (14, 14, 14, 14))
     """
     from regard.app.console import progress
-    from regard.app.python_inputs import read_given_pictures
+    from regard.app.python_inputs import read_picture_arguments
     from regard.explanation.positions.survey import PRETRAINING, SurveySettings, survey_pictures, survey_weights
     from regard.files import check_free
     from regard.networks.load import load
@@ -137,7 +137,7 @@ def positions(
     if pictures:
         results += survey_pictures(
             network,
-            read_given_pictures(pictures, "positions"),
+            read_picture_arguments(pictures, "positions"),
             settings,
             logits=any(each.kind in ("rotary", "relative") for each in results),
             batch_size=batch_size,

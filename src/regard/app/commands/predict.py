@@ -63,7 +63,7 @@ def predict(
     filename,label
     """
     from regard.app.console import progress
-    from regard.app.python_inputs import read_given_pictures, refuse_network
+    from regard.app.python_inputs import read_picture_arguments, refuse_network
     from regard.data.dataset import skipper
     from regard.errors import DataError
     from regard.files import check_free, writing
@@ -73,7 +73,7 @@ def predict(
     refuse_network(pictures, "pictures", "predict")
     out = Path(out)
     check_free(out, overwrite)
-    dataset = read_given_pictures(pictures, "predict")
+    dataset = read_picture_arguments(pictures, "predict")
     classifier = Classifier(
         model, weights=weights, weights_part=weights_part, size=size, device=device, precision=precision, seed=seed
     )

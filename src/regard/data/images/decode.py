@@ -59,7 +59,9 @@ def open_reduced(
         width, height = image.size
         large = width * height > max_pixels
         # A progressive JPEG is held whole while it is decoded, at whatever fraction.
-        if large and (image.format not in ("JPEG", "MPO") or width * height > _most(image, max_pixels)):
+        # Of a JPEG a fraction is decoded, within bounded memory; a progressive one holds all its coefficients.
+        most = max_pixels * (4 if image.info.get("progressive") else 64)
+        if large and (image.format not in ("JPEG", "MPO") or width * height > most):
             _check_size(opener, image.size, max_pixels)
         turned = _orientation(image) if image.format in ("JPEG", "MPO") else 1  # only JPEGs come at a fraction
         full = (width, height) if turned >= 5 else (height, width)
@@ -169,11 +171,6 @@ def _exif(image: Image.Image) -> Mapping[int, Any]:
         return image.getexif()
     except Exception:  # a broken EXIF raises anything
         return {}
-
-
-def _most(image: Image.Image, max_pixels: int) -> int:
-    """How many pixels a JPEG may have, so that a fraction of it is decoded within bounded memory."""
-    return max_pixels * (4 if image.info.get("progressive") else 64)
 
 
 def _fitting(full: Size, least: Size, max_pixels: int) -> Size:

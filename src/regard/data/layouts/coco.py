@@ -43,7 +43,11 @@ def read_coco(file: Path | str, labels: bool = True, are_needed: bool = True) ->
             "its annotations out"
         )
     finder = FileFinder()
-    paths = [_find(finder, file, str(entry["file_name"])) for entry in content["images"]]
+    paths = []
+    for entry in content["images"]:
+        name = str(entry["file_name"])
+        names = dict.fromkeys((name, name.lstrip("/\\")))  # some tools write the path from the root of the data
+        paths.append(next(filter(None, (finder.file(place, each) for each in names for place in _places(file))), None))
     missing = [str(entry["file_name"]) for entry, path in zip(content["images"], paths, strict=True) if path is None]
     if missing and (are_needed or len(missing) == len(paths)):
         more = f" (and {len(missing) - 1} more of {len(paths)} are missing)" if len(missing) > 1 else ""
@@ -89,16 +93,13 @@ def _picture(
     if inside.is_absolute():
         inside = Path(inside.name)
     columns = {
-        key: _text(value) for key, value in entry.items() if key not in _FIELDS and isinstance(value, str | int | float)
+        key: str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        for key, value in entry.items()
+        if key not in _FIELDS and isinstance(value, str | int | float)
     }
     split = split_name(str(entry.get("split") or "")) or None
     label = names[0] if len(names) == 1 else None
     return Picture(safe_name(inside.as_posix()), FileOpener(path), label, split, columns, tuple(annotations), filename)
-
-
-def _text(value: str | int | float) -> str:
-    """A simple field as text; a whole number without its `.0`."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _content(file: Path) -> dict[str, Any]:
@@ -116,11 +117,6 @@ def _content(file: Path) -> dict[str, Any]:
     if len(keys) < len(images):
         raise DataError(f"{file} has the image id {keys.most_common(1)[0][0]} more than once; each needs its own")
     return content
-
-
-def _find(finder: FileFinder, file: Path, name: str) -> Path | None:
-    names = dict.fromkeys((name, name.lstrip("/\\")))  # some tools write the path from the root of the data
-    return next(filter(None, (finder.file(place, each) for each in names for place in _places(file))), None)
 
 
 def _places(file: Path) -> list[Path]:

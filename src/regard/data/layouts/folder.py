@@ -27,7 +27,11 @@ def has_class_splits(source: str) -> bool:
     if not Path(source).is_dir():
         return False
     tree = Tree(Path(source))
-    return _splits_are_inside(tree, _class_folders(tree, tree.inside(tree.root)))
+    classes = _class_folders(tree, tree.inside(tree.root))
+    inner = [_named_splits(tree.folders_in(each)) for each in classes]
+    splits = {split for rows in inner for _, split in rows}
+    # half of the classes or more, with `train` and another among them
+    return 2 * sum(map(bool, inner)) >= len(classes) and "train" in splits and len(splits) > 1
 
 
 def has_classes(source: str) -> bool:
@@ -222,13 +226,6 @@ def split_in(name: str) -> str | None:
     words = [re.sub(r"(?<=...)(sets?|data|images?|imgs?|split|folder)$", "", word) for word in words]
     splits = {SPLITS[word] for word in words if word in SPLITS}
     return splits.pop() if len(splits) == 1 else None
-
-
-def _splits_are_inside(tree: Tree, classes: Sequence[Path]) -> bool:
-    """Whether the folders in half of the classes or more are splits, `train` and another among them."""
-    inner = [_named_splits(tree.folders_in(each)) for each in classes]
-    splits = {split for rows in inner for _, split in rows}
-    return 2 * sum(map(bool, inner)) >= len(classes) and "train" in splits and len(splits) > 1
 
 
 def _alike(tree: Tree, folders: Sequence[Path]) -> list[str]:

@@ -118,7 +118,8 @@ def read_checkpoint(path: Path | str, part: str | None = None) -> Checkpoint:
     stored = _chosen(content, part, path, messages)
     record = getattr(stored, "_metadata", None)  # torch keeps one entry for each module, and pickles carry it along
     modules = frozenset(map(str, record)) if isinstance(record, Mapping) and record else None
-    tensors = _tensors(stored)
+    values = {str(name): torch.from_numpy(value) if _is_array(value) else value for name, value in stored.items()}
+    tensors = {name: value.detach() for name, value in values.items() if isinstance(value, Tensor)}
     if not tensors:
         raise NetworkError(f"{path} holds no tensors (it has: {listed(content)}); give a file with a state dict")
     wrapped = [name for name in tensors if WRAPPING.search(name)]
@@ -242,12 +243,6 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-
-
-def _tensors(stored: Mapping[Any, Any]) -> dict[str, Tensor]:
-    """The tensors of a mapping, parameters and arrays of numpy among them."""
-    values = {str(name): torch.from_numpy(value) if _is_array(value) else value for name, value in stored.items()}
-    return {name: value.detach() for name, value in values.items() if isinstance(value, Tensor)}
 
 
 def _is_array(value: Any) -> bool:

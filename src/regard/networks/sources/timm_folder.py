@@ -66,7 +66,8 @@ def load(folder: Path, config: Mapping[str, Any], model: str, outputs: int | Non
         arguments["num_classes"] = outputs
         module = build({"kind": "timm", "name": name, "arguments": arguments})
     messages += fit(module, tensors, path, headless=outputs is not None)
-    module.pretrained_cfg = {**module.pretrained_cfg, **{key: _tupled(value) for key, value in settings.items()}}
+    tuples = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+    module.pretrained_cfg = {**module.pretrained_cfg, **tuples}
     try:
         preparation, notes = preparations.timm(module)
     except (KeyError, TypeError, ValueError, AssertionError) as error:
@@ -77,10 +78,6 @@ def load(folder: Path, config: Mapping[str, Any], model: str, outputs: int | Non
     architecture = {"kind": "timm", "name": name, "arguments": arguments}
     network = Network(module.eval(), name, architecture, preparation, classes, (*messages, *notes), describe(module))
     return network if model == str(folder) else replace(network, name=model)
-
-
-def _tupled(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _classes(config: Mapping[str, Any], settings: Mapping[str, Any], module: Any) -> tuple[str, ...] | None:

@@ -11,11 +11,11 @@ from regard.errors import NetworkError, UsageError
 from regard.networks.anatomy.anatomy import Anatomy, kind_of
 from regard.networks.anatomy.description import describe
 from regard.networks.anatomy.discovery import discover
+from regard.networks.anatomy.wrapper import describe_wrapped, path_inside
 from regard.networks.guard import is_sealed
 from regard.networks.network import Network
 from regard.networks.sources import huggingface, preparations
 from regard.networks.sources.build import TORCHVISION_CLASS, Architecture, build, is_timm, timm_arguments_fit
-from regard.networks.sources.wrapper import describe_wrapped, path_inside
 
 
 def describe_module(

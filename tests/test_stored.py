@@ -45,8 +45,15 @@ def command(run: Run, name: str, *more: str, **instead: str) -> tuple[dict[str, 
 
 
 def near(found: Any, known: Any, within: float = 1e-3, path: str = "") -> None:
-    """Two answers in JSON: the same names and words, numbers near; where they went may differ."""
-    if isinstance(known, dict):
+    """Two answers in JSON: the same names and words, numbers near; where they went may differ.
+
+    Intervals are made by other rules since (decision 0017): they hold the value, which is the same.
+    """
+    if isinstance(known, dict) and {"value", "low", "high"} <= set(known):
+        near(found["value"], known["value"], within, f"{path}.value")
+        if found["low"] is not None:
+            assert found["low"] - 1e-9 <= found["value"] <= found["high"] + 1e-9, path
+    elif isinstance(known, dict):
         assert set(found) == set(known), path
         for name in set(known) - {"out", "report"}:
             near(found[name], known[name], within, f"{path}.{name}")

@@ -13,12 +13,14 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
-def names(pattern: str) -> list[tuple[str, str]]:
-    """(page, name) of all that match, each once."""
+def names(pattern: str, fenced: bool = False) -> list[tuple[str, str]]:
+    """(page, name) of all that match, each once; with `fenced` in blocks of code alone."""
     found = {
         (str(page.relative_to(ROOT)), name)
         for page in PAGES
-        for name in re.findall(pattern, page.read_text(encoding="utf-8"))
+        for text in [page.read_text(encoding="utf-8")]
+        for part in (re.findall(r"(?ms)^```.*?^```", text) if fenced else [text])
+        for name in re.findall(pattern, part)
     }
     return sorted(found)
 
@@ -41,7 +43,7 @@ def test_a_file_is_there(page: str, name: str) -> None:
     assert any((place / name).is_file() for place in places)
 
 
-@pytest.mark.parametrize(("page", "line"), names(r"(?m)^\s*(?:torchrun .* -m )?(regard [a-z]+ [^#`&\n]*)"))
+@pytest.mark.parametrize(("page", "line"), names(r"(?m)^\s*(?:torchrun .* -m )?(regard [a-z]+ [^#`&\n]*)", fenced=True))
 def test_a_command_line_takes_its_options(page: str, line: str) -> None:
     command, *words = line.split()[1:]
     module = import_module(f"regard.app.commands.{command}")

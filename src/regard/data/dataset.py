@@ -191,7 +191,8 @@ def summary(dataset: Dataset) -> str:
         without = f"; {labels[None]} without a label" if labels[None] else ""
         kinds = f"{len(counts)} class{'es' if len(counts) != 1 else ''}"
         parts.append(f"{kinds}: {', '.join(counts[:CLASSES_NAMED])}{more}{without}")
-    return f"{dataset.source}: {'; '.join(parts)}"
+    place = "" if dataset.source == Path() else f"{dataset.source}: "  # a list has no place of its own
+    return f"{place}{'; '.join(parts)}"
 
 
 def split_name(text: str) -> str:

@@ -161,7 +161,10 @@ def test_an_unfinished_training_goes_on(place: Path, run: Run) -> None:
     words = ("--out", "unfinished", "--resume", "--workers", 0, "--json")
     code, out, err = run("train", "scenes", "--recipe", "finetune/recipe.json", *words)
     assert code == 0, err
-    near(json.loads(out), KNOWN["finetune"])
+    found, known = json.loads(out), json.loads(json.dumps(KNOWN["finetune"]))
+    for answer in (found, known):  # what another machine trained is near, not the same bytes: so it has another digest
+        assert len(answer["provenance"].pop("weights_sha256")) == 64
+    near(found, known)
     same_weights(place / "unfinished", place / "finetune")
     assert (place / "unfinished" / "metrics.jsonl").read_text().splitlines()[: len(lines)] == lines
     assert not (place / "unfinished" / "checkpoint").exists()

@@ -69,6 +69,8 @@ def same_weights(folder: Path, other: Path) -> None:
     found, known = (load_file(each / "model.safetensors") for each in (folder, other))
     assert list(found) == list(known)
     for name, value in known.items():
+        if name.endswith("attn.qkv.bias"):  # keys' share cancels in the softmax: Adam trains it on rounding alone
+            found[name], value = (torch.cat(each.chunk(3)[::2]) for each in (found[name], value))
         torch.testing.assert_close(
             found[name], value, rtol=1e-3, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
         )

@@ -23,6 +23,16 @@ class Row(Protocol):
     def target(self) -> str: ...
 
 
+class Described:
+    """A row that prints as its name and description."""
+
+    name: str
+    description: str
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {self.description}"
+
+
 R = TypeVar("R", bound=Row)
 
 
@@ -39,6 +49,9 @@ class Table(Generic[R]):
         self.kind = kind
         self.group = group
         self._builtin = {row.name: row for row in rows}
+
+    def __repr__(self) -> str:
+        return f"{len(self)} rows of {self.kind}s: {', '.join(self.names)}"
 
     def __iter__(self) -> Iterator[R]:
         return iter(self._rows.values())

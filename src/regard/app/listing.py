@@ -1,13 +1,23 @@
-"""What `regard models`, `regard methods` and `regard metrics` print: rows of a table."""
+"""What commands print: their results as text, and the rows of `regard models`, `methods` and `metrics`."""
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
 
 
-@dataclass(frozen=True)
-class Listing:
+class Printed:
+    """A command's result, which prints in Python as at the command line: by `as_text` of its module."""
+
+    def __repr__(self) -> str:
+        from regard.records.display import few
+
+        return few(sys.modules[type(self).__module__].as_text(self).splitlines())
+
+
+@dataclass(frozen=True, repr=False)
+class Listing(Printed):
     """Rows of a table under its `name`; `about` is the line under them."""
 
     name: str

@@ -28,12 +28,13 @@ from regard.networks.network import Network
 from regard.networks.predict import prepared, probabilities
 from regard.progress import Progress, silent
 from regard.records import Score
+from regard.records.display import Readable, few
 
 log = logging.getLogger("regard")
 
 
-@dataclass(frozen=True)
-class RepairAudit:
+@dataclass(frozen=True, repr=False)
+class RepairAudit(Readable):
     """A search with its trials, the artifacts before and after on pictures that it did not use, the test of the repair,
     and, where there are masks, how well CLS attention finds the object, by block. `out` is where it was written."""
 
@@ -46,6 +47,9 @@ class RepairAudit:
     localisation: dict[str, dict[str, Score]] = field(default_factory=dict)
     accepted: bool = False
     out: Path | None = None
+
+    def __str__(self) -> str:
+        return few([self.verdict, str(self.before), *([] if self.after is None else [f"after: {self.after}"])])
 
     @property
     def outliers_left(self) -> float | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from regard.data.openers import FileOpener, Opener
 from regard.errors import DataError, unknown
+from regard.records.display import Readable
 
 log = logging.getLogger("regard")
 
@@ -27,8 +28,8 @@ CLASSES_NAMED = 10
 """How many classes a line that says how DATA was read names."""
 
 
-@dataclass(frozen=True)
-class Picture:
+@dataclass(frozen=True, repr=False)
+class Picture(Readable):
     """One picture: its `name`, which is its key, and an `opener`.
 
     The name is a POSIX path relative to DATA that never leads out of a folder; `filename` is what the user calls it (as
@@ -45,6 +46,9 @@ class Picture:
     annotations: tuple[Mapping[str, Any], ...] = ()
     filename: str | None = None
 
+    def __str__(self) -> str:
+        return ", ".join([self.name, *filter(None, (self.label, self.split))])
+
     @property
     def path(self) -> Path | None:
         """Its file; None for a picture that lies elsewhere."""
@@ -56,8 +60,8 @@ class Picture:
         return self.name if self.path is None else self.path.resolve()
 
 
-@dataclass(frozen=True)
-class Dataset:
+@dataclass(frozen=True, repr=False)
+class Dataset(Readable):
     """The pictures of DATA in order. `layout` says how it was read; `classes` are the labels in the order of indices.
 
     A part of a data set keeps all its classes.
@@ -67,6 +71,9 @@ class Dataset:
     layout: str
     pictures: tuple[Picture, ...]
     classes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return summary(self)
 
     def __len__(self) -> int:
         return len(self.pictures)

@@ -11,7 +11,7 @@ of a finished caption, and returns a map for every token: (tokens, rows, columns
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from regard.registry import Table
+from regard.registry import Described, Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,8 +53,8 @@ class MethodSettings:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Method:
+@dataclass(frozen=True, repr=False)
+class Method(Described):
     """A row of METHODS: what a method is and needs, as data alone."""
 
     name: str

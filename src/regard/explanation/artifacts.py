@@ -20,6 +20,7 @@ from regard.networks.attention.replay import token_blocks
 from regard.networks.attention.trace import layer_count, trace
 from regard.networks.edits import applied, mlp_output
 from regard.networks.network import Network
+from regard.records.display import Readable, Row, Rows, counted, few
 
 OUTLIER = 5.0
 """A patch is an outlier where its norm is more than so many times the median of its picture's patches."""
@@ -36,8 +37,8 @@ Batches = Sequence[Tensor]
 Advance = Callable[[int], None]
 
 
-@dataclass(frozen=True)
-class BlockArtifacts:
+@dataclass(frozen=True, repr=False)
+class BlockArtifacts(Row):
     """The outliers among the patches as one block leaves them.
 
     `share` of all patches, `per_picture` how many; `median` and `largest` norm of patches; `attention`, the share that
@@ -51,9 +52,20 @@ class BlockArtifacts:
     largest: float
     attention: float
 
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value}" for name, value in self.cells().items())
 
-@dataclass(frozen=True)
-class Artifacts:
+    def cells(self) -> dict[str, str]:
+        return {
+            "block": str(self.block),
+            "outliers a picture": f"{self.per_picture:.2f}",
+            "largest / median norm": f"{self.largest / self.median:.1f}" if self.median else "\N{EN DASH}",
+            "attention to their places": f"{self.attention:.1%}",
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class Artifacts(Readable):
     """Outliers by block. `first` is the block in which they appear, None where they never do; `corners` is the share of
     outliers in the four corner patches, and `even` the share of attention that so many patches would get by chance.
     `places` (pictures, patches) are those whose attention was measured."""
@@ -64,9 +76,21 @@ class Artifacts:
     even: float
     places: NDArray[np.bool_]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "blocks", Rows(self.blocks))
 
-@dataclass(frozen=True)
-class Trial:
+    def __str__(self) -> str:
+        if self.first is None:
+            return f"no outliers in {counted(len(self.places), 'picture')}"
+        last = self.blocks[-1]
+        return (
+            f"outliers from block {self.first} on, {last.per_picture:.2f} a picture behind the last, "
+            f"which pays {last.attention:.1%} of its attention to them; by chance {self.even:.1%}"
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Trial(Row):
     """So many neurons moved: the share of outliers `left`, the attention that their places still get, and the mean
     Kullback-Leibler divergence of the network's predictions from those before, in nats."""
 
@@ -75,14 +99,28 @@ class Trial:
     attention: float
     divergence: float
 
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value}" for name, value in self.cells().items())
 
-@dataclass(frozen=True)
-class Repair:
+    def cells(self) -> dict[str, str]:
+        shares = {"outliers left": f"{self.left:.1%}", "attention to their places": f"{self.attention:.1%}"}
+        return {"neurons": str(self.neurons), **shares, "divergence in nats": f"{self.divergence:.3g}"}
+
+
+@dataclass(frozen=True, repr=False)
+class Repair(Readable):
     """The result of a search: `neurons` (block, neuron), most telling first, and the trials it chose from."""
 
     before: Artifacts
     neurons: tuple[tuple[int, int], ...]
     trials: tuple[Trial, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "trials", Rows(self.trials))
+
+    def __str__(self) -> str:
+        moved = ", ".join(f"{neuron} of block {block}" for block, neuron in self.neurons) or "none"
+        return few([f"neurons to move: {moved}", *repr(self.trials).splitlines()])
 
     @property
     def edit(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ is called likewise with a `captions.captioned.Captioned`. `measure.measure` call
 from dataclasses import dataclass
 
 from regard.errors import UsageError
-from regard.registry import Table
+from regard.registry import Described, Table
 
 RESERVED = frozenset(
     [
@@ -30,8 +30,8 @@ RESERVED = frozenset(
 """What an evaluation's JSON holds beside the scores; no metric can go by such a name."""
 
 
-@dataclass(frozen=True)
-class Metric:
+@dataclass(frozen=True, repr=False)
+class Metric(Described):
     """A row of METRICS: what a measure is and needs, as data alone."""
 
     name: str

@@ -8,22 +8,21 @@ count from 0. Pictures are (height, width), boxes are (left, top, right, bottom)
     captions.py        Word, Caption, Captions
     classification.py  Classification: predictions for pictures without labels
     scores.py          Score and all that is made of scores; Positions
+    comparison.py      runs side by side on the same pictures
     manifest.py        the file that finishes a result folder
     quantised.py       maps as bytes, for the viewer
-    display.py         what a notebook shows of a record
+    display.py         what a notebook shows of a record: its text or its picture
 """
 
 from regard.records.captions import END, START, Caption, Captions, Word
 from regard.records.classification import Classification
+from regard.records.comparison import ComparedRun, Comparison, Difference
 from regard.records.grid import Box, Float, PatchGrid
 from regard.records.manifest import read_manifest, write_long_manifest, write_manifest
 from regard.records.maps import Explanation, Heatmap, Target
 from regard.records.scores import (
     CaptionEvaluation,
     ClassScores,
-    ComparedRun,
-    Comparison,
-    Difference,
     Evaluation,
     Positions,
     Predictions,

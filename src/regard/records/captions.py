@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regard.errors import UsageError
-from regard.records.display import Displayed
+from regard.records.display import Displayed, Readable, few
 from regard.records.grid import Box, Float, PatchGrid
 from regard.records.maps import Heatmap
 
@@ -20,20 +20,23 @@ END = "<end>"
 """How the tokens before the first word and after the last one are written, where they are shown as words."""
 
 
-@dataclass(frozen=True)
-class Focus:
+@dataclass(frozen=True, repr=False)
+class Focus(Readable):
     """How narrowly a map looks: `entropy` in nats (0: one patch; ln of their number: all alike), and the share of it
     that lies in the top tenth of the patches (at least one; 0.1 where all are alike)."""
 
     entropy: float
     top_tenth: float
 
+    def __str__(self) -> str:
+        return f"entropy {self.entropy:.3f} nats, {self.top_tenth:.3f} of it in the top tenth of the patches"
+
 
 def focus(values: Float) -> Focus | None:
     """The focus of a map (rows, columns) without negative values; None where it is zero everywhere.
 
     >>> focus(np.array([[0.5, 0.25, 0.25]]))
-    Focus(entropy=1.0397207708399179, top_tenth=0.5)
+    entropy 1.040 nats, 0.500 of it in the top tenth of the patches
     """
     flat = np.asarray(values, np.float64).ravel()
     if (flat < 0).any():
@@ -46,8 +49,8 @@ def focus(values: Float) -> Focus | None:
     return Focus(entropy, float(share[: math.ceil(len(share) / 10)].sum()))
 
 
-@dataclass(frozen=True)
-class Peak:
+@dataclass(frozen=True, repr=False)
+class Peak(Readable):
     """The patch of a map with the highest `value`, and the `box` (left, top, right, bottom) that it covers, in pixels
     of the user's picture."""
 
@@ -56,13 +59,17 @@ class Peak:
     value: float
     box: Box
 
+    def __str__(self) -> str:
+        left, top, right, bottom = (f"{edge:.1f}" for edge in self.box)
+        return f"row {self.row}, column {self.column}: {self.value:.3g}, pixels {left} to {right} × {top} to {bottom}"
+
 
 def peak(heatmap: Heatmap) -> Peak | None:
     """Where a map is highest, cut at the edges of the picture; None where all patches are alike.
 
     >>> grid = PatchGrid.whole(2, 3, picture=(40, 60))
     >>> peak(Heatmap(np.eye(2, 3, dtype=np.float32), grid, "a.png"))
-    Peak(row=0, column=0, value=1.0, box=(0.0, 0.0, 20.0, 20.0))
+    row 0, column 0: 1, pixels 0.0 to 20.0 × 0.0 to 20.0
     """
     values = heatmap.values
     if not values.max() > values.min():
@@ -71,8 +78,8 @@ def peak(heatmap: Heatmap) -> Peak | None:
     return Peak(row, column, float(values[row, column]), heatmap.grid.cell_inside(row, column))
 
 
-@dataclass(frozen=True)
-class WordDependence:
+@dataclass(frozen=True, repr=False)
+class WordDependence(Readable):
     """What a word owes to its picture: what its log-probability gains in nats over that with another picture
     (`over_other`) and without any (`over_none`), and the share (0 to 1) of its map that lies elsewhere there."""
 
@@ -81,9 +88,13 @@ class WordDependence:
     moved_by_other: float
     moved_by_none: float
 
+    def __str__(self) -> str:
+        gains = f"{self.over_other:+.3f} nats over another picture, {self.over_none:+.3f} over none"
+        return f"{gains}; of the map {self.moved_by_other:.3f} and {self.moved_by_none:.3f} lie elsewhere there"
 
-@dataclass(frozen=True)
-class Word:
+
+@dataclass(frozen=True, repr=False)
+class Word(Readable):
     """A word of a caption: its probability (0 to 1) and, where there is one, the map of where the network looked.
 
     `log_probability` is natural and None of `<start>`, which no step predicts; `steps` (start, stop) are the word's in
@@ -101,15 +112,23 @@ class Word:
     steps: tuple[int, int] | None = None
     dependence: WordDependence | None = None
 
+    def __str__(self) -> str:
+        part = f", {self.part_of_speech}" if self.part_of_speech else ""
+        return f"{self.text} ({self.probability:.3f}{part}{', with a map' if self.heatmap else ''})"
 
-@dataclass(frozen=True)
-class Step:
+
+@dataclass(frozen=True, repr=False)
+class Step(Readable):
     """A token of a caption: its `piece` as a person reads it, its natural log-probability after those before it, and
     the likeliest `alternatives` there as (piece, log-probability), best first."""
 
     piece: str
     log_probability: float
     alternatives: tuple[tuple[str, float], ...] = ()
+
+    def __str__(self) -> str:
+        others = ", ".join(f"{piece!r} {value:.3f}" for piece, value in self.alternatives)
+        return f"{self.piece!r} {self.log_probability:.3f}{f' (or {others})' if others else ''}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -166,7 +185,7 @@ class Captions(Displayed):
     captions: tuple[Caption, ...]
 
     def __str__(self) -> str:
-        return "\n".join(f"{caption.name}: {caption.text}" for caption in self)
+        return few([f"{caption.name}: {caption.text}" for caption in self])
 
     def __len__(self) -> int:
         return len(self.captions)

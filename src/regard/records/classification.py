@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.records.display import Displayed
+from regard.records.display import Displayed, few
 from regard.records.grid import Float
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Classification(Displayed):
 
     def __str__(self) -> str:
         rows = zip(self.names, self.labels, self.probabilities.max(axis=1), strict=True)
-        return "\n".join(f"{name}: {label} {probability:.3f}" for name, label, probability in rows)
+        return few([f"{name}: {label} {probability:.3f}" for name, label, probability in rows])
 
     def __len__(self) -> int:
         return len(self.names)

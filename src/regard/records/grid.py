@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.errors import DataError
+from regard.records.display import Readable, counted
 
 Box = tuple[float, float, float, float]
 Float = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class PatchGrid:
+@dataclass(frozen=True, repr=False)
+class PatchGrid(Readable):
     """Where a network's patch tokens lie in the user's own picture.
 
     `rows` × `columns` patches cover `box` evenly; `prefix` tokens (CLS, registers, distillation) come before them.
@@ -22,6 +23,8 @@ class PatchGrid:
     its pixels: the whole of it when it was squashed, less when cropped, more (beyond the edges) when padded.
 
     >>> grid = PatchGrid(rows=2, columns=3, prefix=1, picture=(20, 60), box=(10.0, 0.0, 40.0, 20.0))
+    >>> grid
+    2 × 3 patches after 1 other token, over pixels 10 to 40 × 0 to 20 of 60 × 20
     >>> grid.patches, grid.tokens
     (6, 7)
     >>> grid.fold(np.arange(7)).tolist()
@@ -37,6 +40,13 @@ class PatchGrid:
     prefix: int
     picture: tuple[int, int]
     box: Box
+
+    def __str__(self) -> str:
+        height, width = self.picture
+        left, top, right, bottom = (f"{edge:.4g}" for edge in self.box)
+        prefix = f" after {counted(self.prefix, 'other token')}" if self.prefix else ""
+        place = f"pixels {left} to {right} × {top} to {bottom} of {width} × {height}"
+        return f"{self.rows} × {self.columns} patches{prefix}, over {place}"
 
     @classmethod
     def whole(cls, rows: int, columns: int, prefix: int = 0, picture: tuple[int, int] | None = None) -> Self:

@@ -9,7 +9,7 @@ import numpy as np
 
 from regard.errors import DataError
 from regard.files import new_folder, reading
-from regard.records.display import Displayed, counted, draw
+from regard.records.display import Displayed, Readable, counted, draw
 from regard.records.grid import Float, PatchGrid
 from regard.records.manifest import AGAIN, read_manifest, write_long_manifest
 
@@ -20,8 +20,8 @@ Target = int | tuple[int, int] | None
 """What a map is of: a class, one class against another, or nothing in particular."""
 
 
-@dataclass(frozen=True)
-class Heatmap:
+@dataclass(frozen=True, repr=False)
+class Heatmap(Readable):
     """One map over one picture: `values` (rows, columns) float32 on `grid`, of the picture called `name`.
 
     `target` is the class it is of, or (for, against); `predicted` the class that the network predicts, where that is
@@ -30,6 +30,8 @@ class Heatmap:
 
     >>> grid = PatchGrid.whole(2, 3, picture=(20, 30))
     >>> heatmap = Heatmap(np.zeros((2, 3), np.float32), grid, "cat.jpg", target=7)
+    >>> heatmap
+    cat.jpg: 2 × 3 patches, 0 to 0, of class 7
     >>> heatmap.upsampled().shape
     (20, 30)
     >>> Heatmap.from_json(heatmap.as_json(), heatmap.values).target
@@ -43,6 +45,12 @@ class Heatmap:
     error: Float | None = None
     predicted: int | None = None
     image: "Callable[[int], Image.Image] | None" = field(default=None, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        rows, columns = self.values.shape
+        ends = f"{self.values.min():.3g} to {self.values.max():.3g}" if self.values.size else "no values"
+        target = "" if self.target is None else f", of class {' against '.join(map(str, np.atleast_1d(self.target)))}"
+        return f"{self.name}: {rows} × {columns} patches, {ends}{target}"
 
     def upsampled(self, size: tuple[int, int] | None = None) -> Float:
         """The map at the size of the user's picture, NaN where the network did not look: see `to_picture`."""

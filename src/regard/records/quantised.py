@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.errors import DataError, unknown
+from regard.records.display import Readable
 from regard.records.grid import Float, PatchGrid
 
 FORMAT = "regard-maps"
@@ -38,8 +39,8 @@ SMALLEST = 1e-44
 """Where float32 ends."""
 
 
-@dataclass(frozen=True)
-class Quantised:
+@dataclass(frozen=True, repr=False)
+class Quantised(Readable):
     """Maps (..., rows, columns) as `levels` uint8; `low` and `high` (...) float32 are each map's own ends.
 
     >>> quantised = Quantised.of([[1.0, 1.25, 2.0]], "linear")
@@ -53,6 +54,9 @@ class Quantised:
     low: Float
     high: Float
     transform: str = "sqrt"
+
+    def __str__(self) -> str:
+        return f"{' × '.join(map(str, self.levels.shape))} levels of 256 ({self.transform})"
 
     @classmethod
     def of(cls, maps: NDArray[Any], transform: str = "sqrt") -> Self:
@@ -88,8 +92,8 @@ def _extent(low: Float, high: Float) -> NDArray[np.float64]:
     return (high.astype(np.float64) - low)[..., None, None]
 
 
-@dataclass(frozen=True)
-class QuantisedMaps:
+@dataclass(frozen=True, repr=False)
+class QuantisedMaps(Readable):
     """All that the viewer shows of one picture: its name, its grid, and arrays of maps by name.
 
     Arrays are (..., rows, columns) on `grid`. Those of attention are `cls` (layers, heads, rows, columns) and `patches`
@@ -105,6 +109,9 @@ class QuantisedMaps:
     name: str
     grid: PatchGrid
     arrays: Mapping[str, Quantised]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {'; '.join(f'{name} {array}' for name, array in self.arrays.items())}"
 
     @classmethod
     def of_attention(cls, name: str, grid: PatchGrid, rows: NDArray[Any], patches: NDArray[Any] | None = None) -> Self:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.records.display import Displayed, counted
+from regard.records.display import Displayed, Readable, Row, Rows, aligned, counted, few, rounded, table
 from regard.records.grid import Float
 
 
 @dataclass(frozen=True, repr=False)
-class Score:
+class Score(Readable):
     """A number with its 95 % interval and the count of pictures behind it; NaN where it is not defined.
 
     `label` and `description` say in words what was measured, as the row of METRICS does; `note` why there is no
@@ -43,16 +43,13 @@ class Score:
         return numbers | ({"note": self.note} if self.note else {})
 
     def __str__(self) -> str:
-        value = f"{self.value:.3f}" if np.isfinite(self.value) else "\N{EN DASH}"
+        value = rounded(self.value)
         interval = f" [{self.low:.3f}, {self.high:.3f}]" if np.isfinite(self.low) and np.isfinite(self.high) else ""
         return f"{value}{interval}{f' ({self.note})' if self.note else ''}"
 
-    def __repr__(self) -> str:
-        return str(self)
 
-
-@dataclass(frozen=True)
-class Predictions:
+@dataclass(frozen=True, repr=False)
+class Predictions(Readable):
     """A classifier's answers for pictures, beside the true labels.
 
     `predicted` (n,) int and `labels` (n,) int are indices into `classes`; `probabilities` (n, classes) float32 has
@@ -66,6 +63,11 @@ class Predictions:
     >>> predictions = Predictions(("a.jpg", "b.jpg"), ("cat", "dog"), predicted, labels, probabilities)
     >>> predictions.right.tolist(), predictions.certainty.tolist()
     ([True, False], [0.75, 0.5])
+    >>> predictions
+    2 pictures, 2 classes, 1 right
+    name   label  predicted  confidence
+    a.jpg  cat    cat        0.750
+    b.jpg  dog    cat        0.500
     """
 
     names: tuple[str, ...]
@@ -81,6 +83,21 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.names)
 
+    def __str__(self) -> str:
+        head = f"{counted(len(self), 'picture')}, {len(self.classes)} classes, {int(self.right.sum())} right"
+        sure = [float("nan")] * len(self) if self.certainty is None else self.certainty.tolist()
+        answers = zip(self.names, self.labels.tolist(), self.predicted.tolist(), sure, strict=True)
+        rows = [
+            {
+                "name": name,
+                "label": self.classes[label] if label >= 0 else "\N{EN DASH}",
+                "predicted": self.classes[predicted],
+                "confidence": rounded(confidence),
+            }
+            for name, label, predicted, confidence in answers
+        ]
+        return f"{head}\n{table(rows)}" if rows else head
+
     @property
     def right(self) -> NDArray[np.bool_]:
         """(n,) whether the predicted class is the true one."""
@@ -95,7 +112,7 @@ class Predictions:
 
 
 @dataclass(frozen=True, repr=False)
-class ClassScores:
+class ClassScores(Row):
     """One class against the rest. `n` counts its pictures; sensitivity and specificity are at `threshold`.
 
     All but `threshold` lie in [0, 1], NaN where not defined. A `threshold` of NaN stands for the plain decision:
@@ -117,13 +134,21 @@ class ClassScores:
     sensitivity: Score
     specificity: Score
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         pictures = counted(self.n, "picture")
-        return f"{self.name}, {pictures}: precision {self.precision}, recall {self.recall}, f1 {self.f1:.3f}"
+        return f"{self.name}, {pictures}: precision {self.precision}, recall {self.recall}, f1 {rounded(self.f1)}"
+
+    def cells(self) -> dict[str, str]:
+        scores = {"recall": str(self.recall), "precision": str(self.precision), "f1": rounded(self.f1)}
+        row = {"class": self.name, "n": str(self.n), **scores, "auroc": rounded(self.auroc)}
+        if np.isnan(self.threshold):
+            return row
+        at = {"sensitivity": str(self.sensitivity), "specificity": str(self.specificity)}
+        return {**row, "threshold": rounded(self.threshold), **at}
 
 
 @dataclass(frozen=True, repr=False)
-class SliceScore:
+class SliceScore(Row):
     """The accuracy on the pictures whose `column` has this `value`.
 
     >>> SliceScore("site", "Oxford", Score(0.9, 0.8, 0.95, 120))
@@ -134,15 +159,20 @@ class SliceScore:
     value: str
     top1: Score
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         return f"{self.column} {self.value}, {counted(self.top1.n, 'picture')}: {self.top1}"
 
+    def cells(self) -> dict[str, str]:
+        return {"column": self.column, "value": self.value, "n": str(self.top1.n), "top1": str(self.top1)}
 
-@dataclass(frozen=True)
-class ReliabilityBin:
+
+@dataclass(frozen=True, repr=False)
+class ReliabilityBin(Row):
     """The `n` pictures whose confidence lies in (low, high]: their mean confidence and accuracy, NaN where n is 0.
 
     >>> sure = ReliabilityBin(low=0.9, high=1.0, n=50, confidence=0.97, accuracy=0.9)
+    >>> sure
+    confidence 0.9 to 1: 50 pictures, 0.970 sure in the mean, 0.900 right
     >>> round(sure.confidence - sure.accuracy, 2)  # surer than right
     0.07
     """
@@ -152,6 +182,14 @@ class ReliabilityBin:
     n: int
     confidence: float
     accuracy: float
+
+    def __str__(self) -> str:
+        means = f", {rounded(self.confidence)} sure in the mean, {rounded(self.accuracy)} right" if self.n else ""
+        return f"confidence {self.low:.3g} to {self.high:.3g}: {counted(self.n, 'picture')}{means}"
+
+    def cells(self) -> dict[str, str]:
+        ends = f"{self.low:.3g} to {self.high:.3g}"
+        return {"bin": ends, "n": str(self.n), "confidence": rounded(self.confidence), "right": rounded(self.accuracy)}
 
 
 @dataclass(frozen=True, repr=False)
@@ -168,6 +206,9 @@ class Evaluation(Displayed):
     >>> evaluation = Evaluation(predictions, {"top1": accuracy}, (), confusion, mistakes=(1,))
     >>> evaluation.n, [predictions.names[index] for index in evaluation.mistakes]
     (2, ['b.jpg'])
+    >>> print(evaluation)
+    2 pictures, values with 95 % intervals
+    top1  0.500 [0.090, 0.910]
     """
 
     predictions: Predictions
@@ -182,9 +223,12 @@ class Evaluation(Displayed):
     note: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("per_class", "reliability", "slices"):
+            object.__setattr__(self, name, Rows(getattr(self, name)))
+
     def __str__(self) -> str:
-        scores = ", ".join(f"{name} {score}" for name, score in self.scores.items())
-        return f"{counted(self.n, 'picture')}: {scores}{f' ({self.note})' if self.note else ''}"
+        return _scored(self.n, self.scores, self.note)
 
     @property
     def n(self) -> int:
@@ -192,14 +236,21 @@ class Evaluation(Displayed):
         return len(self.predictions)
 
 
-@dataclass(frozen=True)
-class CaptionEvaluation:
+def _scored(n: int, scores: Mapping[str, Score], note: str) -> str:
+    """How many pictures, each score in a line, and the note."""
+    head = f"{counted(n, 'picture')}, values with 95 % intervals"
+    return few([head, *aligned((name, str(score)) for name, score in scores.items()), *([f"({note})"] if note else [])])
+
+
+@dataclass(frozen=True, repr=False)
+class CaptionEvaluation(Readable):
     """The score of a captioner on pictures: `scores` by name, and by the pictures' names, in order, the `captions` it
     gave and the `references` they were compared with. `note` as an `Evaluation`'s.
 
     >>> exact = Score(1.0, 0.2, 1.0, n=1)
-    >>> CaptionEvaluation({"exact": exact}, {"a.jpg": "a cat"}, {"a.jpg": ("a cat", "one cat")}).n
-    1
+    >>> CaptionEvaluation({"exact": exact}, {"a.jpg": "a cat"}, {"a.jpg": ("a cat", "one cat")})
+    1 picture, values with 95 % intervals
+    exact  1.000 [0.200, 1.000]
     """
 
     scores: Mapping[str, Score]
@@ -208,60 +259,13 @@ class CaptionEvaluation:
     note: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        return _scored(self.n, self.scores, self.note)
+
     @property
     def n(self) -> int:
         """How many pictures were scored."""
         return len(self.captions)
-
-
-@dataclass(frozen=True)
-class ComparedRun:
-    """One row of a comparison: a run's name and its scores by name (`top1`, `balanced_accuracy`, `ece`).
-
-    >>> str(ComparedRun("runs/first", {"top1": Score(0.9, 0.8, 0.95, 120)}).scores["top1"])
-    '0.900 [0.800, 0.950]'
-    """
-
-    name: str
-    scores: Mapping[str, Score]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A run against `first`, the run that all are compared with: `top1` is its accuracy minus the other's, in [-1, 1].
-
-    `only_this` and `only_first` count the pictures that one of the two alone gets right; `p` is the exact McNemar
-    test's, two-sided, over pictures or, `by_group`, over groups. `remark` says why a `p` cannot be small.
-
-    >>> Difference("second", "first", Score(0.1, -0.02, 0.2, 50), only_this=7, only_first=2, p=0.18).top1.value
-    0.1
-    """
-
-    name: str
-    first: str
-    top1: Score
-    only_this: int
-    only_first: int
-    p: float
-    by_group: bool = False
-    remark: str = ""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Runs on the very same `n` pictures; `notes` by run say what a number is marked with ("seen in training").
-
-    >>> score = Score(0.7, 0.5, 0.8, 50)
-    >>> runs = ComparedRun("a", {"top1": score}), ComparedRun("b", {"top1": score})
-    >>> difference = Difference("b", "a", Score(0.1, -0.02, 0.2, 50), only_this=7, only_first=2, p=0.18)
-    >>> Comparison(runs, (difference,), n=50).differences[0].first
-    'a'
-    """
-
-    runs: tuple[ComparedRun, ...]
-    differences: tuple[Difference, ...]
-    n: int
-    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, repr=False)

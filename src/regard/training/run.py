@@ -16,6 +16,7 @@ from regard.data.images.decode import open_picture
 from regard.data.splits import split_rows
 from regard.errors import DataError, RegardError, UsageError
 from regard.files import check_free, claimed, new_folder, write_file, writing
+from regard.records.display import Readable, few
 from regard.results.evaluations import EVALUATION, Figures
 from regard.training.folder import (
     FinishedRunError,
@@ -36,14 +37,17 @@ from regard.training.tasks.table import TASKS
 log = logging.getLogger("regard")
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(Readable):
     """A finished run: its folder, its task, its score on the pictures set aside, and what the user should know."""
 
     out: Path
     task: str
     evaluation: Any
     messages: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return few([f"{self.out}, a run of {self.task}", *str(self.evaluation).splitlines(), *self.messages])
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from regard.app.listing import Printed
 from regard.app.options import (
     BatchSize,
     Beams,
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
     from regard.records import Caption
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, repr=False)
+class Result(Printed):
     """The captions of `n` pictures, in the folder or table `out`; `cut` of them reached the length limit.
 
     `first` are some of them, as (name, text). `captions` reads all, with their maps, from the disk, one by one.

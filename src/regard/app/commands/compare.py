@@ -134,17 +134,4 @@ def as_json(comparison: "Comparison") -> dict[str, Any]:
 
 
 def as_text(comparison: "Comparison") -> str:
-    width = max(len(run.name) for run in comparison.runs)
-    columns = list(comparison.runs[0].scores)
-    lines = [
-        f"{comparison.n} pictures, values with 95 % intervals",
-        f"{'run':<{width}}  {'  '.join(f'{c:<22}' for c in columns)}",
-    ]
-    lines += [f"{run.name:<{width}}  {'  '.join(f'{run.scores[c]!s:<22}' for c in columns)}" for run in comparison.runs]
-    for each in comparison.differences:
-        gain = each.top1
-        unit = "groups" if each.by_group else "pictures"
-        lines.append(f"{each.name} minus {each.first}: {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]")
-        lines.append(f"  right only here: {each.only_this} pictures, only there: {each.only_first}")
-        lines.append(f"  exact McNemar test over {unit}: p = {each.p:.3g}{f' ({each.remark})' if each.remark else ''}")
-    return "\n".join(lines + [f"{name}: {note}" for name, note in comparison.notes.items()])
+    return comparison.text

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from regard.app.listing import Printed
 from regard.app.options import Out, Overwrite
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ PHOTOGRAPHS = ("chelsea.png", "astronaut.png", "coffee.png", "rocket.jpg", "moto
 """Photographs in scikit-image's own package, so that they are there offline."""
 
 
-@dataclass(frozen=True)
-class DemoResult:
+@dataclass(frozen=True, repr=False)
+class DemoResult(Printed):
     """The score on scenes that were set aside, and the folder with everything."""
 
     out: Path

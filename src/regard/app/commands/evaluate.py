@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from regard.app.listing import Printed
 from regard.app.options import (
     DATA,
     NETWORK,
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from regard.records import Evaluation
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, repr=False)
+class Result(Printed):
     """The evaluation, the task it is of, and the folder it was written to, if it was."""
 
     evaluation: Any

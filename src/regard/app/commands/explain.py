@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from regard.app.listing import Printed
 from regard.app.options import (
     PICTURE_METHODS,
     Against,
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
     from regard.records import Explanation
 
 
-@dataclass(frozen=True)
-class ExplainResult:
+@dataclass(frozen=True, repr=False)
+class ExplainResult(Printed):
     """The maps of `n` pictures and where they were written, if they were; `about` is their explanation without maps.
 
     `rows` and `columns` are of the first map. `explanation` has the maps, read from the disk when it is asked for.
@@ -175,4 +176,4 @@ def as_json(result: ExplainResult) -> dict[str, Any]:
 
 def as_text(result: ExplainResult) -> str:
     pictures = f"{result.n} picture{'s' if result.n != 1 else ''}"
-    return f"{pictures} explained by {result.about.method}, written to {result.out}"
+    return f"{pictures} explained by {result.about.method}{'' if result.out is None else f', written to {result.out}'}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from regard.app.listing import Printed
 from regard.app.options import (
     NETWORK,
     OUTPUT,
@@ -37,8 +38,8 @@ log = logging.getLogger("regard")
 SCALES = ("shared", "each")
 
 
-@dataclass(frozen=True)
-class PositionsResult:
+@dataclass(frozen=True, repr=False)
+class PositionsResult(Printed):
     """Every way in which the network tells its patches apart, those in its weights first, and where they lie."""
 
     records: "tuple[Positions, ...]"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from regard.app.listing import Printed
 from regard.app.options import (
     OUTPUT,
     AnyModel,
@@ -23,8 +24,8 @@ from regard.app.options import (
 )
 
 
-@dataclass(frozen=True)
-class PredictResult:
+@dataclass(frozen=True, repr=False)
+class PredictResult(Printed):
     """The file of predictions, and how many rows it has."""
 
     out: Path

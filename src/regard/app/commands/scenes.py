@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from regard.app.listing import Printed
 from regard.app.options import OUTPUT, Out, Overwrite, Seed, argument, option
 
 
-@dataclass(frozen=True)
-class DrawnScenes:
+@dataclass(frozen=True, repr=False)
+class DrawnScenes(Printed):
     """How many scenes were drawn, and where they are."""
 
     n: int

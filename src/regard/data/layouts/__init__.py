@@ -16,15 +16,15 @@ from regard.data.layouts.folder import read_below
 from regard.data.openers import FileOpener
 from regard.errors import DataError
 from regard.files import check_local
-from regard.registry import Table
+from regard.registry import Described, Table
 
 log = logging.getLogger("regard")
 
 __all__ = ["LAYOUTS", "Dataset", "Layout", "Picture", "read", "read_labelled", "read_pictures", "register_layout"]
 
 
-@dataclass(frozen=True)
-class Layout:
+@dataclass(frozen=True, repr=False)
+class Layout(Described):
     """A row of LAYOUTS: a way in which DATA may lie, as data alone.
 
     `fits(source)` says whether DATA, text as the user wrote it, is of this kind, and is asked before anything is read.

@@ -18,7 +18,7 @@ from regard.data.dataset import composed
 from regard.data.images.decode import UPRIGHT, stored_orientation
 from regard.data.openers import Opener
 from regard.errors import DataError
-from regard.registry import Table
+from regard.registry import Described, Table
 
 Bools = NDArray[np.bool_]
 Size = tuple[int, int]
@@ -92,8 +92,8 @@ class NamedRegions:
         return self._composed.get(name) or self._by_file.get(PurePosixPath(name).name)
 
 
-@dataclass(frozen=True)
-class RegionSource:
+@dataclass(frozen=True, repr=False)
+class RegionSource(Described):
     """A row of REGIONS: `fits(path)` says whether data are of this kind, `target(path)` gives their `Regions`.
 
     `words` says whether the source knows what the words of captions speak of.

@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from regard.measurement.intervals import newcombe
 from regard.records import Score
+from regard.records.display import Readable
 
 
-@dataclass(frozen=True)
-class NotWorse:
+@dataclass(frozen=True, repr=False)
+class NotWorse(Readable):
     """`difference` of the shares right, changed less before, with its paired 95 % interval. `answer` is "yes" (its low
     end is above -margin), "no" (its high end is below) or "not decidable"; `smallest` is the least margin that so many
     pictures could show even where not a single answer changed."""
@@ -19,6 +20,9 @@ class NotWorse:
     margin: float
     answer: str
     smallest: float
+
+    def __str__(self) -> str:
+        return f"{self.difference}, not worse by more than {self.margin:.3g}: {self.answer}"
 
 
 def not_worse(before: NDArray[np.bool_], after: NDArray[np.bool_], margin: float) -> NotWorse:

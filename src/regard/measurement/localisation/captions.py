@@ -10,15 +10,19 @@ from regard.data.regions import Bools, PictureRegions, Regions, regions_of
 from regard.errors import DataError
 from regard.measurement.localisation.words import TrueWord, WordScores, measure
 from regard.records import END, START, Caption
+from regard.records.display import Readable, counted
 from regard.results.captions import read_captions
 
 
-@dataclass(frozen=True)
-class CaptionScores:
+@dataclass(frozen=True, repr=False)
+class CaptionScores(Readable):
     """The scores of the words of captioned pictures; `unknown` counts pictures of which the data know no regions."""
 
     scores: WordScores
     unknown: int
+
+    def __str__(self) -> str:
+        return f"{self.scores}\n{counted(self.unknown, 'picture')} of which the data know no regions"
 
     def as_json(self) -> dict[str, Any]:
         return {**self.scores.as_json(), "unknown": self.unknown}

@@ -17,6 +17,7 @@ from regard.errors import DataError
 from regard.measurement.intervals import mean
 from regard.measurement.localisation.measures import MEASURES, Bools, Cover, Floats, centre, cover, iou, visible
 from regard.records import Heatmap, PatchGrid, Score
+from regard.records.display import Readable, Row, Rows, counted, few
 
 BASELINES = ("random", "centre", "shuffled")
 NOISY = 8
@@ -25,8 +26,8 @@ ALL = "all"
 """The part of speech of the rows that are of all words together."""
 
 
-@dataclass(frozen=True)
-class TrueWord:
+@dataclass(frozen=True, repr=False)
+class TrueWord(Readable):
     """A word said of a `picture`, its map, and the `region` (H, W) bool of the picture that it speaks of.
 
     `part` is its part of speech; `right` whether it is true of the picture, None where nobody knows. The region of a
@@ -40,9 +41,13 @@ class TrueWord:
     heatmap: Heatmap
     region: Bools
 
+    def __str__(self) -> str:
+        truth = {True: ", right", False: ", wrong", None: ""}[self.right]
+        return f"{self.text!r} ({self.part}{truth}) of {self.picture}, a region of {self.region.mean():.1%}"
 
-@dataclass(frozen=True)
-class WordRow:
+
+@dataclass(frozen=True, repr=False)
+class WordRow(Row):
     """The words of one part of speech that are all `right`, all wrong, or (None) of unknown truth.
 
     `scores` by name: "pointing", "iou" and "share", each also as "iou_of_centre", what the baseline has, and
@@ -55,19 +60,34 @@ class WordRow:
     pictures: int
     scores: dict[str, Score]
 
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value}".strip() for name, value in self.cells().items())
+
+    def cells(self) -> dict[str, str]:
+        truth = {True: "right", False: "wrong", None: ""}[self.right]
+        counts = {"words": str(self.words), "pictures": str(self.pictures)}
+        return {"part": self.part, "truth": truth, **counts, **{name: str(self.scores[name]) for name in MEASURES}}
+
     def as_json(self) -> dict[str, Any]:
         about = {"part": self.part, "right": self.right, "words": self.words, "pictures": self.pictures}
         return {**about, "scores": {name: score.as_json() for name, score in self.scores.items()}}
 
 
-@dataclass(frozen=True)
-class WordScores:
+@dataclass(frozen=True, repr=False)
+class WordScores(Readable):
     """What was measured of `words` words in `pictures` pictures; `left_out` have no region that the network saw."""
 
     rows: tuple[WordRow, ...]
     words: int
     pictures: int
     left_out: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", Rows(self.rows))
+
+    def __str__(self) -> str:
+        head = f"{self.words} words of {counted(self.pictures, 'picture')}, {self.left_out} words without a region"
+        return few([head, *repr(self.rows).splitlines()])
 
     def as_json(self) -> dict[str, Any]:
         about = {"words": self.words, "pictures": self.pictures, "left_out": self.left_out}

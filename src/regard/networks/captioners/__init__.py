@@ -10,11 +10,11 @@ pieces.py, wordpiece.py                    vocabularies
 
 from dataclasses import dataclass
 
-from regard.registry import Table
+from regard.registry import Described, Table
 
 
-@dataclass(frozen=True)
-class CaptionerFamily:
+@dataclass(frozen=True, repr=False)
+class CaptionerFamily(Described):
     """A row of CAPTIONER_FAMILIES: a kind of network that can caption, as data alone.
 
     `kinds` is how it is recognised: with `source` "huggingface" by the `model_type` of a folder's configuration, with

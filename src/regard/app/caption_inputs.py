@@ -25,10 +25,14 @@ def check_together(
 
 
 def read_inputs(
-    pictures: str | Path | Sequence[str | Path], captions: str | Path | None, which: str | int, skip_bad: bool
+    pictures: str | Path | Sequence[str | Path],
+    captions: str | Path | None,
+    which: str | int,
+    skip_bad: bool,
+    max_pixels: int,
 ) -> tuple[list[CaptionInput], dict[str, Any] | None]:
     """The pictures, with the captions that a file has for them, and what says where these come from."""
-    dataset = read_picture_arguments(pictures, "caption")
+    dataset = read_picture_arguments(pictures, "caption", max_pixels)
     if captions is None:
         return [CaptionInput(picture) for picture in dataset.pictures], None
     rows = captions_for(dataset, captions, which, skip_bad)

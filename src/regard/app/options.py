@@ -174,6 +174,9 @@ BatchSize = Annotated[int, option("Pictures at a time.", panel=WORK, min=1)]
 Workers = Annotated[int, option("Threads that read pictures.", panel=WORK, min=0)]
 Seed = Annotated[int, option("Decides splits and everything random.", panel=WORK)]
 SkipBad = Annotated[bool, option("Name unreadable pictures and go on without them.", "--skip-bad", panel=WORK)]
+MaxPixels = Annotated[
+    int, option("The largest picture that is decoded, width × height; takes memory.", panel=WORK, min=1)
+]
 Label = Annotated[str, option("Column of the CSV that holds the label.", panel=DATA)]
 Split = Annotated[str | None, option("train, val, test, a split of your own, or all.", panel=DATA)]
 Group = Annotated[

@@ -12,13 +12,13 @@ _PREDICTORS = {"explain": "Explainer", "predict": "Classifier", "caption": "Capt
 """What takes pictures in memory in the place of a command."""
 
 
-def read_picture_arguments(pictures: Any, command: str) -> Dataset:
-    """The pictures of a command's first argument: a path, or several.
+def read_picture_arguments(pictures: Any, command: str, max_pixels: int) -> Dataset:
+    """The pictures of a command's first argument: a path, or several; each is read up to `max_pixels`.
 
     Raises `UsageError` for a network there, which goes into `model`, and for pictures in memory.
     """
     if isinstance(pictures, str | Path):
-        return read_pictures(pictures)
+        return read_pictures(pictures).up_to(max_pixels)
     refuse_network(pictures, "pictures", command)
     listed = list(pictures) if isinstance(pictures, Iterable) else [pictures]
     for each in listed:
@@ -28,7 +28,7 @@ def read_picture_arguments(pictures: Any, command: str) -> Dataset:
             raise UsageError(
                 f"pictures came as {type(each).__name__}, and regard.{command} takes paths of files and folders{memory}"
             )
-    return read_pictures(listed)
+    return read_pictures(listed).up_to(max_pixels)
 
 
 def check_data(data: Any, command: str) -> None:

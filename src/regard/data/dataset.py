@@ -137,6 +137,18 @@ class Dataset(Readable):
         """The pictures at these indices, in this order."""
         return replace(self, pictures=tuple(self.pictures[index] for index in indices))
 
+    def up_to(self, max_pixels: int) -> Self:
+        """This data set, whose files are read up to so many pixels each."""
+        return replace(
+            self,
+            pictures=tuple(
+                replace(picture, opener=replace(picture.opener, max_pixels=max_pixels))
+                if isinstance(picture.opener, FileOpener)
+                else picture
+                for picture in self.pictures
+            ),
+        )
+
     def unsplit(self) -> Self:
         """This data set without the splits that DATA brought."""
         return replace(self, pictures=tuple(replace(picture, split=None) for picture in self.pictures))

@@ -17,6 +17,9 @@ from PIL import Image
 from regard.errors import DataError, UsageError
 from regard.files import file_hash
 
+MAX_PIXELS = 89_478_485
+"""The largest picture that is decoded, width × height: a quarter of a gigabyte, where Pillow would begin to warn."""
+
 
 class Opener(Protocol):
     """Where a picture lies. As text it is what messages call it: a file's path as it was written."""
@@ -30,9 +33,10 @@ class Opener(Protocol):
 
 @dataclass(frozen=True)
 class FileOpener:
-    """A picture in a file."""
+    """A picture in a file, which is read up to `max_pixels`."""
 
     path: Path
+    max_pixels: int = MAX_PIXELS
 
     def open(self) -> BinaryIO:
         return self.path.open("rb")

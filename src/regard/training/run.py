@@ -13,6 +13,7 @@ import numpy as np
 from regard.data.dataset import Dataset, skipper
 from regard.data.hashes import across_splits, duplicates, fingerprints, pairs_text, picture_hashes
 from regard.data.images.decode import open_picture
+from regard.data.openers import MAX_PIXELS
 from regard.data.splits import split_rows
 from regard.errors import DataError, RegardError, UsageError
 from regard.files import check_free, claimed, new_folder, write_file, writing
@@ -121,7 +122,7 @@ def _train(
         check_recipe(out, recipe)
     notes = _Notes()
     with notes.phase("reading"):
-        parts = read_parts(task, data, recipe.arguments, notes.warn, skip_bad)
+        parts = read_parts(task, data, recipe.arguments, notes.warn, skip_bad, options.max_pixels)
     network = task.build(recipe, parts.training, device, precision)
     start = None
     if quick:
@@ -184,13 +185,18 @@ def _network_saved(out: Path) -> Iterator[None]:
 
 
 def read_parts(
-    task: Task, data: str | Path, arguments: Mapping[str, Any], warn: Callable[[str], None], skip_bad: bool
+    task: Task,
+    data: str | Path,
+    arguments: Mapping[str, Any],
+    warn: Callable[[str], None],
+    skip_bad: bool,
+    max_pixels: int = MAX_PIXELS,
 ) -> Parts:
     """Read, hash and split; duplicates stay on one side where regard splits, and are named where the user did.
 
     Every picture is opened once. Raises `DataError` for one that cannot be read, or, with `skip_bad`, goes without it.
     """
-    dataset = task.read(data, arguments["label"])
+    dataset = task.read(data, arguments["label"]).up_to(max_pixels)
     if arguments["split"] is not None:
         dataset = dataset.part(arguments["split"]).unsplit()
     prints = fingerprints(dataset.pictures)

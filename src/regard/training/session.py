@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from regard.data.dataset import Dataset
+from regard.data.openers import MAX_PIXELS
 from regard.errors import RegardError
 from regard.progress import Progress as Bar
 from regard.progress import silent as no_bar
@@ -88,6 +89,7 @@ class Options:
     every: int | None = None
     batch_size: int | None = None
     skip_bad: bool = False
+    max_pixels: int = MAX_PIXELS
     bar: Bar = no_bar
 
 

@@ -23,6 +23,7 @@ from regard.app.options import (
     Format,
     Limit,
     MapColours,
+    MaxPixels,
     Out,
     Overwrite,
     Pictures,
@@ -34,6 +35,7 @@ from regard.app.options import (
     Which,
     WordMethod,
 )
+from regard.data.openers import MAX_PIXELS
 
 if TYPE_CHECKING:
     from regard.measurement.localisation.captions import CaptionScores
@@ -85,6 +87,7 @@ def caption(
     colours: MapColours = None,
     device: Device = None,
     batch_size: BatchSize = 8,
+    max_pixels: MaxPixels = MAX_PIXELS,
     skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
 ) -> Result:
@@ -140,7 +143,7 @@ def caption(
     check_together(options, style, panels, captions, which)
     check_free(out, overwrite)
     regions = None if truth is None else regions_of(truth, words=True)
-    inputs, source = read_inputs(pictures, captions, which, skip_bad)
+    inputs, source = read_inputs(pictures, captions, which, skip_bad, max_pixels)
     if depends:
         check_comparable(inputs)
     if regions is not None:

@@ -10,6 +10,7 @@ from regard.app.options import (
     Device,
     Group,
     Label,
+    MaxPixels,
     MaybeOut,
     Overwrite,
     Precision,
@@ -19,6 +20,7 @@ from regard.app.options import (
     argument,
     option,
 )
+from regard.data.openers import MAX_PIXELS
 from regard.errors import UsageError
 from regard.files import check_free, new_folder, write_file, write_json
 
@@ -44,6 +46,7 @@ def compare(
     batch_size: BatchSize = 32,
     workers: Workers = 2,
     seed: Seed = 0,
+    max_pixels: MaxPixels = MAX_PIXELS,
     out: MaybeOut = None,
     overwrite: Overwrite = False,
 ) -> "Comparison":
@@ -68,7 +71,7 @@ def compare(
     else:
         predictions, notes = predict_common(
             names,
-            read_labelled(data, label),
+            read_labelled(data, label).up_to(max_pixels),
             split=split,
             group=group,
             keep_seen=keep_seen,

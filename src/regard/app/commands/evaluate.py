@@ -15,6 +15,7 @@ from regard.app.options import (
     Device,
     Group,
     Label,
+    MaxPixels,
     MaybeModel,
     MaybeOut,
     NoPictures,
@@ -30,6 +31,7 @@ from regard.app.options import (
     Workers,
     option,
 )
+from regard.data.openers import MAX_PIXELS
 from regard.errors import UsageError
 from regard.files import check_free, new_folder, write_file
 from regard.training.tasks.table import DEFAULT, TASKS, TaskRow, find_task
@@ -75,6 +77,7 @@ def evaluate(
     batch_size: BatchSize = 32,
     workers: Workers = 2,
     seed: Seed = 0,
+    max_pixels: MaxPixels = MAX_PIXELS,
     skip_bad: SkipBad = False,
     out: MaybeOut = None,
     no_pictures: NoPictures = False,
@@ -126,6 +129,7 @@ def evaluate(
         workers=workers,
         seed=seed,
         skip_bad=skip_bad,
+        max_pixels=max_pixels,
         progress=progress,
     )
     loaded = TASKS.load(row.name)()

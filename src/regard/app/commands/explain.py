@@ -18,6 +18,7 @@ from regard.app.options import (
     Head,
     Layer,
     MapColours,
+    MaxPixels,
     OutOrMemory,
     Overwrite,
     Pictures,
@@ -38,6 +39,7 @@ from regard.app.options import (
     method_name,
     option,
 )
+from regard.data.openers import MAX_PIXELS
 
 if TYPE_CHECKING:
     from regard.records import Explanation
@@ -99,6 +101,7 @@ def explain(
     batch_size: BatchSize = 8,
     workers: Workers = 2,
     seed: Seed = 0,
+    max_pixels: MaxPixels = MAX_PIXELS,
     skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
 ) -> ExplainResult:
@@ -142,7 +145,7 @@ def explain(
         plan.sheet.check(METHODS[method])
     if out is not None:
         check_free(out, overwrite)
-    dataset = read_picture_arguments(pictures, "explain")
+    dataset = read_picture_arguments(pictures, "explain", max_pixels)
     explainer = Explainer(
         model,
         weights=weights,

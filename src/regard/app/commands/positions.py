@@ -16,6 +16,7 @@ from regard.app.options import (
     AnyModel,
     BatchSize,
     Device,
+    MaxPixels,
     Out,
     Overwrite,
     Seed,
@@ -27,6 +28,7 @@ from regard.app.options import (
     complete_models,
     option,
 )
+from regard.data.openers import MAX_PIXELS
 from regard.errors import RegardError, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -94,6 +96,7 @@ def positions(
     batch_size: BatchSize = 8,
     workers: Workers = 2,
     seed: Seed = 0,
+    max_pixels: MaxPixels = MAX_PIXELS,
     skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
 ) -> PositionsResult:
@@ -138,7 +141,7 @@ def positions(
     if pictures:
         results += survey_pictures(
             network,
-            read_picture_arguments(pictures, "positions"),
+            read_picture_arguments(pictures, "positions", max_pixels),
             settings,
             logits=any(each.kind in ("rotary", "relative") for each in results),
             batch_size=batch_size,

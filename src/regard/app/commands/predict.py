@@ -10,6 +10,7 @@ from regard.app.options import (
     AnyModel,
     BatchSize,
     Device,
+    MaxPixels,
     Out,
     Overwrite,
     Pictures,
@@ -22,6 +23,7 @@ from regard.app.options import (
     Workers,
     option,
 )
+from regard.data.openers import MAX_PIXELS
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,6 +47,7 @@ def predict(
     batch_size: BatchSize = 32,
     workers: Workers = 2,
     seed: Seed = 0,
+    max_pixels: MaxPixels = MAX_PIXELS,
     skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
 ) -> PredictResult:
@@ -74,7 +77,7 @@ def predict(
     refuse_network(pictures, "pictures", "predict")
     out = Path(out)
     check_free(out, overwrite)
-    dataset = read_picture_arguments(pictures, "predict")
+    dataset = read_picture_arguments(pictures, "predict", max_pixels)
     classifier = Classifier(
         model, weights=weights, weights_part=weights_part, size=size, device=device, precision=precision, seed=seed
     )

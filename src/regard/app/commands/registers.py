@@ -12,6 +12,7 @@ from regard.app.options import (
     BatchSize,
     Data,
     Device,
+    MaxPixels,
     MaybeOut,
     Overwrite,
     Seed,
@@ -23,6 +24,7 @@ from regard.app.options import (
     Workers,
     option,
 )
+from regard.data.openers import MAX_PIXELS
 from regard.errors import DataError, UsageError
 from regard.files import check_free, new_folder, write_file, write_json
 
@@ -61,6 +63,7 @@ def registers(
     batch_size: BatchSize = 16,
     workers: Workers = 2,
     seed: Seed = 0,
+    max_pixels: MaxPixels = MAX_PIXELS,
     skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
 ) -> "RepairAudit":
@@ -85,8 +88,8 @@ def registers(
         raise UsageError(f"margin is {margin}; give a share between 0 and 1, such as 0.01 for one point of accuracy")
     if out is not None:
         check_free(out, overwrite)
-    dataset = read(data, labels=False)
-    regions = None if masks is None else regions_of(masks)
+    dataset = read(data, labels=False).up_to(max_pixels)
+    regions = None if masks is None else regions_of(masks, max_pixels=max_pixels)
     network = load(model, weights=weights, weights_part=weights_part, size=size, device=device, seed=seed)
     tested, note = scored_part(dataset, model, split, keep_seen=False)
     if note:

@@ -15,6 +15,7 @@ from regard.app.options import (
     Device,
     Group,
     Label,
+    MaxPixels,
     Model,
     NoPictures,
     Out,
@@ -30,6 +31,7 @@ from regard.app.options import (
     complete_recipes,
     option,
 )
+from regard.data.openers import MAX_PIXELS
 from regard.errors import UsageError
 from regard.training.recipe import Recipe, read_recipe
 from regard.training.tasks.table import TASKS, find_task, recipes
@@ -69,6 +71,7 @@ def train(
     ] = None,
     workers: Workers = 2,
     seed: Seed = 0,
+    max_pixels: MaxPixels = MAX_PIXELS,
     skip_bad: SkipBad = False,
     resume: Annotated[bool, option("Go on with an unfinished training in --out.", "--resume", panel=WORK)] = False,
     deterministic: Annotated[
@@ -128,6 +131,7 @@ def train(
             progress=show,
             batch_size=batch_size,
             skip_bad=skip_bad,
+            max_pixels=max_pixels,
             bar=progress,
         )
         charts = drawing(Path(out).name, no_pictures, anonymise)

@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional as change
 
 from regard.data.images.decode import Size, open_picture, open_reduced
 from regard.data.images.longest_side import LongestSide
-from regard.data.images.preparation import MAX_PIXELS, SPARE, Preparation
+from regard.data.images.preparation import SPARE, Preparation
 from regard.data.openers import Source
 from regard.errors import UsageError
 from regard.records import Box
@@ -134,7 +134,7 @@ def read_augmented(
     preparation: Preparation | LongestSide,
     augmentation: Augmentation,
     changes: Changes,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> Pixels:
     """A picture → (height, width, 3) uint8 as the network sees it in training. Raises `DataError` naming the picture.
 

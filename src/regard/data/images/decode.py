@@ -6,19 +6,19 @@ Nothing here needs torch, so that splitting and hashing pictures stays light. `r
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from regard.data.images.formats import READ, read_header
-from regard.data.openers import Opener, Source, opener_of
+from regard.data.images.formats import READ, one_without_limit, read_header
+from regard.data.openers import MAX_PIXELS, Opener, Source, opener_of
 from regard.errors import DataError
 
-MAX_PIXELS = 89_478_485
-"""The largest picture that is decoded, width × height: a quarter of a gigabyte, where Pillow would begin to warn."""
+STRIP = 1 << 22
+"""Pixels of a picture above the limit that are turned into colour at a time."""
 
 Size = tuple[int, int]
 
@@ -33,44 +33,56 @@ UPRIGHT = {  # the EXIF orientation → what turns the stored picture upright
 }
 
 
-def open_picture(source: Source, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_picture(source: Source, max_pixels: int | None = None) -> Image.Image:
     """The picture in a file or in memory: mode RGB, upright as its EXIF orientation says, the first frame of an
     animation.
 
     Transparent parts lie on white. 16-bit grey is scaled to 8 bits; 32-bit grey as `to_rgb` says. Colour profiles are
     not applied, as training pipelines of the field do not apply them. Raises `DataError` naming the picture when it is
-    missing, empty, broken, no picture, or has more than `max_pixels` pixels (seen in its header, before decoding); a
-    JPEG of more comes at the largest of 1/2, 1/4 or 1/8 of its size that has no more.
+    missing, empty, broken, no picture, or has more than `max_pixels` pixels (seen in its header, before decoding), by
+    default those of its opener. One of more than MAX_PIXELS, and any such JPEG, comes at the largest of 1/2, 1/4 or 1/8
+    of its size that has no more.
     """
-    return open_reduced(source, lambda size: size, max_pixels)[0]
+    return open_reduced(source, lambda size: _fitting(size, size, MAX_PIXELS), max_pixels)[0]
 
 
 def open_reduced(
-    source: Source, smallest: Callable[[Size], Size], max_pixels: int = MAX_PIXELS
+    source: Source, smallest: Callable[[Size], Size], max_pixels: int | None = None
 ) -> tuple[Image.Image, Size, int]:
-    """As `open_picture`, but a JPEG may come at 1/2, 1/4 or 1/8 of its size, for a fraction of the decoding time.
+    """As `open_picture`, but it may come at 1/2, 1/4 or 1/8 of its size: a JPEG for a fraction of the decoding time,
+    any other above MAX_PIXELS for a fraction of the memory.
 
     `smallest` maps the upright picture's full (height, width) to the least (height, width) that will do. Returns the
     picture, its full (height, width), and by what it was divided: 1, 2, 4 or 8 (sizes are rounded up).
     """
     opener = opener_of(source)
+    most = getattr(opener, "max_pixels", MAX_PIXELS) if max_pixels is None else max_pixels
     with _naming(opener), opener.open() as content:
         image = content if isinstance(content, Image.Image) else _read_header(opener, content)
         width, height = image.size
-        large = width * height > max_pixels
-        # A progressive JPEG is held whole while it is decoded, at whatever fraction.
+        is_jpeg = image.format in ("JPEG", "MPO")
+        large = width * height > min(most, MAX_PIXELS)
         # Of a JPEG a fraction is decoded, within bounded memory; a progressive one holds all its coefficients.
-        most = max_pixels * (4 if image.info.get("progressive") else 64)
-        if large and (image.format not in ("JPEG", "MPO") or width * height > most):
-            _check_size(opener, image.size, max_pixels)
-        turned = _orientation(image) if image.format in ("JPEG", "MPO") else 1  # only JPEGs come at a fraction
-        full = (width, height) if turned >= 5 else (height, width)
-        least = _fitting(full, smallest(full), max_pixels) if large else smallest(full)
-        divided = _draft(image, turned, least, large)
-        _check_size(opener, image.size, max_pixels)
-        image.load()
-        turned = _orientation(image)
-        rgb = to_rgb(image)
+        factor = 1 if not is_jpeg else 4 if image.info.get("progressive") else 64
+        if width * height > most * factor:
+            _check_size(opener, image.size, most)
+        full = (height, width)
+        divided = 1
+        with one_without_limit() if large else nullcontext():  # one at a time, however many threads read
+            if is_jpeg:
+                turned = _orientation(image)
+                full = full[::-1] if turned >= 5 else full
+                least = _fitting(full, smallest(full), min(most, MAX_PIXELS)) if large else smallest(full)
+                divided = _draft(image, turned, least, large)
+                _check_size(opener, image.size, most)
+            image.load()
+            turned = _orientation(image)
+            if large and not is_jpeg:
+                full = image.size if turned >= 5 else image.size[::-1]
+                divided = _divisor(full, smallest(full))
+                rgb = _in_strips(image, divided)
+            else:
+                rgb = to_rgb(image)
         if turned in UPRIGHT:
             rgb = rgb.transpose(UPRIGHT[turned])
         elif rgb is image and len(_exif(image)):
@@ -108,20 +120,19 @@ def thumbnail(source: Source, longest: int) -> Image.Image:
     return image
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, extremes: tuple[float, float] | None = None) -> Image.Image:
     """Any picture of Pillow's in mode RGB, as a person would see it.
 
     Transparent parts lie on white. 16-bit grey is scaled from 0..65535; so are 32-bit integers in that range. Floats
     are taken as 0..1 where they are in that range, else as 0..255. Beyond, the smallest value is black and the
-    largest white.
+    largest white: `extremes`, where the image is a part of another.
     """
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode.startswith("I"):  # I;16 and its kin, or 32 bits
-        return _grey(np.asarray(image), 65535)
-    if image.mode == "F":
-        values = np.nan_to_num(np.asarray(image), nan=0.0, posinf=0.0, neginf=0.0)
-        return _grey(values, 1.0 if values.max(initial=0.0) <= 1 else 255.0)
+    if image.mode[0] in "IF":
+        values = _numbers(image)
+        low, high = extremes or (values.min(initial=0.0), values.max(initial=0.0))
+        return _grey(values, low, high, 65535.0 if image.mode[0] == "I" else 1.0 if high <= 1 else 255.0)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
@@ -130,11 +141,31 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _grey(values: NDArray[Any], white: float) -> Image.Image:
-    """(height, width) numbers → a grey picture in mode RGB, 0 black and `white` white where all lie between them."""
+def _in_strips(image: Image.Image, divided: int) -> Image.Image:
+    """What `to_rgb` gives, at 1 / `divided` of the size, without a second copy of the whole picture."""
+    width, height = image.size
+    rows = max(1, STRIP // (width * divided)) * divided
+    boxes = [(0, top, width, min(height, top + rows)) for top in range(0, height, rows)]
+    extremes = None
+    if image.mode[0] in "IF":
+        ranges = [(part.min(), part.max()) for part in (_numbers(image.crop(box)) for box in boxes)]
+        extremes = min(0.0, *(low for low, _ in ranges)), max(0.0, *(high for _, high in ranges))
+    rgb = Image.new("RGB", (-(-width // divided), -(-height // divided)))
+    for box in boxes:
+        strip = to_rgb(image.crop(box), extremes)
+        rgb.paste(strip if divided == 1 else strip.reduce(divided), (0, box[1] // divided))
+    return rgb
+
+
+def _numbers(image: Image.Image) -> NDArray[Any]:
+    """(height, width) of a picture of numbers: 16 bits, 32 bits or floats; what is not finite is 0."""
+    return np.nan_to_num(np.asarray(image), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _grey(values: NDArray[Any], low: float, high: float, white: float) -> Image.Image:
+    """(height, width) numbers from `low` to `high` → a grey picture in mode RGB, 0 black and `white` white where all
+    lie between them."""
     values = values.astype(np.float64)
-    low = values.min(initial=0.0)
-    high = values.max(initial=0.0)
     if low < 0 or high > white:
         values = values - low
         white = high - low
@@ -155,7 +186,8 @@ def _check_size(opener: Opener, size: Size, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise DataError(
             f"{opener} has {width:,} × {height:,} = {width * height:,} pixels, more than the {max_pixels:,} that are "
-            "read; make it smaller, or remove it"
+            f"read; make it smaller, remove it, or allow it with --max-pixels {width * height} (in Python "
+            "max_pixels), which takes about 5 bytes of memory a pixel, of WebP 16"
         )
 
 
@@ -176,9 +208,16 @@ def _exif(image: Image.Image) -> Mapping[int, Any]:
 def _fitting(full: Size, least: Size, max_pixels: int) -> Size:
     """`least`, or the size of the first fraction that has no more than `max_pixels` pixels where that is smaller."""
     height, width = full
-    fits = (each for each in (2, 4, 8) if math.ceil(height / each) * math.ceil(width / each) <= max_pixels)
+    fits = (each for each in (1, 2, 4, 8) if math.ceil(height / each) * math.ceil(width / each) <= max_pixels)
     divisor = next(fits, 8)
     return max(1, min(least[0], height // divisor)), max(1, min(least[1], width // divisor))
+
+
+def _divisor(full: Size, least: Size) -> int:
+    """The largest of 1, 2, 4 and 8 by which the picture's sides may be divided."""
+    return next(
+        each for each in (8, 4, 2, 1) if (full[0] // each >= least[0] and full[1] // each >= least[1]) or each == 1
+    )
 
 
 def _draft(image: Image.Image, turned: int, smallest: Size, large: bool = False) -> int:

@@ -9,6 +9,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -73,16 +74,25 @@ def _has_content(file: Path) -> bool:
 def read_header(stream: BinaryIO, formats: Iterable[str] = FORMATS) -> Image.Image:
     """The picture in a stream, not yet decoded. Raises Pillow's `UnidentifiedImageError` for another format.
 
-    Pillow's own warning about size is off: a smaller limit of ours is to be checked next. That switch belongs to the
-    process, as the module for warnings does, so the threads that read pictures take turns here; it is a fraction of a
-    millisecond for each.
+    Pillow's own warning about size is off: a smaller limit of ours is to be checked next.
     """
     stream = _without_long_texts(stream)
+    with one_without_limit():
+        return Image.open(stream, formats=sorted(formats, key=list(FORMATS).index))
+
+
+@contextmanager
+def one_without_limit() -> Iterator[None]:
+    """Pillow's own limit of size is off inside.
+
+    That switch belongs to the process, as the module for warnings does, so the threads that read pictures take turns
+    here; for a header it is a fraction of a millisecond.
+    """
     with _pillow_lock:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
-            return Image.open(stream, formats=sorted(formats, key=list(FORMATS).index))
+            yield
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regard.data.dataset import Picture
-from regard.data.images.decode import MAX_PIXELS, Size, open_picture, open_reduced
+from regard.data.images.decode import Size, open_picture, open_reduced
 from regard.data.openers import Source
 from regard.errors import DataError, UsageError, unknown
 from regard.records import Box, PatchGrid
 
-__all__ = ["MAX_PIXELS", "Batch", "Preparation", "batches", "open_picture", "read_pixels"]
+__all__ = ["Batch", "Preparation", "batches", "open_picture", "read_pixels"]
 
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -225,7 +225,7 @@ class Preparation:
             raise DataError(f"the stored preparation of pictures cannot be used: {error}") from error
 
 
-def read_pixels(source: Source, preparation: Preparation, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, Size]:
+def read_pixels(source: Source, preparation: Preparation, max_pixels: int | None = None) -> tuple[Pixels, Size]:
     """A picture → ((height, width, 3) uint8 as the network sees it, (height, width) of the user's upright picture).
 
     The same as `preparation.pixels(open_picture(source))` to within a grey level or so, but large JPEGs are decoded at
@@ -256,7 +256,7 @@ def batches(
     batch_size: int = 32,
     workers: int = 2,
     on_bad: Callable[[Picture, DataError], None] | None = None,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> Iterator[Batch]:
     """Read pictures in order, in threads that stay up to two batches ahead; memory does not grow with their number.
 

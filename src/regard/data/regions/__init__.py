@@ -5,10 +5,10 @@ A source knows, too, which regions the words of a caption speak of, where it can
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from PIL import Image
 
 from regard.data.dataset import composed
 from regard.data.images.decode import UPRIGHT, stored_orientation
-from regard.data.openers import Opener
+from regard.data.openers import MAX_PIXELS, Opener
 from regard.errors import DataError
 from regard.registry import Described, Table
 
@@ -135,13 +135,16 @@ REGIONS = Table(
 )
 
 
-def regions_of(data: str | Path, words: bool = False) -> Regions:
-    """The regions that some data know, with `words` those of words. Raises `DataError` for data that know none."""
+def regions_of(data: str | Path, words: bool = False, max_pixels: int = MAX_PIXELS) -> Regions:
+    """The regions that some data know, with `words` those of words; masks in files are read up to `max_pixels`.
+
+    Raises `DataError` for data that know none.
+    """
     for row in REGIONS:
         fits: Callable[[str], bool] = REGIONS.load(row.name, "fits")
         if (row.words or not words) and fits(str(data)):
-            regions: Regions = REGIONS.load(row.name)(Path(data))
-            return regions
+            regions: Any = REGIONS.load(row.name)(Path(data))
+            return replace(regions, max_pixels=max_pixels) if hasattr(regions, "max_pixels") else regions
     if words:
         raise DataError(
             f"{data} tells no regions of words; give a folder that `regard scenes` wrote, or a COCO .json with masks"

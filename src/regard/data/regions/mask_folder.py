@@ -8,8 +8,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from regard.data.images.decode import open_picture
+from regard.data.images.decode import open_reduced
 from regard.data.layouts.finder import FileFinder
+from regard.data.openers import MAX_PIXELS
 from regard.data.regions import Bools, Claim, Size, TaggedWord
 from regard.errors import DataError
 from regard.files import file_hash
@@ -23,13 +24,14 @@ class MaskFile:
     """The mask of one picture: a pixel is on the object where it is rather white than black."""
 
     path: Path
+    max_pixels: int = MAX_PIXELS
 
     @property
     def objects(self) -> tuple[str, ...]:
         return (OBJECT,)
 
     def mask(self, names: Iterable[str], size: Size | None = None) -> Bools:
-        mask = np.asarray(open_picture(self.path).convert("L")) >= 128
+        mask = np.asarray(open_reduced(self.path, lambda whole: whole, self.max_pixels)[0].convert("L")) >= 128
         if size is not None and mask.shape != size:
             raise DataError(
                 f"{self.path} has {mask.shape[0]} × {mask.shape[1]} pixels and its picture {size[0]} × {size[1]}; give "
@@ -46,6 +48,7 @@ class MaskFolder:
     """The masks in a folder: of `a/b.jpg` it is `a/b.png` there, or else `b.png`."""
 
     folder: Path
+    max_pixels: int = MAX_PIXELS
 
     @property
     def name(self) -> str:
@@ -60,7 +63,7 @@ class MaskFolder:
     def find(self, picture: str) -> MaskFile | None:
         names = PurePosixPath(picture).with_suffix(".png").as_posix(), f"{PurePosixPath(picture).stem}.png"
         files = filter(None, (self._finder.file(self.folder, name) for name in names))
-        return next((MaskFile(file) for file in files), None)
+        return next((MaskFile(file, self.max_pixels) for file in files), None)
 
     @cached_property
     def _finder(self) -> FileFinder:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from regard.data.dataset import Dataset
+from regard.data.openers import MAX_PIXELS
 from regard.networks.network import Network
 from regard.progress import Progress, silent
 from regard.records import Evaluation, Score
@@ -80,6 +81,7 @@ class EvaluationOptions:
     workers: int = 2
     seed: int = 0
     skip_bad: bool = False
+    max_pixels: int = MAX_PIXELS
     progress: Progress = silent
 
 

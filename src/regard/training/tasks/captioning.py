@@ -119,7 +119,9 @@ class Captioning:
         if wrong:
             names = ", ".join(f"--{'slice' if name == 'slices' else name}" for name in wrong)
             raise UsageError(f"{names} cannot be used with captions; leave it out")
-        pictures, note = scored_part(self.read(data, options.label), model, options.split, options.keep_seen)
+        pictures, note = scored_part(
+            self.read(data, options.label).up_to(options.max_pixels), model, options.split, options.keep_seen
+        )
         captioner = load_caption_network(model, options.device)
         for message in captioner.messages:
             log.info(message)

@@ -90,7 +90,7 @@ class Classification:
         return stored_evaluation(run)
 
     def evaluate(self, data: str | Path, model: str | Path, options: EvaluationOptions) -> Evaluated:
-        dataset = self.read(data, options.label)
+        dataset = self.read(data, options.label).up_to(options.max_pixels)
         network = None
         if options.predictions is not None:
             pictures = scoring_part(dataset, options.split)

@@ -14,11 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from regard.data import MAX_PIXELS
 from regard.errors import DataError, UsageError
 from regard.files import file_hash
-
-MAX_PIXELS = 89_478_485
-"""The largest picture that is decoded, width × height: a quarter of a gigabyte, where Pillow would begin to warn."""
 
 
 class Opener(Protocol):

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from regard.data import MAX_PIXELS
 from regard.data.dataset import Dataset, skipper
 from regard.data.hashes import across_splits, duplicates, fingerprints, pairs_text, picture_hashes
 from regard.data.images.decode import open_picture
-from regard.data.openers import MAX_PIXELS
 from regard.data.splits import split_rows
 from regard.errors import DataError, RegardError, UsageError
 from regard.files import check_free, claimed, new_folder, write_file, writing

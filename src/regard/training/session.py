@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from regard.data import MAX_PIXELS
 from regard.data.dataset import Dataset
-from regard.data.openers import MAX_PIXELS
 from regard.errors import RegardError
 from regard.progress import Progress as Bar
 from regard.progress import silent as no_bar

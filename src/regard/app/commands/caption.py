@@ -35,7 +35,7 @@ from regard.app.options import (
     Which,
     WordMethod,
 )
-from regard.data.openers import MAX_PIXELS
+from regard.data import MAX_PIXELS
 
 if TYPE_CHECKING:
     from regard.measurement.localisation.captions import CaptionScores

@@ -20,7 +20,7 @@ from regard.app.options import (
     argument,
     option,
 )
-from regard.data.openers import MAX_PIXELS
+from regard.data import MAX_PIXELS
 from regard.errors import UsageError
 from regard.files import check_free, new_folder, write_file, write_json
 

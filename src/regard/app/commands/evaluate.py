@@ -31,7 +31,7 @@ from regard.app.options import (
     Workers,
     option,
 )
-from regard.data.openers import MAX_PIXELS
+from regard.data import MAX_PIXELS
 from regard.errors import UsageError
 from regard.files import check_free, new_folder, write_file
 from regard.training.tasks.table import DEFAULT, TASKS, TaskRow, find_task

@@ -39,7 +39,7 @@ from regard.app.options import (
     method_name,
     option,
 )
-from regard.data.openers import MAX_PIXELS
+from regard.data import MAX_PIXELS
 
 if TYPE_CHECKING:
     from regard.records import Explanation

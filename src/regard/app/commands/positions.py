@@ -28,7 +28,7 @@ from regard.app.options import (
     complete_models,
     option,
 )
-from regard.data.openers import MAX_PIXELS
+from regard.data import MAX_PIXELS
 from regard.errors import RegardError, UsageError, unknown
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from regard.app.options import (
     Workers,
     option,
 )
-from regard.data.openers import MAX_PIXELS
+from regard.data import MAX_PIXELS
 
 
 @dataclass(frozen=True, repr=False)

@@ -24,7 +24,7 @@ from regard.app.options import (
     Workers,
     option,
 )
-from regard.data.openers import MAX_PIXELS
+from regard.data import MAX_PIXELS
 from regard.errors import DataError, UsageError
 from regard.files import check_free, new_folder, write_file, write_json
 

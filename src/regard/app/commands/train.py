@@ -31,7 +31,7 @@ from regard.app.options import (
     complete_recipes,
     option,
 )
-from regard.data.openers import MAX_PIXELS
+from regard.data import MAX_PIXELS
 from regard.errors import UsageError
 from regard.training.recipe import Recipe, read_recipe
 from regard.training.tasks.table import TASKS, find_task, recipes

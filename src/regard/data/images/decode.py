@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from regard.data import MAX_PIXELS
 from regard.data.images.formats import READ, one_without_limit, read_header
-from regard.data.openers import MAX_PIXELS, Opener, Source, opener_of
+from regard.data.openers import Opener, Source, opener_of
 from regard.errors import DataError
 
 STRIP = 1 << 22
@@ -79,7 +80,8 @@ def open_reduced(
             turned = _orientation(image)
             if large and not is_jpeg:
                 full = image.size if turned >= 5 else image.size[::-1]
-                divided = _divisor(full, smallest(full))
+                least = smallest(full)
+                divided = next((by for by in (8, 4, 2) if full[0] // by >= least[0] and full[1] // by >= least[1]), 1)
                 rgb = _in_strips(image, divided)
             else:
                 rgb = to_rgb(image)
@@ -211,13 +213,6 @@ def _fitting(full: Size, least: Size, max_pixels: int) -> Size:
     fits = (each for each in (1, 2, 4, 8) if math.ceil(height / each) * math.ceil(width / each) <= max_pixels)
     divisor = next(fits, 8)
     return max(1, min(least[0], height // divisor)), max(1, min(least[1], width // divisor))
-
-
-def _divisor(full: Size, least: Size) -> int:
-    """The largest of 1, 2, 4 and 8 by which the picture's sides may be divided."""
-    return next(
-        each for each in (8, 4, 2, 1) if (full[0] // each >= least[0] and full[1] // each >= least[1]) or each == 1
-    )
 
 
 def _draft(image: Image.Image, turned: int, smallest: Size, large: bool = False) -> int:

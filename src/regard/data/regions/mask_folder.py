@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from regard.data import MAX_PIXELS
 from regard.data.images.decode import open_reduced
 from regard.data.layouts.finder import FileFinder
-from regard.data.openers import MAX_PIXELS
 from regard.data.regions import Bools, Claim, Size, TaggedWord
 from regard.errors import DataError
 from regard.files import file_hash

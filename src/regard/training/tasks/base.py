@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from regard.data import MAX_PIXELS
 from regard.data.dataset import Dataset
-from regard.data.openers import MAX_PIXELS
 from regard.networks.network import Network
 from regard.progress import Progress, silent
 from regard.records import Evaluation, Score

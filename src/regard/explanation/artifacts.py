@@ -30,6 +30,8 @@ CANDIDATES = 16
 """Neurons that are tried at most, the most telling first."""
 COUNTS = (1, 2, 3, 4, 5, 6, 8, 12, 16)
 """How many of them are tried at once."""
+DOMINANT = 0.25
+"""Outliers that draw at least this share of a layer's attention are what its maps show, instead of the picture."""
 GONE = 0.2
 """Outliers are gone where no more than this share of them is left."""
 
@@ -78,6 +80,11 @@ class Artifacts(Readable):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "blocks", Rows(self.blocks))
+
+    @property
+    def dominant(self) -> bool:
+        """Whether a map of the last layer's attention shows the outliers rather than the picture."""
+        return self.first is not None and self.blocks[-1].attention >= DOMINANT
 
     def __str__(self) -> str:
         if self.first is None:

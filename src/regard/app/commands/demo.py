@@ -26,10 +26,7 @@ QUICK: Mapping[str, Any] = {"epochs": 3, "search": "never", "smoothing": 0.0}
 PANELS = 4
 """Panels of captions on the page; all are in the folder."""
 LAYER = 5
-WHY = (
-    f"The examples show layer {LAYER} of 12. In the last layers of this network a few background tokens draw most of "
-    "the attention, an artefact that many vision transformers have: see the corners in the last layer's maps below."
-)
+WHY = f"The maps of the examples are of layer {LAYER} (of 0 to 11), before artifact tokens appear."
 PHOTOGRAPHS = ("chelsea.png", "astronaut.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
 """Photographs in scikit-image's own package, so that they are there offline."""
 
@@ -50,7 +47,7 @@ def demo(out: Out = Path("demo"), overwrite: Overwrite = False) -> DemoResult:
     scenes, with a map for every word and the true region of what it speaks of. Needs no network connection.
     """
     import regard  # the demo does what a user would, by the functions that users call
-    from regard.app.report import page
+    from regard.app.report import page, repair_command
     from regard.data.layouts import read, read_pictures
     from regard.files import new_folder, write_file
     from regard.records import write_manifest
@@ -88,7 +85,8 @@ def demo(out: Out = Path("demo"), overwrite: Overwrite = False) -> DemoResult:
             history=[json.loads(line) for line in metrics.splitlines()],
             provenance=evaluation.provenance,
         )
-        write_file(folder / "report.html", page(content, scored, network))
+        repair = repair_command(Path(out) / "scenes", Path(out) / "run")
+        write_file(folder / "report.html", page(content, scored, network, repair))
         write_manifest(folder, "demo", scores=evaluation.scores["top1"].as_json())
     return DemoResult(Path(out), evaluation)
 
@@ -114,7 +112,10 @@ def _examples(network: "Network", pictures: "Dataset") -> "list[tuple[str, Image
 
     maps = attention_maps(network, pictures, pictures.names, LAYER)
     images = thumbnails(pictures, pictures.names)
-    return [(name, images[name], maps.get(name), f"attention of CLS, layer {LAYER}") for name in pictures.names]
+    return [
+        (name, images[name], maps.get(name), f"attention of CLS, layer {LAYER}, the mean over heads")
+        for name in pictures.names
+    ]
 
 
 def as_json(result: DemoResult) -> dict[str, Any]:

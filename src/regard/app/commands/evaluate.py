@@ -105,7 +105,7 @@ def evaluate(
     """
     from regard.app.console import progress
     from regard.app.python_inputs import check_data
-    from regard.app.report import drawing
+    from regard.app.report import drawing, repair_command
     from regard.training.tasks.base import EvaluationOptions
 
     check_data(data, "evaluate")
@@ -135,7 +135,10 @@ def evaluate(
     loaded = TASKS.load(row.name)()
     result = loaded.evaluate(data, row.model if model is None else model, options)
     if out is not None:
-        charts = drawing(Path(out).name, no_pictures, anonymise)
+        name = row.model if model is None else model
+        files = {"weights": weights, "weights-part": weights_part, "size": size}
+        repair = repair_command(data, name, **files) if isinstance(name, str | Path) else ""
+        charts = drawing(Path(out).name, no_pictures, anonymise, repair)
         html = charts.report(loaded.page(result), result.pictures, None, (), result.evaluation)
         with new_folder(out, overwrite) as folder:
             write_file(folder / "report.html", html)

@@ -1,5 +1,6 @@
 """`regard explain`: a map for each picture, as panels and arrays in a folder, or as one Parquet file."""
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +44,8 @@ from regard.data import MAX_PIXELS
 
 if TYPE_CHECKING:
     from regard.records import Explanation
+
+log = logging.getLogger("regard")
 
 
 @dataclass(frozen=True, repr=False)
@@ -130,6 +133,7 @@ def explain(
     from regard.app.map_files import explain_in_memory, write_maps
     from regard.app.output import OutputPlan
     from regard.app.python_inputs import read_picture_arguments, refuse_network
+    from regard.app.report import artifact_note, repair_command
     from regard.data.dataset import skipper
     from regard.explanation import METHODS
     from regard.files import check_free
@@ -158,6 +162,12 @@ def explain(
     )
     reading = {"batch_size": batch_size, "workers": workers, "on_bad": skipper(skip_bad)}
     job = explainer.job(method, options, **reading)
+    if (method, layer, query) == ("attention", None, "CLS"):
+        folders = [Path(each) for each in ([pictures] if isinstance(pictures, str | Path) else pictures)]
+        data = folders[0] if len(folders) == 1 and folders[0].is_dir() else "DATA"
+        repair = repair_command(data, model, weights=weights) if isinstance(model, str | Path) else ""
+        if note := artifact_note(job.network, dataset, dataset.names, repair):
+            log.info(note)
     if out is None:
         explanation = explain_in_memory(job, dataset)
         rows, columns = explanation.heatmaps[0].values.shape

@@ -105,7 +105,7 @@ def train(
     """
     from regard.app.console import phases, progress
     from regard.app.python_inputs import check_data
-    from regard.app.report import drawing
+    from regard.app.report import drawing, repair_command
     from regard.training.run import train as run
     from regard.training.session import Options
 
@@ -134,7 +134,7 @@ def train(
             max_pixels=max_pixels,
             bar=progress,
         )
-        charts = drawing(Path(out).name, no_pictures, anonymise)
+        charts = drawing(Path(out).name, no_pictures, anonymise, repair_command(data, out))
         return run(data, Path(out), chosen, options, charts, device=device, precision=precision, skip_bad=skip_bad)
 
 

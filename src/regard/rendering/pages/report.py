@@ -33,7 +33,8 @@ class Report:
     `examples` are (name, picture, map or None, caption); `panels` are (what is shown, drawn panel), with names written
     into them. `show_pictures=False` keeps every picture and every map over one out of the page; `anonymise` replaces
     all names of pictures and removes paths and panels. `history` are the lines of the training's `metrics.jsonl`, as
-    written. `colours` is the maps'.
+    written. `colours` is the maps', `maps` says what those of
+    the galleries are.
     """
 
     title: str
@@ -52,6 +53,7 @@ class Report:
     anonymise: bool = False
     colours: str = "inferno"
     signed: bool = False
+    maps: str = ""
 
 
 def report(content: Report) -> str:
@@ -93,6 +95,7 @@ def _context(content: Report) -> dict[str, Any]:
         "score": None,
         "galleries": [],
         "ramp": views.ramp(content.colours),
+        "maps": content.maps,
     }
     if content.evaluation is not None:
         context |= _scored(content, content.evaluation)

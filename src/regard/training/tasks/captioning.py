@@ -163,7 +163,7 @@ class Captioning:
             recipe, *rest = facts.items()
             trained = f"{len(parts.training)} pictures with captions"
             lines |= {**dict([recipe]), "Trained on": trained, **dict(rest)}
-        return PageContent(lines, captioner.messages, captions=evaluation.captions)
+        return PageContent(lines, captions=evaluation.captions)
 
 
 def _build(arguments: Mapping[str, Any], settings: CaptionSettings, training: Dataset) -> TrainableCaptioner:

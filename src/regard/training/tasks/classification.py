@@ -151,7 +151,7 @@ class Classification:
             "Scored on": f"{len(parts.validation)} pictures {use}",
             **dict(rest),
         }
-        return PageContent(lines, network.messages, evaluation, network=network)
+        return PageContent(lines, (), evaluation, network=network)
 
 
 def _groups(part: Dataset, recipe: Recipe) -> NDArray[np.str_] | None:

@@ -66,6 +66,7 @@ def facts(row: Method) -> str:
             f"| values | {sign}; {of} |",
             f"| needs | {', '.join(row.requires) or 'nothing of the network but its answer'} |",
             f"| cost, in forwards | {row.price} |",
+            *([f"| map and rest sum to | {row.sums_to} |"] if row.sums_to else []),
             f"| source | {row.source} |",
         ]
     )

@@ -21,6 +21,8 @@ from regard.errors import DataError, OutputError, RegardError
 
 SCHEMA = 1
 """Version of the result and run folders; a reader refuses a higher one."""
+SCHEMAS = {"explanation": 2}
+"""Versions of the kinds whose content has grown since. Explanations of version 2 say what their maps sum to."""
 
 MARKERS = ("manifest.json", "model.json")
 """The file that every result folder, or run folder, is finished with; no other folder is ever replaced."""
@@ -247,9 +249,10 @@ def check_free(path: Path | str, overwrite: bool = False) -> None:
 
 def check_schema(stored: Mapping[str, Any], path: Path) -> None:
     """Refuse a folder written by a newer regard, whose meaning this one cannot know."""
-    if stored.get("schema", 0) > SCHEMA:
+    newest = SCHEMAS.get(str(stored.get("kind")), SCHEMA)
+    if stored.get("schema", 0) > newest:
         raise DataError(
-            f"{path} has schema version {stored['schema']}, newer than the {SCHEMA} that this regard reads; "
+            f"{path} has schema version {stored['schema']}, newer than the {newest} that this regard reads; "
             "upgrade regard"
         )
 

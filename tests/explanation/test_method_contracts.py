@@ -58,6 +58,7 @@ def test_maps_have_the_grid_and_batches_do_not_matter(row: Method, tiny: Tiny) -
     assert found.values.shape == (3, 2, 3)
     assert np.isfinite(found.values).all()
     assert (found.error is not None) == (row.name == "shapley")
+    assert (found.completeness is not None) == bool(row.sums_to)
     for index in range(3):
         alone = run(row, network, pictures[index : index + 1])
         assert alone.targets == found.targets[index : index + 1]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regard.errors import DataError, OutputError
-from regard.files import SCHEMA
+from regard.files import SCHEMAS
 from regard.records import Explanation, Heatmap, PatchGrid, Score, read_manifest
 
 CROPPED = PatchGrid(rows=2, columns=3, prefix=1, picture=(20, 60), box=(10.0, 0.0, 40.0, 20.0))  # cells of 10 × 10
@@ -154,10 +154,10 @@ def test_a_newer_schema_and_another_kind_are_refused(tmp_path) -> None:
     folder = _explanation().save(tmp_path / "out")
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
-    assert manifest["schema"] == SCHEMA
+    assert manifest["schema"] == SCHEMAS["explanation"]
     with pytest.raises(DataError, match="of kind 'explanation', not 'evaluation'"):
         read_manifest(folder, "evaluation")
-    path.write_text(json.dumps(manifest | {"schema": SCHEMA + 1}))
+    path.write_text(json.dumps(manifest | {"schema": SCHEMAS["explanation"] + 1}))
     with pytest.raises(DataError, match="upgrade regard"):
         Explanation.load(folder)
 

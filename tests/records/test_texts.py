@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -28,6 +28,7 @@ from regard.records import (
     CaptionEvaluation,
     Captions,
     Classification,
+    Completeness,
     Explanation,
     Heatmap,
     PatchGrid,
@@ -63,7 +64,9 @@ def _samples() -> list[Any]:
     evaluation = evaluate(_predictions(), threshold=0.25)
     comparison = compare({f"run {index}": _predictions(index % 4) for index in range(12)})
     grid = PatchGrid(14, 14, 5, (333, 500), (10 * THIRD, 0.0, 400 * THIRD, 333.0))
-    heatmap = Heatmap(np.full((14, 14), THIRD, np.float32), grid, "cat.jpg", (7, 3), predicted=7)
+    sums = Completeness(22 * THIRD, THIRD, 21 * THIRD, THIRD, -THIRD)
+    plain = Heatmap(np.full((14, 14), THIRD, np.float32), grid, "cat.jpg", (7, 3), predicted=7)
+    heatmap = replace(plain, completeness=sums)
     dependence = WordDependence(THIRD, 2 * THIRD, THIRD, THIRD)
     word = Word("cat", THIRD, heatmap, "noun", -2 * THIRD, (0, 1), dependence)
     caption = Caption("cat.jpg", "a cat", (word,), grid=grid)
@@ -87,7 +90,7 @@ def _samples() -> list[Any]:
     return [
         score, evaluation, evaluation.predictions, comparison, grid, heatmap, word, caption, measured, trial, repair,
         not_worse, row, words, quantised, picture, explanation, captioned, truth, positions, dependence, blocks[0],
-        evaluation.per_class[0], evaluation.reliability[-1], evaluation.slices[0], comparison.runs[0],
+        sums, evaluation.per_class[0], evaluation.reliability[-1], evaluation.slices[0], comparison.runs[0],
         comparison.differences[0], Focus(THIRD, THIRD), Peak(1, 2, THIRD, (THIRD, 0.0, 20 * THIRD, 5.0)),
         Step(" cat", -THIRD, ((" dog", -2 * THIRD),)), Captions((caption,) * MANY), WordDependence(*[THIRD] * 4),
         Classification(evaluation.predictions.names, ("cat", "dog", "eel"), evaluation.predictions.probabilities),

@@ -4,6 +4,7 @@ Whatever the number of pictures, memory stays the same: maps go to the disk as t
 same command after an interruption goes on where it was.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -24,6 +25,8 @@ from regard.rendering.figures.sheets import common_caption, contact_sheet
 from regard.rendering.figures.vector import TILE, panel_bytes
 from regard.results.maps import MapWriter
 
+log = logging.getLogger("regard")
+
 SHEET = 48  # pictures on the contact sheet, at most
 CELL = 320  # their longer sides in pixels
 NO_PICTURES = "none of the pictures could be read"
@@ -38,6 +41,7 @@ def explain_in_memory(job: ExplanationJob, dataset: Dataset) -> Explanation:
             advance(1)
     if not maps:
         raise DataError(NO_PICTURES)
+    job.say_incomplete(heatmap.completeness for heatmap in maps)
     return job.with_maps(*maps)
 
 
@@ -50,6 +54,7 @@ def write_maps(
         if not writer.n:
             raise DataError(NO_PICTURES)
         shape = next(writer.heatmaps()).values.shape
+        _say_sums(job, writer)
         if plan.format == "panels":
             _write_sheets(job, dataset, writer, plan)
             writer.finish_folder(job.about, out)
@@ -69,6 +74,19 @@ def _write_each(job: ExplanationJob, dataset: Dataset, writer: MapWriter, draw: 
                 writer.commit(index + 1)
             advance(1)
         writer.commit(len(dataset))
+
+
+def _say_sums(job: ExplanationJob, writer: MapWriter) -> None:
+    """How far sums are off in all maps, and of how many an earlier version did not write them."""
+    if not job.method.sums_to:
+        return
+    job.say_incomplete(heatmap.completeness for heatmap in writer.heatmaps())
+    lacking = sum(heatmap.completeness is None for heatmap in writer.heatmaps())
+    if lacking:
+        log.info(
+            f"an earlier version of regard made the first {lacking} of {writer.n} maps, and did not say what they sum "
+            "to: their logit, rest and sum are empty; to have them, explain again with --overwrite"
+        )
 
 
 def _panel_writer(

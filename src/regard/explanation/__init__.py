@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from regard.records import Completeness
+
 Target = int | tuple[int, int] | None
 """A class index; (for, against), the contrast of two; or None: in what a user gives the predicted class, in a result
 that the map is of no class."""
@@ -25,12 +27,14 @@ that the map is of no class."""
 @dataclass(frozen=True)
 class Maps:
     """What a method gives: `values` (batch, rows, columns) float32, the class each is of, for methods that sample the
-    standard `error` of each value, and, where the method came by it, the class `predicted` of each picture."""
+    standard `error` of each value, where the method came by it the class `predicted` of each picture and, of a method
+    whose row says what its parts sum to, the `completeness` of each map."""
 
     values: "NDArray[np.float32]"
     targets: tuple[Target, ...]
     error: "NDArray[np.float32] | None" = None
     predicted: tuple[int, ...] | None = None
+    completeness: "tuple[Completeness, ...] | None" = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Method(Described):
     cost: float  # in plain forward passes, a picture or what `cost_per` says
     source: str  # paper and equation
     cost_per: str = ""  # "patch" or "patch and sample" where the cost grows with them
+    sums_to: str = ""  # what map and rest sum to, y being the logit; "" where the method claims no such thing
 
     @property
     def price(self) -> str:
@@ -152,6 +157,7 @@ METHODS = Table(
             class_specific=True,
             cost=2.2,
             source="Mehri et al. 2024 (LibraGrad, arXiv 2411.16760), definition 1 and section 3.5",
+            sums_to="y(picture)",
         ),
         Method(
             name="libra_fullgrad_plus",
@@ -201,6 +207,7 @@ METHODS = Table(
             class_specific=True,
             cost=64,
             source="Sundararajan, Taly and Yan 2017 (arXiv 1703.01365), eq. 1; captum",
+            sums_to="y(picture) - y(grey)",
         ),
         # Interventions instead of gradients: no assumption on what is inside, at a price for each patch.
         Method(
@@ -241,6 +248,7 @@ METHODS = Table(
             cost=0.9,
             cost_per="patch and sample",
             source="Shapley 1953; Castro, Gómez and Tejada 2009 (permutation sampling), eq. 4",
+            sums_to="y(all patches) - y(no patch)",
         ),
         # What no method of the above may lose to: maps that do not look at the network.
         Method(

@@ -10,12 +10,12 @@ from typing import Any
 from regard.data.dataset import Picture
 from regard.errors import DataError
 from regard.explanation import METHODS, Method
-from regard.explanation.pictures.explain import batch_heatmaps
+from regard.explanation.pictures.explain import batch_heatmaps, say_incomplete
 from regard.networks.network import Network
 from regard.predictors.inputs import PictureLike, Pictures, input_batches, pictures_of
 from regard.predictors.method_options import MethodOptions, described
 from regard.predictors.predictor import Predictor
-from regard.records import Explanation, Heatmap
+from regard.records import Completeness, Explanation, Heatmap
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,10 @@ class ExplanationJob:
     def with_maps(self, *heatmaps: Heatmap) -> Explanation:
         """The explanation with these maps."""
         return replace(self.about, heatmaps=heatmaps)
+
+    def say_incomplete(self, records: Iterable[Completeness | None]) -> bool:
+        """Say in one line how far the sums of maps are off, where that is much; whether it is."""
+        return say_incomplete(self.method.name, self.about.settings, records)
 
     def fingerprint(self, names: Sequence[str], plan: Any) -> str:
         """A hash of all that decides the bytes of a result of pictures with these names; `plan` is a dataclass of what
@@ -132,7 +136,9 @@ class Explainer(Predictor):
         """
         job = self.job(method, MethodOptions.of(settings), batch_size=batch_size, workers=workers)
         rows = pictures_of(pictures, self.network, prepared)
-        return job.with_maps(*(heatmap for _, heatmap in job.heatmaps(rows)))
+        explanation = job.with_maps(*(heatmap for _, heatmap in job.heatmaps(rows)))
+        job.say_incomplete(heatmap.completeness for heatmap in explanation)
+        return explanation
 
     def stream(
         self,
@@ -149,7 +155,15 @@ class Explainer(Predictor):
         """
         job = self.job(method, MethodOptions.of(settings), batch_size=batch_size)
         chunks = self._chunks(pictures, batch_size, prepared)
-        return (job.with_maps(heatmap) for chunk in chunks for _, heatmap in job.heatmaps(chunk))
+
+        def records() -> Iterator[Explanation]:
+            large = False  # it is said of the first one only
+            for chunk in chunks:
+                for _, heatmap in job.heatmaps(chunk):
+                    large = large or job.say_incomplete([heatmap.completeness])
+                    yield job.with_maps(heatmap)
+
+        return records()
 
     def job(self, method: str, options: MethodOptions, **reading: Any) -> ExplanationJob:
         """A method with its settings, checked, for pictures that are still to come; `reading` is as in the job."""

@@ -5,6 +5,7 @@ count from 0. Pictures are (height, width), boxes are (left, top, right, bottom)
 
     grid.py            PatchGrid: where patches lie in a picture
     maps.py            Heatmap, Explanation
+    completeness.py    Completeness: what a map and what it does not hold sum to
     captions.py        Word, Caption, Captions
     classification.py  Classification: predictions for pictures without labels
     scores.py          Score and all that is made of scores; Positions
@@ -17,6 +18,7 @@ count from 0. Pictures are (height, width), boxes are (left, top, right, bottom)
 from regard.records.captions import END, START, Caption, Captions, Word
 from regard.records.classification import Classification
 from regard.records.comparison import ComparedRun, Comparison, Difference
+from regard.records.completeness import Completeness
 from regard.records.grid import Box, Float, PatchGrid
 from regard.records.manifest import read_manifest, write_long_manifest, write_manifest
 from regard.records.maps import Explanation, Heatmap, Target
@@ -42,6 +44,7 @@ __all__ = [
     "Classification",
     "ComparedRun",
     "Comparison",
+    "Completeness",
     "Difference",
     "Evaluation",
     "Explanation",

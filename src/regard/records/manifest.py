@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from regard.errors import DataError
-from regard.files import SCHEMA, is_file, json_text, read_json, write_file, write_json
+from regard.files import SCHEMA, SCHEMAS, is_file, json_text, read_json, write_file, write_json
 
 AGAIN = "make it again, or restore it"
 """What to do about a result that is damaged."""
@@ -18,12 +18,12 @@ def write_manifest(folder: Path, kind: str, **content: Any) -> None:
     >>> read_manifest("result", "example")
     {'schema': 1, 'kind': 'example', 'pictures': []}
     """
-    write_json(folder / "manifest.json", {"schema": SCHEMA, "kind": kind, **content})
+    write_json(folder / "manifest.json", {"schema": SCHEMAS.get(kind, SCHEMA), "kind": kind, **content})
 
 
 def write_long_manifest(folder: Path, kind: str, pictures: Iterable[Mapping[str, Any]], **content: Any) -> None:
     """The same with `pictures`, a line for each, written one by one: memory does not grow with their number."""
-    head = json_text({"schema": SCHEMA, "kind": kind, **content}, indent=2)
+    head = json_text({"schema": SCHEMAS.get(kind, SCHEMA), "kind": kind, **content}, indent=2)
     write_file(folder / "manifest.json", _with_pictures(head.removesuffix("\n}"), pictures))
 
 

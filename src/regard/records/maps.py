@@ -9,6 +9,7 @@ import numpy as np
 
 from regard.errors import DataError
 from regard.files import new_folder, reading
+from regard.records.completeness import Completeness, gaps_in_words, relative_gaps
 from regard.records.display import Displayed, Readable, counted, draw
 from regard.records.grid import Float, PatchGrid
 from regard.records.manifest import AGAIN, read_manifest, write_long_manifest
@@ -26,7 +27,8 @@ class Heatmap(Readable):
 
     `target` is the class it is of, or (for, against); `predicted` the class that the network predicts, where that is
     known. `error` (rows, columns) float32 is the standard error of values that were sampled. `image` opens the picture,
-    to be drawn at about so many pixels, where it is known; it is not saved.
+    to be drawn at about so many pixels, where it is known; it is not saved. `completeness` says what the map and what
+    it does not hold sum to: of a method that claims to be complete, unless an earlier version of regard saved the map.
 
     >>> grid = PatchGrid.whole(2, 3, picture=(20, 30))
     >>> heatmap = Heatmap(np.zeros((2, 3), np.float32), grid, "cat.jpg", target=7)
@@ -45,12 +47,14 @@ class Heatmap(Readable):
     error: Float | None = None
     predicted: int | None = None
     image: "Callable[[int], Image.Image] | None" = field(default=None, repr=False, compare=False)
+    completeness: Completeness | None = None
 
     def __str__(self) -> str:
         rows, columns = self.values.shape
         ends = f"{self.values.min():.3g} to {self.values.max():.3g}" if self.values.size else "no values"
         target = "" if self.target is None else f", of class {' against '.join(map(str, np.atleast_1d(self.target)))}"
-        return f"{self.name}: {rows} × {columns} patches, {ends}{target}"
+        sums = "" if self.completeness is None else f"; {self.completeness}"
+        return f"{self.name}: {rows} × {columns} patches, {ends}{target}{sums}"
 
     def upsampled(self, size: tuple[int, int] | None = None) -> Float:
         """The map at the size of the user's picture, NaN where the network did not look: see `to_picture`."""
@@ -58,7 +62,8 @@ class Heatmap(Readable):
 
     def as_json(self) -> dict[str, Any]:
         """All but the values and their error, which are arrays."""
-        return {"name": self.name, "target": self.target, "predicted": self.predicted, "grid": asdict(self.grid)}
+        about = {"name": self.name, "target": self.target, "predicted": self.predicted, "grid": asdict(self.grid)}
+        return about if self.completeness is None else {**about, "completeness": self.completeness.as_json()}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], values: Float, error: Float | None = None) -> Self:
@@ -66,7 +71,8 @@ class Heatmap(Readable):
         target = stored["target"]
         target = tuple(target) if isinstance(target, list) else target
         grid = PatchGrid.from_json(stored["grid"])
-        return cls(values, grid, stored["name"], target, error, stored.get("predicted"))
+        completeness = Completeness.from_json(stored.get("completeness"))
+        return cls(values, grid, stored["name"], target, error, stored.get("predicted"), completeness=completeness)
 
 
 @dataclass(frozen=True, repr=False)
@@ -95,7 +101,9 @@ class Explanation(Displayed):
 
     def __str__(self) -> str:
         sizes = {f"{each.values.shape[0]} × {each.values.shape[1]} patches" for each in self}
-        return f"{type(self).__name__} by {self.method}: {', '.join([counted(len(self), 'picture'), *sorted(sizes)])}"
+        gaps = gaps_in_words(relative_gaps(each.completeness for each in self))
+        facts = [counted(len(self), "picture"), *sorted(sizes), *([f"sums off by {gaps}"] if gaps else [])]
+        return f"{type(self).__name__} by {self.method}: {', '.join(facts)}"
 
     def __len__(self) -> int:
         return len(self.heatmaps)

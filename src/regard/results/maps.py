@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from regard.errors import DataError
 from regard.files import exchange, put_file, readable, reading
-from regard.records import Explanation, Float, Heatmap
+from regard.records import Completeness, Explanation, Float, Heatmap
 from regard.records.manifest import AGAIN
 from regard.results.parquet import GRID, grid_of, grid_row, read_rows, write_rows
 from regard.results.writer import ResumableWriter
@@ -19,6 +19,8 @@ from regard.results.writer import ResumableWriter
 HEADER = 128
 """Bytes of a .npy header for three axes, which leaves room for any length of the first."""
 KIND = "explanation"
+SUMS = ("logit", "baseline", "rest", "prefix", "biases", "sum", "gap")
+"""What stands of a `Completeness` in columns, all null where a map has none."""
 _ABOUT = ("method", "signed", "settings", "provenance", "classes")
 
 
@@ -115,7 +117,8 @@ def write_table(
     columns: dict[str, pa.DataType] = {"name": text, "filename": text}
     for name in ("target", "against", "predicted"):
         columns |= {name: pa.int32(), f"{name}_name": text}
-    columns |= {**GRID, "map": array, **({"error": array} if errors else {})}
+    columns |= {**GRID, **dict.fromkeys(map(_sums_column, SUMS), pa.float64())}
+    columns |= {"map": array, **({"error": array} if errors else {})}
     names: dict[int | None, str] = dict(enumerate(map(readable, about.classes)))
     rows = (_row(heatmap, names, filenames or {}) for heatmap in heatmaps)
     repeated = [name for name in columns if name.endswith("_name")]  # few and repeated, unlike all others
@@ -131,11 +134,17 @@ def _row(heatmap: Heatmap, names: Mapping[int | None, str], filenames: Mapping[s
         **indices,
         **{f"{which}_name": names.get(index) for which, index in indices.items()},
         **grid_row(heatmap.grid),
+        **{_sums_column(name): getattr(heatmap.completeness, name, None) for name in SUMS},
         "rows": heatmap.values.shape[0],
         "columns": heatmap.values.shape[1],
         "map": heatmap.values.ravel(),
         "error": None if heatmap.error is None else heatmap.error.ravel(),
     }
+
+
+def _sums_column(name: str) -> str:
+    """The parts of the rest are named as such; `prefix` alone is the grid's number of tokens."""
+    return f"rest_{name}" if name in ("prefix", "biases") else name
 
 
 def read_table(path: Path | str) -> Explanation:
@@ -155,4 +164,7 @@ def _heatmap(row: Mapping[str, Any]) -> Heatmap:
         for values in (row["map"], row.get("error"))
     )
     values, error = arrays
-    return Heatmap(values, grid, row["name"], target, error, row["predicted"])  # type: ignore[arg-type]
+    completeness = None
+    if row.get("logit") is not None:  # a table of version 1 has no such columns
+        completeness = Completeness.from_json({name: row[_sums_column(name)] for name in SUMS})
+    return Heatmap(values, grid, row["name"], target, error, row["predicted"], None, completeness)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from regard.errors import DataError
-from regard.files import SCHEMA, check_schema, reading
+from regard.files import SCHEMA, SCHEMAS, check_schema, reading
 from regard.records import PatchGrid
 
 ROWS = 4096
@@ -32,7 +32,7 @@ def write_rows(
 
     Columns that are `repeated` have few values, each many times. `kind` and `about` become the file's metadata.
     """
-    metadata = json.dumps({"schema": SCHEMA, "kind": kind, **about}, allow_nan=False)
+    metadata = json.dumps({"schema": SCHEMAS.get(kind, SCHEMA), "kind": kind, **about}, allow_nan=False)
     schema = pa.schema(list(columns.items()), {"regard": metadata})
     stream = iter(rows)
     with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=list(repeated)) as writer:

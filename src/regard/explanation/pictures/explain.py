@@ -1,7 +1,7 @@
 """A method over many pictures: maps with their places in the users' own pictures, batch by batch."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,8 @@ from regard.explanation import METHODS, Maps, Method
 from regard.networks.guard import is_quantised, is_sealed, lock_of
 from regard.networks.network import Network
 from regard.networks.predict import prepared
-from regard.records import Heatmap
+from regard.records import Completeness, Heatmap
+from regard.records.completeness import INCOMPLETE, gaps_in_words, relative_gaps
 
 log = logging.getLogger("regard")
 
@@ -60,7 +61,7 @@ def batch_heatmaps(
     _check_kind(row, network)
     function = METHODS.load(method)
     with lock_of(network.module):
-        maps = _as_maps(function(network, pixels, **settings), row.name, len(pixels))
+        maps = _as_maps(function(network, pixels, **settings), row, len(pixels))
     empty = [picture.name for picture, values in zip(pictures, maps.values, strict=True) if not values.any()]
     if empty:
         more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
@@ -71,7 +72,8 @@ def batch_heatmaps(
         error = None if maps.error is None else maps.error[place]
         predicted = None if maps.predicted is None else maps.predicted[place]
         image = partial(drawable, picture.opener)
-        yield Heatmap(values, grid, picture.name, maps.targets[place], error, predicted, image)
+        completeness = None if maps.completeness is None else maps.completeness[place]
+        yield Heatmap(values, grid, picture.name, maps.targets[place], error, predicted, image, completeness)
 
 
 def _check_kind(row: Method, network: Network) -> None:
@@ -83,13 +85,32 @@ def _check_kind(row: Method, network: Network) -> None:
         raise NetworkError(f"{network.name} is quantised, and {row.name} needs gradients, which end there; {others}")
 
 
-def _as_maps(result: Any, method: str, count: int) -> Maps:
+def say_incomplete(method: str, settings: Mapping[str, Any], records: Iterable[Completeness | None]) -> bool:
+    """Say in one line how far the sums of maps are off, where that is more than a hundredth for any of them."""
+    gaps = relative_gaps(records)
+    large = not (gaps <= INCOMPLETE).all()  # also one that is no number
+    if large:
+        steps = f"with {settings['steps']} steps " if "steps" in settings else ""
+        advice = "more --steps help" if steps else "float32 helps networks in half precision"
+        log.info(
+            f"{method}: {steps}the maps' sums are off by {gaps_in_words(gaps)} of {METHODS[method].sums_to}; {advice}, "
+            "and each map has its own gap with it"
+        )
+    return large
+
+
+def _as_maps(result: Any, method: Method, count: int) -> Maps:
     """What a method gave, which may be the values alone (a row from outside), checked for its shape."""
     maps = result if isinstance(result, Maps) else Maps(np.asarray(result, np.float32), (None,) * count)
     if maps.values.ndim != 3 or len(maps.values) != count:
         raise UsageError(
-            f"the method {method} gave values {maps.values.shape} for {count} pictures; they must be "
+            f"the method {method.name} gave values {maps.values.shape} for {count} pictures; they must be "
             f"({count}, rows, columns)"
+        )
+    if bool(method.sums_to) != (maps.completeness is not None):
+        raise UsageError(
+            f"the method {method.name} gave {'no' if method.sums_to else 'a'} completeness, and its row says sums_to="
+            f"{method.sums_to!r}; a method gives one if, and only if, its row says what its parts sum to"
         )
     return maps
 

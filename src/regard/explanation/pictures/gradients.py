@@ -1,6 +1,5 @@
 """Methods by the gradient of the class: at the tokens of a layer, or at the pixels."""
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from regard.errors import NetworkError
 from regard.explanation import Maps, Target
-from regard.explanation.pictures.cells import as_maps, cells, summed
+from regard.explanation.pictures.cells import as_maps, cells, completeness_of, summed
 from regard.explanation.pictures.feature_maps import FeatureRecorder, grid_of_features
 from regard.explanation.pictures.targets import as_pairs, resolve, scorer, scores
 from regard.networks.attention.replay import resume, token_blocks
@@ -19,10 +18,6 @@ from regard.networks.attention.windows import Windows
 from regard.networks.guard import replaced_forwards
 from regard.networks.network import Network
 
-log = logging.getLogger("regard")
-
-INCOMPLETE = 0.01
-"""How far the sum of integrated gradients may be off before it is said."""
 PREFIX = 8
 """Tokens beyond the patches, at the most, where nothing else is known of them."""
 
@@ -250,7 +245,8 @@ def integrated_gradients(network: Network, pixels: Tensor, *, target: Target = N
     """Maps (batch, rows, columns) of integrated gradients, summed over colours and cells; they have a sign.
 
     (x - x₀) · ∫ ∂y/∂x along the straight way from x₀ (Sundararajan et al. 2017, eq. 1), the network's mean colour, by
-    captum's Gauss-Legendre rule with `steps` nodes. A map sums to y(x) - y(x₀) as well as the rule can.
+    captum's Gauss-Legendre rule with `steps` nodes. A map sums to y(x) - y(x₀) as well as the rule can, and its
+    `completeness` says how well that is: with 32 steps it is off by some hundredths on trained networks.
     """
     from captum.attr import IntegratedGradients
 
@@ -265,11 +261,5 @@ def integrated_gradients(network: Network, pixels: Tensor, *, target: Target = N
         )
         with torch.no_grad():
             ends = [scores(network.forward(each), targets) for each in (pixels, torch.zeros_like(pixels))]
-    whole = ends[0] - ends[1]
-    off = (attributions.sum(dim=(1, 2, 3)) - whole).abs() / whole.abs().clamp_min(torch.finfo(whole.dtype).tiny)
-    if float(off.max()) > INCOMPLETE:
-        log.info(
-            f"integrated_gradients: with {steps} steps the maps' sums are off by {float(off.median()):.1%} (median; "
-            f"at most {float(off.max()):.1%}) of what they should be, y(picture) - y(grey); more --steps help"
-        )
-    return as_maps(summed(network, attributions), targets)
+    values = summed(network, attributions)
+    return as_maps(values, targets, completeness=completeness_of(values, *ends))

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from regard.errors import NetworkError
 from regard.explanation import Maps, Target
-from regard.explanation.pictures.cells import as_maps, cells
+from regard.explanation.pictures.cells import as_maps, cells, completeness_of
 from regard.explanation.pictures.gradients import gradients_of, gradients_on
 from regard.explanation.pictures.targets import resolve, scores
 from regard.networks.attention.recorder import AttentionCall
@@ -35,7 +35,8 @@ def libra_fullgrad(network: Network, pixels: Tensor, *, target: Target = None) -
 
     A patch's value is token · gradient where the first block gets it, plus bias · gradient of every layer behind, at
     that patch. With those of CLS, of other prefix tokens and of layers behind the pooling, which no patch can be given,
-    the values sum to the logit. Raises `NetworkError` where they do not, so that a map is never quietly wrong.
+    the values sum to the logit: `completeness` has these two shares and the sum. Raises `NetworkError` where the parts
+    do not sum to it, so that a map is never quietly wrong.
     """
     return _maps(network, pixels, target, plus=False)
 
@@ -50,24 +51,33 @@ def libra_fullgrad_plus(network: Network, pixels: Tensor, *, target: Target = No
 
 def _maps(network: Network, pixels: Tensor, target: Target, plus: bool) -> Maps:
     parts, targets = fullgrad(network, pixels, target)
-    rows, columns = cells(network, pixels)
+    rows, columns = parts.grid
+    patches = rows * columns
     tokens = sum(parts.tokens) if plus else parts.tokens[0]
-    whole = tokens[:, -rows * columns :] + parts.biases[:, -rows * columns :]  # type: ignore[index]
-    return as_maps(whole.unflatten(1, (rows, columns)), targets)
+    whole = tokens[:, -patches:] + parts.biases[:, -patches:]  # type: ignore[index]
+    values = whole.unflatten(1, (rows, columns))
+    if plus:
+        return as_maps(values, targets)
+    beside = [each[:, :-patches].cpu().double().sum(dim=1) for each in (parts.tokens[0], parts.biases)]
+    prefix = sum(beside, parts.joining.cpu())
+    return as_maps(values, targets, completeness=completeness_of(values, parts.logits, 0.0, prefix, parts.rest))
 
 
 class Parts:
-    """What a logit is made of: `tokens`, one (batch, tokens) a block; `biases` (batch, tokens) and `rest` (batch,)."""
+    """What `logits` (batch,) are made of: `tokens`, one (batch, tokens) a block; `biases` (batch, tokens) and, at no
+    token, `rest` (batch,); `joining` (batch,) is of tokens that join behind these blocks."""
 
     def __init__(self, batch: int, tokens: int, grid: tuple[int, int], like: Tensor) -> None:
         self.tokens: list[Tensor] = []
         self.grid = grid
         self.biases = torch.zeros(batch, tokens, device=like.device, dtype=like.dtype)
         self.rest = torch.zeros(batch, device=like.device, dtype=like.dtype)
+        self.joining = torch.zeros_like(self.rest)
+        self.logits = torch.zeros_like(self.rest)
 
     def total(self) -> Tensor:
         """(batch,): the sum of the complete parts, which is the logit."""
-        return self.tokens[0].sum(dim=1) + self.biases.sum(dim=1) + self.rest
+        return self.tokens[0].sum(dim=1) + self.biases.sum(dim=1) + self.rest + self.joining
 
     def add(self, gradient: Tensor, bias: Tensor) -> None:
         """Give bias · gradient, at a layer's output (..., width), to the tokens that it stands at."""
@@ -121,8 +131,9 @@ def fullgrad(network: Network, pixels: Tensor, target: Target = None) -> tuple[P
     inputs = zip([*streams, *constants], gradients, strict=True)
     each = [(x.detach() * gradient).sum(dim=-1).flatten(1) for x, gradient in inputs]  # each (batch, tokens)
     parts.tokens = each[: len(streams)]
-    parts.rest += sum(token.sum(dim=1) for token in each[len(streams) :])
-    _check_complete(network, parts, score.detach())
+    parts.joining += sum(token.sum(dim=1) for token in each[len(streams) :])
+    parts.logits = score.detach()
+    _check_complete(network, parts)
     return parts, targets
 
 
@@ -150,10 +161,10 @@ def _start_joining(constants: list[Tensor]) -> Callable[..., Any]:
     return hook
 
 
-def _check_complete(network: Network, parts: Parts, logits: Tensor) -> None:
-    size = parts.tokens[0].abs().sum(dim=1) + parts.biases.abs().sum(dim=1) + parts.rest.abs()
-    share = float(((parts.total() - logits).abs() / size.clamp_min(torch.finfo(size.dtype).tiny)).max())
-    allowed = INCOMPLETE if logits.dtype in (torch.float32, torch.float64) else 10 * INCOMPLETE
+def _check_complete(network: Network, parts: Parts) -> None:
+    size = parts.tokens[0].abs().sum(dim=1) + parts.biases.abs().sum(dim=1) + parts.rest.abs() + parts.joining.abs()
+    share = float(((parts.total() - parts.logits).abs() / size.clamp_min(torch.finfo(size.dtype).tiny)).max())
+    allowed = INCOMPLETE if parts.logits.dtype in (torch.float32, torch.float64) else 10 * INCOMPLETE
     if share > allowed:
         raise NetworkError(
             f"the parts of {network.name}'s logit do not sum to it (off by {share:.1%} of them): it does something "

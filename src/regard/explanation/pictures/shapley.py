@@ -6,7 +6,7 @@ from torch import Tensor
 
 from regard.errors import NetworkError, UsageError
 from regard.explanation import Maps, Target
-from regard.explanation.pictures.cells import as_maps, cells
+from regard.explanation.pictures.cells import as_maps, cells, completeness_of
 from regard.explanation.pictures.targets import resolve, scores
 from regard.networks.attention.replay import resume, token_blocks, watch
 from regard.networks.network import Network
@@ -42,22 +42,25 @@ def shapley(network: Network, pixels: Tensor, *, target: Target = None, samples:
     network.check(pixels)
     with network.borrow() as hooks, torch.no_grad():
         first = watch(network, hooks, blocks[:1], before=True)
-        targets = resolve(network.forward(pixels), target)
+        logits = network.forward(pixels)
+        targets = resolve(logits, target)
         tokens = first[blocks[0]]
         hooks.pop().remove()
-        pairs = [
+        results = [
             _one(network, pixels[index : index + 1], tokens[index], targets[index], samples, seed)
             for index in range(len(pixels))
         ]
     rows, columns = cells(network, pixels)
-    values, errors = (torch.stack(each).unflatten(1, (rows, columns)) for each in zip(*pairs, strict=True))
-    return as_maps(values, targets, errors)
+    values, errors, nothing = map(torch.stack, zip(*results, strict=True))
+    values = values.unflatten(1, (rows, columns))
+    completeness = completeness_of(values, scores(logits, targets), nothing)
+    return as_maps(values, targets, errors.unflatten(1, (rows, columns)), completeness=completeness)
 
 
 def _one(
     network: Network, picture: Tensor, tokens: Tensor, target: Target, samples: int, seed: int
-) -> tuple[Tensor, Tensor]:
-    """(patches,) values and their standard errors for the tokens (tokens, width) of one picture."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(patches,) values, their standard errors, and the score of no patch, for one picture's tokens (tokens, width)."""
     rows, columns = cells(network, picture)
     count = rows * columns
     generator = np.random.default_rng(seed)
@@ -66,18 +69,19 @@ def _one(
         row[:] = generator.permutation(count)
     prefix = tokens[: len(tokens) - count]
     patches = tokens[len(tokens) - count :]
-    pairs = torch.empty(samples, count)
+    pairs = torch.empty(samples, count, dtype=torch.float64)
     for first in range(0, samples, CHUNK):  # so that memory does not grow with the samples
         chunk = orders[first : first + CHUNK]
         both = torch.from_numpy(np.concatenate([chunk, chunk[:, ::-1]])).long()  # (2 · orders, patches)
-        added = torch.zeros(len(both), count)
+        added = torch.zeros(len(both), count, dtype=torch.float64)
         before = _coalition_score(network, picture, prefix, patches, both[:, :0], target)
+        nothing = before[0]
         for place in range(count):
             after = _coalition_score(network, picture, prefix, patches, both[:, : place + 1], target)
-            added[torch.arange(len(both)), both[:, place]] = (after - before).float().cpu()
+            added[torch.arange(len(both)), both[:, place]] = (after - before).cpu().double()
             before = after
         pairs[first : first + CHUNK] = (added[: len(chunk)] + added[len(chunk) :]) / 2
-    return pairs.mean(dim=0), pairs.std(dim=0) / samples**0.5
+    return pairs.mean(dim=0), pairs.std(dim=0) / samples**0.5, nothing
 
 
 def _coalition_score(

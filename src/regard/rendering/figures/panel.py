@@ -74,7 +74,8 @@ def panel(
 
 
 def caption_of(explanation: Explanation, index: int, classes: Sequence[str] | None = None) -> str:
-    """One line on how a map was made: network, method, layer, head, query, and the target class where it has one.
+    """One line on how a map was made: network, method, layer, head, query, the target class where it has one, and what
+    the map and the rest sum to, where that is known.
 
     `classes` are the names of the network's outputs, by default the explanation's own.
     """
@@ -85,7 +86,9 @@ def caption_of(explanation: Explanation, index: int, classes: Sequence[str] | No
     texts = {
         name: ",".join(map(str, value)) if isinstance(value, list | tuple) else value for name, value in facts.items()
     }
-    return " · ".join(f"{name} {text}" for name, text in texts.items() if text is not None)
+    sums = explanation[index].completeness
+    words = [f"{name} {text}" for name, text in texts.items() if text is not None]
+    return " · ".join([*words, *([] if sums is None else [str(sums)])])
 
 
 def target_words(target: Target, classes: Sequence[str] = ()) -> str:

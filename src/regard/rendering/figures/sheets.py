@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from regard.errors import UsageError
 from regard.records import Explanation, Heatmap
+from regard.records.completeness import INCOMPLETE
 from regard.rendering import colour
 from regard.rendering.figures.canvas import FAINT, GAP, INK, MARGIN, PAPER, fitted, level_bar, png, values_on
 from regard.rendering.figures.panel import caption_of
@@ -105,16 +106,19 @@ def explanation_png(explanation: Explanation, limit: int = 12) -> bytes:
 
 def common_caption(explanation: Explanation) -> str:
     """What holds for all the maps of an explanation: of which class they are only where that is one and the same."""
-    first = explanation[0] if len({each.target for each in explanation}) == 1 else replace(explanation[0], target=None)
+    first = replace(explanation[0], completeness=None)
+    first = first if len({each.target for each in explanation}) == 1 else replace(first, target=None)
     return caption_of(replace(explanation, heatmaps=(first,)), 0)
 
 
 def _range(heatmap: Heatmap, scale: colour.Limits) -> str:
-    """The ends of a map's own colour scale, in words."""
+    """The ends of a map's own colour scale, in words, and how far its sum is off, where that is much."""
     if not np.isfinite(heatmap.values).any():
         return "no values"
     low, high = scale
-    return f"everywhere {number(low)}" if low == high else f"{number(low)} to {number(high)}"
+    ends = f"everywhere {number(low)}" if low == high else f"{number(low)} to {number(high)}"
+    gap = 0.0 if heatmap.completeness is None else heatmap.completeness.relative_gap
+    return ends if gap <= INCOMPLETE else f"{ends}; sum off by {100 * gap:.0f} %"
 
 
 def _overlay(

@@ -189,6 +189,17 @@ def test_a_stream_says_once_that_sums_are_off(caplog: pytest.LogCaptureFixture) 
     assert caplog.text.count("with 1 steps the maps' sums are off by") == 1
 
 
+@pytest.mark.parametrize("method", ["integrated_gradients", "transition"])
+def test_a_sheet_says_once_that_sums_are_off(method: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    arguments: dict[str, Any] = {"model": "random:test_vit", "size": 32, "workers": 0, "steps": 2}
+    arguments["sheet"] = "attention,integrated_gradients"
+    with caplog.at_level(logging.INFO, "regard"):
+        regard.explain(tmp_path / "a.png", tmp_path / "out", method=method, **arguments)
+    assert caplog.text.count("the maps' sums are off by") == 1
+
+
 @pytest.mark.parametrize("claims", [True, False])
 def test_a_row_and_its_function_agree(claims: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A method from outside that claims completeness must show it, and the other way round."""

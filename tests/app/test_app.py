@@ -211,9 +211,25 @@ def test_compare_is_paired(trained: Path, data: Path, tmp_path: Path, run: Run) 
     assert [each["name"] for each in found["runs"]] == ["first", "second"]
     assert found["differences"][0]["top1"]["value"] == 0.0
     assert found["differences"][0]["p"] == 1.0
-    text = run("compare", trained, tmp_path / "second", "--data", data, "--workers", 0)
+    out = tmp_path / "compared"
+    columns = ("--data", data, "--slice", "camera", "--group", "site", "--workers", 0)
+    text = run("compare", trained, tmp_path / "second", *columns, "--out", out)
     assert text[0] == 0
     assert "second minus first" in text[1]
+    page = (out / "report.html").read_text()
+    assert "second alone is right on 0 of 4 pictures" in page and str(tmp_path) not in page
+    assert [(row["column"], row["value"]) for row in json.loads((out / "comparison.json").read_text())["slices"]]
+    assert {row["column"] for row in _table(out / "parts.csv")} == {"class", "camera"}
+    assert {"manifest.json", "comparison.csv"} <= {path.name for path in out.iterdir()}
+    code, _, err = run("compare", trained, tmp_path / "second", "--slice", "camera")
+    assert code == 2 and "--data" in err
+
+
+def test_runs_of_one_name_are_told_apart_without_the_place_of_this_machine(tmp_path: Path) -> None:
+    from regard.app.commands.compare import _names
+
+    runs = [tmp_path / "a" / "run", tmp_path / "b" / "run", tmp_path / "c"]
+    assert list(_names(runs)) == ["a/run", "b/run", "c"]
 
 
 def test_compare_refuses_different_pictures(trained: Path, data: Path, tmp_path: Path, run: Run) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regard.app.report import repair_command
+from regard.audit.notes import repair_command
 
 Run = Callable[..., tuple[int, str, str]]
 LOADING = ("untrained", "converted", "took ", "dropped", "has no head", "new one of")

@@ -90,7 +90,8 @@ def _samples() -> list[Any]:
     return [
         score, evaluation, evaluation.predictions, comparison, grid, heatmap, word, caption, measured, trial, repair,
         not_worse, row, words, quantised, picture, explanation, captioned, truth, positions, dependence, blocks[0],
-        sums, evaluation.per_class[0], evaluation.reliability[-1], evaluation.slices[0], comparison.runs[0],
+        sums, comparison.classes[0], comparison.changes[0], comparison.slices[0],
+        evaluation.per_class[0], evaluation.reliability[-1], evaluation.slices[0], comparison.runs[0],
         comparison.differences[0], Focus(THIRD, THIRD), Peak(1, 2, THIRD, (THIRD, 0.0, 20 * THIRD, 5.0)),
         Step(" cat", -THIRD, ((" dog", -2 * THIRD),)), Captions((caption,) * MANY), WordDependence(*[THIRD] * 4),
         Classification(evaluation.predictions.names, ("cat", "dog", "eel"), evaluation.predictions.probabilities),

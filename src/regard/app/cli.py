@@ -161,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _about_file(error: OSError) -> str:
     """What the operating system says of a file, and what to do; a name of any length stays readable."""
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
-    short = name if len(name) <= 80 else f"{name[:40]} ... ({len(name)} characters)"
+    short = name if len(name) <= 80 else f"{name[:40]}...{name[-30:]} ({len(name)} characters)"
     advice = "give a shorter one" if error.errno == errno.ENAMETOOLONG else "check the path and what you may read there"
     return f"{short} cannot be used: {error.strerror or type(error).__name__}; {advice}"
 

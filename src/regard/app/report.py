@@ -1,7 +1,6 @@
 """The report of a run or an evaluation: gathers the pictures, maps and facts that the page shows."""
 
 import logging
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -11,14 +10,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from regard.audit.notes import artifact_note
 from regard.data.dataset import Dataset
 from regard.data.images.decode import open_picture
 from regard.errors import DataError, NetworkError
-from regard.explanation.artifacts import artifacts
 from regard.explanation.pictures.explain import heatmaps
 from regard.explanation.positions.analysis import positions as similarity_of
 from regard.networks.network import Network
-from regard.networks.predict import prepared
 from regard.records import Evaluation, Heatmap, Positions
 from regard.rendering.figures.charts import chart_png, classes_chart, confusion_chart, reliability_chart
 from regard.rendering.pages.report import GALLERIES, Report, report
@@ -31,8 +29,6 @@ log = logging.getLogger("regard")
 THUMBNAIL = 320  # longest side in the report, in pixels
 EXAMPLES = 24
 """Pictures that the page shows with their captions."""
-MEASURED = 16
-"""Pictures in which artifact tokens are looked for."""
 READERS = {"cls": "CLS", "patches": "the average over patches", "pool": "the pooling by attention"}
 """What the maps are the attention of, by what a network's head reads."""
 
@@ -68,35 +64,6 @@ def _about_maps(network: Network) -> str:
         f"The maps are attention (`--method attention`): what {reader} reads of each patch in the last layer, the mean "
         "over its heads. They are of no class: they show where the network looks, not what speaks for its answer."
     )
-
-
-def artifact_note(network: Network, pictures: Dataset, names: Iterable[str], repair: str = "") -> str:
-    """That artifact tokens draw the attention which the maps show, and what to do; "" where they do not."""
-    chosen = set(islice(names, MEASURED))
-    part = [picture for picture in pictures.pictures if picture.name in chosen]
-    stream = prepared(network, part, batch_size=8, workers=0, on_bad=lambda picture, error: None)
-    try:
-        measured = artifacts(network, [pixels for _, pixels in stream])
-    except NetworkError:  # its attention or its tokens are not known
-        return ""
-    if not measured.dominant:
-        return ""
-    last = measured.blocks[-1]
-    note = (
-        f"Artifact tokens: {last.per_picture:.1f} patches a picture, from block {measured.first} on, draw "
-        f"{last.attention:.0%} of the last layer's attention ({measured.even:.0%} by chance), so that its maps show "
-        "them rather than the picture."
-    )
-    return f"{note} What moves them away without training: {repair}" if repair else note
-
-
-def repair_command(data: str | Path, model: str | Path, **options: Any) -> str:
-    """How `regard registers` is called for a network and its data; what a path says of this machine is left out."""
-    places = [Path(data), Path(model)]
-    shown = [path.name if path.is_absolute() or {"..", "~"} & {*path.parts} else str(path) for path in places]
-    extra = [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
-    words = ["regard", "registers", shown[0], "--model", shown[1], *extra, "--out", f"{places[1].name}-repaired"]
-    return shlex.join(words)
 
 
 def drawing(title: str, no_pictures: bool, anonymise: bool, repair: str = "") -> Drawing:

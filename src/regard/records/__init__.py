@@ -17,7 +17,7 @@ count from 0. Pictures are (height, width), boxes are (left, top, right, bottom)
 
 from regard.records.captions import END, START, Caption, Captions, Word
 from regard.records.classification import Classification
-from regard.records.comparison import ComparedRun, Comparison, Difference
+from regard.records.comparison import Change, ComparedRun, Comparison, Difference, PartDifference
 from regard.records.completeness import Completeness
 from regard.records.grid import Box, Float, PatchGrid
 from regard.records.manifest import read_manifest, write_long_manifest, write_manifest
@@ -40,6 +40,7 @@ __all__ = [
     "Caption",
     "CaptionEvaluation",
     "Captions",
+    "Change",
     "ClassScores",
     "Classification",
     "ComparedRun",
@@ -50,6 +51,7 @@ __all__ = [
     "Explanation",
     "Float",
     "Heatmap",
+    "PartDifference",
     "PatchGrid",
     "Positions",
     "Predictions",

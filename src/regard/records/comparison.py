@@ -1,5 +1,6 @@
 """Runs side by side on the same pictures."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -72,8 +73,69 @@ class Difference(Row):
 
 
 @dataclass(frozen=True, repr=False)
+class PartDifference(Row):
+    """A difference among the pictures of one class, or of one slice: those whose `column` ("" for a class) has this
+    `value`. `first` and `this` are the shares that the two get right there.
+
+    >>> half = Score(0.5, 0.2, 0.8, 10)
+    >>> PartDifference("site", "Oxford", half, half, Difference("b", "a", Score(0.0, -0.3, 0.3, 10), 1, 1, p=1.0))
+    site Oxford, 10 pictures, b minus a: +0.000 [-0.300, +0.300]
+    """
+
+    column: str
+    value: str
+    first: Score
+    this: Score
+    difference: Difference
+
+    def __str__(self) -> str:
+        each = self.difference
+        place = f"{self.column} {self.value}".strip()
+        return f"{place}, {counted(each.top1.n, 'picture')}, {each.name} minus {each.first}: {each.gain}"
+
+    def cells(self) -> dict[str, str]:
+        column = {"column": self.column, "value": self.value} if self.column else {"class": self.value}
+        shares = {"n": str(self.first.n), "first": str(self.first), "this": str(self.this)}
+        return {"run": self.difference.name, **column, **shares, "difference": self.difference.gain}
+
+
+@dataclass(frozen=True, repr=False)
+class Change(Row):
+    """A picture that one of two alone gets right: what `run` and `first` predict of it, and how sure they are, NaN
+    where that is not known.
+
+    >>> Change("a.jpg", "second", label="cat", predicted="cat", first="dog", confidence=0.9, first_confidence=0.6)
+    a.jpg, cat: second cat (0.900), first dog (0.600)
+    """
+
+    picture: str
+    run: str
+    label: str
+    predicted: str
+    first: str
+    confidence: float = math.nan
+    first_confidence: float = math.nan
+
+    @property
+    def right(self) -> bool:
+        """Whether it is `run` that is right."""
+        return self.predicted == self.label
+
+    def __str__(self) -> str:
+        this = f"{self.run} {self.predicted} ({rounded(self.confidence)})"
+        return f"{self.picture}, {self.label}: {this}, first {self.first} ({rounded(self.first_confidence)})"
+
+    def cells(self) -> dict[str, str]:
+        names = {"run": self.run, "picture": self.picture, "label": self.label}
+        return {**names, "predicted": self.predicted, "first": self.first}
+
+
+@dataclass(frozen=True, repr=False)
 class Comparison(Readable):
     """Runs on the very same `n` pictures; `notes` by run say what a number is marked with ("seen in training").
+
+    `classes` and `slices` are the differences within each class and slice, `changes` the pictures that one of the two
+    alone gets right, the surest first.
 
     >>> score = Score(0.7, 0.5, 0.8, 50)
     >>> runs = ComparedRun("a", {"top1": score}), ComparedRun("b", {"top1": score})
@@ -92,10 +154,13 @@ class Comparison(Readable):
     differences: tuple[Difference, ...]
     n: int
     notes: Mapping[str, str] = field(default_factory=dict)
+    classes: tuple[PartDifference, ...] = ()
+    slices: tuple[PartDifference, ...] = ()
+    changes: tuple[Change, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "runs", Rows(self.runs))
-        object.__setattr__(self, "differences", Rows(self.differences))
+        for name in ("runs", "differences", "classes", "slices", "changes"):
+            object.__setattr__(self, name, Rows(getattr(self, name)))
 
     @property
     def text(self) -> str:

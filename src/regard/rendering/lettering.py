@@ -1,6 +1,8 @@
 """Text in pictures: a font that comes with matplotlib, measured, wrapped and cut to a width in pixels."""
 
 import re
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,6 +14,8 @@ _HIDDEN = re.compile(
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that turn the direction of the text around them
     "\u2028\u2029\ufeff\ufff9-\ufffb]"
 )
+END = 2000
+"""Characters of either end of a text that are looked at."""
 _BROKEN = re.compile("[\ud800-\udfff]")
 
 
@@ -33,18 +37,68 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 def shorten(text: str, letters: ImageFont.FreeTypeFont, width: float) -> str:
     """One line no wider than `width` pixels: the middle is left out, as names often differ at their ends."""
-    text = " ".join(visible(text[:400]).split())
-    if letters.getlength(text) <= width:
-        return text
-    low = 0  # characters that surely fit
-    high = len(text)
-    while low < high:
-        count = (low + high + 1) // 2
-        if letters.getlength(_without_middle(text, count)) <= width:
-            low = count
-        else:
-            high = count - 1
-    return _without_middle(text, low)
+    return distinct([text], lambda line: letters.getlength(line) <= width)[0]
+
+
+def distinct(names: Sequence[str], fits: Callable[[str], bool]) -> list[str]:
+    """Each name in one line that `fits`, and no two different ones alike.
+
+    Left out is the middle, or, of names that would then be alike, what they have in common; where their differences
+    are too long for that, they are numbered.
+
+    >>> names = ["scan_of_patient_1_visited_in_spring.png", "scan_of_patient_2_visited_in_spring.png"]
+    >>> distinct(names, lambda line: len(line) <= 16)
+    ['…ient_1_visited…', '…ient_2_visited…']
+    """
+    texts = [name if len(name) <= 2 * END else f"{name[:END]}…{name[-END:]}" for name in names]
+    texts = [" ".join(visible(text).split()) for text in texts]
+    lines = [_fitted(text, fits) for text in texts]
+    for last in (False, True):
+        alike: dict[str, list[str]] = {}
+        for text, line in dict(zip(texts, lines, strict=True)).items():
+            alike.setdefault(line, []).append(text)
+        clearer: dict[str, str] = {}
+        for each in alike.values():
+            if len(each) > 1:
+                numbered = {text: _fitted(text, fits, f" ({place})") for place, text in enumerate(each, 1)}
+                clearer |= numbered if last else _around(each, fits)
+        lines = [clearer.get(text, line) for text, line in zip(texts, lines, strict=True)]
+    return lines
+
+
+def _fitted(text: str, fits: Callable[[str], bool], mark: str = "") -> str:
+    """As much of a text as fits, half of it from either end, and a mark behind it."""
+    if fits(text + mark):
+        return text + mark
+    count = _most(lambda count: fits(_without_middle(text, count) + mark), len(text))
+    return _without_middle(text, count) + mark
+
+
+def _around(texts: Sequence[str], fits: Callable[[str], bool]) -> dict[str, str]:
+    """What is different in these texts, with as much of what surrounds it as fits."""
+
+    def common(texts: Sequence[str]) -> int:
+        pairs = enumerate(zip(*texts, strict=False))  # letters in the same place
+        return next((place for place, letters in pairs if len({*letters}) > 1), min(map(len, texts)))
+
+    start = common(texts)
+    end = common([text[start:][::-1] for text in texts])
+
+    def window(text: str, more: int) -> str:
+        left = max(0, start - more)
+        right = min(len(text), len(text) - end + more)
+        return f"{'…' if left else ''}{text[left:right]}{'…' if right < len(text) else ''}"
+
+    lines = {}
+    for text in texts:
+        line = window(text, _most(lambda more, text=text: fits(window(text, more)), len(text)))  # type: ignore[misc]
+        lines[text] = line if fits(line) else _fitted(line, fits)
+    return lines
+
+
+def _most(holds: Callable[[int], bool], limit: int) -> int:
+    """The largest number up to a limit for which something holds that holds for all smaller ones; 0 where none does."""
+    return max(0, bisect_left(range(limit + 1), True, key=lambda count: not holds(count)) - 1)
 
 
 def wrap(text: str, letters: ImageFont.FreeTypeFont, width: float, lines: int = 4) -> list[str]:

@@ -132,15 +132,16 @@ def per_class(evaluation: Evaluation) -> list[Row]:
     for each in evaluation.per_class:
         row: Row = {"class": each.name, "n": each.n}
         for name in ("precision", "recall"):
-            row |= _spread(name, getattr(each, name))
+            row |= spread(name, getattr(each, name))
         row |= {"f1": each.f1, "auroc": each.auroc, "threshold": each.threshold}
         for name in ("sensitivity", "specificity"):
-            row |= _spread(name, getattr(each, name))
+            row |= spread(name, getattr(each, name))
         rows.append(row)
     return rows
 
 
-def _spread(name: str, score: Score) -> Row:
+def spread(name: str, score: Score) -> Row:
+    """A score in three columns: its value and its interval's ends."""
     return {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
 
 

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from regard.app.options import (
     DATA,
+    Anonymise,
     BatchSize,
     Device,
     Group,
     Label,
     MaxPixels,
     MaybeOut,
+    NoPictures,
     Overwrite,
     Precision,
     Seed,
+    Slices,
     Split,
     Workers,
     argument,
@@ -22,7 +25,7 @@ from regard.app.options import (
 )
 from regard.data import MAX_PIXELS
 from regard.errors import UsageError
-from regard.files import check_free, new_folder, write_file, write_json
+from regard.files import check_free, new_folder, write_file
 
 if TYPE_CHECKING:
     from regard.records import Comparison
@@ -40,6 +43,7 @@ def compare(
     label: Label = "label",
     split: Split = None,
     group: Group = None,
+    slices: Slices = None,
     keep_seen: Annotated[bool, option("Score pictures of the trainings too.", "--keep-seen", panel=DATA)] = False,
     device: Device = None,
     precision: Precision = "float32",
@@ -48,32 +52,41 @@ def compare(
     seed: Seed = 0,
     max_pixels: MaxPixels = MAX_PIXELS,
     out: MaybeOut = None,
+    no_pictures: NoPictures = False,
+    anonymise: Anonymise = False,
     overwrite: Overwrite = False,
 ) -> "Comparison":
     """Compare runs on the very same pictures: one table with paired differences.
 
     Without `data` on what each run scored when it was trained; with it, all are scored on the same part of `data`,
-    less the pictures that any of them was trained on. Raises `DataError` when the runs' pictures differ.
+    less the pictures that any of them was trained on. With `out` a result folder: the page `report.html` with the
+    differences by class and by slice and the pictures that changed, and the same as JSON and tables. Raises `DataError`
+    when the runs' pictures differ.
     """
     from regard.app.console import progress
+    from regard.app.report import thumbnails
     from regard.data.layouts import read_labelled
     from regard.measurement.classification.compare import compare as measure
     from regard.measurement.classification.scoring import predict_common, stored_predictions
-    from regard.records import write_manifest
-    from regard.results.evaluations import csv_text
+    from regard.rendering.pages.comparison import ComparisonPage, changed_names, comparison_page
+    from regard.results.comparisons import FILES, write_comparison
 
     names = _names(runs)
     if out is not None:
         check_free(out, overwrite)
+    dataset = None
+    notes: dict[str, str] = {}
     if data is None:
+        if slices or group:
+            raise UsageError("--slice and --group are columns of --data; without it the runs' own columns are compared")
         predictions = {name: stored_predictions(run) for name, run in names.items()}
-        notes: dict[str, str] = {}
     else:
+        dataset = read_labelled(data, label).up_to(max_pixels)
         predictions, notes = predict_common(
             names,
-            read_labelled(data, label).up_to(max_pixels),
+            dataset,
             split=split,
-            group=group,
+            columns={"group": group, "slices": tuple(slices or ())},
             keep_seen=keep_seen,
             batch_size=batch_size,
             workers=workers,
@@ -84,56 +97,31 @@ def compare(
         )
     comparison = measure(predictions, seed=seed, notes=notes)
     if out is not None:
+        images = {} if dataset is None or no_pictures else thumbnails(dataset, changed_names(comparison))
+        html = comparison_page(ComparisonPage(Path(out).name, comparison, images, FILES, anonymise))
         with new_folder(out, overwrite) as folder:
-            write_json(folder / "comparison.json", as_json(comparison))
-            write_file(folder / "comparison.csv", csv_text(_rows(comparison)))
-            write_manifest(folder, "comparison", n=comparison.n, runs=list(names))
+            write_file(folder / "report.html", html)
+            write_comparison(folder, comparison)
     return comparison
 
 
 def _names(runs: Sequence[str | Path]) -> dict[str, str | Path]:
-    """Each run by the last part of its path, or by the whole where those are equal."""
-    short = [Path(run).name for run in runs]
+    """Each run by the last part of its path, or, where others have that too, by as many as tell it from them."""
     if len(set(map(str, runs))) < len(runs):
         raise UsageError("the same run is given twice; a run does not differ from itself")
-    return {str(run) if short.count(name) > 1 else name: run for run, name in zip(runs, short, strict=True)}
-
-
-def _rows(comparison: "Comparison") -> list[dict[str, Any]]:
-    """One row a run: its scores, and how it differs from the first."""
-    differences = {each.name: each for each in comparison.differences}
-    rows = []
-    for run in comparison.runs:
-        row: dict[str, Any] = {"run": run.name, "n": comparison.n}
-        for name, score in run.scores.items():
-            row |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
-        if each := differences.get(run.name):
-            row |= {"difference": each.top1.value, "difference_low": each.top1.low, "difference_high": each.top1.high}
-            row |= {"only_this": each.only_this, "only_first": each.only_first, "p": each.p}
-        rows.append(row)
-    return rows
+    names = {}
+    for run in runs:
+        tails = [Path(*Path(run).parts[-count:]).as_posix() for count in range(1, len(Path(run).parts) + 1)]
+        others = [f"/{Path(other).as_posix()}" for other in runs if other is not run]
+        unique = (tail for tail in tails if not any(other.endswith(f"/{tail}") for other in others))
+        names[next(unique, str(run))] = run
+    return names
 
 
 def as_json(comparison: "Comparison") -> dict[str, Any]:
-    return {
-        "n": comparison.n,
-        "runs": [
-            {"name": run.name, **{name: score.as_json() for name, score in run.scores.items()}}
-            for run in comparison.runs
-        ],
-        "differences": [
-            {
-                "name": each.name,
-                "first": each.first,
-                "top1": each.top1.as_json(),
-                "only_this": each.only_this,
-                "only_first": each.only_first,
-                "p": each.p,
-            }
-            for each in comparison.differences
-        ],
-        "notes": dict(comparison.notes),
-    }
+    from regard.results import comparisons
+
+    return comparisons.as_json(comparison)
 
 
 def as_text(comparison: "Comparison") -> str:

@@ -47,7 +47,8 @@ def demo(out: Out = Path("demo"), overwrite: Overwrite = False) -> DemoResult:
     scenes, with a map for every word and the true region of what it speaks of. Needs no network connection.
     """
     import regard  # the demo does what a user would, by the functions that users call
-    from regard.app.report import page, repair_command
+    from regard.app.report import page
+    from regard.audit.notes import repair_command
     from regard.data.layouts import read, read_pictures
     from regard.files import new_folder, write_file
     from regard.records import write_manifest

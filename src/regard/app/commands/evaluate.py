@@ -105,7 +105,8 @@ def evaluate(
     """
     from regard.app.console import progress
     from regard.app.python_inputs import check_data
-    from regard.app.report import drawing, repair_command
+    from regard.app.report import drawing
+    from regard.audit.notes import repair_command
     from regard.training.tasks.base import EvaluationOptions
 
     check_data(data, "evaluate")

@@ -133,7 +133,7 @@ def explain(
     from regard.app.map_files import explain_in_memory, write_maps
     from regard.app.output import OutputPlan
     from regard.app.python_inputs import read_picture_arguments, refuse_network
-    from regard.app.report import artifact_note, repair_command
+    from regard.audit.notes import artifact_note, repair_command
     from regard.data.dataset import skipper
     from regard.explanation import METHODS
     from regard.files import check_free

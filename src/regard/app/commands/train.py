@@ -105,7 +105,8 @@ def train(
     """
     from regard.app.console import phases, progress
     from regard.app.python_inputs import check_data
-    from regard.app.report import drawing, repair_command
+    from regard.app.report import drawing
+    from regard.audit.notes import repair_command
     from regard.training.run import train as run
     from regard.training.session import Options
 

@@ -5,19 +5,21 @@ is Newcombe's for paired shares (method 10): a bootstrap of the few pictures tha
 no width at all. By group it is that of as many pictures as tell as much. The test is McNemar's exact one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import bdtr
 
 from regard.data.dataset import several
 from regard.errors import DataError, UsageError, unknown
 from regard.measurement import METRICS
 from regard.measurement.classification.evaluation import check
-from regard.measurement.intervals import newcombe, worth
+from regard.measurement.intervals import newcombe, share, worth
 from regard.measurement.measure import score
-from regard.records import ComparedRun, Comparison, Difference, Predictions, Score
+from regard.records import Change, ComparedRun, Comparison, Difference, PartDifference, Predictions, Score
 
 COLUMNS = ("top1", "balanced_accuracy", "ece")
 """The scores of each run in a comparison."""
@@ -51,7 +53,8 @@ def compare(
     for predictions in named.values():
         check(predictions)
     shared = _shared_names(named, first, common)
-    runs = {name: _selected(predictions, shared) for name, predictions in named.items()}
+    places = {name: {picture: at for at, picture in enumerate(each.names)} for name, each in named.items()}
+    runs = {name: _at(each, np.array([places[name][picture] for picture in shared])) for name, each in named.items()}
     _check_labels(runs, first)
     groups = next((each.groups for each in (runs[first], *runs.values()) if each.groups is not None), None)
     runs = {name: replace(predictions, groups=groups) for name, predictions in runs.items()}
@@ -68,7 +71,50 @@ def compare(
         for name, predictions in runs.items()
         if name != first
     )
-    return Comparison(tuple(rows), others, len(shared), dict(notes or {}) | remarks)
+    pairs = [(first, runs[first], name, each) for name, each in runs.items() if name != first]
+    parts = [part for pair in pairs for part in _parts(*pair)]
+    return Comparison(
+        tuple(rows),
+        others,
+        len(shared),
+        dict(notes or {}) | remarks,
+        classes=tuple(part for part in parts if not part.column),
+        slices=tuple(part for part in parts if part.column),
+        changes=tuple(change for pair in pairs for change in _changes(*pair)),
+    )
+
+
+def _parts(first: str, one: Predictions, name: str, other: Predictions) -> Iterator[PartDifference]:
+    """The difference within each class that has pictures, then within each slice."""
+    truth = np.array(one.classes, dtype=object)[one.labels]
+    columns = {"": (truth, one.classes)}
+    for column, values in {**other.slices, **one.slices}.items():
+        texts = np.asarray(values).astype(np.str_)
+        columns[column] = (texts, tuple(np.unique(texts).tolist()))
+    for column, (values, distinct) in columns.items():
+        for value in distinct:
+            at = np.flatnonzero(values == value)
+            if len(at):
+                before, after = (_at(each, at) for each in (one, other))
+                shares = [share(each.right, each.groups) for each in (before, after)]
+                yield PartDifference(column, value, shares[0], shares[1], difference(first, before, name, after))
+
+
+def _changes(first: str, one: Predictions, name: str, other: Predictions) -> Iterator[Change]:
+    """The pictures that one of the two alone gets right, those first of which the one that is wrong is surest."""
+    sure = [np.full(len(each), np.nan) if each.certainty is None else each.certainty for each in (one, other)]
+    wrong = np.nan_to_num(np.where(other.right, *sure))
+    changed = np.flatnonzero(one.right != other.right)
+    for index in changed[np.argsort(-wrong[changed], kind="stable")].tolist():
+        yield Change(
+            picture=one.names[index],
+            run=name,
+            label=one.classes[one.labels[index]],
+            predicted=other.classes[other.predicted[index]],
+            first=one.classes[one.predicted[index]],
+            confidence=float(sure[1][index]),
+            first_confidence=float(sure[0][index]),
+        )
 
 
 def difference(
@@ -124,19 +170,22 @@ def _shared_names(named: Mapping[str, Predictions], first: str, common: bool) ->
     return shared
 
 
-def _selected(predictions: Predictions, names: list[str]) -> Predictions:
-    """The predictions of these pictures, in this order."""
-    places = {name: index for index, name in enumerate(predictions.names)}
-    at = np.array([places[name] for name in names], np.int64)
+def _at(predictions: Predictions, at: NDArray[np.int64]) -> Predictions:
+    """The predictions of the pictures with these indices."""
+
+    def rows(values: Any) -> Any:
+        return None if values is None else np.asarray(values)[at]
+
     return replace(
         predictions,
-        names=tuple(names),
-        predicted=predictions.predicted[at],
-        labels=predictions.labels[at],
-        probabilities=None if predictions.probabilities is None else predictions.probabilities[at],
-        groups=None if predictions.groups is None else np.asarray(predictions.groups)[at],
-        slices={name: np.asarray(values)[at] for name, values in predictions.slices.items()},
-        confidence=None if predictions.confidence is None else predictions.confidence[at],
+        names=tuple(predictions.names[index] for index in at.tolist()),
+        filenames=None,
+        predicted=rows(predictions.predicted),
+        labels=rows(predictions.labels),
+        probabilities=rows(predictions.probabilities),
+        groups=rows(predictions.groups),
+        confidence=rows(predictions.confidence),
+        slices={name: rows(values) for name, values in predictions.slices.items()},
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def predict_common(
     dataset: Dataset,
     *,
     split: str | None = None,
-    group: str | None = None,
+    columns: Mapping[str, Any] = MappingProxyType({}),
     keep_seen: bool = False,
     batch_size: int = 32,
     workers: int = 2,
@@ -105,7 +106,8 @@ def predict_common(
 ) -> tuple[dict[str, Predictions], dict[str, str]]:
     """The predictions of every run, by its name, on the pictures that none of them was trained on; and their notes.
 
-    `options` are those of `load`. Raises `DataError` where no picture is new to all.
+    `columns` name the `group` and the `slices`, `options` are those of `load`. Raises `DataError` where no picture is
+    new to all.
     """
     parts = {name: scored_part(dataset, run, split, keep_seen) for name, run in runs.items()}
     fair = set.intersection(*({*part.names} for part, _ in parts.values()))
@@ -119,6 +121,6 @@ def predict_common(
         part = part.select(index for index, picture in enumerate(part.names) if picture in fair)
         network = load(run, **options)
         predictions[name] = predict_all(
-            network, part, group, batch_size=batch_size, workers=workers, progress=progress
+            network, part, **columns, batch_size=batch_size, workers=workers, progress=progress
         )[1]
     return predictions, {name: note for name, (_, note) in parts.items() if note}

@@ -13,7 +13,7 @@ from regard.records import START, Caption, Heatmap
 from regard.rendering import colour
 from regard.rendering.figures.canvas import FAINT, GAP, INK, MARGIN, PAPER, fitted, values_on
 from regard.rendering.figures.sheets import SCALES, captioned
-from regard.rendering.lettering import font, number, shorten, wrap
+from regard.rendering.lettering import distinct, font, number, shorten, wrap
 
 NOTHING = "(no words)"
 WRONG = (190, 40, 40)
@@ -176,7 +176,11 @@ def caption_sheet(
     """Pictures, each with its caption and name below. Raises `UsageError` for an empty list."""
     if not items:
         raise UsageError("a contact sheet of no pictures; give at least one (picture, name, caption)")
-    cells = [(fitted(image, tile), name, wrap(text or NOTHING, font(13), tile, lines)) for image, name, text in items]
+    names = distinct([name for _, name, _ in items], lambda line: font(11).getlength(line) <= tile)
+    cells = [
+        (fitted(image, tile), name, wrap(text or NOTHING, font(13), tile, lines))
+        for name, (image, _, text) in zip(names, items, strict=True)
+    ]
     columns = columns_for(len(cells), tile + GAP, tile + 60)
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [
@@ -207,4 +211,4 @@ def _row(
         for place, text in enumerate(texts):
             draw.text((left, line + 6 + 17 * place), text, INK, font(13), anchor="la")
         below = line + 8 + 17 * len(texts)
-        draw.text((left, below), shorten(name, font(11), tile), FAINT, font(11), anchor="la")
+        draw.text((left, below), name, FAINT, font(11), anchor="la")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from regard.errors import DataError
 from regard.records import ClassScores, ReliabilityBin, Score
 from regard.rendering.curves import ACCURACY, LOSS, Curves, Trials, curves, limits, trials
-from regard.rendering.lettering import visible
+from regard.rendering.lettering import distinct
 
 BLUE = "#2166ac"
 ORANGE = "#d55e00"
@@ -51,7 +51,7 @@ def confusion_chart(confusion: NDArray[np.int64], classes: Sequence[str]) -> Fig
         raise DataError(
             f"a confusion matrix of shape {confusion.shape} does not fit {count} classes; it must be square"
         )
-    names = [_short(name) for name in classes]
+    names = _short(classes)
     size = max(2.2, 0.27 * count)
     letters = 10 if count <= 12 else 7.5
     label = 0.075 * letters / 10 * max(map(len, names)) + 0.75
@@ -105,7 +105,8 @@ def classes_chart(per_class: Sequence[ClassScores]) -> Figure:
     rows = np.arange(len(ranked))
     axes.hlines(rows, ends[:, 0], ends[:, 1], color=BLUE, alpha=0.4, linewidth=4)
     axes.plot(values, rows, "o", color=BLUE, markersize=5)
-    axes.set_yticks(rows, [f"{_short(each.name)}  ({each.n})" for each in ranked], fontsize=9, parse_math=False)
+    names = zip(_short([each.name for each in ranked]), ranked, strict=True)
+    axes.set_yticks(rows, [f"{name}  ({each.n})" for name, each in names], fontsize=9, parse_math=False)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.7, len(ranked) - 0.3), xlabel="recall, with 95 % interval")
     axes.grid(axis="x", color="#e4e6ea", linewidth=0.8)
     _quiet(axes)
@@ -203,9 +204,8 @@ def _quiet(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def _short(name: str) -> str:
-    name = " ".join(visible(name).split())
-    return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[-LONGEST // 2 + 1 :]}"
+def _short(names: Sequence[str]) -> list[str]:
+    return distinct(names, lambda name: len(name) <= LONGEST)
 
 
 def _bytes(chart: Figure, kind: str, **options: Any) -> bytes:

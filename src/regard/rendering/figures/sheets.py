@@ -12,7 +12,7 @@ from regard.records.completeness import INCOMPLETE
 from regard.rendering import colour
 from regard.rendering.figures.canvas import FAINT, GAP, INK, MARGIN, PAPER, fitted, level_bar, png, values_on
 from regard.rendering.figures.panel import caption_of
-from regard.rendering.lettering import font, number, shorten, wrap
+from regard.rendering.lettering import distinct, font, number, wrap
 
 SCALES = "each map on its own colour scale, from its lowest to its highest patch"
 SIGNED_SCALES = "each map on its own colour scale, 0 in its middle"
@@ -142,6 +142,7 @@ def _sheet(
     rows = [range(start, min(start + columns, len(cells))) for start in range(0, len(cells), columns)]
     heights = [max(cells[place].height for place in row) for row in rows]
     letters = font(12)
+    lines = distinct(titles, lambda line: letters.getlength(line) <= tile)
     step = 34 + (16 if notes else 0)
     width = 2 * MARGIN + columns * (tile + GAP) - GAP
     sheet = Image.new("RGB", (width, 2 * MARGIN + sum(heights) + step * len(rows) - 10), PAPER)
@@ -152,8 +153,7 @@ def _sheet(
             left = MARGIN + column * (tile + GAP)
             cell = cells[place]
             sheet.paste(cell, (left + (tile - cell.width) // 2, top + (height - cell.height) // 2))
-            title = shorten(titles[place], letters, tile)
-            draw.text((left + tile / 2, top + height + 5), title, INK, letters, anchor="ma")
+            draw.text((left + tile / 2, top + height + 5), lines[place], INK, letters, anchor="ma")
             if notes:
                 draw.text((left + tile / 2, top + height + 21), notes[place], FAINT, letters, anchor="ma")
         top += height + step
@@ -176,10 +176,11 @@ def _table(
         for place, line in enumerate(lines):
             middle = MARGIN + column * (tile + GAP) + tile / 2, top - 6 - 16 * (len(lines) - place)
             draw.text(middle, line, INK, letters, anchor="ma")
-    for row, name in zip(rows, names, strict=True):
+    lines = distinct(names, lambda line: letters.getlength(line) <= width - 2 * MARGIN)
+    for row, name in zip(rows, lines, strict=True):
         for column, cell in enumerate(row):
             sheet.paste(cell, (MARGIN + column * (tile + GAP) + (tile - cell.width) // 2, top))
-        draw.text((MARGIN, top + row[0].height + 5), shorten(name, letters, width - 2 * MARGIN), FAINT, letters)
+        draw.text((MARGIN, top + row[0].height + 5), name, FAINT, letters)
         top += row[0].height + 30
     return sheet
 

@@ -6,6 +6,7 @@ Nothing here is HTML: texts are escaped where the template writes them.
 import base64
 import io
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from regard.records import ClassScores, Evaluation, Heatmap, PatchGrid, Position
 from regard.rendering import colour
 from regard.rendering.figures.canvas import bare, check_shape
 from regard.rendering.figures.position_grids import mosaic
+from regard.rendering.lettering import distinct
 
 View = dict[str, Any]
 
@@ -24,6 +26,9 @@ EXAMPLE = 440
 """The longer side in pixels of pictures in galleries, and of the examples'."""
 CLASSES = 60
 """How many classes a confusion matrix shows on a page; of more, those with the most errors."""
+NAME = 24
+FILE = 44
+"""Characters of a class in a matrix, and of a file below its picture; the whole name is in their titles."""
 
 NOTES = {
     "seen in training": "Seen in training: the network has learnt these pictures, so this says nothing about new ones.",
@@ -103,9 +108,11 @@ def confusion(evaluation: Evaluation) -> View:
     wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
     chosen = np.sort(np.argsort(-wrong, kind="stable")[:CLASSES])
     totals = counts.sum(axis=1)
+    short = dict(zip(chosen.tolist(), shortened([classes[index] for index in chosen], NAME), strict=True))
     rows = [
         {
             "name": classes[true],
+            "short": short[true],
             "n": int(totals[true]),
             "cells": [
                 {"n": int(counts[true, other]), "share": counts[true, other] / totals[true], "right": true == other}
@@ -114,9 +121,19 @@ def confusion(evaluation: Evaluation) -> View:
                 for other in chosen
             ],
         }
-        for true in chosen
+        for true in chosen.tolist()
     ]
-    return {"rows": rows, "columns": [classes[index] for index in chosen], "of": len(classes)}
+    columns = [{"name": classes[index], "short": short[index]} for index in chosen.tolist()]
+    return {"rows": rows, "columns": columns, "of": len(classes)}
+
+
+def shortened(names: Sequence[str], most: int) -> list[str]:
+    """Names of at most so many characters, wide ones counted twice; different ones stay different."""
+
+    def fits(line: str) -> bool:
+        return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in line) <= most
+
+    return distinct(names, fits)
 
 
 def confusions(evaluation: Evaluation, limit: int = 10) -> list[View]:
@@ -192,7 +209,14 @@ def gallery(
             lines.append(view)
         else:
             cards.append({**view, **frame(image, heatmaps.get(view["name"]), colours, THUMBNAIL, signed)})
+    name_cards(cards)
     return {"cards": cards, "lines": lines, "of": len(indices), "shown": min(limit, len(indices))}
+
+
+def name_cards(cards: Sequence[View]) -> None:
+    """Give each card the short form of its picture's name."""
+    for card, short in zip(cards, shortened([card["name"] for card in cards], FILE), strict=True):
+        card["short"] = short
 
 
 def frame(

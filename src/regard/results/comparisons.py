@@ -1,0 +1,86 @@
+"""What a comparison of runs leaves in a folder.
+
+comparison.json  all of it
+comparison.csv   a row for each run; parts.csv one for each class and slice; changes.csv one for each picture that
+                 one of two alone gets right
+manifest.json    written last
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from regard.files import write_file, write_json
+from regard.records import Change, Comparison, Difference, PartDifference, write_manifest
+from regard.results.evaluations import Row, csv_text, spread
+
+FILES = ("comparison.json", "comparison.csv", "parts.csv", "changes.csv")
+
+
+def write_comparison(folder: Path, comparison: Comparison) -> None:
+    """The numbers and their tables; the manifest last."""
+    write_json(folder / "comparison.json", as_json(comparison))
+    tables: Sequence[list[Row]] = (
+        _rows(comparison),
+        [_part_row(part) for part in (*comparison.classes, *comparison.slices)],
+        [_change_json(change) for change in comparison.changes],
+    )
+    for name, rows in zip(FILES[1:], tables, strict=True):
+        if rows:
+            write_file(folder / name, csv_text(rows))
+    write_manifest(folder, "comparison", n=comparison.n, runs=[run.name for run in comparison.runs])
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as JSON; what is not defined is null."""
+    return {
+        "n": comparison.n,
+        "runs": [
+            {"name": run.name, **{name: score.as_json() for name, score in run.scores.items()}}
+            for run in comparison.runs
+        ],
+        "differences": [_difference_json(each) | {"p": each.p} for each in comparison.differences],
+        "notes": dict(comparison.notes),
+        "classes": [{"class": part.value, **_part_json(part)} for part in comparison.classes],
+        "slices": [{"column": part.column, "value": part.value, **_part_json(part)} for part in comparison.slices],
+        "changes": [_change_json(change) for change in comparison.changes],
+    }
+
+
+def _difference_json(each: Difference) -> dict[str, Any]:
+    about = {"name": each.name, "first": each.first, "top1": each.top1.as_json()}
+    return {**about, "only_this": each.only_this, "only_first": each.only_first}
+
+
+def _part_json(part: PartDifference) -> dict[str, Any]:
+    scores = {"top1_first": part.first.as_json(), "top1_this": part.this.as_json()}
+    return {"n": part.first.n, **scores, **_difference_json(part.difference)}
+
+
+def _change_json(change: Change) -> dict[str, Any]:
+    numbers = {"confidence": change.confidence, "first_confidence": change.first_confidence}
+    plain = {name: value if value == value else None for name, value in numbers.items()}  # NaN differs from itself
+    return {**vars(change), **plain}
+
+
+def _rows(comparison: Comparison) -> list[Row]:
+    """One row a run: its scores, and how it differs from the first."""
+    differences = {each.name: each for each in comparison.differences}
+    rows = []
+    for run in comparison.runs:
+        row: Row = {"run": run.name, "n": comparison.n}
+        for name, score in run.scores.items():
+            row |= spread(name, score)
+        if each := differences.get(run.name):
+            row |= {**spread("difference", each.top1), "only_this": each.only_this, "only_first": each.only_first}
+            row["p"] = each.p
+        rows.append(row)
+    return rows
+
+
+def _part_row(part: PartDifference) -> Row:
+    each = part.difference
+    place = {"run": each.name, "column": part.column or "class", "value": part.value, "n": part.first.n}
+    scores = {**spread("top1_first", part.first), **spread("top1_this", part.this)}
+    counts = {"only_this": each.only_this, "only_first": each.only_first}
+    return {**place, **scores, **spread("difference", each.top1), **counts}

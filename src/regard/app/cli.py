@@ -20,6 +20,7 @@ from regard.app.console import first_process, messages, stderr
 from regard.app.options import OUTPUT, Reading, setting_options
 from regard.errors import RegardError
 from regard.files import json_text, readable
+from regard.networks.deferred import defer_imports
 
 app = typer.Typer(
     name="regard",
@@ -176,4 +177,5 @@ def run() -> None:
     if os.name == "posix" and not sys.flags.utf8_mode and sys.getfilesystemencoding() != "utf-8":
         os.environ["PYTHONUTF8"] = "1"  # for the processes that read pictures
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+    defer_imports()
     sys.exit(main())

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from regard.records import Score
 
@@ -78,6 +77,8 @@ def equal_units(sizes: Array) -> float:
 
 def student(units: float) -> float:
     """By what a number of trials shrinks where its variance is known from so few units: (z / t)²."""
+    from scipy.special import stdtrit  # late: what only counts has no use for it
+
     return float((Z / stdtrit(max(units - 1, 1.0), 0.975)) ** 2)
 
 

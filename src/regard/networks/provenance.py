@@ -4,8 +4,8 @@ import platform
 from typing import Any, Protocol
 
 import PIL
-import timm
 import torch
+from timm.version import __version__ as timm_version
 
 from regard.version import __version__
 
@@ -19,5 +19,5 @@ class Named(Protocol):
 def provenance(network: Named | None = None, **more: Any) -> dict[str, Any]:
     """What a result's manifest says of its origin, as JSON; `more` stands beside it."""
     origin = {} if network is None else network.origin()
-    versions = {"torch": torch.__version__, "timm": timm.__version__, "pillow": PIL.__version__}
+    versions = {"torch": torch.__version__, "timm": timm_version, "pillow": PIL.__version__}
     return {**origin, **more, "regard": __version__, "python": platform.python_version(), **versions}

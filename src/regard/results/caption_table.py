@@ -7,27 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from regard.files import readable, reading
 from regard.records.captions import Caption, WordDependence
 from regard.records.grid import Float, PatchGrid
 from regard.records.manifest import AGAIN
 from regard.results.captions import KIND, Entry, word_of
-from regard.results.parquet import EDGES, GRID, grid_of, grid_row, read_rows, write_rows
+from regard.results.parquet import ARRAY, EDGES, GRID, grid_of, grid_row, read_rows, write_rows
 
 READ = 512
 """Words that are read at once, as they become numbers of Python first."""
-INTEGER = pa.int32()
-NUMBER = pa.float64()
-TEXT = pa.string()
-COLUMNS: Mapping[str, pa.DataType] = {
+INTEGER = "int32"
+NUMBER = "float64"
+TEXT = "string"
+COLUMNS: Mapping[str, str] = {
     "name": TEXT,
     "filename": TEXT,
     "which": INTEGER,
     "caption": TEXT,
     "caption_log_probability": NUMBER,
-    "limit_reached": pa.bool_(),
+    "limit_reached": "bool",
     "index": INTEGER,
     "word": TEXT,
     "probability": NUMBER,
@@ -43,7 +42,7 @@ COLUMNS: Mapping[str, pa.DataType] = {
     **{f"peak_{edge}": NUMBER for edge in EDGES},
     **GRID,
     **{each.name: NUMBER for each in fields(WordDependence)},
-    "map": pa.list_(pa.float32()),
+    "map": ARRAY,
 }
 REPEATED = ("name", "filename", "caption", "word", "part_of_speech")
 

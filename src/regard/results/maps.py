@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from regard.errors import DataError
 from regard.files import exchange, put_file, readable, reading
 from regard.records import Completeness, Explanation, Float, Heatmap
 from regard.records.manifest import AGAIN
-from regard.results.parquet import GRID, grid_of, grid_row, read_rows, write_rows
+from regard.results.parquet import ARRAY, GRID, grid_of, grid_row, read_rows, write_rows
 from regard.results.writer import ResumableWriter
 
 HEADER = 128
@@ -112,13 +111,11 @@ def write_table(
 
     With `errors` there is a column of standard errors. `filename` is what `filenames` has for a name, else the name.
     """
-    text = pa.string()
-    array = pa.list_(pa.float32())  # what all readers take for arrays
-    columns: dict[str, pa.DataType] = {"name": text, "filename": text}
+    columns = {"name": "string", "filename": "string"}
     for name in ("target", "against", "predicted"):
-        columns |= {name: pa.int32(), f"{name}_name": text}
-    columns |= {**GRID, **dict.fromkeys(map(_sums_column, SUMS), pa.float64())}
-    columns |= {"map": array, **({"error": array} if errors else {})}
+        columns |= {name: "int32", f"{name}_name": "string"}
+    columns |= {**GRID, **dict.fromkeys(map(_sums_column, SUMS), "float64")}
+    columns |= {"map": ARRAY, **({"error": ARRAY} if errors else {})}
     names: dict[int | None, str] = dict(enumerate(map(readable, about.classes)))
     rows = (_row(heatmap, names, filenames or {}) for heatmap in heatmaps)
     repeated = [name for name in columns if name.endswith("_name")]  # few and repeated, unlike all others

@@ -4,40 +4,48 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any
 
 from regard.errors import DataError
 from regard.files import SCHEMA, SCHEMAS, check_schema, reading
 from regard.records import PatchGrid
 
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
 ROWS = 4096
 """Rows in a row group: what is held in memory at once."""
 EDGES = ("left", "top", "right", "bottom")
-GRID: Mapping[str, pa.DataType] = {
-    **dict.fromkeys(("rows", "columns", "prefix", "picture_height", "picture_width"), pa.int32()),
-    **{f"box_{edge}": pa.float64() for edge in EDGES},
+ARRAY = "array"
+"""The type of a column of float32 arrays, as all readers take it."""
+GRID: Mapping[str, str] = {
+    **dict.fromkeys(("rows", "columns", "prefix", "picture_height", "picture_width"), "int32"),
+    **{f"box_{edge}": "float64" for edge in EDGES},
 }
-"""The columns of a `PatchGrid`."""
+"""The columns of a `PatchGrid`. Types are words, so that pyarrow is imported only when a table is read or written."""
 
 Row = Mapping[str, Any]
 
 
 def write_rows(
-    path: Path, rows: Iterable[Row], columns: Mapping[str, pa.DataType], repeated: Sequence[str], kind: str, about: Row
+    path: Path, rows: Iterable[Row], columns: Mapping[str, str], repeated: Sequence[str], kind: str, about: Row
 ) -> None:
-    """Write `rows` as they come; a column that a row lacks is null there.
+    """Write `rows` as they come; a column that a row lacks is null there. `columns` are their types, ARRAY or Arrow's.
 
     Columns that are `repeated` have few values, each many times. `kind` and `about` become the file's metadata.
     """
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
+    types = {
+        name: pa.list_(pa.float32()) if word == ARRAY else pa.type_for_alias(word) for name, word in columns.items()
+    }
     metadata = json.dumps({"schema": SCHEMAS.get(kind, SCHEMA), "kind": kind, **about}, allow_nan=False)
-    schema = pa.schema(list(columns.items()), {"regard": metadata})
+    schema = pa.schema(list(types.items()), {"regard": metadata})
     stream = iter(rows)
-    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=list(repeated)) as writer:
+    with ParquetWriter(path, schema, compression="zstd", use_dictionary=list(repeated)) as writer:
         while group := list(islice(stream, ROWS)):
-            arrays = [pa.array([row.get(name) for row in group], type) for name, type in columns.items()]
+            arrays = [pa.array([row.get(name) for row in group], type) for name, type in types.items()]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=ROWS)
 
 
@@ -48,10 +56,13 @@ def read_rows(
 
     Raises `DataError` for another file, saying that `command` writes such with `things` in them.
     """
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
     hint = f"give a file that `regard {command}` wrote"
     try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
+        file = ParquetFile(path)
+    except (OSError, ArrowException) as error:
         raise DataError(f"{path} cannot be read as Parquet ({' '.join(str(error).split())}); {hint}") from error
     with reading(path, hint):
         stored = dict(json.loads((file.schema_arrow.metadata or {}).get(b"regard", b"{}")))
@@ -62,7 +73,7 @@ def read_rows(
     return stored, _rows(file, batch_size)
 
 
-def _rows(file: pq.ParquetFile, batch_size: int) -> Iterator[dict[str, Any]]:
+def _rows(file: "ParquetFile", batch_size: int) -> Iterator[dict[str, Any]]:
     """Read inside the `reading` of those who make records of them."""
     with file:
         for batch in file.iter_batches(batch_size=batch_size):

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.stats import rankdata
 
 from regard.errors import DataError
 from regard.records import Box, PatchGrid
@@ -103,6 +102,8 @@ def auc(values: NDArray[Any], over: Cover) -> float:
     Of patches that are wholly in the region or not at all, as `on_object` gives them: Mann-Whitney's U over the number
     of pairs. NaN where all or no patches are in it.
     """
+    from scipy.stats import rankdata  # late: it takes a second, and a caption without regions has no use for it
+
     flat, _, inside = visible(values, over)
     on = int(np.count_nonzero(inside))
     off = len(inside) - on

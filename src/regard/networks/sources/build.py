@@ -9,8 +9,12 @@ from functools import cache
 from typing import Any
 
 import timm
+import timm.models.deit
+import timm.models.vision_transformer
 import torch
 import torchvision
+from timm.models._factory import create_model
+from timm.models._registry import list_models
 from torch import nn
 from torchvision.models.vision_transformer import VisionTransformer
 
@@ -83,7 +87,8 @@ def fresh_head(inputs: int, outputs: int, like: torch.Tensor, seed: int) -> nn.L
 
 def is_timm(name: str) -> bool:
     """Whether timm has this architecture (a tag after a dot is not looked at)."""
-    return name.partition(".")[0] in _timm_names()
+    architecture = name.partition(".")[0]
+    return architecture in _plain_names() or architecture in _timm_names()
 
 
 def is_torchvision(name: str) -> bool:
@@ -94,14 +99,19 @@ def is_torchvision(name: str) -> bool:
 def check_tag(name: str) -> None:
     """Raise `UsageError`, offering the nearest, when timm has the architecture but not this tag of it."""
     architecture, _, tag = name.partition(".")
-    tags = timm.list_pretrained(f"{architecture}.*")
-    if tag and name not in tags:
+    if tag and name not in (tags := timm.list_pretrained(f"{architecture}.*")):
         raise unknown("weights", name, tags or [architecture])
 
 
 def offered() -> list[str]:
     """Every name that can be given without a prefix."""
     return sorted([*_timm_names(), *torchvision_names()])
+
+
+@cache
+def _plain_names() -> frozenset[str]:
+    """timm's plain ViTs, which are known without its other architectures; see `networks.deferred`."""
+    return frozenset(list_models(module=["vision_transformer", "deit"]))
 
 
 @cache
@@ -132,7 +142,7 @@ def _build_timm(name: str, arguments: dict[str, Any]) -> nn.Module:
     if not timm_arguments_fit(arguments):
         raise ValueError(f"the arguments may be {', '.join(sorted(TIMM_ARGUMENTS))}, each a number or a pair of them")
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
-    module: nn.Module = timm.create_model(name, pretrained=False, **arguments)
+    module: nn.Module = create_model(name, pretrained=False, **arguments)
     return module
 
 

@@ -5,12 +5,9 @@ No date, program or path is written into the files. Texts are plain, never formu
 
 import io
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 
 from regard.errors import unknown
@@ -18,6 +15,9 @@ from regard.records import Heatmap
 from regard.rendering.figures.canvas import level_bar, png
 from regard.rendering.figures.panel import Tiles, panel, tiles_of
 from regard.rendering.lettering import font, shorten, wrap
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FIGURES = ("png", "svg", "pdf")
 WIDE = 512
@@ -60,7 +60,7 @@ def panel_bytes(kind: str, image: Image.Image, heatmap: Heatmap, *, caption: str
     return file.getvalue()
 
 
-def _chart(tiles: Tiles, name: str, caption: str) -> Figure:
+def _chart(tiles: Tiles, name: str, caption: str) -> "Figure":
     """The tiles in a row, headings above, name, caption and colour bar below; all places in points from the top."""
     column = (WIDE - 2 * MARGIN - 2 * GAP) / 3
     aspect = tiles.images[0].height / tiles.images[0].width
@@ -90,6 +90,9 @@ class _Page:
     """A figure that is drawn on in points from its upper left corner."""
 
     def __init__(self, wide: float, high: float) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg  # late: a PNG is drawn without it
+        from matplotlib.figure import Figure
+
         self.wide = wide
         self.high = high
         self.chart = Figure(figsize=(wide / 72, high / 72))
@@ -99,7 +102,7 @@ class _Page:
         """A raster as wide and high as `place` (left, top, width, height) says."""
         left, top, wide, high = place
         box = left / self.wide, 1 - (top + high) / self.high, wide / self.wide, high / self.high
-        axes: Axes = self.chart.add_axes(box)
+        axes = self.chart.add_axes(box)
         axes.imshow(image, aspect="auto", interpolation="none")
         axes.set_axis_off()
 

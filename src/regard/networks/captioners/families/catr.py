@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
-from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops.misc import FrozenBatchNorm2d
 
 from regard.data.images.decode import Size
 from regard.data.images.longest_side import LongestSide

@@ -46,7 +46,7 @@ def test_a_report_says_what_its_maps_are_and_offers_the_repair(pictures: Path, r
     """`pets-tiny` has artifact tokens: the report names them, with a command that runs as it stands."""
     err = _train(run, pictures)
     text = _text(Path("runs/first/report.html"))
-    assert "The maps are attention (`--method attention`): what CLS reads of each patch in the last layer" in text
+    assert "The maps are attention (--method attention): what CLS reads of each patch in the last layer" in text
     assert "Artifact tokens: 4.0 patches a picture, from block 7 on, draw" in text
     command = "regard registers pictures --model runs/first --out first-repaired"
     assert command in text and command in err.replace("\n", " ")

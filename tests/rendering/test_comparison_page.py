@@ -121,6 +121,20 @@ def test_browser_shows_the_page_without_overflow(browser, tmp_path: Path, width:
         assert page.locator("#differences .interval").evaluate(middle) == pytest.approx(zero, abs=1)
 
 
+def test_browser_writes_every_row_of_a_matrix_in_one_line(browser, tmp_path: Path) -> None:
+    classes = tuple(f"Canis lupus familiaris, breed {place}, of the mountains in the north" for place in range(15))
+    labels = np.arange(60) % 15
+    predictions = Predictions(tuple(map(str, range(60))), classes, (labels + (labels % 3 == 0)) % 15, labels)
+    path = tmp_path / "page.html"
+    path.write_text(report(Report("t", evaluate(predictions))), encoding="utf-8")
+    with open_page(browser, path, width=390) as page:
+        names = page.locator(".matrix tbody th")
+        assert len({*names.all_inner_texts()}) == 15
+        cells = "rows => rows.map(row => [row.scrollWidth <= row.clientWidth + 1, row.getBoundingClientRect().height])"
+        assert all(whole and height < 40 for whole, height in names.evaluate_all(cells))
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
 def test_slices_of_all_columns_come_the_worst_first_on_the_page() -> None:
     """By value, of equals the larger, across columns; what is not defined last."""
     half = Score(0.5, 0.2, 0.8, 10)

@@ -61,7 +61,7 @@ def _about_maps(network: Network) -> str:
     """What the maps over the pictures are: the method, the layer, and of what."""
     reader = READERS.get(network.anatomy.reads, network.anatomy.reads)
     return (
-        f"The maps are attention (`--method attention`): what {reader} reads of each patch in the last layer, the mean "
+        f"The maps are attention (--method attention): what {reader} reads of each patch in the last layer, the mean "
         "over its heads. They are of no class: they show where the network looks, not what speaks for its answer."
     )
 

@@ -30,8 +30,8 @@ def artifact_note(network: Network, pictures: Dataset, names: Iterable[str], rep
     last = measured.blocks[-1]
     note = (
         f"Artifact tokens: {last.per_picture:.1f} patches a picture, from block {measured.first} on, draw "
-        f"{last.attention:.0%} of the last layer's attention ({measured.even:.0%} by chance), so that its maps show "
-        "them rather than the picture."
+        f"{last.attention:.0%} of the last layer's attention ({measured.even:.0%} by chance), and are the "
+        "bright spots of its maps, whatever the picture shows there."
     )
     return f"{note} What moves them away without training: {repair}" if repair else note
 

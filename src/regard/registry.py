@@ -37,7 +37,8 @@ R = TypeVar("R", bound=Row)
 
 
 class Table(Generic[R]):
-    """Rows by name. `kind` is the word for one row ("method"); `group` the entry point group for rows from outside.
+    """Rows by name. `kind` is the word for one row ("method"); `group` the entry point group for rows from outside,
+    `hint` what an error says of an unknown name at its end.
 
     >>> from types import SimpleNamespace
     >>> shapes = Table("shape", (SimpleNamespace(name="square", target="math:sqrt"),), "example.shapes")
@@ -45,8 +46,9 @@ class Table(Generic[R]):
     (('square',), False, 3.0)
     """
 
-    def __init__(self, kind: str, rows: tuple[R, ...], group: str) -> None:
+    def __init__(self, kind: str, rows: tuple[R, ...], group: str, hint: str = "") -> None:
         self.kind = kind
+        self.hint = hint
         self.group = group
         self._builtin = {row.name: row for row in rows}
 
@@ -65,7 +67,7 @@ class Table(Generic[R]):
     def __getitem__(self, name: str) -> R:
         """The row called `name`; an unknown one is a `UsageError` that offers the nearest names."""
         if name not in self._rows:
-            raise unknown(self.kind, name, self._rows, hint=f"`regard {self.kind}s` lists them.")
+            raise unknown(self.kind, name, self._rows, self.hint)
         return self._rows[name]
 
     @property

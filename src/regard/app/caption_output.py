@@ -18,7 +18,8 @@ from regard.data.regions import Regions
 from regard.errors import DataError
 from regard.files import exchange, put_file, write_file, write_json, writing
 from regard.measurement.localisation.captions import CaptionScores, measure_captions, words_of
-from regard.predictors.caption_job import CaptionInput, CaptionJob
+from regard.predictors.caption_job import CaptionJob
+from regard.predictors.caption_options import CaptionInput
 from regard.records import Caption, write_manifest
 from regard.rendering.figures.canvas import png
 from regard.rendering.figures.caption_panels import SOURCE, Style, caption_sheet

@@ -8,7 +8,6 @@ from typing import Any
 from PIL import Image
 
 from regard.errors import UsageError, unknown
-from regard.explanation.words.alignment import source_panels
 from regard.measurement.localisation.words import TrueWord
 from regard.records.captions import Caption, Word
 from regard.rendering.figures.canvas import fitted
@@ -56,6 +55,8 @@ def draw_panel(
 ) -> Image.Image:
     """A picture's panel; `truth` is what is known of its words, by their place in the caption."""
     if style is SOURCE:
+        from regard.explanation.words.alignment import source_panels
+
         cells = [Cell(title, heatmap=heatmap) for title, heatmap in source_panels(caption.words)]
     else:
         picture, *words = cells_of(caption)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from PIL import Image
 
@@ -11,10 +11,12 @@ from regard.app.console import progress
 from regard.data.dataset import Picture
 from regard.errors import NetworkError, UsageError, unknown
 from regard.explanation import METHODS, Method
-from regard.predictors.explainer import ExplanationJob
 from regard.records import Heatmap
 from regard.rendering.figures.panel import target_words
 from regard.rendering.figures.sheets import Column, common_caption, comparison
+
+if TYPE_CHECKING:
+    from regard.predictors.explainer import ExplanationJob
 
 log = logging.getLogger("regard")
 
@@ -52,7 +54,9 @@ def parse_sheet(text: str | None) -> Sheet | None:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
         if name not in METHODS:
-            raise unknown("sheet or method", name, [*Sheet.KINDS, *METHODS.names])
+            raise unknown(
+                "sheet or method", name, [*Sheet.KINDS, *(row.name for row in METHODS if row.kind == "picture")]
+            )
         if METHODS[name].kind != "picture":
             raise UsageError(f"{name} makes maps of words, not of pictures; leave it out of --sheet")
     if not names:
@@ -62,7 +66,7 @@ def parse_sheet(text: str | None) -> Sheet | None:
 
 def compare(
     sheet: Sheet,
-    job: ExplanationJob,
+    job: "ExplanationJob",
     pictures: Sequence[Picture],
     items: Sequence[tuple[Image.Image, Heatmap]],
     colours: str | None = None,
@@ -80,7 +84,7 @@ def compare(
     return comparison(rows, columns, colours=colours, caption=caption)
 
 
-def _caption(sheet: Sheet, job: ExplanationJob, maps: Sequence[Heatmap], count: int) -> str:
+def _caption(sheet: Sheet, job: "ExplanationJob", maps: Sequence[Heatmap], count: int) -> str:
     """What holds for all the maps: the layers or heads in one word, or only what was chosen for all methods."""
     head = job.with_maps(*maps)
     if sheet.kind == "methods":
@@ -91,7 +95,7 @@ def _caption(sheet: Sheet, job: ExplanationJob, maps: Sequence[Heatmap], count: 
     return common_caption(head)
 
 
-def _numbered(sheet: Sheet, job: ExplanationJob, pictures: Sequence[Picture]) -> Iterator[Column]:
+def _numbered(sheet: Sheet, job: "ExplanationJob", pictures: Sequence[Picture]) -> Iterator[Column]:
     """A column for each layer or head, as many as the method says there are."""
     setting = sheet.kind.removesuffix("s")
     for number in range(MOST):
@@ -104,7 +108,7 @@ def _numbered(sheet: Sheet, job: ExplanationJob, pictures: Sequence[Picture]) ->
         yield Column(f"{setting} {number}", job.method.signed, maps)
 
 
-def _methods(sheet: Sheet, job: ExplanationJob, pictures: Sequence[Picture]) -> Iterator[Column]:
+def _methods(sheet: Sheet, job: "ExplanationJob", pictures: Sequence[Picture]) -> Iterator[Column]:
     """A column for each method that fits the network and does not take too long; the others are named."""
     rows = [METHODS[name] for name in sheet.methods] or [row for row in METHODS if row.kind == "picture"]
     for row in rows:
@@ -123,5 +127,5 @@ def _methods(sheet: Sheet, job: ExplanationJob, pictures: Sequence[Picture]) -> 
             log.info(f"left out of the sheet: {row.name}: {error}")
 
 
-def _maps(job: ExplanationJob, pictures: Sequence[Picture]) -> list[Heatmap]:
+def _maps(job: "ExplanationJob", pictures: Sequence[Picture]) -> list[Heatmap]:
     return [heatmap for _, heatmap in job.heatmaps(pictures)]

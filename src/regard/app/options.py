@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from regard.errors import UsageError
-from regard.explanation import METHODS
+from regard.explanation import METHODS, method_named
 from regard.measurement import METRICS
 from regard.networks.sources.shipped import CAPTIONERS, SHIPPED
 from regard.training.tasks.table import all_settings, recipes
@@ -66,6 +66,14 @@ def complete_methods(start: str) -> Iterable[str]:
     return (row.name for row in METHODS if row.name.startswith(start))
 
 
+def complete_picture_methods(start: str) -> Iterable[str]:
+    return (name for name in PICTURE_METHODS if name.startswith(start))
+
+
+def complete_word_methods(start: str) -> Iterable[str]:
+    return (name for name in WORD_METHODS if name.startswith(start))
+
+
 def complete_metrics(start: str) -> Iterable[str]:
     return (row.name for row in METRICS if row.name.startswith(start))
 
@@ -85,9 +93,13 @@ def complete_models(start: str) -> list[str]:
     return [name for name, _ in available(start) if name.startswith(start)]
 
 
-def method_name(value: str) -> str:
+def picture_method(value: str) -> str:
     """Check a method's name at the door, before anything heavy is imported."""
-    return METHODS[value].name
+    return method_named(value, "picture").name
+
+
+def word_method(value: str) -> str:
+    return method_named(value, "word").name
 
 
 PICTURE_METHODS = tuple(row.name for row in METHODS if row.kind == "picture")
@@ -159,7 +171,7 @@ Weights = Annotated[
 WeightsPart = Annotated[
     str | None, option("Which of the networks in --weights: teacher, student, ema, ...", panel=NETWORK)
 ]
-Size = Annotated[int | None, option("Side of the input in pixels; positions are interpolated.", panel=NETWORK)]
+Size = Annotated[int | None, option("Side of the input in pixels; positions are interpolated.", panel=NETWORK, min=1)]
 Grid = Annotated[
     str | tuple[int, int] | None,
     option(
@@ -253,7 +265,7 @@ Beams = Annotated[int, option("Captions followed at once; 1 is greedy.", panel=W
 Limit = Annotated[int | None, option("Tokens of a caption at most; by default the network's.", panel=WORDS, min=1)]
 WordMethod = Annotated[
     str,
-    option(f"One of: {', '.join(WORD_METHODS)}.", callback=method_name, complete=complete_methods, panel=MAPS),
+    option(f"One of: {', '.join(WORD_METHODS)}.", callback=word_method, complete=complete_word_methods, panel=MAPS),
 ]
 Row = Annotated[str, option("predicting or reading: the step whose map a word gets.", panel=MAPS)]
 DecoderLayer = Annotated[

@@ -121,6 +121,14 @@ class Dataset(Readable):
         default = defaults.get(name, lambda picture: "")
         return np.array([picture.columns.get(name) or default(picture) for picture in self.pictures], np.str_)
 
+    def check(self, split: str | None, *columns: str | None) -> Self:
+        """This data set, if it has the split, where it has any, and the columns that are named (None for none)."""
+        for each in filter(None, columns):
+            self.column(each)
+        if split is not None and self.splits:
+            self.part(split)
+        return self
+
     def part(self, split: str) -> Self:
         """The pictures of one split ("validation" and "valid" mean "val"), or of "all".
 

@@ -11,6 +11,7 @@ of a finished caption, and returns a map for every token: (tokens, rows, columns
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from regard.errors import unknown
 from regard.registry import Described, Table
 
 if TYPE_CHECKING:
@@ -326,6 +327,14 @@ METHODS = Table(
         ),
     ),
     group="regard.methods",
+    hint="`regard methods` lists them.",
 )
 
 register_method = METHODS.register
+
+
+def method_named(name: str, kind: str) -> Method:
+    """The method of this name. Raises `UsageError` for one that there is not, offering those of the kind."""
+    if name not in METHODS:
+        raise unknown(METHODS.kind, name, [row.name for row in METHODS if row.kind == kind], METHODS.hint)
+    return METHODS[name]

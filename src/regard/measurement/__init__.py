@@ -304,6 +304,7 @@ METRICS = Table(
         ),
     ),
     group="regard.metrics",
+    hint="`regard metrics` lists them.",
 )
 
 find = METRICS.__getitem__

@@ -21,9 +21,10 @@ from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError, UsageError, unknown
 from regard.files import check_local, is_file, is_folder
 from regard.networks.anatomy.description import describe
+from regard.networks.arguments import check_arguments
 from regard.networks.guard import usable
-from regard.networks.network import PRECISIONS, Network, set_head, with_outputs
-from regard.networks.run import is_run, load_run
+from regard.networks.network import Network, set_head, with_outputs
+from regard.networks.run import is_classifier, is_run, load_run
 from regard.networks.sources import huggingface, huggingface_files, timm_folder, zoo
 from regard.networks.sources.build import build, fresh_head, is_timm, is_torchvision, offered
 from regard.networks.sources.checkpoint import listed, read_checkpoint
@@ -94,8 +95,7 @@ def load(
     Raises `UsageError` for an unknown name (the nearest are offered) or options that exclude each other, and
     `NetworkError` for weights that do not fit, a file that is damaged or unsafe, or a hub that cannot be reached.
     """
-    if precision not in PRECISIONS:
-        raise unknown("precision", precision, PRECISIONS)
+    check_arguments(model, weights, weights_part, precision)
     _check_kind(model)
     names = None if classes is None or isinstance(classes, int) else tuple(classes)
     outputs = _count(classes)
@@ -107,8 +107,6 @@ def load(
             raise unknown("network", model, offered(), f"{RANDOM}NAME takes a timm or torchvision name.")
     path = None if weights is None else Path(weights)
     options = Options(path, outputs, _pair(size), seed, pretrained, dict(arguments or {}), preparation, weights_part)
-    if weights_part is not None and weights is None and not is_file(str(model)):
-        raise UsageError("weights_part (--weights-part) is of a checkpoint file; give it with weights (--weights FILE)")
     if isinstance(model, Network):
         network = _checked(model, options, grid)
     elif isinstance(model, nn.Module):
@@ -183,7 +181,7 @@ def _source(model: str) -> Source:
         raise NetworkError(f"no checkpoint at {model}: there is no such file; check the path")
     if "/" in model and not is_timm(model):
         beside = path.parent.iterdir() if is_folder(path.parent) else ()
-        runs = {each.name: str(each) for each in beside if is_run(each)}
+        runs = {each.name: str(each) for each in beside if is_classifier(each)}
         near = [runs[name] for name in get_close_matches(path.name, list(runs), n=3, cutoff=0.5)]
         offer = f"did you mean {' or '.join(map(repr, near))}? Else give" if near else "give"
         raise UsageError(

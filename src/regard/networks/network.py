@@ -17,7 +17,6 @@ from regard.networks.anatomy.description import describe
 from regard.networks.guard import borrowed
 from regard.networks.sources.checkpoint import tensors_hash
 
-PRECISIONS = ("float32", "bfloat16")
 MULTI_LABEL = "multi_label_classification"
 REGRESSION = "regression"
 """What transformers calls heads whose outputs are no choice of one class."""
@@ -29,9 +28,9 @@ class Network:
 
     `architecture` (`kind`, `name`, `arguments`) is JSON and builds the module again; `classes` are the names of the
     outputs in their order, or None where they have none; `messages` is what loading had to say to the user.
-    `precision` is one of `PRECISIONS`: what a forward computes in (its weights stay as they are). `edits` are what was
-    changed of the module beside its weights, as JSON: see `regard.networks.edits`. `folder` is that of the run that it
-    was read from.
+    `precision` is one of `arguments.PRECISIONS`: what a forward computes in (its weights stay as they are). `edits` are
+    what was changed of the module beside its weights, as JSON: see `regard.networks.edits`. `folder` is that of the run
+    that it was read from.
     """
 
     module: nn.Module

@@ -8,21 +8,16 @@ runs/NAME/model.safetensors   the weights to use
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import safetensors.torch
-from torch import nn
-
-from regard.data.images.preparation import Preparation
 from regard.errors import DataError, NetworkError, OutputError, UsageError
 from regard.files import SCHEMA, is_file, read_json, reading, write_file, write_json, writing
-from regard.networks.anatomy.description import describe
-from regard.networks.edits import applied
-from regard.networks.network import Network
-from regard.networks.sources.build import BUILDERS, build
-from regard.networks.sources.checkpoint import read_safetensors
-from regard.networks.sources.fit import fit
 from regard.networks.sources.shipped import folder_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from regard.networks.network import Network
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
@@ -40,7 +35,7 @@ def is_run(path: Path | str) -> bool:
 def run_of(model: Any) -> Path | None:
     """The run folder that a model names, or that a loaded network was read from; None where there is none."""
     named = isinstance(model, str | Path)
-    folder = folder_of(model) if named else None if isinstance(model, nn.Module) else getattr(model, "folder", None)
+    folder = folder_of(model) if named else None if hasattr(model, "state_dict") else getattr(model, "folder", None)
     return folder if folder is not None and is_run(folder) else None
 
 
@@ -49,12 +44,16 @@ def task_of(path: Path | str) -> str | None:
     return str(read_description(path).get("task", CLASSIFICATION)) if is_run(path) else None
 
 
-def save_network(network: Network, folder: Path | str, overwrite: bool = False) -> Path:
+def save_network(network: "Network", folder: Path | str, overwrite: bool = False) -> Path:
     """Write `model.safetensors`, then `model.json`, into a folder (one that `new_folder` gave, or a new one).
 
     Raises `NetworkError` for a module of the user's own, which no folder can rebuild, and `OutputError` when the
     folder holds a network already and not `overwrite`, or cannot be written.
     """
+    import safetensors.torch
+
+    from regard.networks.sources.build import BUILDERS
+
     folder = Path(folder)
     if network.architecture.get("kind") not in BUILDERS:
         raise NetworkError(
@@ -72,11 +71,16 @@ def save_network(network: Network, folder: Path | str, overwrite: bool = False) 
     return folder
 
 
-def load_run(folder: Path | str) -> Network:
+def load_run(folder: Path | str) -> "Network":
     """The network of a run folder, from that folder alone.
 
     Raises `NetworkError`, in one line, when the folder is no run, is damaged, or was written by a newer regard.
     """
+    from regard.data.images.preparation import Preparation
+    from regard.networks.anatomy.description import describe
+    from regard.networks.network import Network
+    from regard.networks.sources.build import build
+
     folder = Path(folder)
     description = read_description(folder)
     if description.get("task", CLASSIFICATION) != CLASSIFICATION:
@@ -104,14 +108,24 @@ def check_digest(digest: str, stored: Any, path: Path) -> None:
         )
 
 
-def _edited(network: Network, edits: Any, folder: Path) -> Network:
+def _edited(network: "Network", edits: Any, folder: Path) -> "Network":
     """The network with the edits that its run carries."""
+    from regard.networks.edits import applied
+
     try:
         return applied(network, edits)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, UsageError) as error:
         raise NetworkError(
             f"the edits in {folder / DESCRIPTION} are damaged ({type(error).__name__}: {error}); restore it"
         ) from error
+
+
+def is_classifier(path: Path) -> bool:
+    """Whether a path is the run folder of a classifier, and can be read."""
+    try:
+        return task_of(path) == CLASSIFICATION
+    except NetworkError:
+        return False
 
 
 def read_description(folder: Path | str) -> dict[str, Any]:
@@ -140,15 +154,18 @@ def reading_description(folder: Path | str) -> Iterator[None]:
             raise NetworkError(f"{path} is damaged ({type(error).__name__}: {error}); {AGAIN}") from error
 
 
-def fit_weights(module: nn.Module, folder: Path) -> None:
+def fit_weights(module: "nn.Module", folder: Path) -> None:
     """The weights of a run, in its module. Raises `NetworkError` where they are missing, damaged or of another one."""
+    from regard.networks.sources.checkpoint import read_safetensors
+    from regard.networks.sources.fit import fit
+
     path = folder / WEIGHTS
     if not path.is_file():
         raise NetworkError(f"{folder} is damaged: it has no {WEIGHTS}; {AGAIN}")
     fit(module, read_safetensors(path).tensors, path)
 
 
-def _description(network: Network) -> dict[str, Any]:
+def _description(network: "Network") -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "task": CLASSIFICATION,

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from itertools import islice
-from pathlib import PurePosixPath
 from string import punctuation
 from typing import Any
 
@@ -22,31 +21,11 @@ from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.scripts import parts
 from regard.networks.captioners.wordpiece import Span
 from regard.networks.guard import lock_of
-from regard.predictors.caption_options import CAPTURED, CaptionOptions
+from regard.predictors.caption_options import CAPTURED, CaptionInput, CaptionOptions
 from regard.records.captions import Caption, Step, Word, WordDependence
 
 ALTERNATIVES = 5
 """How many tokens are listed at each step, the likeliest first."""
-
-
-@dataclass(frozen=True)
-class CaptionInput:
-    """A picture to describe, or to align a given `caption` with: of several captions that it has, the one at `which`,
-    from 0."""
-
-    picture: Picture
-    caption: str | None = None
-    which: int | None = None
-
-    @property
-    def name(self) -> str:
-        return self.picture.name
-
-    @property
-    def file(self) -> str:
-        """The name that its files have: the picture's, with the number of the caption where there are several."""
-        path = PurePosixPath(self.name)
-        return self.name if self.which is None else str(path.with_name(f"{path.stem}_{self.which}{path.suffix}"))
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,42 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-import torch
-from torch import Tensor
-
+from regard.data.dataset import Picture
 from regard.errors import UsageError, unknown
 from regard.explanation import METHODS, Method
-from regard.explanation.words.alignment import ROWS
-from regard.explanation.words.methods import check_fits
-from regard.networks.captioners.attention import Capture
-from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
+from regard.explanation.words import ROWS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from regard.networks.captioners.attention import Capture
+    from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 
 CAPTURED = "cross_attention"
 """The method whose maps are captured while a caption is decoded; all others run on the finished one."""
+
+
+@dataclass(frozen=True)
+class CaptionInput:
+    """A picture to describe, or to align a given `caption` with: of several captions that it has, the one at `which`,
+    from 0."""
+
+    picture: Picture
+    caption: str | None = None
+    which: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.picture.name
+
+    @property
+    def file(self) -> str:
+        """The name that its files have: the picture's, with the number of the caption where there are several."""
+        path = PurePosixPath(self.name)
+        return self.name if self.which is None else str(path.with_name(f"{path.stem}_{self.which}{path.suffix}"))
 
 
 @dataclass(frozen=True)
@@ -51,29 +72,43 @@ class CaptionOptions:
             if value is not None and name not in self._method.settings:
                 raise UsageError(f"{self.method} takes no --{name}; leave it out, or choose another --method")
 
-    def fitted(self, network: CaptionNetwork) -> Self:
+    def fitted(self, network: "CaptionNetwork") -> Self:
         """These options with the network's own length limit where there is none.
 
         Raises `UsageError` for what this network cannot do: the method, a layer, a head, a limit.
         """
-        check_fits(self.method, network)
-        capture = Capture(self.layer, "mean" if self.head is None else self.head)
-        return replace(self, limit=network.check(capture, self.beams, self.limit))
+        from regard.explanation.words.methods import check_fits
+        from regard.networks.captioners.attention import Capture
 
-    def capture(self, network: CaptionNetwork) -> Capture:
+        check_fits(self.method, network)
+        return replace(
+            self,
+            limit=network.check(
+                Capture(self.layer, "mean" if self.head is None else self.head), self.beams, self.limit
+            ),
+        )
+
+    def capture(self, network: "CaptionNetwork") -> "Capture":
         """The attention that is recorded: by default the last layer's mean over heads."""
+        from regard.networks.captioners.attention import Capture
+
         layer = network.layers - 1 if self.layer is None else self.layer
         return Capture(layer, "mean" if self.head is None else self.head)
 
-    def method_maps(self, network: CaptionNetwork, picture: PreparedPicture, tokens: Sequence[int], row: str) -> Tensor:
+    def method_maps(
+        self, network: "CaptionNetwork", picture: "PreparedPicture", tokens: Sequence[int], row: str
+    ) -> "Tensor":
         """(tokens, rows, columns): the method's maps of a finished caption."""
+        import numpy as np
+        import torch
+
         settings = {"row": row, **self._numbers()}
         settings = {name: value for name, value in settings.items() if name in self._method.settings}
         chosen = {name: value for name, value in settings.items() if value is not None}
         maps = METHODS.load(self.method)(network, picture, tokens, **chosen)
         return torch.from_numpy(np.array(maps, np.float32))  # a copy, as a method's own may be read-only
 
-    def as_json(self, network: CaptionNetwork, source: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def as_json(self, network: "CaptionNetwork", source: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """All that decides captions and maps; `source` says which captions were given, if they were."""
         capture = self.capture(network)
         text = {"beams": self.beams, "limit": self.limit} if source is None else source

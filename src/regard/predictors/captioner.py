@@ -10,8 +10,8 @@ from typing import Any
 from regard.errors import UsageError
 from regard.networks.captioners.base import CaptionNetwork
 from regard.networks.captioners.load import load_caption_network
-from regard.predictors.caption_job import CaptionInput, CaptionJob, check_comparable
-from regard.predictors.caption_options import CAPTURED, CaptionOptions
+from regard.predictors.caption_job import CaptionJob, check_comparable
+from regard.predictors.caption_options import CAPTURED, CaptionInput, CaptionOptions
 from regard.predictors.inputs import PictureLike, Pictures, each_picture, is_one, pictures_of
 from regard.predictors.predictor import LoadedNetwork
 from regard.records.captions import Caption, Captions

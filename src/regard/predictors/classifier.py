@@ -79,7 +79,7 @@ class Classifier(Predictor):
         if not self.network.has_classes:
             raise NetworkError(
                 f"{self.network.name} has no head, so that its {self.network.outputs} outputs are features and no "
-                "classes; train one on it: `regard train DATA --model NETWORK --recipe probe` takes seconds"
+                "classes; train one on it: `regard train DATA --model NETWORK --recipe probe --out RUN` takes seconds"
             )
         return self.network.classes or tuple(str(index) for index in range(self.network.outputs))
 

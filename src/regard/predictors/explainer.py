@@ -9,7 +9,7 @@ from typing import Any
 
 from regard.data.dataset import Picture
 from regard.errors import DataError
-from regard.explanation import METHODS, Method
+from regard.explanation import Method, method_named
 from regard.explanation.pictures.explain import batch_heatmaps, say_incomplete
 from regard.networks.network import Network
 from regard.predictors.inputs import PictureLike, Pictures, input_batches, pictures_of
@@ -167,7 +167,7 @@ class Explainer(Predictor):
 
     def job(self, method: str, options: MethodOptions, **reading: Any) -> ExplanationJob:
         """A method with its settings, checked, for pictures that are still to come; `reading` is as in the job."""
-        row = METHODS[method]
+        row = method_named(method, "picture")
         options.check(row)
         return ExplanationJob(
             self.network, row, options, options.settings(row, self.network), self.provenance, **reading

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from inspect import signature
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from regard.errors import UsageError, unknown
 from regard.explanation import METHODS, Method, MethodSettings
-from regard.networks.network import Network
+
+if TYPE_CHECKING:
+    from regard.networks.network import Network
 
 DEFAULTS: Mapping[str, str] = {"layer": "last", "head": "mean", "query": "CLS", "target": "predicted"}
 """What a setting that was left out is called in captions, where the method has no number for it."""
@@ -43,7 +45,7 @@ class MethodOptions(MethodSettings):
             )
             raise UsageError(f"{method.name} takes no --{strange[0]}; {allowed or 'it takes no settings'}")
 
-    def settings(self, method: Method, network: Network) -> dict[str, Any]:
+    def settings(self, method: Method, network: "Network") -> dict[str, Any]:
         """What the method is called with: the settings that it understands, classes as indices."""
         settings = self.chosen() | {"seed": self.seed}
         if self.target is not None and "target" in method.settings:
@@ -81,7 +83,7 @@ def parse_grid(grid: str | tuple[int, int] | None) -> tuple[int, int] | None:
     return rows, columns
 
 
-def class_index(name: str | int, network: Network) -> int:
+def class_index(name: str | int, network: "Network") -> int:
     """The index of a class, which may be given by name, in any case where that is clear, or by index.
 
     A name that looks like a number is a name first. Raises `UsageError` that offers the nearest names, or the range.
@@ -102,7 +104,7 @@ def class_index(name: str | int, network: Network) -> int:
     return int(text)
 
 
-def described(method: Method, settings: Mapping[str, Any], network: Network) -> dict[str, Any]:
+def described(method: Method, settings: Mapping[str, Any], network: "Network") -> dict[str, Any]:
     """All settings of a method as captions and manifests have them: the value, its default, or a word for that."""
     defaults = {name: each.default for name, each in signature(METHODS.load(method.name)).parameters.items()}
     words = DEFAULTS if network.anatomy.cls else {**DEFAULTS, "query": "pooling"}

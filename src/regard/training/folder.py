@@ -10,17 +10,19 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from regard.data.dataset import Dataset, listed
 from regard.data.splits import SplitRow, read_split, split_rows, split_text
 from regard.errors import DataError, OutputError, UsageError
 from regard.files import check_free, is_file, read_json, write_file, write_json
 from regard.networks.run import WEIGHTS, is_run
-from regard.training.processes import World
 from regard.training.recipe import Recipe, read_recipe
 from regard.training.tasks.table import all_settings
-from regard.training.trainable import Trainable
+
+if TYPE_CHECKING:
+    from regard.training.processes import World
+    from regard.training.trainable import Trainable
 
 CHECKPOINTS = "checkpoint"
 RUN = "run.json"
@@ -65,8 +67,8 @@ def check_folder(folder: Path | str, *, resume: bool = False, overwrite: bool = 
 
 def begin(
     folder: Path,
-    world: World,
-    network: Trainable,
+    world: "World",
+    network: "Trainable",
     parts: Sequence[Dataset],
     hashes: Mapping[str, str],
     recipe: Recipe,
@@ -116,7 +118,9 @@ def finish(folder: Path | str) -> None:
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
-def identity(network: Trainable, rows: Sequence[SplitRow], recipe: Recipe, facts: Mapping[str, Any]) -> dict[str, Any]:
+def identity(
+    network: "Trainable", rows: Sequence[SplitRow], recipe: Recipe, facts: Mapping[str, Any]
+) -> dict[str, Any]:
     """What must be the same when a run goes on."""
     settings = {} if recipe.settings is None else recipe.settings.as_json()
     shape = {"network": network.name, "preparation": network.preparation.as_json(), "outputs": network.outputs}

@@ -1,6 +1,6 @@
 """Recipes: how a run was made, saved with it: `regard train --recipe RUN/recipe.json` does that run again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -40,14 +40,15 @@ class Recipe:
         return recipes()[self.name][0]
 
 
-def read_recipe(text: str | Path) -> Recipe:
-    """A recipe's name, or the path of a run's `recipe.json`. Raises `UsageError` for an unknown name."""
+def read_recipe(text: str | Path, offered: Iterable[str] = ()) -> Recipe:
+    """A recipe's name, or the path of a run's `recipe.json`. Raises `UsageError` for an unknown name, with those that
+    are `offered`, by default all."""
     names = recipes()
     if str(text) in names:
         return _preset(str(text))
     path = Path(text)
     if not is_file(path):
-        raise unknown("recipe", text, names, "The path of a run's recipe.json does that run again.")
+        raise unknown("recipe", text, offered or names, "The path of a run's recipe.json does that run again.")
     advice = "it is not a run's recipe, as regard wrote it; give the recipe.json of a run"
     stored = read_json(path, advice, fields={"recipe": str, "arguments": dict})
     name = stored["recipe"]

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from regard.data import MAX_PIXELS
 from regard.data.dataset import Dataset, skipper
 from regard.data.hashes import across_splits, duplicates, fingerprints, pairs_text, picture_hashes
 from regard.data.images.decode import open_picture
@@ -78,7 +77,7 @@ class _Notes:
 
 
 def train(
-    data: str | Path,
+    dataset: Dataset,
     out: Path,
     recipe: Recipe,
     options: Options,
@@ -88,18 +87,18 @@ def train(
     precision: str | None = None,
     skip_bad: bool = False,
 ) -> Run:
-    """Train what `recipe.task` names on DATA and score it on the pictures set aside; the run's folder is `out`.
+    """Train what `recipe.task` names, and score it on the pictures set aside; the run's folder is `out`.
 
     A recipe that trains the network itself takes long: its folder is there from the start, and can be resumed. The
     folder of one that does not (a probe) appears with its network, or not at all. Whatever fails after that, the
     network is saved, and `resume` writes the rest.
     """
     with claimed(out) if first_process() else nullcontext():
-        return _train(data, out, recipe, options, drawing, device, precision, skip_bad)
+        return _train(dataset, out, recipe, options, drawing, device, precision, skip_bad)
 
 
 def _train(
-    data: str | Path,
+    dataset: Dataset,
     out: Path,
     recipe: Recipe,
     options: Options,
@@ -122,7 +121,7 @@ def _train(
         check_recipe(out, recipe)
     notes = _Notes()
     with notes.phase("reading"):
-        parts = read_parts(task, data, recipe.arguments, notes.warn, skip_bad, options.max_pixels)
+        parts = read_parts(task, dataset, recipe.arguments, notes.warn, skip_bad)
     network = task.build(recipe, parts.training, device, precision)
     start = None
     if quick:
@@ -185,18 +184,12 @@ def _network_saved(out: Path) -> Iterator[None]:
 
 
 def read_parts(
-    task: Task,
-    data: str | Path,
-    arguments: Mapping[str, Any],
-    warn: Callable[[str], None],
-    skip_bad: bool,
-    max_pixels: int = MAX_PIXELS,
+    task: Task, dataset: Dataset, arguments: Mapping[str, Any], warn: Callable[[str], None], skip_bad: bool
 ) -> Parts:
-    """Read, hash and split; duplicates stay on one side where regard splits, and are named where the user did.
+    """Hash and split; duplicates stay on one side where regard splits, and are named where the user did.
 
     Every picture is opened once. Raises `DataError` for one that cannot be read, or, with `skip_bad`, goes without it.
     """
-    dataset = task.read(data, arguments["label"]).up_to(max_pixels)
     if arguments["split"] is not None:
         dataset = dataset.part(arguments["split"]).unsplit()
     prints = fingerprints(dataset.pictures)

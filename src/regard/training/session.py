@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from regard.data import MAX_PIXELS
 from regard.data.dataset import Dataset
 from regard.errors import RegardError
 from regard.progress import Progress as Bar
@@ -89,7 +88,6 @@ class Options:
     every: int | None = None
     batch_size: int | None = None
     skip_bad: bool = False
-    max_pixels: int = MAX_PIXELS
     bar: Bar = no_bar
 
 

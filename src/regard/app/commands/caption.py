@@ -122,18 +122,15 @@ def caption(
     >>> [caption.maps.shape[1:] for caption in result.captions]  # of (words, rows, columns)
     [(14, 14), (14, 14)]
     """
-    from regard.app.caption_inputs import check_together, read_inputs
-    from regard.app.caption_output import CaptionOutput, warn
     from regard.app.caption_panels import preview, style_of
     from regard.app.output import OutputPlan
-    from regard.app.python_inputs import refuse_network
     from regard.data.dataset import skipper
     from regard.data.regions import regions_of
     from regard.files import check_free
     from regard.measurement.localisation.captions import check_pictures
-    from regard.predictors.caption_job import caption_tokens, check_comparable
+    from regard.predictors.caption_inputs import check_together, read_inputs
     from regard.predictors.caption_options import CaptionOptions
-    from regard.predictors.captioner import Captioner
+    from regard.predictors.command_inputs import refuse_network
 
     refuse_network(pictures, "pictures", "caption")
     out = Path(out)
@@ -144,10 +141,14 @@ def caption(
     check_free(out, overwrite)
     regions = None if truth is None else regions_of(truth, words=True)
     inputs, source = read_inputs(pictures, captions, which, skip_bad, max_pixels)
-    if depends:
-        check_comparable(inputs)
     if regions is not None:
         check_pictures(regions, (item.name for item in inputs))
+    from regard.app.caption_output import CaptionOutput, warn  # torch is imported when nothing else is wrong
+    from regard.predictors.caption_job import caption_tokens, check_comparable
+    from regard.predictors.captioner import Captioner
+
+    if depends:
+        check_comparable(inputs)
     captioner = Captioner(model, device=device)
     job = captioner.job(
         options, source, batch_size=batch_size, on_bad=skipper(skip_bad), preview=preview if panels else None

@@ -17,6 +17,7 @@ from regard.app.options import (
     Overwrite,
     Precision,
     Seed,
+    SkipBad,
     Slices,
     Split,
     Workers,
@@ -51,6 +52,7 @@ def compare(
     workers: Workers = 2,
     seed: Seed = 0,
     max_pixels: MaxPixels = MAX_PIXELS,
+    skip_bad: SkipBad = False,
     out: MaybeOut = None,
     no_pictures: NoPictures = False,
     anonymise: Anonymise = False,
@@ -64,39 +66,42 @@ def compare(
     when the runs' pictures differ.
     """
     from regard.app.console import progress
-    from regard.app.report import thumbnails
+    from regard.data.dataset import skipper
     from regard.data.layouts import read_labelled
     from regard.measurement.classification.compare import compare as measure
     from regard.measurement.classification.scoring import predict_common, stored_predictions
+    from regard.networks.arguments import check_arguments
     from regard.rendering.pages.comparison import ComparisonPage, changed_names, comparison_page
     from regard.results.comparisons import FILES, write_comparison
 
     names = _names(runs)
+    check_arguments(None, precision=precision)
     if out is not None:
         check_free(out, overwrite)
     dataset = None
     notes: dict[str, str] = {}
+    reading = {"batch_size": batch_size, "workers": workers, "on_bad": skipper(skip_bad), "progress": progress}
     if data is None:
         if slices or group:
             raise UsageError("--slice and --group are columns of --data; without it the runs' own columns are compared")
         predictions = {name: stored_predictions(run) for name, run in names.items()}
     else:
-        dataset = read_labelled(data, label).up_to(max_pixels)
+        dataset = read_labelled(data, label).up_to(max_pixels).check(split, group, *(slices or ()))
         predictions, notes = predict_common(
             names,
             dataset,
             split=split,
             columns={"group": group, "slices": tuple(slices or ())},
             keep_seen=keep_seen,
-            batch_size=batch_size,
-            workers=workers,
-            progress=progress,
+            reading=reading,
             device=device,
             precision=precision,
             seed=seed,
         )
     comparison = measure(predictions, seed=seed, notes=notes)
     if out is not None:
+        from regard.app.report import thumbnails
+
         images = {} if dataset is None or no_pictures else thumbnails(dataset, changed_names(comparison))
         html = comparison_page(ComparisonPage(Path(out).name, comparison, images, FILES, anonymise))
         with new_folder(out, overwrite) as folder:

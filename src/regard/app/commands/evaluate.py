@@ -104,15 +104,22 @@ def evaluate(
     1.000 [0.806, 1.000]
     """
     from regard.app.console import progress
-    from regard.app.python_inputs import check_data
-    from regard.app.report import drawing
-    from regard.audit.notes import repair_command
-    from regard.training.tasks.base import EvaluationOptions
+    from regard.measurement.classification.predictions import check_file
+    from regard.networks.arguments import check_arguments
+    from regard.predictors.command_inputs import check_data
 
     check_data(data, "evaluate")
     if out is not None:
         check_free(out, overwrite)
+    check_arguments(model, weights, weights_part, precision)
+    if predictions is not None:
+        check_file(predictions)
     row = _task(task, model)
+    dataset = TASKS.load(row.name, "read")(data, label).up_to(max_pixels).check(split, group, *(slices or ()))
+    from regard.app.report import drawing  # torch is imported when nothing else is wrong
+    from regard.audit.notes import repair_command
+    from regard.training.tasks.base import EvaluationOptions
+
     options = EvaluationOptions(
         weights=weights,
         weights_part=weights_part,
@@ -130,11 +137,10 @@ def evaluate(
         workers=workers,
         seed=seed,
         skip_bad=skip_bad,
-        max_pixels=max_pixels,
         progress=progress,
     )
     loaded = TASKS.load(row.name)()
-    result = loaded.evaluate(data, row.model if model is None else model, options)
+    result = loaded.evaluate(dataset, row.model if model is None else model, options)
     if out is not None:
         name = row.model if model is None else model
         files = {"weights": weights, "weights-part": weights_part, "size": size}
@@ -149,12 +155,11 @@ def evaluate(
 
 def _task(task: str | None, model: Any) -> TaskRow:
     """The task that is scored. Raises `UsageError` where it is not what the network learnt."""
-    from regard.networks.captioners.base import CaptionNetwork
     from regard.networks.run import CAPTIONING, run_of, task_of
 
     row = find_task(task)
     run = run_of(model)
-    stored = CAPTIONING if isinstance(model, CaptionNetwork) else None if run is None else task_of(run)
+    stored = CAPTIONING if hasattr(model, "teacher_force") else None if run is None else task_of(run)
     if row is None:
         return next((each for each in TASKS if each.stored == stored), TASKS[DEFAULT])
     if stored is not None and stored != row.stored:

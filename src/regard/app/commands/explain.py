@@ -36,9 +36,9 @@ from regard.app.options import (
     Weights,
     WeightsPart,
     Workers,
-    complete_methods,
-    method_name,
+    complete_picture_methods,
     option,
+    picture_method,
 )
 from regard.data import MAX_PIXELS
 
@@ -78,8 +78,8 @@ def explain(
         str,
         option(
             f"One of: {', '.join(PICTURE_METHODS)} (see `regard methods`).",
-            callback=method_name,
-            complete=complete_methods,
+            callback=picture_method,
+            complete=complete_picture_methods,
         ),
     ] = "attention",
     layer: Layer = None,
@@ -130,26 +130,32 @@ def explain(
     >>> regard.explain("drawn/images", method="rollout", workers=0).explanation.method  # nothing written
     'rollout'
     """
-    from regard.app.map_files import explain_in_memory, write_maps
     from regard.app.output import OutputPlan
-    from regard.app.python_inputs import read_picture_arguments, refuse_network
-    from regard.audit.notes import artifact_note, repair_command
     from regard.data.dataset import skipper
-    from regard.explanation import METHODS
+    from regard.explanation import method_named
     from regard.files import check_free
-    from regard.predictors.explainer import Explainer
+    from regard.networks.arguments import check_arguments
+    from regard.predictors.command_inputs import read_picture_arguments, refuse_network
     from regard.predictors.method_options import MethodOptions, parse_grid
 
     refuse_network(pictures, "pictures", "explain")
     out = None if out is None else Path(out)
     options = MethodOptions(layer, head, query, start, target, against, steps, samples, seed)
-    options.check(METHODS[method])
+    row = method_named(method, "picture")
+    options.check(row)
+    patches = parse_grid(grid)
     plan = OutputPlan.of(out, format, figure, sheet, colours)
     if plan.sheet is not None:
-        plan.sheet.check(METHODS[method])
+        plan.sheet.check(row)
     if out is not None:
         check_free(out, overwrite)
+    check_arguments(model, weights, weights_part, precision)
     dataset = read_picture_arguments(pictures, "explain", max_pixels)
+    # torch is imported when nothing else is wrong
+    from regard.app.map_files import explain_in_memory, write_maps
+    from regard.audit.notes import artifact_note, repair_command
+    from regard.predictors.explainer import Explainer
+
     explainer = Explainer(
         model,
         weights=weights,
@@ -158,7 +164,7 @@ def explain(
         device=device,
         precision=precision,
         seed=seed,
-        grid=parse_grid(grid),
+        grid=patches,
     )
     reading = {"batch_size": batch_size, "workers": workers, "on_bad": skipper(skip_bad)}
     job = explainer.job(method, options, **reading)

@@ -30,6 +30,7 @@ from regard.app.options import (
 )
 from regard.data import MAX_PIXELS
 from regard.errors import RegardError, UsageError, unknown
+from regard.explanation.positions import INTERPOLATIONS
 
 if TYPE_CHECKING:
     from regard.networks.network import Network
@@ -65,7 +66,7 @@ def positions(
         ),
     ] = None,
     layer: Annotated[
-        int | None, option("Block that is read on --pictures, counted from 0; by default the last.")
+        int | None, option("Block that is read on --pictures, counted from 0; by default the last.", min=0)
     ] = None,
     before: Annotated[
         str | Path | None,
@@ -119,10 +120,9 @@ def positions(
     ('embeddings', (14, 14, 14, 14))
     """
     from regard.app.console import progress
-    from regard.app.python_inputs import read_picture_arguments
-    from regard.explanation.positions.survey import PRETRAINING, SurveySettings, survey_pictures, survey_weights
     from regard.files import check_free
-    from regard.networks.load import load
+    from regard.networks.arguments import check_arguments
+    from regard.predictors.command_inputs import read_picture_arguments
     from regard.rendering.colour import table
 
     if scale not in SCALES:
@@ -131,17 +131,26 @@ def positions(
         raise UsageError(f"--permutations is {permutations}; give 1 or more")
     if colours is not None:
         table(colours)  # an unknown colour map is named before the work
-    source = PRETRAINING if from_grid is None else parse_grid(from_grid)
+    if interpolation not in INTERPOLATIONS:
+        raise unknown("interpolation", interpolation, INTERPOLATIONS)
+    grid = None if from_grid is None else parse_grid(from_grid)
     check_free(out, overwrite)
+    check_arguments(model, weights, weights_part)
+    dataset = read_picture_arguments(pictures, "positions", max_pixels) if pictures else None
+    # torch is imported when nothing else is wrong
+    from regard.explanation.positions.survey import PRETRAINING, SurveySettings, survey_pictures, survey_weights
+    from regard.networks.load import load
+
+    source = PRETRAINING if from_grid is None else grid
     network = load(
         model, weights=weights, weights_part=weights_part, size=size, device=device if pictures else "cpu", seed=seed
     )
     settings = SurveySettings(_before(model, before), source, interpolation, permutations, seed, layer)
     results = survey_weights(network, settings, needed=not pictures)
-    if pictures:
+    if dataset is not None:
         results += survey_pictures(
             network,
-            read_picture_arguments(pictures, "positions", max_pixels),
+            dataset,
             settings,
             logits=any(each.kind in ("rotary", "relative") for each in results),
             batch_size=batch_size,
@@ -170,6 +179,7 @@ def parse_grid(text: str) -> tuple[int, int] | None:
 
 def _before(model: Any, before: str | Path | None) -> "Network | None":
     """The network given, or the one that a run records to have begun with, where that can be had."""
+
     from regard.networks.load import load
 
     if before is not None:

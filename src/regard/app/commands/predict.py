@@ -67,17 +67,20 @@ def predict(
     filename,label
     """
     from regard.app.console import progress
-    from regard.app.python_inputs import read_picture_arguments, refuse_network
     from regard.data.dataset import skipper
     from regard.errors import DataError
     from regard.files import check_free, writing
-    from regard.predictors.classifier import Classifier
+    from regard.networks.arguments import check_arguments
+    from regard.predictors.command_inputs import read_picture_arguments, refuse_network
     from regard.results.predictions import PredictionWriter
 
     refuse_network(pictures, "pictures", "predict")
     out = Path(out)
     check_free(out, overwrite)
+    check_arguments(model, weights, weights_part, precision)
     dataset = read_picture_arguments(pictures, "predict", max_pixels)
+    from regard.predictors.classifier import Classifier  # torch is imported when nothing else is wrong
+
     classifier = Classifier(
         model, weights=weights, weights_part=weights_part, size=size, device=device, precision=precision, seed=seed
     )

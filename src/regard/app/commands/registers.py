@@ -76,20 +76,24 @@ def registers(
     was accepted or with `anyway`, with `registers.json` and the figure `before_after.png`. `masks` is a folder of
     masks under the pictures' names, white on the object.
     """
-    from regard.app.python_inputs import check_data
-    from regard.audit.repair import RepairSettings, audit_repair, search_and_test
     from regard.data.layouts import read
     from regard.data.regions import regions_of
     from regard.measurement.selection import scored_part
-    from regard.networks.load import load
+    from regard.networks.arguments import check_arguments
+    from regard.predictors.command_inputs import check_data
 
     check_data(data, "registers")
     if not 0 < margin < 1:
         raise UsageError(f"margin is {margin}; give a share between 0 and 1, such as 0.01 for one point of accuracy")
     if out is not None:
         check_free(out, overwrite)
-    dataset = read(data, labels=False).up_to(max_pixels)
+    check_arguments(model, weights, weights_part)
+    dataset = read(data, labels=False).up_to(max_pixels).check(split)
     regions = None if masks is None else regions_of(masks, max_pixels=max_pixels)
+    # torch is imported when nothing else is wrong
+    from regard.audit.repair import RepairSettings, audit_repair, search_and_test
+    from regard.networks.load import load
+
     network = load(model, weights=weights, weights_part=weights_part, size=size, device=device, seed=seed)
     tested, note = scored_part(dataset, model, split, keep_seen=False)
     if note:

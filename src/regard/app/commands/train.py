@@ -104,11 +104,9 @@ def train(
     8
     """
     from regard.app.console import phases, progress
-    from regard.app.python_inputs import check_data
-    from regard.app.report import drawing
-    from regard.audit.notes import repair_command
-    from regard.training.run import train as run
-    from regard.training.session import Options
+    from regard.networks.arguments import check_arguments
+    from regard.predictors.command_inputs import check_data
+    from regard.training.folder import check_folder
 
     arguments = {name: value for name, value in locals().items() if name in STORED}
     if weights_part is None:  # as recipes were before there was one
@@ -121,6 +119,17 @@ def train(
         )
     overrides = {"batch_size": batch_size, "precision": precision, **settings}
     chosen = _recipe(_for_task(recipe, task), arguments, overrides)
+    check_arguments(model, weights, weights_part)
+    check_folder(out, resume=resume, overwrite=overwrite)
+    given = chosen.arguments
+    dataset = TASKS.load(chosen.task.name, "read")(data, given["label"]).up_to(max_pixels)
+    dataset.check(given["split"], given["group"], *(given.get("slices") or ()))
+    # torch is imported when nothing else is wrong
+    from regard.app.report import drawing
+    from regard.audit.notes import repair_command
+    from regard.training.run import train as run
+    from regard.training.session import Options
+
     with phases() as show:
         options = Options(
             seed=chosen.arguments["seed"],
@@ -132,11 +141,10 @@ def train(
             progress=show,
             batch_size=batch_size,
             skip_bad=skip_bad,
-            max_pixels=max_pixels,
             bar=progress,
         )
         charts = drawing(Path(out).name, no_pictures, anonymise, repair_command(data, out))
-        return run(data, Path(out), chosen, options, charts, device=device, precision=precision, skip_bad=skip_bad)
+        return run(dataset, Path(out), chosen, options, charts, device=device, precision=precision, skip_bad=skip_bad)
 
 
 def _for_task(recipe: str | Path, task: str | None) -> str | Path:
@@ -146,7 +154,7 @@ def _for_task(recipe: str | Path, task: str | None) -> str | Path:
         return recipe
     if recipe == "finetune":
         return row.recipes[0].name
-    other = read_recipe(recipe).task
+    other = read_recipe(recipe, [each.name for each in row.recipes]).task
     if other.name != row.name:
         raise UsageError(f"the recipe {recipe} is for {other.name}, not for --task {task}; leave one of them out")
     return recipe

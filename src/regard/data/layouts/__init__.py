@@ -5,12 +5,13 @@ docs/data.md shows each. Splitting is in `data/splits.py`, hashes and duplicates
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from regard.data.dataset import Dataset, Picture, gathered, short_names, summary
+from regard.data.images.formats import SUFFIXES
 from regard.data.layouts.finder import FileFinder
 from regard.data.layouts.folder import read_below
 from regard.data.openers import FileOpener
@@ -155,7 +156,9 @@ def _read(source: Path | str, labels: bool) -> Dataset:
             f"{path} is neither a folder nor a .csv or .json file; labelled pictures come from one of these"
         )
     check_local(source)
-    raise DataError(f"there is no {path} to read pictures from{_nearest(path)}; give a folder, .csv or .json")
+    raise DataError(
+        f"there is no {path} to read pictures from{_nearest(path, ('.csv', '.json'))}; give a folder, .csv or .json"
+    )
 
 
 def _fitting(source: str, rows: Sequence[Layout]) -> Layout | None:
@@ -178,7 +181,7 @@ def _unlabelled(source: Path | str) -> list[Picture]:
         return read_below(path)
     if not path.is_file():
         check_local(source)
-        raise DataError(f"there is no {path}{_nearest(path)}; give a picture, a folder or a .csv")
+        raise DataError(f"there is no {path}{_nearest(path, {*SUFFIXES, '.csv'})}; give a picture, a folder or a .csv")
     return [Picture(path.name, FileOpener(path), filename=str(source))]
 
 
@@ -188,8 +191,13 @@ def _located(source: Path | str) -> Path:
     return path if path.exists() else FileFinder().path(Path(), str(source)) or path
 
 
-def _nearest(path: Path) -> str:
-    """A hint at what is called nearly so."""
+def _nearest(path: Path, endings: Container[str]) -> str:
+    """A hint at what is called nearly so: a folder, or a file with one of these endings."""
     folder = path.parent
-    near = get_close_matches(path.name, [each.name for each in folder.iterdir()], n=1) if folder.is_dir() else []
+    names = (
+        [each.name for each in folder.iterdir() if each.is_dir() or each.suffix.lower() in endings]
+        if folder.is_dir()
+        else []
+    )
+    near = get_close_matches(path.name, names, n=1)
     return f" (did you mean {str(folder / near[0])!r}?)" if near else ""

@@ -24,8 +24,8 @@ _ALIKE = "picture"
 _SIDES = re.compile(r"\b(left|right)(most|ward|wards|hand|handed)?\b", re.IGNORECASE)
 
 
-def read_captioned(source: Path | str, are_needed: bool = True) -> Dataset:
-    """DATA → its pictures, each with a caption at least, in the order of the file.
+def read_captioned(source: Path | str, label: str = "label", *, are_needed: bool = True) -> Dataset:
+    """DATA → its pictures, each with a caption at least, in the order of the file; `label` is of no use here.
 
     A folder is read by its `captions.json`, else by its `index.csv`. Pictures without captions are left out, and named.
     Where not all pictures `are_needed`, they may be listed and not be there. Raises `DataError` for a file that is
@@ -57,7 +57,9 @@ def captions_for(
     that a picture's captions do not have; `UsageError` for another `which`.
     """
     number = _parse_which(which)
-    by_identity = {picture.identity: captions_of(picture) for picture in read_captioned(source, False).pictures}
+    by_identity = {
+        picture.identity: captions_of(picture) for picture in read_captioned(source, are_needed=False).pictures
+    }
     captions = [by_identity.get(picture.identity) for picture in dataset.pictures]
     missing = [name for name, texts in zip(dataset.names, captions, strict=True) if texts is None]
     if missing:

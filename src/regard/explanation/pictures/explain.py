@@ -12,7 +12,7 @@ from regard.data.dataset import Dataset, Picture
 from regard.data.images.decode import Size, drawable
 from regard.data.images.preparation import Preparation
 from regard.errors import DataError, NetworkError, UsageError, unknown
-from regard.explanation import METHODS, Maps, Method
+from regard.explanation import METHODS, Maps, Method, method_named
 from regard.networks.guard import is_quantised, is_sealed, lock_of
 from regard.networks.network import Network
 from regard.networks.predict import prepared
@@ -55,7 +55,7 @@ def batch_heatmaps(
 
     `sizes` (height, width) are of the pictures, of which `preparation`, by default the network's, showed it a part.
     """
-    row = METHODS[method]
+    row = method_named(method, "picture")
     preparation = preparation or network.preparation
     _check_settings(row, settings)
     _check_kind(row, network)

@@ -1,1 +1,4 @@
 """How a network tells places apart."""
+
+INTERPOLATIONS = ("bicubic", "bilinear")
+"""How positions were resized to another grid."""

@@ -15,13 +15,13 @@ from timm.layers import resample_abs_pos_embed
 from torch.nn import functional as F
 
 from regard.errors import UsageError, unknown
+from regard.explanation.positions import INTERPOLATIONS
 from regard.explanation.positions.arrangement import Arrangement, OffsetArrangement, PairArrangement
 from regard.networks.anatomy.encodings import Encoding
 
 Array = NDArray[np.float64]
 Pair = tuple[int, int]
 
-INTERPOLATIONS = ("bicubic", "bilinear")
 PRETRAINED = 224
 """The side of the pictures that nearly all published networks for larger ones were trained on before."""
 

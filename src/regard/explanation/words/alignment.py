@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from regard.errors import unknown
+from regard.explanation.words import ROWS
 from regard.explanation.words.tagging import parts_of_speech
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import UNKNOWN, Pieces
@@ -19,7 +20,6 @@ from regard.networks.captioners.scripts import is_unspaced
 from regard.networks.captioners.wordpiece import Span
 from regard.records import END, START, Float, Heatmap, PatchGrid, Word
 
-ROWS = ("predicting", "reading")
 _INNER = "'’-‑_"
 """Signs inside a word: "dog's", "black-and-white"."""
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from regard.errors import unknown
-from regard.explanation.words.alignment import ROWS
+from regard.explanation.words import ROWS
 from regard.explanation.words.methods import check_caption
 from regard.networks.captioners.attention import Capture
 from regard.networks.captioners.base import CaptionNetwork, PreparedPicture

@@ -9,7 +9,7 @@ from torch import Tensor
 from regard.errors import UsageError, unknown
 from regard.explanation import METHODS
 from regard.explanation.pictures.gradients import gradients_on
-from regard.explanation.words.alignment import ROWS
+from regard.explanation.words import ROWS
 from regard.networks.attention.trace import indices
 from regard.networks.captioners.attention import Capture
 from regard.networks.captioners.base import CaptionNetwork, PreparedPicture

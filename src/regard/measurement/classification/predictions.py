@@ -78,10 +78,15 @@ def read_predictions(
     )
 
 
+def check_file(file: Path | str) -> None:
+    """Raise `DataError` where there is no such file."""
+    if not Path(file).is_file():
+        raise DataError(f"there is no file {file}; predictions come as a CSV with the columns filename,label")
+
+
 def _read(file: Path) -> _Table:
     """The CSV, its columns and numbers checked. The separator is the comma, semicolon or tab of the first line."""
-    if not file.is_file():
-        raise DataError(f"there is no file {file}; predictions come as a CSV with the columns filename,label")
+    check_file(file)
     try:
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
             first = text.readline()

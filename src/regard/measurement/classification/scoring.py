@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +12,17 @@ from regard.data.dataset import Dataset, Picture
 from regard.errors import DataError, NetworkError
 from regard.measurement.classification.evaluation import evaluate
 from regard.measurement.selection import scored_part
-from regard.networks.load import load
-from regard.networks.network import Network
-from regard.networks.predict import probabilities
 from regard.networks.run import classes_of, is_run
 from regard.progress import Progress, silent
 from regard.records import Evaluation, Predictions, read_manifest
 from regard.results.evaluations import EVALUATION, PREDICTIONS, read_predictions
 
+if TYPE_CHECKING:
+    from regard.networks.network import Network
+
 
 def predict_all(
-    network: Network,
+    network: "Network",
     pictures: Dataset,
     group: str | None = None,
     slices: Sequence[str] = (),
@@ -37,6 +37,8 @@ def predict_all(
     Raises `NetworkError` where the network's classes have no names, and `DataError` for labels that are none of them,
     and for pictures that cannot be read unless `on_bad` takes them.
     """
+    from regard.networks.predict import probabilities
+
     if network.classes is None:
         raise NetworkError(
             f"the {network.outputs} outputs of {network.name} have no names, so labels cannot be matched with them; "
@@ -99,16 +101,16 @@ def predict_common(
     split: str | None = None,
     columns: Mapping[str, Any] = MappingProxyType({}),
     keep_seen: bool = False,
-    batch_size: int = 32,
-    workers: int = 2,
-    progress: Progress = silent,
+    reading: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> tuple[dict[str, Predictions], dict[str, str]]:
     """The predictions of every run, by its name, on the pictures that none of them was trained on; and their notes.
 
-    `columns` name the `group` and the `slices`, `options` are those of `load`. Raises `DataError` where no picture is
-    new to all.
+    `columns` name the `group` and the `slices`, `options` are those of `load`, `reading` those of `predict_all`. Raises
+    `DataError` where no picture is new to all.
     """
+    from regard.networks.load import load
+
     parts = {name: scored_part(dataset, run, split, keep_seen) for name, run in runs.items()}
     fair = set.intersection(*({*part.names} for part, _ in parts.values()))
     if not fair:
@@ -120,7 +122,5 @@ def predict_common(
         part, _ = parts[name]
         part = part.select(index for index, picture in enumerate(part.names) if picture in fair)
         network = load(run, **options)
-        predictions[name] = predict_all(
-            network, part, **columns, batch_size=batch_size, workers=workers, progress=progress
-        )[1]
+        predictions[name] = predict_all(network, part, **columns, **(reading or {}))[1]
     return predictions, {name: note for name, (_, note) in parts.items() if note}

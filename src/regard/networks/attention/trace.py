@@ -114,7 +114,10 @@ def recording(
         yield hooks
 
 
-GIVE_GRID = "give the grid of its patches, where it has one (--grid ROWS,COLUMNS, in Python grid=(rows, columns))"
+GIVE_GRID = (
+    "give the grid of its patches, where it has one (`regard explain` takes --grid ROWS,COLUMNS, Python "
+    "grid=(rows, columns))"
+)
 """What to do where a network's patches are not known."""
 
 

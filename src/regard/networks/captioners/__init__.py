@@ -44,7 +44,7 @@ CAPTIONER_FAMILIES = Table(
         ),
         CaptionerFamily(
             name="encoder-decoder",
-            description="the encoder of a timm network and a small decoder, as `regard train --task caption` makes it",
+            description="an encoder of timm's and a decoder, as `regard train DATA --task caption --out RUN` makes it",
             source="run",
             kinds=("describer",),
             target=f"{_FOLDER}.encoder_decoder:build_captioner",

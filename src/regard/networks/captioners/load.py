@@ -69,6 +69,7 @@ def _load_huggingface(model: str, folder: Path) -> CaptionNetwork:
 def _advice() -> str:
     kinds = [kind for family in CAPTIONER_FAMILIES if family.source == "huggingface" for kind in family.kinds]
     return (
-        f"give {', '.join((*CAPTIONERS, *PUBLIC))}, a run of `regard train --task caption`, a CATR checkpoint, or "
+        f"give {', '.join((*CAPTIONERS, *PUBLIC))}, a run that learnt captions (`regard train DATA --task caption "
+        "--out RUN`), a CATR checkpoint, or "
         f"hf:ID or a folder of one of {', '.join(kinds)}"
     )

@@ -132,7 +132,7 @@ def _advice(tensors: Mapping[str, Tensor], state: Mapping[str, Tensor], anatomy:
     if name in tensors and name in state and tensors[name].shape != state[name].shape:
         return "; give the size of picture (--size) that the file is for, or the one to interpolate its positions to"
     if anatomy.head is not None and f"{anatomy.head}.weight" in state and f"{anatomy.head}.weight" not in tensors:
-        return "; give classes in Python, load(..., classes=N), or train it: `regard train DATA` makes a new head"
+        return "; give classes in Python, load(..., classes=N), or train it: `regard train DATA --out RUN` makes a head"
     return "; name the architecture that these weights are of"
 
 

@@ -144,8 +144,8 @@ def _drop_representation(tensors: dict[str, Tensor], checkpoint: Checkpoint, out
         return (f"dropped {' and '.join(names)}: the network has no representation layer",)
     raise NetworkError(
         f"{checkpoint.path} holds a representation layer (pre_logits.*) that its head was or may have been trained on, "
-        "and regard has no such layer; train it (`regard train DATA`) on other classes for a new head, or remove "
-        "pre_logits.* from the file if its network did not use it"
+        "and regard has no such layer; train it (`regard train DATA --out RUN`) on other classes for a new head, or "
+        "remove pre_logits.* from the file if its network did not use it"
     )
 
 
@@ -164,7 +164,8 @@ def _convert_flax(checkpoint: Checkpoint, size: tuple[int, int] | None, outputs:
     if layer and "head/kernel" in tensors and outputs in (None, tensors["head/kernel"].shape[1]):
         raise NetworkError(
             f"{checkpoint.path} holds a representation layer (pre_logits) that its head was trained on, and regard has "
-            "no such layer; train it (`regard train DATA`) on other classes for a new head, or take the fine-tuned file"
+            "no such layer; train it (`regard train DATA --out RUN`) on other classes for a new head, or take "
+            "the fine-tuned file"
         )
     try:
         architecture = flax_architecture(checkpoint, size)

@@ -149,7 +149,7 @@ def _check_keys(
     problems = key_problems(keys)
     if problems:
         advice = (
-            "; give classes in Python, load(..., classes=N), or train it: `regard train DATA` makes a new head"
+            "; give classes in Python, load(..., classes=N), or train it: `regard train DATA --out RUN` makes a head"
             if new_head and outputs is None
             else ""
         )

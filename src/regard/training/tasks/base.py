@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from regard.data import MAX_PIXELS
 from regard.data.dataset import Dataset
 from regard.networks.network import Network
 from regard.progress import Progress, silent
@@ -81,7 +80,6 @@ class EvaluationOptions:
     workers: int = 2
     seed: int = 0
     skip_bad: bool = False
-    max_pixels: int = MAX_PIXELS
     progress: Progress = silent
 
 
@@ -115,9 +113,6 @@ class Task(Protocol):
     def check(self, recipe: Recipe) -> None:
         """Raise `UsageError` for arguments that this task has no use for."""
 
-    def read(self, data: str | Path, label: str) -> Dataset:
-        """DATA with what is to be learned of every picture."""
-
     def split(
         self, dataset: Dataset, *, seed: int, group: str | None, twins: Iterable[tuple[int, int]]
     ) -> tuple[Dataset, Dataset]:
@@ -141,7 +136,7 @@ class Task(Protocol):
     def stored(self, run: Path) -> Any:
         """The evaluation of a finished run, from its folder."""
 
-    def evaluate(self, data: str | Path, model: str | Path, options: EvaluationOptions) -> Evaluated:
+    def evaluate(self, dataset: Dataset, model: str | Path, options: EvaluationOptions) -> Evaluated:
         """Score a network of any origin. Raises `UsageError` for options that this task has no use for."""
 
     def write(self, folder: Path, evaluation: Any, seed: int, figures: Figures) -> None:

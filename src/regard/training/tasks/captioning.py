@@ -8,7 +8,7 @@ from typing import Any
 
 from regard.data.dataset import Dataset, skipper
 from regard.data.images.longest_side import LongestSide
-from regard.data.layouts.captions import caption_parts, read_captioned
+from regard.data.layouts.captions import caption_parts
 from regard.errors import UsageError
 from regard.measurement.captions.scoring import score_captions, stored_evaluation
 from regard.measurement.selection import scored_part
@@ -52,9 +52,6 @@ class Captioning:
     def check(self, recipe: Recipe) -> None:
         if recipe.arguments.get("slices") or recipe.arguments.get("label", "label") != "label":
             raise UsageError("--label and --slice are for classifiers, not for captions; leave them out")
-
-    def read(self, data: str | Path, label: str) -> Dataset:
-        return read_captioned(data)
 
     def split(
         self, dataset: Dataset, *, seed: int, group: str | None, twins: Iterable[tuple[int, int]]
@@ -102,7 +99,7 @@ class Captioning:
     def stored(self, run: Path) -> CaptionEvaluation:
         return stored_evaluation(run)
 
-    def evaluate(self, data: str | Path, model: str | Path, options: EvaluationOptions) -> Evaluated:
+    def evaluate(self, dataset: Dataset, model: str | Path, options: EvaluationOptions) -> Evaluated:
         foreign = (
             "weights",
             "weights_part",
@@ -119,9 +116,7 @@ class Captioning:
         if wrong:
             names = ", ".join(f"--{'slice' if name == 'slices' else name}" for name in wrong)
             raise UsageError(f"{names} cannot be used with captions; leave it out")
-        pictures, note = scored_part(
-            self.read(data, options.label).up_to(options.max_pixels), model, options.split, options.keep_seen
-        )
+        pictures, note = scored_part(dataset, model, options.split, options.keep_seen)
         captioner = load_caption_network(model, options.device)
         for message in captioner.messages:
             log.info(message)

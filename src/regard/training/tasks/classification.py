@@ -15,7 +15,6 @@ from scipy.special import softmax
 
 from regard.data.dataset import Dataset, skipper
 from regard.data.hashes import Duplicate, pairs_text, with_two_labels
-from regard.data.layouts import read_labelled
 from regard.data.splits import scoring_part, training_parts
 from regard.measurement.classification.evaluation import evaluate
 from regard.measurement.classification.predictions import read_predictions
@@ -42,9 +41,6 @@ class Classification:
 
     def check(self, recipe: Recipe) -> None:
         """Every argument has its use here."""
-
-    def read(self, data: str | Path, label: str) -> Dataset:
-        return read_labelled(data, label)
 
     def split(
         self, dataset: Dataset, *, seed: int, group: str | None, twins: Iterable[tuple[int, int]]
@@ -89,8 +85,7 @@ class Classification:
     def stored(self, run: Path) -> Evaluation:
         return stored_evaluation(run)
 
-    def evaluate(self, data: str | Path, model: str | Path, options: EvaluationOptions) -> Evaluated:
-        dataset = self.read(data, options.label).up_to(options.max_pixels)
+    def evaluate(self, dataset: Dataset, model: str | Path, options: EvaluationOptions) -> Evaluated:
         network = None
         if options.predictions is not None:
             pictures = scoring_part(dataset, options.split)

@@ -142,6 +142,7 @@ class TaskRow:
 
     name: str  # on the command line
     target: str  # "module:class" of a `base.Task`
+    read: str  # "module:function" that reads DATA, given it and the column of labels
     description: str
     stored: str  # what model.json calls it
     model: str  # the network that `evaluate` takes by default
@@ -157,6 +158,7 @@ TASKS = Table(
         TaskRow(
             name="classify",
             target="regard.training.tasks.classification:Classification",
+            read="regard.data.layouts:read_labelled",
             description="learn the label of each picture",
             stored="classification",
             model="pets-tiny",
@@ -178,6 +180,7 @@ TASKS = Table(
         TaskRow(
             name="caption",
             target="regard.training.tasks.captioning:Captioning",
+            read="regard.data.layouts.captions:read_captioned",
             description="learn to describe pictures",
             stored="captioning",
             model="scenes-captioner",

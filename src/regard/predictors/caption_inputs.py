@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from regard.app.python_inputs import read_picture_arguments
 from regard.data.layouts.captions import captions_for
 from regard.errors import UsageError
-from regard.predictors.caption_job import CaptionInput
-from regard.predictors.caption_options import CaptionOptions
+from regard.predictors.caption_options import CaptionInput, CaptionOptions
+from regard.predictors.command_inputs import read_picture_arguments
 
 
 def check_together(

@@ -26,6 +26,8 @@ from regard.errors import DataError, NetworkError, UsageError
 from regard.explanation import METHODS
 from regard.explanation.positions.analysis import positions as similarity_of
 from regard.measurement.classification.evaluation import evaluate
+from regard.networks.load import load
+from regard.predictors.method_options import MethodOptions
 from regard.records import Caption, Captions, Explanation, Heatmap, PatchGrid, Predictions, Word
 from regard.records.classification import Classification
 from regard.records.display import DISPLAYS
@@ -432,3 +434,11 @@ def test_a_picture_may_be_given_as_the_data_set_has_it(explainer: Explainer) -> 
     record = explainer([Picture("deep/a.png", ArrayOpener(pixels())), ArrayOpener(pixels())], method="rollout")
     assert [heatmap.name for heatmap in record] == ["deep/a.png", "picture 1"]
     assert np.array_equal(record.maps[0], record.maps[1])
+
+
+@pytest.mark.parametrize("method", ["gradcam", "occlusion", "input_x_gradient", "attention"])
+def test_of_an_encoder_a_feature_is_explained_and_said(method: str, caplog: pytest.LogCaptureFixture) -> None:
+    encoder = load("random:test_vit", arguments={"num_classes": 0})
+    with caplog.at_level("WARNING", logger="regard"):
+        Explainer(encoder).job(method, MethodOptions())
+    assert ("explains no class, but a feature" in caplog.text) == (method != "attention")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +17,8 @@ from regard.predictors.inputs import PictureLike, Pictures, input_batches, pictu
 from regard.predictors.method_options import MethodOptions, described
 from regard.predictors.predictor import Predictor
 from regard.records import Completeness, Explanation, Heatmap
+
+log = logging.getLogger("regard")
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,11 @@ class Explainer(Predictor):
         """A method with its settings, checked, for pictures that are still to come; `reading` is as in the job."""
         row = method_named(method, "picture")
         options.check(row)
+        if row.class_specific and not self.network.has_classes:
+            log.warning(
+                f"{self.network.name} has no head, so {row.name} explains no class, but a feature of its output: "
+                f"{'the largest of each picture; --target N chooses one' if options.target is None else options.target}"
+            )
         return ExplanationJob(
             self.network, row, options, options.settings(row, self.network), self.provenance, **reading
         )

@@ -4,7 +4,7 @@
 
 Each re-split puts `--each` pictures of every class into training and the others aside. Both recipes get the same
 pictures and the same seed. Prints one table: the share right of each, the difference with its paired 95 % interval
-(Newcombe) over all pictures set aside, and what the fine-tuning chose.
+(Tango's) over all pictures set aside, and what the fine-tuning chose.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import numpy as np
 from regard.app.commands.train import train
 from regard.data.layouts import read
 from regard.measurement.classification.scoring import stored_predictions
-from regard.measurement.intervals import newcombe
+from regard.measurement.intervals import paired
 
 
 def main() -> None:
@@ -31,9 +31,9 @@ def main() -> None:
         for seed in range(options.splits):
             table = _resplit(options.data, Path(scratch) / f"{seed}.csv", options.each, seed)
             counts += _one(table, Path(scratch) / str(seed), options, seed)
-    both, only_probe, only_tuned, neither = map(int, counts)
+    _, only_probe, only_tuned, _ = map(int, counts)
     gain = (only_tuned - only_probe) / counts.sum()
-    low, high = newcombe(both, only_tuned, only_probe, neither)
+    low, high = paired(only_tuned, only_probe, int(counts.sum()))
     print(f"\nmean difference {gain:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} over {counts.sum()} pictures")
     print(f"right with finetune alone {only_tuned}, with the probe alone {only_probe}")
 

@@ -15,7 +15,7 @@ from regard.errors import DataError, UsageError
 from regard.measurement import METRICS
 from regard.measurement.captions.captioned import Captioned, tokens
 from regard.measurement.captions.scores import bleu_1, caption_scores, cider, exact, rouge_l
-from regard.measurement.intervals import bounded, equal_units, share
+from regard.measurement.intervals import Jackknife, share, unskewed
 from regard.records import Score
 
 COCO = [row.name for row in METRICS if "pycocoevalcap" in row.needs]
@@ -152,8 +152,8 @@ def test_the_interval_of_bleu_is_of_corpora_that_lack_a_picture() -> None:
     scores = caption_scores(said, references)
     for n in range(4):
         found = scores[f"bleu_{n + 1}"]
-        error = math.sqrt(8 * np.var([each[n] for each in lacking]))
-        expected = bounded(found.value, error, equal_units(np.ones(9)), 9)
+        without = np.array([each[n] for each in lacking])
+        expected = unskewed(Jackknife(found.value, 8 * (without.mean() - without), 9), 9)
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-5)
         assert found.high - found.low > 0.02
 

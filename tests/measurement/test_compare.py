@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from regard.errors import DataError, UsageError
 from regard.measurement.classification.compare import compare, mcnemar
-from regard.measurement.intervals import newcombe
+from regard.measurement.intervals import paired
 from regard.records import Predictions
 
 
@@ -32,7 +32,7 @@ def test_a_difference_by_hand() -> None:
     assert (each.name, each.first, found.n) == ("new", "old", 94)
     assert (each.only_this, each.only_first) == (12, 2)
     assert each.top1.value == pytest.approx(10 / 94)
-    assert (each.top1.low, each.top1.high) == newcombe(60, 12, 2, 20)
+    assert (each.top1.low, each.top1.high) == paired(12, 2, 94)
     assert each.top1.low > 0
     assert each.p == pytest.approx(2 * (1 + 14 + 91) / 2**14)
     assert (each.by_group, each.remark) == (False, "")

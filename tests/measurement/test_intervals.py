@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import stdtrit
+from scipy.special import stdtrit, xlogy
+from scipy.stats import skew
 
 from regard.measurement.classification import scores
 from regard.measurement.classification.compare import difference
-from regard.measurement.intervals import Z, averaged, bounded, effective, mean, newcombe, share, wilson
+from regard.measurement.intervals import Z, averaged, bounded, effective, mean, paired, share, unskewed, wilson
 from regard.records import Predictions, Score
 
 
@@ -51,17 +52,52 @@ def test_wilson_ends_solve_the_score_equation(pair: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("counts", "low", "high"),
     [
-        ((36, 12, 2, 0), 0.0569, 0.3404),  # an example of Newcombe 1998, Statistics in Medicine 17:2635, for method 10
-        # by hand: phi = (14 · 22 - 18) / 308 = 0.94156; Wilson's arms 0.14104 and 0.16247
-        ((14, 0, 0, 22), -0.05601, 0.05601),
-        # by hand: phi = 0; Wilson's [0.93359, 1] for 54 of 54 and [0.90229, 0.99673] for 53 of 54
-        ((53, 1, 0, 0), -0.04962, 0.09771),
-        # by hand: a difference of 1, phi = 0, arms of 0.11351 each: 1 - 0.16053
-        ((0, 30, 0, 0), 0.83947, 1.0),
+        ((1, 7, 21), -0.517, -0.026),  # Fagerland, Lydersen and Laake 2014, BMC Medical Research Methodology 13:91
+        ((0, 0, 36), -0.09642, 0.09642),  # by hand: z² / (36 + z²)
+        ((30, 0, 30), 0.77297, 1.0),  # by hand, of all gained: the likeliest losses are (1 - d) / 2 where d is true
     ],
 )
-def test_newcombe_by_hand(counts: tuple[int, int, int, int], low: float, high: float) -> None:
-    assert newcombe(*counts) == pytest.approx((low, high), abs=6e-5)
+def test_tango_s_interval_by_hand(counts: tuple[int, int, int], low: float, high: float) -> None:
+    assert paired(*counts) == pytest.approx((low, high), abs=6e-4)
+
+
+@given(st.integers(0, 25), st.integers(0, 25), st.integers(0, 60))
+@settings(max_examples=25, deadline=None)
+def test_tango_s_ends_are_just_not_rejected_by_a_slow_twin(gained: int, lost: int, same: int) -> None:
+    """The likeliest shares under each difference are searched instead of solved for."""
+    n = gained + lost + same
+    if n == 0:
+        return
+    for end in paired(gained, lost, n):
+        if abs(end) > 1 - 1e-6:
+            continue
+        losing = np.linspace(max(0.0, -end), (1 - end) / 2, 200_001)[1:-1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            likely = xlogy(gained, losing + end) + xlogy(lost, losing) + xlogy(same, 1 - 2 * losing - end)
+        best = losing[np.nanargmax(likely)]
+        error = np.sqrt(n * (2 * best + end - end * end))
+        assert abs(gained - lost - n * end) == pytest.approx(Z * error, abs=0.02 + 2e-3 * n)
+
+
+def test_a_mean_s_ends_solve_hall_s_cubic() -> None:
+    """Hall 1992, eq. 2.3, of values of which few are large: further to their side than to the other."""
+    values = np.array([0.01, 0.02, 0.02, 0.03, 0.05, 0.05, 0.06, 0.1, 0.2, 0.5])
+    found = unskewed(averaged(values), 10)
+    deviation = values.std(ddof=1)
+    skewness = skew(values, bias=False)
+    for end, sign in ((found.low, 1), (found.high, -1)):
+        x = (values.mean() - end) / deviation
+        cubic = x + skewness * x**2 / 3 + skewness**2 * x**3 / 27 + skewness / 60
+        assert cubic == pytest.approx(sign * stdtrit(9, 0.975) / np.sqrt(10))
+    assert found.high - found.value > 1.5 * (found.value - found.low)
+
+
+def test_a_mean_of_all_or_nothing_is_a_share() -> None:
+    hits = np.array([1, 0, 0, 1, 1, 0, 1, 0, 0, 0, 0, 0], np.float64)
+    found = mean(hits)
+    low, high = wilson(4, 12)
+    assert low - 1e-12 <= found.low <= found.high <= high + 1e-12
+    assert found.high - found.low > 0.9 * (high - low)
 
 
 def test_groups_of_alike_pictures_tell_as_much_as_one_of_each() -> None:
@@ -88,22 +124,22 @@ def test_effective_number_by_hand() -> None:
 def test_the_error_of_groups_is_its_slow_twin(seed: int, n: int, many: int) -> None:
     generator = np.random.default_rng(seed)
     values, groups = generator.random(n), np.arange(n) % many
-    value, error, units = averaged(values, groups)
+    found = averaged(values, groups)
     names = sorted(set(groups.tolist()))
     lacking = [values[groups != name].mean() for name in names]
     count = len(names)
-    assert value == pytest.approx(values.mean())
-    assert error == pytest.approx(
+    assert found.value == pytest.approx(values.mean())
+    assert found.error == pytest.approx(
         np.sqrt((count - 1) / count * sum((each - np.mean(lacking)) ** 2 for each in lacking))
     )
     sizes = [int((groups == name).sum()) for name in names]
-    assert units == pytest.approx(sum(sizes) ** 2 / sum(size**2 for size in sizes))
+    assert found.units == pytest.approx(sum(sizes) ** 2 / sum(size**2 for size in sizes))
 
 
 def test_the_error_of_a_mean_is_the_textbook_s() -> None:
     values = np.array([0.1, 0.4, 0.4, 0.9])
-    assert averaged(values)[1] == pytest.approx(values.std(ddof=1) / 2)
-    assert np.isnan(averaged(values, np.zeros(4))[1])
+    assert averaged(values).error == pytest.approx(values.std(ddof=1) / 2)
+    assert np.isnan(averaged(values, np.zeros(4)).error)
 
 
 def test_bounded_is_wilson_s_of_as_many_trials_as_tell_as_much() -> None:

@@ -6,7 +6,9 @@ the normal's quantile, as Korn and Graubard 1998 do for surveys. So it is wider 
 and never leaves them. How often each holds the truth is simulated by bench/coverage.py.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -82,38 +84,66 @@ def student(units: float) -> float:
     return float((Z / stdtrit(max(units - 1, 1.0), 0.975)) ** 2)
 
 
-def newcombe(both: float, first: float, second: float, neither: float) -> tuple[float, float]:
-    """The 95 % interval of a paired difference of shares (`first` − `second`) / n, in [-1, 1].
+def paired(gained: float, lost: float, n: float) -> tuple[float, float]:
+    """The 95 % interval of a paired difference of shares (`gained` − `lost`) / n, in [-1, 1]; counts may be fractions.
 
-    Counts of pairs: right in both, in the first only, in the second only, in neither. Newcombe 1998, Statistics in
-    Medicine 17:2635, method 10: Wilson's two intervals joined with a correlation that is corrected for continuity.
+    Tango 1998, Statistics in Medicine 17:891: the differences that a score test does not reject. It looks at the pairs
+    that changed alone, and of none has Wilson's width: z² / (n + z²) to either side.
     """
-    n = both + first + second + neither
-    one = (both + first) / n
-    other = (both + second) / n
-    low1, high1 = wilson(both + first, n)
-    low2, high2 = wilson(both + second, n)
-    margins = (both + first) * (second + neither) * (both + second) * (first + neither)
-    excess = both * neither - first * second
-    corrected = max(excess - n / 2, 0) if excess > 0 else excess
-    phi = corrected / np.sqrt(margins) if margins else 0.0
-    down = _joined(one - low1, high2 - other, phi)
-    up = _joined(high1 - one, other - low2, phi)
-    return max(one - other - down, -1.0), min(one - other + up, 1.0)
+    value = (gained - lost) / n
+    ends = []
+    for refused in (-1.0, 1.0):
+        accepted = value
+        while abs(refused - accepted) > 1e-9:
+            middle = (refused + accepted) / 2
+            if abs(n * (value - middle)) > Z * _paired_error(gained, lost, n, middle):
+                refused = middle
+            else:
+                accepted = middle
+        ends.append(accepted)
+    return ends[0], ends[1]
 
 
-def _joined(a: float, b: float, phi: float) -> float:
-    return float(np.sqrt(max(a * a - 2 * phi * a * b + b * b, 0.0)))
+def _paired_error(gained: float, lost: float, n: float, difference: float) -> float:
+    """The standard error of `gained` − `lost` where the true difference of shares is this (Tango 1998, eq. 9)."""
+    linear = (2 * n - gained + lost) * difference - gained - lost
+    root = max(linear * linear + 8 * n * lost * difference * (1 - difference), 0.0)
+    losing = (math.sqrt(root) - linear) / (4 * n)  # the likeliest share of pairs that are lost
+    return math.sqrt(max(n * (2 * losing + difference * (1 - difference)), 0.0))
 
 
-def jackknifed(
-    sums: Array, statistic: Callable[[Floats], Floats], groups: Array | None = None
-) -> tuple[float, float, float]:
-    """A statistic of sums over pictures, its standard error (NaN of a single unit), and how many units there are.
+@dataclass(frozen=True)
+class Jackknife:
+    """A statistic's `value`, and its `errors` (units,): by how much each unit moves it, as if it were a mean of units.
+
+    `units` is how many of them there are, of one size: groups of several sizes count as fewer (Kish 1965).
+    """
+
+    value: float
+    errors: Floats
+    units: float
+
+    @property
+    def error(self) -> float:
+        """The standard error; NaN of a single unit."""
+        n = len(self.errors)
+        return float(np.sqrt(self.errors @ self.errors / (n * (n - 1)))) if n > 1 else float("nan")
+
+    @property
+    def skewness(self) -> float:
+        """That of one unit, corrected for few of them; 0 where it is not defined."""
+        n = len(self.errors)
+        squares = float(self.errors @ self.errors) / n
+        if n < 3 or not squares > 0:
+            return 0.0
+        return float(np.mean(self.errors**3)) / squares**1.5 * math.sqrt(n * (n - 1)) / (n - 2)
+
+
+def jackknifed(sums: Array, statistic: Callable[[Floats], Floats], groups: Array | None = None) -> Jackknife:
+    """A statistic of sums over pictures, with each unit left out in turn (Efron and Tibshirani 1993, eq. 11.5).
 
     `sums` (k, n) is what each picture adds to k sums; `statistic` maps (k, any) sums to (any,) values. Units are the
-    `groups` (n,) or single pictures; each is left out in turn (Efron and Tibshirani 1993, eq. 11.5). Groups of several
-    sizes count as fewer of one size.
+    `groups` (n,) or single pictures.
     """
     per_unit = np.asarray(sums, np.float64)
     units = float(per_unit.shape[1])
@@ -122,12 +152,40 @@ def jackknifed(
         per_unit = np.stack([np.bincount(unit, weights=row) for row in per_unit])  # (k, units)
         units = equal_units(np.bincount(unit))
     whole = per_unit.sum(axis=1, keepdims=True)
-    value = float(statistic(whole)[0])
     count = per_unit.shape[1]
-    if count < 2:
-        return value, float("nan"), units
-    left_out = statistic(whole - per_unit)  # (units,)
-    return value, float(np.sqrt((count - 1) * np.var(left_out))), units
+    left_out = statistic(whole - per_unit) if count > 1 else np.zeros(1)  # (units,)
+    return Jackknife(float(statistic(whole)[0]), (count - 1) * (left_out.mean() - left_out), units)
+
+
+def unskewed(
+    found: Jackknife, n: int, *, least: float = 0.0, most: float = 1.0, error: float = 0.0, trials: float = np.inf
+) -> Score:
+    """The interval of a statistic between `least` and `most`: Student's, with the skewness of its units taken off.
+
+    Hall 1992, Journal of the Royal Statistical Society B 54:221, the cubic of eq. 2.3, whose inverse is in closed form:
+    of few units, of which some stand far off, Student's own would reach too little to their side. Its standard error
+    is at least `error`. It is no wider than Wilson's of `trials`, and where units do not differ it is that of `units`.
+    """
+    count = len(found.errors)
+    error = max(found.error, error)
+    if not error > 1e-9 * (most - least):
+        return bounded(found.value, 0.0, found.units, n, least=least, most=most)
+    quantile = float(stdtrit(max(found.units - 1, 1.0), 0.975)) / math.sqrt(count)
+    skewness = found.skewness
+    spread = error * math.sqrt(count)
+    low, high = (found.value - spread * _cubed(end, skewness, count) for end in (quantile, -quantile))
+    if np.isfinite(trials):
+        widest = bounded(found.value, 0.0, found.units, n, least=least, most=most, trials=trials)
+        low = max(low, widest.low)
+        high = min(high, widest.high)
+    return Score(found.value, min(max(low, least), found.value), max(min(high, most), found.value), n)
+
+
+def _cubed(place: float, skewness: float, n: int) -> float:
+    """The inverse of x + γ x² / 3 + γ² x³ / 27 + γ / (6 n), Hall's g of a studentized mean divided by √n."""
+    if abs(skewness) < 1e-6:
+        return place
+    return 3 / skewness * (float(np.cbrt(1 + skewness * (place - skewness / (6 * n)))) - 1)
 
 
 def bounded(
@@ -157,17 +215,17 @@ def bounded(
 
 def mean(values: Array, groups: Array | None = None, *, least: float = 0.0, most: float = 1.0) -> Score:
     """The mean of those `values` (n,) between `least` and `most` that are known (no NaN), by `groups` (n,) or singly;
-    its `n` counts these units."""
+    its `n` counts these units. It is no wider than Wilson's of a share of them, which varies more than any mean."""
     known = np.isfinite(values)
     if not known.any():
         return NOWHERE
     among = None if groups is None else groups[known]
-    value, error, units = averaged(values[known], among)
+    found = averaged(values[known], among)
     count = int(known.sum()) if among is None else len(np.unique(among))
-    return bounded(value, error * (1 + 1 / units), units, count, least=least, most=most)
+    return unskewed(found, count, least=least, most=most, trials=found.units)
 
 
-def averaged(values: Array, groups: Array | None = None) -> tuple[float, float, float]:
+def averaged(values: Array, groups: Array | None = None) -> Jackknife:
     """`jackknifed` of the mean of `values` (n,)."""
     return jackknifed(np.stack([values, np.ones(len(values))]), lambda totals: totals[0] / totals[1], groups)
 
@@ -177,7 +235,7 @@ def worth(values: Array, groups: Array) -> float:
 
     Where the values do not differ, each group counts once.
     """
-    _, error, units = averaged(values, groups)
-    if not error > 0:
-        return units / len(values)
-    return min(1.0, float(np.var(values)) / len(values) / error**2) * student(units)
+    found = averaged(values, groups)
+    if not found.error > 0:
+        return found.units / len(values)
+    return min(1.0, float(np.var(values)) / len(values) / found.error**2) * student(found.units)

@@ -14,7 +14,7 @@ import numpy as np
 
 from regard.measurement import METRICS
 from regard.measurement.captions.captioned import LONGEST, Captioned, Floats, scorer
-from regard.measurement.intervals import NOWHERE, bounded, jackknifed, mean, share
+from regard.measurement.intervals import NOWHERE, jackknifed, mean, share, unskewed
 from regard.measurement.measure import measure
 from regard.records import Score
 from regard.scenes import Scene
@@ -70,8 +70,8 @@ def bleu_4(captioned: Captioned, *, seed: int = 0, resamples: int = 2000) -> Sco
 
 
 def _bleu(captioned: Captioned, order: int, seed: int, resamples: int) -> Score:
-    value, error, units = jackknifed(captioned.counts, lambda totals: _bleu_of(totals, order), captioned.groups)
-    return bounded(value, error, units, len(captioned))
+    found = jackknifed(captioned.counts, lambda totals: _bleu_of(totals, order), captioned.groups)
+    return unskewed(found, len(captioned))
 
 
 def _bleu_of(totals: Floats, order: int) -> Floats:

@@ -7,7 +7,7 @@ caption has a word of its kind. The interval is from how much pictures vary.
 import numpy as np
 
 from regard.measurement.captions.captioned import Captioned, Floats
-from regard.measurement.intervals import NOWHERE, bounded, jackknifed
+from regard.measurement.intervals import NOWHERE, jackknifed, unskewed
 from regard.records import Score
 
 
@@ -56,7 +56,5 @@ def _share(captioned: Captioned, part: str | None, seed: int, resamples: int) ->
         return np.divide(totals[0], totals[1], out=np.full_like(totals[0], overall), where=totals[1] > 0)
 
     spoken = sums[1] > 0
-    value, error, units = jackknifed(
-        sums[:, spoken], ratio, None if captioned.groups is None else captioned.groups[spoken]
-    )
-    return bounded(value, error, units, len(rows))
+    found = jackknifed(sums[:, spoken], ratio, None if captioned.groups is None else captioned.groups[spoken])
+    return unskewed(found, len(rows), trials=found.units)

@@ -1,8 +1,8 @@
 """Runs side by side on the very same pictures, with paired differences.
 
 Two accuracies on the same pictures are not independent: what counts is where they differ. The interval of a difference
-is Newcombe's for paired shares (method 10): a bootstrap of the few pictures that differ is too narrow, and of none has
-no width at all. By group it is that of as many pictures as tell as much. The test is McNemar's exact one.
+is Tango's for paired shares: a bootstrap of the few pictures that differ is too narrow, and of none has no width at
+all. By group it is that of as many pictures as tell as much. The test is McNemar's exact one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ from regard.data.dataset import several
 from regard.errors import DataError, UsageError, unknown
 from regard.measurement import METRICS
 from regard.measurement.classification.evaluation import check
-from regard.measurement.intervals import newcombe, share, worth
+from regard.measurement.intervals import paired, share, worth
 from regard.measurement.measure import score
 from regard.records import Change, ComparedRun, Comparison, Difference, PartDifference, Predictions, Score
 
@@ -127,14 +127,13 @@ def difference(
     only_first = int((before & ~after).sum())
     grouped = one.groups is not None
     changes = (only_this, only_first)
-    both = int((after & before).sum())
-    counts = np.array([both, *changes, len(after) - both - sum(changes)], np.float64)
+    counts = np.array([*changes, len(after)], np.float64)
     if one.groups is not None:
         each = after.astype(np.float64) - before
         counts *= worth(each, one.groups)
         net = np.bincount(np.unique(one.groups, return_inverse=True)[1], weights=each)
         changes = int((net > 0).sum()), int((net < 0).sum())
-    gain = Score((only_this - only_first) / len(after), *newcombe(*counts), len(after))
+    gain = Score((only_this - only_first) / len(after), *paired(*counts), len(after))
     remark = ""
     if sum(changes) < FEWEST:
         units = "groups" if grouped else "pictures"

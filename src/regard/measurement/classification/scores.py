@@ -10,7 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from regard.measurement.intervals import ALIKE, NOWHERE, Z, averaged, bounded, equal_units, share, student, worth
+from regard.measurement.intervals import (
+    ALIKE,
+    NOWHERE,
+    Z,
+    averaged,
+    bounded,
+    equal_units,
+    share,
+    student,
+    unskewed,
+    worth,
+)
 from regard.records import Predictions, Score
 
 BINS = 15
@@ -21,6 +32,9 @@ SMALLEST = float(np.finfo(np.float32).eps)
 
 FEWEST = 10
 """A mean over classes that rests on fewer pictures' worth than this, as some class has one or two, has no interval."""
+
+ALIKE_SIZES = 0.9
+"""Classes are of about one size where a mean over them rests on this share of the pictures' worth or more."""
 
 PRIOR = 2.0
 """So many pictures of the mean over classes (or of the confidence, in a bin) are added to each to find its variance."""
@@ -115,6 +129,8 @@ def _over_classes(
         return Score(value, np.nan, np.nan, len(labels), note=note)
     if error == 0:
         trials = min(trials, number)
+    elif predictions.groups is None and counts.min() > 1 and trials > ALIKE_SIZES * len(labels):
+        trials = np.inf  # each class tells of its own spread, and where recalls differ that is less than of all
     if spread is not None:
         error = float(np.hypot(max(error, spread), 1.25 * bias))
         trials = np.inf if error else trials
@@ -174,6 +190,8 @@ def macro_auroc(predictions: Predictions, *, seed: int = 0, resamples: int = 200
     error = float(np.sqrt(together @ together + (2 if len(areas) == 2 else 1.5) * added)) / len(areas)
     trials = (2 if len(areas) == 2 else 4) * len(areas) ** 2 / float((1 / size.min(axis=1)).sum())
     number = equal_units(np.bincount(units))
+    if predictions.groups is not None:
+        trials = np.inf  # a group with pictures of both sides tells more of them than two groups would
     if error < 1e-9:
         trials = min(len(areas) ** 2 / float((1 / size[:, 0]).sum()), number)
     return bounded(value, error, number, n, trials=trials)
@@ -220,45 +238,74 @@ def ece(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> Sc
     right = np.bincount(place, weights=predictions.right, minlength=BINS)[filled]
     mean_sure = np.bincount(place, weights=sure, minlength=BINS)[filled] / counts
     value = float(np.abs(right - counts * mean_sure).sum() / len(sure))
-    chance = (right + PRIOR * mean_sure) / (counts + PRIOR)
     groups = predictions.groups
-    each = 1.0 if groups is None else worth(predictions.right - sure.astype(np.float64), groups)
-    return _ece_interval(value, counts, np.abs(right / counts - mean_sure), chance, each)
+    each = 1.0
+    quantile = Z
+    if groups is not None:
+        shrunk = student(equal_units(np.unique(groups, return_counts=True)[1]))
+        each = worth(predictions.right - sure.astype(np.float64), groups) / shrunk
+        quantile = Z / np.sqrt(shrunk)
+    return _ece_interval(value, counts, mean_sure, right / counts, each, quantile)
 
 
-def _ece_interval(value: float, counts: NDArray[np.int64], gaps: Floats, chance: Floats, each: float) -> Score:
-    """The calibration errors that `value` is likely of, where gaps between confidence and share right lie as in `gaps`.
+def _ece_interval(
+    value: float, counts: NDArray[np.int64], sure: Floats, right: Floats, each: float, quantile: float
+) -> Score:
+    """The calibration errors that `value` is likely of, where gaps between `sure` and `right` (bins,) lie as here.
 
     Of few pictures the value is biased upwards, as every gap counts as positive: of each error that may be true, the
-    mean and the spread of the value are computed from binomial counts with `chance`, bin by bin (bins,), of pictures
-    that are worth `each`. The upper end
-    leaves out half of the bias, so as to lie on the safe side.
+    value's mean and ends are those of `_ece_drawn`, of pictures that are worth `each`. Shares are as large as the error
+    in question makes them: for the lower end first none at all, then the one found. The upper end leaves out half of
+    the bias, so as to lie on the safe side.
     """
-    n = int(counts.sum())
-    weight = counts / n
-    true = np.linspace(0, 1, 201)[:, None]
-    shape = gaps / value if value > 0 else np.ones_like(gaps)
-    expected = np.zeros(len(true))
-    varying = np.zeros(len(true))
-    between = float(weight @ (gaps - value) ** 2)
-    for share_of, count, gap, p in zip(weight, counts, shape, chance, strict=True):
-        number = max(count * each, 1.0)
-        trials = min(round(number), 200)
-        hits = np.arange(trials + 1)
-        mass = binom.pmf(hits, trials, p)
-        off = np.abs((hits / trials - p) * np.sqrt(trials / number) + gap * true)  # (errors, hits)
-        middle = off @ mass
-        spread = np.maximum(off**2 @ mass - middle**2, 0)
-        expected += share_of * middle
-        varying += share_of**2 * spread
-        between -= share_of * spread[0]
-    half = 1.05 * Z * np.sqrt(varying + max(between, 0) / (n * each))  # a little more, as sums of sizes are skewed
-    low, unbiased, safe = (
-        float(np.interp(value, np.maximum.accumulate(end), true[:, 0]))
-        for end in (expected + half, expected - half, true[:, 0] - half)
-    )
+    true = np.linspace(0, 1, 201)
+
+    def error_at(end: Floats) -> float:
+        return float(np.interp(value, np.maximum.accumulate(end), true))
+
+    low = 0.0
+    for _ in range(2):
+        chance = sure + (right - sure) * (low / value if value > 0 else 0)
+        expected, _, up = _ece_drawn(true, counts, right - sure, chance, each, quantile)
+        low = error_at(expected + up)
+        if low == 0:
+            break
+    chance = (counts * right + PRIOR * sure) / (counts + PRIOR)
+    expected, down, _ = _ece_drawn(true, counts, right - sure, chance, each, quantile)
+    unbiased, safe = error_at(expected + down), error_at(true + down)
     high = max((unbiased + safe) / 2, value + (safe - value) / 3)
-    return Score(value, min(low, value), max(high, value), n)
+    return Score(value, min(low, value), max(high, value), int(counts.sum()))
+
+
+def _ece_drawn(
+    true: Floats, counts: NDArray[np.int64], gaps: Floats, chance: Floats, each: float, quantile: float
+) -> tuple[Floats, Floats, Floats]:
+    """Of each error that may be `true` (errors,): the mean of the value, and how far below and above it is likely.
+
+    From binomial counts with `chance`, bin by bin (bins,), of pictures that are worth `each`, and from how much errors
+    differ between bins; with their skewness, as Cornish and Fisher 1938 take it into a `quantile`.
+    """
+    weight = counts / counts.sum()
+    value = float(weight @ np.abs(gaps))
+    shape = np.abs(gaps) / value if value > 0 else np.ones_like(gaps)
+    number = np.maximum(counts * each, 1.0)
+    trials = np.minimum(np.round(number), 200).astype(np.int64)
+    at = np.repeat(np.arange(len(trials)), trials + 1)  # (hits,) the bin: 0 to all of its trials may be hit
+    hits = np.arange(len(at)) - np.searchsorted(at, at)
+    mass = binom.pmf(hits, trials[at], chance[at])
+    likely = mass > 1e-9
+    at, hits, mass = at[likely], hits[likely], mass[likely]
+    starts = np.searchsorted(at, np.arange(len(trials)))
+    off = (hits / trials[at] - chance[at]) * np.sqrt(trials / number)[at]
+    distance = np.abs(off + shape[at] * true[:, None])  # (errors, hits)
+    middle = np.add.reduceat(distance * mass, starts, axis=1)  # (errors, bins)
+    distance -= middle[:, at]
+    spread = np.add.reduceat(distance**2 * mass, starts, axis=1)
+    skewed = np.add.reduceat(distance**3 * mass, starts, axis=1) @ weight**3
+    between = max(float(weight @ ((np.abs(gaps) - value) ** 2 - spread[0])), 0.0)
+    error = np.sqrt(spread @ weight**2 + between / (counts.sum() * each))
+    lean = skewed / np.maximum(error, 1e-12) ** 3 * (quantile**2 - 1) / 6
+    return middle @ weight, error * (lean - quantile), error * (lean + quantile)
 
 
 def nll(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> Score:
@@ -280,17 +327,15 @@ def brier(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> 
 def _proper(chances: Floats, losses: Floats, predictions: Predictions, most: float) -> Score:
     """The mean loss up to `most`, of the losses (n, classes) that each class would cost by its `chances`.
 
-    Few pictures with a large loss may be missing by chance, and with them the spread: its standard error is at least
-    half-way to that which the probabilities themselves lead to expect.
+    Few pictures with a large loss may be missing by chance, and with them the spread: its variance is at least what it
+    is with `PRIOR` more pictures, of the variance that the probabilities themselves lead to expect.
     """
     n = len(predictions)
-    value, error, units = averaged(losses[np.arange(n), predictions.labels], predictions.groups)
+    loss = averaged(losses[np.arange(n), predictions.labels], predictions.groups)
     expected = np.einsum("ij,ij->i", chances, losses)
     square = np.einsum("ij,ij,ij->i", chances, losses, losses)
-    likely = np.sqrt(max(float(square.mean() - expected.mean() ** 2), 0.0) / n)
-    error = max(error, (error + likely) / 2)
+    likely = max(float(square.mean() - expected.mean() ** 2), 0.0) / n
+    error = float(np.sqrt((loss.units * loss.error**2 + PRIOR * likely) / (loss.units + PRIOR)))
     if not error > 1e-9:
-        return Score(value, np.nan, np.nan, n, note=ALIKE)
-    place = max(value, float(expected.mean())) / most
-    fewest = place * (1 - place) / (error / most) ** 2 * student(units)
-    return bounded(value, error, units, n, most=most, fewest=fewest)
+        return Score(loss.value, np.nan, np.nan, n, note=ALIKE)
+    return unskewed(loss, n, most=most, error=error)

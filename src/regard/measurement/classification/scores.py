@@ -177,15 +177,19 @@ def macro_auroc(predictions: Predictions, *, seed: int = 0, resamples: int = 200
         areas.append(float(place[positive].mean()))
         size = np.array([len(np.unique(units[side])) for side in (positive, ~positive)])
         scale = np.sqrt(size / (size - 1 + PRIOR)) / (positive.sum(), (~positive).sum())
-        pull += (place - areas[-1]) * np.where(positive, *scale)
-        sizes.append((size, (positive.sum(), (~positive).sum())))
+        each = (place - areas[-1]) * np.where(positive, *scale)
+        pull += each
+        sizes.append(
+            (size, (positive.sum(), (~positive).sum()), [each[side] @ each[side] for side in (positive, ~positive)])
+        )
     if not areas:
         return NOWHERE
     value = float(np.mean(areas))
     expected = np.array([value / (2 - value), 2 * value**2 / (1 + value)]) - value**2
     prior = PRIOR if predictions.groups is None else 0.0
-    size, pictures = np.array(sizes, np.float64).transpose(1, 0, 2)  # (classes, positive or negative)
-    added = (prior / (size - 1 + PRIOR) * expected / pictures).sum()
+    size, pictures, spread = np.array(sizes, np.float64).transpose(1, 0, 2)  # (classes, positive or negative)
+    leaning = prior / (size - 1 + PRIOR) * expected / pictures
+    added = leaning.sum()
     together = np.bincount(units, weights=pull)
     error = float(np.sqrt(together @ together + (2 if len(areas) == 2 else 1.5) * added)) / len(areas)
     trials = (2 if len(areas) == 2 else 4) * len(areas) ** 2 / float((1 / size.min(axis=1)).sum())
@@ -194,6 +198,10 @@ def macro_auroc(predictions: Predictions, *, seed: int = 0, resamples: int = 200
         trials = np.inf  # a group with pictures of both sides tells more of them than two groups would
     if error < 1e-9:
         trials = min(len(areas) ** 2 / float((1 / size[:, 0]).sum()), number)
+    else:
+        spread += leaning
+        freedom = spread.sum() ** 2 / (spread**2 / (size + PRIOR)).sum()  # Satterthwaite 1946
+        number = min(number, freedom + 1)
     return bounded(value, error, number, n, trials=trials)
 
 

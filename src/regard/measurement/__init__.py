@@ -108,7 +108,7 @@ METRICS = Table(
             higher_is_better=True,
             range=(0, 1),
             needs=("labels", "probabilities"),
-            source="Hanley and McNeil 1982; interval: DeLong et al. 1988, eq. 3 to 6, by group as Obuchowski 1997",
+            source="Hanley and McNeil 1982; interval: DeLong et al. 1988, Satterthwaite 1946, Obuchowski 1997",
         ),
         Metric(
             name="ece",
@@ -120,7 +120,7 @@ METRICS = Table(
             higher_is_better=False,
             range=(0, 1),
             needs=("labels", "confidence"),
-            source="Guo et al. 2017 (arXiv 1706.04599), eq. 3; interval: test inversion, bin by bin",
+            source="Guo et al. 2017 (arXiv 1706.04599), eq. 3; interval: test inversion, Cornish and Fisher 1938",
         ),
         Metric(
             name="nll",
@@ -132,7 +132,7 @@ METRICS = Table(
             higher_is_better=False,
             range=(0, None),
             needs=("labels", "probabilities"),
-            source="Guo et al. 2017 (arXiv 1706.04599), eq. 4; interval: jackknife",
+            source="Guo et al. 2017 (arXiv 1706.04599), eq. 4; interval: Hall 1992",
         ),
         Metric(
             name="brier",
@@ -144,7 +144,7 @@ METRICS = Table(
             higher_is_better=False,
             range=(0, 2),
             needs=("labels", "probabilities"),
-            source="Brier 1950, eq. 2; interval: jackknife",
+            source="Brier 1950, eq. 2; interval: Hall 1992",
         ),
         Metric(
             name="true_words",
@@ -156,7 +156,7 @@ METRICS = Table(
             higher_is_better=True,
             range=(0, 1),
             needs=("scenes",),
-            source="interval: jackknife over pictures, or by group",
+            source="interval: jackknife over pictures or groups, and Hall 1992",
         ),
         Metric(
             name="true_noun",
@@ -228,7 +228,7 @@ METRICS = Table(
             higher_is_better=True,
             range=(0, 1),
             needs=("references", "pycocoevalcap"),
-            source="Papineni et al. 2002, section 2.3; interval: jackknife of the counts of n-grams",
+            source="Papineni et al. 2002, section 2.3; interval: jackknife of the counts of n-grams, and Hall 1992",
         ),
         Metric(
             name="bleu_2",
@@ -276,7 +276,7 @@ METRICS = Table(
             higher_is_better=True,
             range=(0, 1),
             needs=("references", "pycocoevalcap"),
-            source="Lin 2004, eq. 2 to 4; interval: jackknife, or by group",
+            source="Lin 2004, eq. 2 to 4; interval: Hall 1992",
         ),
         Metric(
             name="cider",
@@ -288,7 +288,7 @@ METRICS = Table(
             higher_is_better=True,
             range=(0, 10),
             needs=("references", "pycocoevalcap"),
-            source="Vedantam et al. 2015 (arXiv 1411.5726); interval: jackknife, or by group",
+            source="Vedantam et al. 2015 (arXiv 1411.5726); interval: Hall 1992",
         ),
         Metric(
             name="exact",

@@ -1,9 +1,9 @@
-"""95 % intervals: Wilson's for shares, and for all else between two bounds that of as many trials as tell as much.
+"""95 % intervals: Wilson's for shares, Tango's for paired differences of shares, Hall's for means and their like.
 
-What varies is the unit: a picture, or a whole group of them. A value's standard error is the jackknife's over units;
-the interval is Wilson's of as many trials as would have that error, with Student's t of the units' number in place of
-the normal's quantile, as Korn and Graubard 1998 do for surveys. So it is wider towards the middle near either bound,
-and never leaves them. How often each holds the truth is simulated by bench/coverage.py.
+What varies is the unit: a picture, or a whole group of them, of which the jackknife leaves out each in turn. Means over
+classes and areas have Wilson's of as many trials as would have their standard error, with Student's t of the units'
+number in place of the normal's quantile, as Korn and Graubard 1998 do for surveys. How often each holds the truth is
+simulated by bench/coverage.py.
 """
 
 import math

@@ -79,9 +79,14 @@ def equal_units(sizes: Array) -> float:
 
 def student(units: float) -> float:
     """By what a number of trials shrinks where its variance is known from so few units: (z / t)²."""
+    return (Z / _quantile(units)) ** 2
+
+
+def _quantile(units: float) -> float:
+    """Student's two-sided 95 % quantile where so many units are known."""
     from scipy.special import stdtrit  # late: what only counts has no use for it
 
-    return float((Z / stdtrit(max(units - 1, 1.0), 0.975)) ** 2)
+    return float(stdtrit(max(units - 1, 1.0), 0.975))
 
 
 def paired(gained: float, lost: float, n: float) -> tuple[float, float]:
@@ -170,7 +175,7 @@ def unskewed(
     error = max(found.error, error)
     if not error > 1e-9 * (most - least):
         return bounded(found.value, 0.0, found.units, n, least=least, most=most)
-    quantile = float(stdtrit(max(found.units - 1, 1.0), 0.975)) / math.sqrt(count)
+    quantile = _quantile(found.units) / math.sqrt(count)
     skewness = found.skewness
     spread = error * math.sqrt(count)
     low, high = (found.value - spread * _cubed(end, skewness, count) for end in (quantile, -quantile))

@@ -2,6 +2,9 @@
 
 import errno
 import json
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -115,3 +118,22 @@ def test_write_json_is_readable(tmp_path: Path) -> None:
     path = write_json(tmp_path / "a.json", {"näme": [1, None]})
     assert json.loads(path.read_text(encoding="utf-8")) == {"näme": [1, None]}
     assert path.read_text(encoding="utf-8").endswith("}\n")
+
+
+def test_files_of_many_threads_leave_the_mask_of_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = os.umask
+
+    def slow(mask: int) -> int:
+        before = original(mask)
+        time.sleep(0.01)
+        return before
+
+    mask = original(0o077)
+    try:
+        monkeypatch.setattr(os, "umask", slow)
+        with ThreadPoolExecutor(4) as pool:
+            files = list(pool.map(lambda at: write_file(tmp_path / f"{at}", "x"), range(8)))
+        assert original(mask) == 0o077
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    finally:
+        original(mask)

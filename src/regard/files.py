@@ -124,6 +124,7 @@ def readable(text: str) -> str:
     return _LONE_SURROGATE.sub(written, text)
 
 
+_umask_lock = threading.Lock()
 _claims: dict[Path, int] = {}
 """What this process is writing: the thread that does, by the place."""
 
@@ -363,6 +364,7 @@ def put_file(new: Path, out: Path) -> None:
 
 def _umask() -> int:
     """The process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
+    with _umask_lock:  # of two threads at once, the second would read what the first has set, and leave that
+        mask = os.umask(0o022)
+        os.umask(mask)
     return mask

@@ -247,8 +247,8 @@ def test_explain_writes_panels_under_the_pictures_names(trained: Path, data: Pat
     words = ("explain", tmp_path / "in", "--model", trained, "--workers", 0, "--out", out)
     found = _json(run(*words, "--layer", 2, "--head", 1, "--query", "1,0", "--json"))
     assert found["settings"] == {"layer": 2, "head": 1, "query": [1, 0]}
-    assert {"a.png", "deep", "contact_sheet.png", "maps.npy", "manifest.json"} == {path.name for path in out.iterdir()}
-    assert (out / "deep" / "a.png").is_file()
+    assert {"a.jpg", "deep", "contact_sheet.png", "maps.npy", "manifest.json"} == {path.name for path in out.iterdir()}
+    assert (out / "deep" / "a.jpg").is_file()
     explanation = Explanation.load(out)
     assert explanation.maps.shape == (2, found["rows"], found["columns"])
     assert [heatmap.name for heatmap in explanation] == ["a.png", "deep/a.png"]

@@ -1,11 +1,13 @@
 """`regard explain` as a user runs it: any number of pictures, stopped and gone on with, panels, tables and sheets."""
 
+import errno
 import gc
 import io
 import json
 import os
 import re
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,7 +22,7 @@ import torch
 from PIL import Image
 
 import regard
-from regard.app import comparing
+from regard.app import comparing, map_files
 from regard.app.cli import main
 from regard.app.output import panel_names
 from regard.data.images.decode import open_picture
@@ -406,7 +408,15 @@ def test_a_table_is_written_in_pieces(
 
 @pytest.mark.parametrize(
     ("method", "kind"),
-    [("told", "png"), ("empty", "png"), ("constant", "png"), ("told", "svg"), ("empty", "svg"), ("constant", "pdf")],
+    [
+        ("told", "jpg"),
+        ("told", "png"),
+        ("empty", "png"),
+        ("constant", "png"),
+        ("told", "svg"),
+        ("empty", "svg"),
+        ("constant", "pdf"),
+    ],
 )
 def test_any_map_can_be_drawn_as_anything(method: str, kind: str, pictures: Path, tmp_path: Path, run: Run) -> None:
     words = ("explain", pictures / "00.png", pictures / "01.jpg", *TINY, "--method", method, "--figure", kind, "--out")
@@ -434,13 +444,70 @@ def test_panels_in_svg_have_words_and_say_all(data_run: Path, pictures: Path, tm
 
 def test_jet_gives_the_panel_of_problem_1(pictures: Path, tmp_path: Path, run: Run) -> None:
     """Picture, jet, and jet at 0.4 over the grey picture; without --colours another, even, colour map."""
-    words = ("explain", pictures / "02.jpg", *TINY, "--out")
+    words = ("explain", pictures / "02.jpg", *TINY, "--figure", "png", "--out")
     assert run(*words, tmp_path / "jet", "--colours", "jet")[0] == 0
     assert run(*words, tmp_path / "usual")[0] == 0
     explanation, image = Explanation.load(tmp_path / "jet"), open_picture(pictures / "02.jpg")
     expected = panels.panel(image, explanation[0], colours="jet", alpha=0.4, caption=panels.caption_of(explanation, 0))
     assert (tmp_path / "jet" / "02.png").read_bytes() == canvas.png(expected)
     assert (tmp_path / "usual" / "02.png").read_bytes() != canvas.png(expected)
+
+
+def test_panels_are_small_files_that_look_like_the_large_ones(pictures: Path, tmp_path: Path, run: Run) -> None:
+    """By default a panel is a JPEG, at most half the bytes, and no pixel is far off."""
+    words = ("explain", pictures / "00.png", *TINY, "--method", "told", "--out")
+    assert run(*words, tmp_path / "small")[0] == 0
+    assert run(*words, tmp_path / "large", "--figure", "png")[0] == 0
+    small, large = tmp_path / "small" / "00.jpg", tmp_path / "large" / "00.png"
+    assert small.stat().st_size <= large.stat().st_size / 2
+    one, other = (np.asarray(Image.open(path), np.float32) for path in (small, large))
+    assert one.shape == other.shape
+    assert np.abs(one - other).mean() < 2
+    assert np.quantile(np.abs(one - other), 0.999) < 32
+
+
+@pytest.mark.parametrize("figure", ["jpg", "svg"])
+def test_panels_drawn_in_threads_have_the_same_bytes(figure: str, pictures: Path, tmp_path: Path, run: Run) -> None:
+    words = ("explain", pictures, *TINY, "--method", "told", "--batch-size", 3, "--figure", figure)
+    assert run(*words, "--out", tmp_path / "alone")[0] == 0
+    assert run(*words, "--workers", 3, "--out", tmp_path / "threads")[0] == 0
+    assert _files(tmp_path / "alone") == _files(tmp_path / "threads")
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_what_stops_a_panel_stops_the_command_and_maps_before_it_count(
+    workers: int, pictures: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("explain", pictures, *TINY, "--batch-size", 2, "--workers", workers, "--out")
+    assert run(*words, tmp_path / "whole")[0] == 0
+    original = map_files.write_file
+
+    def full(path: Path, content: bytes) -> Path:
+        if path.stem == "05":
+            raise OSError(errno.ENOSPC, "no space")
+        return original(path, content)
+
+    monkeypatch.setattr(map_files, "write_file", full)
+    code, _, err = run(*words, tmp_path / "maps")
+    assert code == 1
+    assert "the disk is full" in err
+    assert json.loads((tmp_path / "maps.part" / "progress.json").read_text())["whole"]["pictures"] == 4
+    monkeypatch.undo()
+    code, _, err = run(*words, tmp_path / "maps")
+    assert code == 0
+    assert "going on after 4 of 8 pictures" in err
+    assert _files(tmp_path / "maps") == _files(tmp_path / "whole")
+
+
+def test_a_stop_while_panels_are_drawn_loses_no_whole_batch(
+    pictures: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the network gave before Ctrl-C is drawn, and counts."""
+    words = ("explain", pictures, *TINY, "--batch-size", 2, "--workers", 3, "--out", tmp_path / "maps")
+    _stops(monkeypatch, 5)
+    assert run(*words)[0] == 130
+    assert json.loads((tmp_path / "maps.part" / "progress.json").read_text())["whole"]["pictures"] == 4
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("regard-pictures")]
 
 
 def test_a_class_that_was_predicted_is_said_to_be(pictures: Path) -> None:
@@ -494,7 +561,7 @@ def test_a_class_is_a_name_first_and_then_an_index() -> None:
         (("--method", "told", "--target", 100000), "there is no class 100000; classes of"),
         (("--method", "told", "--target", "cat"), "have no names"),
         (("--format", "tiff"), "there are: panels, parquet"),
-        (("--figure", "gif"), "there are: pdf, png, svg"),
+        (("--figure", "gif"), "there are: jpg, pdf, png, svg"),
         (("--sheet", "leyers"), "'layers'"),
         (("--sheet", ","), "names of methods with commas"),
         (("--sheet", "layers", "--method", "told"), "--sheet layers needs a method that takes --layer, not told"),

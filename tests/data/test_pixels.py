@@ -5,7 +5,7 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -420,10 +420,23 @@ def test_reading_ahead_is_bounded_and_stops_with_the_iterator(tmp_path: Path, mo
 
 def test_what_waits_is_not_read_after_closing() -> None:
     begun: list[int] = []
-    results = subject._in_order(lambda at: (begun.append(at), time.sleep(0.01)), range(1000), workers=1, ahead=200)
+    results = subject.in_order(lambda at: (begun.append(at), time.sleep(0.01)), range(1000), workers=1, ahead=200)
     next(results)
     results.close()
     assert len(begun) < 50
+
+
+@pytest.mark.parametrize("error", [DataError, KeyboardInterrupt])
+def test_what_items_raise_comes_after_the_results_before_it(error: type[BaseException]) -> None:
+    def items() -> Iterator[int]:
+        yield from range(3)
+        raise error
+
+    results = []
+    with pytest.raises(error):
+        for result in subject.in_order(str, items(), workers=2, ahead=9):
+            results.append(result)
+    assert results == ["0", "1", "2"]
 
 
 def test_an_interrupt_stops_the_threads(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_papers_keep_texts_as_texts_and_the_aspect():
     assert ">network n · layer 3</text>" in text and ">a.jpg</text>" in text and ">overlay</text>" in text
     wide, high = (vector.panel_bytes("svg", picture(*size), heatmap(*size)).decode() for size in ((20, 120), (120, 20)))
     assert float(wide.split('height="')[1].split("pt")[0]) < 100 < float(high.split('height="')[1].split("pt")[0]) < 450
-    with pytest.raises(UsageError, match="pdf, png, svg"):
+    with pytest.raises(UsageError, match="jpg, pdf, png, svg"):
         vector.panel_bytes("gif", picture(), heatmap())
 
 

@@ -1,11 +1,13 @@
 """What `regard explain` makes: maps in memory, or panels, sheets and arrays in a folder, or one Parquet file.
 
 Whatever the number of pictures, memory stays the same: maps go to the disk as they come (`results/writer.py`), and the
-same command after an interruption goes on where it was.
+same command after an interruption goes on where it was. Panels are drawn in threads while the network computes the next
+maps; a map counts when its panel is on the disk.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from regard.app.console import progress
 from regard.app.output import OutputPlan, panel_names
 from regard.data.dataset import Dataset
 from regard.data.images.decode import thumbnail
+from regard.data.images.preparation import in_order
 from regard.errors import DataError
 from regard.files import write_file, writing
 from regard.predictors.explainer import ExplanationJob
@@ -22,7 +25,7 @@ from regard.records import Explanation, Heatmap
 from regard.rendering.figures.canvas import png
 from regard.rendering.figures.panel import caption_of
 from regard.rendering.figures.sheets import common_caption, contact_sheet
-from regard.rendering.figures.vector import TILE, panel_bytes
+from regard.rendering.figures.vector import RASTER, panel_bytes, pixels_for
 from regard.results.maps import MapWriter
 
 log = logging.getLogger("regard")
@@ -50,7 +53,7 @@ def write_maps(
 ) -> tuple[int, tuple[int, ...]]:
     """Write what the plan says; the number of maps, and rows and columns of the first."""
     with writing(out), MapWriter.open(out, job.fingerprint(dataset.names, plan), len(dataset), overwrite) as writer:
-        _write_each(job, dataset, writer, _panel_writer(job, dataset, writer, plan))
+        _write_each(job, dataset, writer, plan)
         if not writer.n:
             raise DataError(NO_PICTURES)
         shape = next(writer.heatmaps()).values.shape
@@ -63,12 +66,22 @@ def write_maps(
     return writer.n, shape
 
 
-def _write_each(job: ExplanationJob, dataset: Dataset, writer: MapWriter, draw: Callable[[Heatmap], None]) -> None:
-    """The maps that are still missing."""
-    with progress(f"explaining by {job.method.name}", len(dataset)) as advance:
+def _write_each(job: ExplanationJob, dataset: Dataset, writer: MapWriter, plan: OutputPlan) -> None:
+    """The maps that are still missing, and their panels where there are any."""
+    draw = _panel_writer(job, dataset, writer, plan)
+    first = next(writer.heatmaps(), None)
+    maps = job.heatmaps(dataset.pictures, writer.pictures)
+    # matplotlib's settings, which SVG and PDF need, are those of the process
+    workers = job.workers if plan.format == "panels" and plan.figure in RASTER else 0
+    with (
+        progress(f"explaining by {job.method.name}", len(dataset)) as advance,
+        closing(in_order(draw, maps, workers, ahead=job.batch_size)) as drawn,
+    ):
         advance(writer.pictures)
-        for place, (index, heatmap) in enumerate(job.heatmaps(dataset.pictures, writer.pictures), 1):
-            draw(heatmap)
+        for place, (index, heatmap) in enumerate(drawn, 1):
+            first = first or heatmap
+            if plan.format == "panels" and heatmap.values.shape != first.values.shape:
+                raise DataError(_of_two_shapes(first, heatmap))
             writer.append(heatmap)
             if place % job.batch_size == 0:
                 writer.commit(index + 1)
@@ -91,30 +104,27 @@ def _say_sums(job: ExplanationJob, writer: MapWriter) -> None:
 
 def _panel_writer(
     job: ExplanationJob, dataset: Dataset, writer: MapWriter, plan: OutputPlan
-) -> Callable[[Heatmap], None]:
-    """What draws a picture's panel into the result, where there are panels; it refuses a map of another shape than the
-    first."""
+) -> Callable[[tuple[int, Heatmap]], tuple[int, Heatmap]]:
+    """What draws the panel of a map into the result, where there are panels, and hands the map on."""
     if plan.format != "panels":
-        return lambda heatmap: None
+        return lambda item: item
     files = panel_names(dataset.names, plan.figure)
-    shapes = {heatmap.values.shape: heatmap.name for heatmap in islice(writer.heatmaps(), 1)}
 
-    def draw(heatmap: Heatmap) -> None:
-        shapes.setdefault(heatmap.values.shape, heatmap.name)
-        if len(shapes) > 1:
-            raise DataError(_of_two_shapes(shapes))
-        image = heatmap.image(TILE)  # type: ignore[misc]
+    def draw(item: tuple[int, Heatmap]) -> tuple[int, Heatmap]:
+        heatmap = item[1]
+        image = heatmap.image(pixels_for(plan.figure))  # type: ignore[misc]
         settings: dict[str, Any] = {"colours": plan.colours, "signed": job.method.signed}
         panel = panel_bytes(plan.figure, image, heatmap, caption=caption_of(job.with_maps(heatmap), 0), **settings)
         write_file(writer.result / files[heatmap.name], panel)
+        return item
 
     return draw
 
 
-def _of_two_shapes(shapes: Mapping[tuple[int, ...], str]) -> str:
-    (one, first), (other, second) = shapes.items()
+def _of_two_shapes(first: Heatmap, other: Heatmap) -> str:
+    (rows, columns), (one, two) = first.values.shape, other.values.shape
     return (
-        f"the map of {second} has {other[0]} × {other[1]} patches where that of {first} has {one[0]} × {one[1]}, and "
+        f"the map of {other.name} has {one} × {two} patches where that of {first.name} has {rows} × {columns}, and "
         "maps.npy holds maps of one shape; give --size, or --out FILE.parquet, which takes maps of any shape"
     )
 

@@ -183,7 +183,7 @@ Grid = Annotated[
 Device = Annotated[str | None, option("cpu, cuda, cuda:1, mps; by default the best there is.", panel=NETWORK)]
 Precision = Annotated[str, option("float32 or bfloat16.", panel=NETWORK)]
 BatchSize = Annotated[int, option("Pictures at a time.", panel=WORK, min=1)]
-Workers = Annotated[int, option("Threads that read pictures.", panel=WORK, min=0)]
+Workers = Annotated[int, option("Threads that read pictures, and as many that draw panels.", panel=WORK, min=0)]
 Seed = Annotated[int, option("Decides splits and everything random.", panel=WORK)]
 SkipBad = Annotated[bool, option("Name unreadable pictures and go on without them.", "--skip-bad", panel=WORK)]
 MaxPixels = Annotated[
@@ -216,7 +216,7 @@ MapColours = Annotated[
     option("Colour map: inferno (coolwarm for maps with a sign), viridis, cividis, jet ...", "--colours", panel=OUTPUT),
 ]
 Format = Annotated[str | None, option("panels or parquet; parquet where --out ends in .parquet.", panel=OUTPUT)]
-Figure = Annotated[str | None, option("What panels are: png, svg or pdf.", panel=OUTPUT)]
+Figure = Annotated[str | None, option("What panels are: jpg, png, svg or pdf.", panel=OUTPUT)]
 Sheet = Annotated[
     str | None,
     option(

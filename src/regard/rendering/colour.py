@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
@@ -67,8 +68,11 @@ def levels(values: ArrayLike, scale: Limits) -> Bytes:
     low, high = scale
     if not high > low:
         return np.full(values.shape, 128, np.uint8)
-    place = (values * 0.5 - low * 0.5) / (high * 0.5 - low * 0.5)  # halves: the extent may exceed the largest float
-    return np.nan_to_num(np.clip(place * 256, 0, 255)).astype(np.uint8)
+    place = values * 0.5 - low * 0.5  # halves: the extent may exceed the largest float
+    place /= high * 0.5 - low * 0.5
+    place *= 256
+    np.fmax(place, 0, out=place)  # 0 where there is NaN
+    return np.minimum(place, 255, out=place).astype(np.uint8)
 
 
 def paint(
@@ -87,13 +91,13 @@ def paint(
     """
     values = np.asarray(values)
     scale = limits(values, signed) if scale is None else _checked(scale)
-    pixels = table(colours)[levels(values, scale)]  # (..., 3)
+    entries = levels(values, scale)
     unseen = np.isnan(values)
-    if unseen.any():
-        pixels[unseen] = UNSEEN
-        if hatch and values.ndim == 2:
-            pixels[unseen & stripes(*values.shape)] = STRIPE
-    return pixels
+    if not unseen.any():
+        return table(colours).take(entries, axis=0)  # (..., 3)
+    sign = len(table(colours)) + (stripes(*values.shape) if hatch and values.ndim == 2 else np.zeros((), np.intp))
+    more = np.concatenate([table(colours), np.asarray([UNSEEN, STRIPE], np.uint8)])
+    return more.take(np.where(unseen, sign, entries), axis=0)  # one pass, where writing to a part takes several
 
 
 def overlay(
@@ -105,12 +109,13 @@ def overlay(
     *,
     scale: Limits | None = None,
     signed: bool = False,
+    painted: Image.Image | None = None,
 ) -> Image.Image:
     """A map (height, width) laid over a picture of that size, as an RGB picture.
 
     `alpha` (0 to 1) is the map's share, by default what suits the colours; `grey` takes the colour out of the picture
     first, so that all colours are the map's. Where the map is NaN the picture is paled and hatched. Problem 1's overlay
-    is that of `jet`.
+    is that of `jet`. `painted` is the map in these colours already, where the caller has it.
     """
     colours = default(signed) if colours is None else colours
     alpha = ALPHA.get(colours, USUAL_ALPHA) if alpha is None else alpha
@@ -122,20 +127,21 @@ def overlay(
     if not 0 <= alpha <= 1:
         raise UsageError(f"the overlay's alpha is {alpha}; it must lie between 0 (picture alone) and 1 (map alone)")
     base = image.convert("L").convert("RGB") if grey else image.convert("RGB")
-    colours_of_map = Image.fromarray(paint(values, colours, scale=scale, signed=signed, hatch=False))
-    blend = Image.blend(base, colours_of_map, alpha)
+    if painted is None:
+        painted = Image.fromarray(paint(values, colours, scale=scale, signed=signed, hatch=False))
+    blend = Image.blend(base, painted, alpha)
     unseen = np.isnan(values)
     if unseen.any():
-        pale = np.array(Image.blend(base, Image.new("RGB", base.size, UNSEEN), 0.65))
-        pale[unseen & stripes(*unseen.shape)] = STRIPE
-        blend.paste(Image.fromarray(pale), mask=Image.fromarray(unseen))
+        pale = Image.blend(base, Image.new("RGB", base.size, UNSEEN), 0.65)
+        pale.paste(STRIPE, mask=Image.fromarray(stripes(*unseen.shape)))
+        blend.paste(pale, mask=Image.fromarray(unseen))
     return blend
 
 
 def stripes(height: int, width: int, period: int = 11) -> NDArray[np.bool_]:
     """(height, width) of thin diagonal stripes: the sign for "not seen by the network"."""
-    places = np.add.outer(np.arange(height), np.arange(width)) % period
-    return places < 2
+    line = np.arange(height + width) % period < 2
+    return sliding_window_view(line, width)[:height]  # each row is that above it, moved by a pixel
 
 
 def _checked(scale: Limits) -> Limits:

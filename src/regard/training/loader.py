@@ -17,7 +17,7 @@ from torch import Tensor
 from regard.data.dataset import Picture
 from regard.data.images.augment import Augmentation, Pixels, draw, generator, read_augmented
 from regard.data.images.longest_side import LongestSide
-from regard.data.images.preparation import Preparation, _in_order
+from regard.data.images.preparation import Preparation, in_order
 from regard.errors import DataError, RegardError, UsageError
 from regard.training.objectives import Objective
 from regard.training.processes import ALONE, World
@@ -106,7 +106,7 @@ class Loader:
         ahead = self._plans(epochs, epoch, number)
         jobs = ((plan.epoch, index) for plan in ahead for rows in plan.rows for index, _ in rows)
         depth = 2 * -(-self.batch_size // self.world.size)
-        with closing(_in_order(self._read, jobs, self.workers, depth)) as samples:
+        with closing(in_order(self._read, jobs, self.workers, depth)) as samples:
             for plan in self._plans(epochs, epoch, number):
                 batches = []
                 for rows in plan.rows:

@@ -113,10 +113,10 @@ def explain(
     What a setting means, its method says (METHODS). The same command goes on after an interruption.
 
     Into the folder `out` go a panel for each picture under its own name (picture, map, map over the grey picture; as
-    `figure` says a png, svg or pdf), `contact_sheet.png` of the first 48, and the result folder's arrays and manifest;
-    with `sheet` ("methods", "layers", "heads", or names of methods) also one that shows those side by side. A file
-    `out` that ends in `.parquet` (or any, with `format` "parquet") gets a row for each picture instead. Without `out`
-    the maps are only returned. A run that was interrupted is gone on with.
+    `figure` says a jpg, png, svg or pdf), `contact_sheet.png` of the first 48, and the result folder's arrays and
+    manifest; with `sheet` ("methods", "layers", "heads", or names of methods) also one that shows those side by side.
+    A file `out` that ends in `.parquet` (or any, with `format` "parquet") gets a row for each picture instead. Without
+    `out` the maps are only returned. A run that was interrupted is gone on with.
 
     `query` is "CLS" or "ROW,COLUMN" of a patch; `layer`, `head` and `start` count from 0; `target` and `against` are
     names or indices of classes, by default the predicted one. `model` may be a module; of a network that regard does

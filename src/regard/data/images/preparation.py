@@ -272,7 +272,7 @@ def batches(
         except DataError as error:
             return error
 
-    with closing(_in_order(attempt, pictures, workers, ahead=2 * batch_size)) as results:
+    with closing(in_order(attempt, pictures, workers, ahead=2 * batch_size)) as results:
         good = _good(enumerate(results), pictures, on_bad)
         while rows := list(islice(good, batch_size)):
             indices, pixels, sizes = zip(*rows, strict=True)
@@ -294,18 +294,31 @@ def _good(
             on_bad(pictures[index], result)
 
 
-def _in_order(
+def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int, ahead: int
 ) -> Generator[Result, None, None]:
-    """`map` in threads, in order, never more than `ahead` results in waiting; closing it stops the threads."""
+    """`map` in threads, in order, never more than `ahead` results in waiting; closing it stops the threads.
+
+    What `items` raise comes after the results of those before it, as without threads.
+    """
     if workers == 0:
         yield from map(function, items)
         return
     pool = ThreadPoolExecutor(workers, thread_name_prefix="regard-pictures")
     waiting: deque[Future[Result]] = deque()
+
+    def submitted() -> Iterator[Future[Result]]:
+        try:
+            for item in items:
+                yield pool.submit(function, item)
+        except (Exception, KeyboardInterrupt) as error:
+            failed: Future[Result] = Future()
+            failed.set_exception(error)
+            yield failed
+
     try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
+        for future in submitted():
+            waiting.append(future)
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:

@@ -1,4 +1,4 @@
-"""What all figures share: ink, margins, pictures and maps of a size, colour bars, and PNG bytes."""
+"""What all figures share: ink, margins, pictures and maps of a size, colour bars, and the bytes of files."""
 
 import io
 
@@ -18,6 +18,7 @@ MARGIN = 20
 GAP = 14
 TILE = 420
 """The longer side of a tile of a panel, in pixels, as those of margin and gap."""
+QUALITY = 92
 
 
 def png(picture: Image.Image, compression: int = 2) -> bytes:
@@ -27,10 +28,18 @@ def png(picture: Image.Image, compression: int = 2) -> bytes:
     return file.getvalue()
 
 
+def jpeg(picture: Image.Image) -> bytes:
+    """The same as JPEG, at which no difference to the PNG shows: a third of the bytes, in a tenth of the time."""
+    file = io.BytesIO()
+    bare(picture).save(file, "JPEG", quality=QUALITY, subsampling=0)  # colours as sharp as texts
+    return file.getvalue()
+
+
 def bare(picture: Image.Image) -> Image.Image:
     """The RGB pixels of a picture without anything that came along: EXIF, colour profile, comments, text chunks."""
-    rgb = picture.convert("RGB")
-    return Image.frombytes("RGB", rgb.size, rgb.tobytes())
+    rgb = picture.convert("RGB")  # a new picture, to which Pillow hands on nothing but `info`
+    rgb.info = {}
+    return rgb
 
 
 def fitted(image: Image.Image, tile: int) -> Image.Image:

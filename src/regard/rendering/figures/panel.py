@@ -45,7 +45,7 @@ def tiles_of(
     finite = np.isfinite(heatmap.values)
     scale = colour.limits(heatmap.values, signed) if scale is None else scale
     map_image = Image.fromarray(colour.paint(values, colours, scale=scale))
-    overlay = colour.overlay(small, values, colours, alpha, scale=scale)
+    overlay = colour.overlay(small, values, colours, alpha, painted=map_image)
     note = "hatched: not seen by the network" if np.isnan(values).any() else ""
     note = note if finite.all() else "hatched: no value, or not seen by the network"
     return Tiles((small, map_image, overlay), scale if finite.any() else None, colours, note)

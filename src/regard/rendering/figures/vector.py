@@ -1,4 +1,4 @@
-"""The panel as SVG and PDF, for papers and slides: sharp texts that stay texts, and the same bytes for the same panel.
+"""The panel as a file: JPEG, PNG, or, with sharp texts that stay texts, SVG and PDF; the same bytes for the same panel.
 
 No date, program or path is written into the files. Texts are plain, never formulas: a class may be called `a$b`.
 """
@@ -12,14 +12,17 @@ from PIL import Image
 
 from regard.errors import unknown
 from regard.records import Heatmap
-from regard.rendering.figures.canvas import level_bar, png
+from regard.rendering.figures.canvas import TILE as PIXELS
+from regard.rendering.figures.canvas import jpeg, level_bar, png
 from regard.rendering.figures.panel import Tiles, panel, tiles_of
 from regard.rendering.lettering import font, shorten, wrap
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURES = ("png", "svg", "pdf")
+RASTER = {"jpg": jpeg, "png": png}
+"""Kinds of panels that are drawn without a plotting library, in any number of threads at once."""
+FIGURES = (*RASTER, "svg", "pdf")
 WIDE = 512
 GAP = 10
 MARGIN = 8
@@ -42,15 +45,20 @@ _SETTINGS: dict[Any, Any] = {  # texts stay texts, in the font that they were me
 }
 
 
+def pixels_for(kind: str) -> int:
+    """At how many pixels, at the least, the picture is best read for a panel of this kind."""
+    return PIXELS if kind == "jpg" else TILE
+
+
 def panel_bytes(kind: str, image: Image.Image, heatmap: Heatmap, *, caption: str = "", **settings: Any) -> bytes:
-    """A panel as the bytes of a `png`, `svg` or `pdf` file; `settings` are those of `figure.panel`.
+    """A panel as the bytes of a `jpg`, `png`, `svg` or `pdf` file; `settings` are those of `figure.panel`.
 
     Raises `UsageError` for another kind.
     """
     if kind not in FIGURES:
         raise unknown("kind of figure", kind, FIGURES)
-    if kind == "png":
-        return png(panel(image, heatmap, caption=caption, **settings))
+    if kind in RASTER:
+        return RASTER[kind](panel(image, heatmap, caption=caption, **settings))
     tiles = tiles_of(image, heatmap, **{"tile": TILE, **settings})
     with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box in its place says it well enough

@@ -181,7 +181,7 @@ def test_scores_of_small_classes_hold_the_truth(name: str, chance: float, sizes:
         predictions = Predictions(names, tuple(map(str, range(len(sizes)))), predicted, labels)
         return getattr(scores, name)(predictions, resamples=200), chance
 
-    assert 0.92 <= held(draw) <= 0.99
+    assert 0.92 <= held(draw) <= 0.985
 
 
 def test_a_rare_class_that_decides_leaves_no_interval_and_says_why() -> None:

@@ -194,8 +194,6 @@ def macro_auroc(predictions: Predictions, *, seed: int = 0, resamples: int = 200
     error = float(np.sqrt(together @ together + (2 if len(areas) == 2 else 1.5) * added)) / len(areas)
     trials = (2 if len(areas) == 2 else 4) * len(areas) ** 2 / float((1 / size.min(axis=1)).sum())
     number = equal_units(np.bincount(units))
-    if predictions.groups is not None:
-        trials = np.inf  # a group with pictures of both sides tells more of them than two groups would
     if error < 1e-9:
         trials = min(len(areas) ** 2 / float((1 / size[:, 0]).sum()), number)
     else:

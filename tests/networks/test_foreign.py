@@ -16,7 +16,7 @@ from regard.errors import NetworkError
 from regard.networks.attention.trace import trace
 from regard.networks.load import load
 from regard.networks.run import load_run, save_network
-from regard.networks.sources.checkpoint import read_checkpoint
+from regard.networks.sources.checkpoint import Checkpoint, read_checkpoint
 from regard.networks.sources.foreign import recognise
 
 
@@ -185,13 +185,29 @@ def test_missing_extra_and_misshapen_keys_are_listed(tmp_path: Path, monkeypatch
 
 
 def test_recognition_is_by_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    layout = recognise(make(monkeypatch).state_dict())
-    assert layout is not None
-    assert layout.name == "pytorch_pretrained_vit"
-    assert recognise({"cls_token": torch.zeros(1)}) is None
+    recognised = recognise(Checkpoint(tmp_path, dict(make(monkeypatch).state_dict())))
+    assert recognised is not None
+    assert recognised[0].name == "pytorch_pretrained_vit"
+    assert recognise(Checkpoint(tmp_path, {"cls_token": torch.zeros(1)})) is None
     torch.save({"stem.weight": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(NetworkError, match=r"not recognised.*stem.weight.*--weights"):
         load(tmp_path / "other.pth")
+
+
+def test_it_is_found_behind_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its record of modules, which tells that the representation layer is not in use."""
+    module = make(monkeypatch)
+    holder = nn.ModuleDict({"my_classifier": nn.ModuleDict({"trunk": module, "other": nn.Linear(3, 2)})})
+    state = holder.state_dict()
+    state["my_classifier.trunk.pre_logits.weight"] = torch.randn(128, 128)
+    state["my_classifier.trunk.pre_logits.bias"] = torch.zeros(128)
+    torch.save(state, tmp_path / "vit.pth")
+    network = load(tmp_path / "vit.pth")
+    with torch.no_grad():
+        torch.testing.assert_close(network.logits(pictures(64)), module(pictures(64)), rtol=0, atol=1e-5)
+    assert any("begin with 'my_classifier.trunk.'" in message for message in network.messages)
+    assert any("my_classifier.other (2 entries" in message for message in network.messages)
+    assert any(message.startswith("dropped pre_logits") for message in network.messages)
 
 
 def test_the_module_record_survives_a_safe_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from regard.app.cli import main
 from regard.errors import NetworkError, UsageError
 from regard.networks.load import load
 from regard.networks.network import Network
@@ -153,6 +155,26 @@ def test_the_part_that_is_asked_for(name: str, part: str, meant: nn.Module, tmp_
     path = tmp_path / "weights.pth"
     torch.save(LAYOUTS[name](RIGHT.state_dict(), OTHER.state_dict()), path)
     torch.testing.assert_close(opened(path, weights_part=part).logits(X), logits(meant), rtol=1e-4, atol=1e-5)
+
+
+def test_the_part_that_the_command_line_asks_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two networks that answer differently whatever they see."""
+    Image.new("RGB", (64, 64)).save(tmp_path / "p.png")
+    state = timm.create_model("test_vit", num_classes=3).state_dict()
+    parts = {
+        name: {**state, "head.bias": 1000 * torch.eye(3)[index]} for index, name in enumerate(("student", "teacher"))
+    }
+    torch.save(parts, tmp_path / "dino.pth")
+    table = tmp_path / "labels.csv"
+    words = ["predict", str(tmp_path / "p.png"), "--model", "test_vit", "--out", str(table), "--overwrite"]
+    weights = ["--weights", str(tmp_path / "dino.pth")]
+    for more, label in (([], "1"), (["--weights-part", "student"], "0"), (["--weights-part", "teacher"], "1")):
+        assert main([*words, *weights, *more]) == 0
+        assert table.read_text().splitlines()[-1].endswith(f",{label}")
+    assert main([*words, *weights, "--weights-part", "tutor"]) == 2
+    assert "dino.pth has student, teacher." in capsys.readouterr().err
+    assert main([*words, "--weights-part", "student"]) == 2
+    assert "give it with weights (--weights FILE)" in capsys.readouterr().err
 
 
 def test_what_is_taken_and_what_is_left_is_said(tmp_path: Path) -> None:

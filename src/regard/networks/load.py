@@ -29,7 +29,7 @@ from regard.networks.sources import huggingface, huggingface_files, timm_folder,
 from regard.networks.sources.build import build, fresh_head, is_timm, is_torchvision, offered
 from regard.networks.sources.checkpoint import listed, read_checkpoint
 from regard.networks.sources.fit import fit, taken_out
-from regard.networks.sources.foreign import LAYOUTS, recognise
+from regard.networks.sources.foreign import LAYOUTS, Converted, open_clip, recognise
 from regard.networks.sources.shipped import CAPTIONERS, SHIPPED, folder_of
 from regard.networks.sources.user_module import describe_module, with_grid
 
@@ -291,23 +291,32 @@ def _load_file(model: str, options: Options) -> Network:
     if options.weights is not None:
         raise UsageError(f"{model} is a checkpoint itself; leave --weights out, or name an architecture instead")
     checkpoint = read_checkpoint(model, options.part)
-    layout = recognise(checkpoint.tensors)
-    if layout is None:
+    recognised = recognise(checkpoint, options.part)
+    if recognised is not None:
+        layout, checkpoint = recognised
+        converted: Converted | None = layout.convert(checkpoint, options.size, options.outputs)
+    else:
+        converted = open_clip.convert_trunk(checkpoint, options.size, options.outputs)
+    if converted is None:
         raise NetworkError(
             f"{model} has a layout that is not recognised (its keys: {listed(checkpoint.tensors, 4)}); known are "
             f"{', '.join(layout.name for layout in LAYOUTS)}; else name the architecture: --model NAME --weights FILE"
         )
-    converted = layout.convert(checkpoint, options.size, options.outputs)
     head = converted.tensors.get("head.weight")
     arguments = {**converted.architecture["arguments"], **options.arguments}
-    arguments["num_classes"] = options.outputs or 1 if head is None else len(head)
+    arguments["num_classes"] = options.outputs or 0 if head is None else len(head)
     architecture = {**converted.architecture, "arguments": arguments}
     module = build(architecture, options.seed)
     notes = fit(
         module, converted.tensors, model, resample=options.size is not None, headless=options.outputs is not None
     )
-    messages = (*checkpoint.messages, *converted.messages, *notes)
+    messages = (*checkpoint.messages, *converted.messages, *converted.unnamed, *notes)
+    if head is None and options.outputs is None:
+        messages = (*messages, _HEADLESS.format(model))
     return Network(module, Path(model).stem, architecture, converted.preparation, None, messages, describe(module))
+
+
+_HEADLESS = "{} has no head: loaded as an encoder, which has features and no classes"
 
 
 def _load_zoo(model: str, options: Options) -> Network:
@@ -322,16 +331,17 @@ def _fitted(kind: str, model: str, options: Options) -> Network:
     checkpoint = read_checkpoint(Path(str(options.weights)), options.part)
     tensors = checkpoint.tensors
     messages = checkpoint.messages
-    layout = recognise(tensors) if kind == "timm" else None
-    if layout is not None:
+    recognised = recognise(checkpoint, options.part) if kind == "timm" else None
+    if recognised is not None:
+        layout, checkpoint = recognised
         converted = layout.convert(checkpoint, options.size, options.outputs)
         tensors = converted.tensors
-        messages = (*messages, *converted.messages)
+        messages = (*checkpoint.messages, *converted.messages)
     arguments = dict(options.arguments)
     head_name = f"{zoo.head_of(kind, model)}.weight"
-    if layout is None and kind == "timm" and "fc_norm.weight" in tensors and "norm.weight" not in tensors:
+    if recognised is None and kind == "timm" and "fc_norm.weight" in tensors and "norm.weight" not in tensors:
         arguments.setdefault("global_pool", "avg")  # the same network, read from the mean of its patches, as MAE's are
-    if layout is None:
+    if recognised is None:
         state = zoo.load(kind, model, options.size, options.seed, False, arguments).module.state_dict()
         tensors, notes = taken_out(tensors, state, head_name, options.part, options.weights)
         messages = (*messages, *notes)
@@ -340,10 +350,7 @@ def _fitted(kind: str, model: str, options: Options) -> Network:
         arguments["num_classes"] = options.outputs if head is None else len(head)
     elif kind == "timm":
         arguments["num_classes"] = 0
-        messages = (
-            *messages,
-            f"{options.weights} has no head: loaded as an encoder, which has features and no classes",
-        )
+        messages = (*messages, _HEADLESS.format(options.weights))
     network = zoo.load(kind, model, options.size, options.seed, False, arguments)
     notes = fit(
         network.module,
@@ -353,6 +360,8 @@ def _fitted(kind: str, model: str, options: Options) -> Network:
         headless=options.outputs is not None,
     )
     others = tuple(message for message in network.messages if message != zoo.UNTRAINED)
+    prepared = open_clip.preparation_beside(checkpoint, (network.preparation.height, network.preparation.width))
+    network = replace(network, preparation=prepared or network.preparation)
     return replace(network, messages=(*others, *messages, *notes))
 
 
@@ -360,6 +369,9 @@ def _load_huggingface(model: str, options: Options) -> Network:
     if options.weights is not None or options.arguments or not options.pretrained:
         raise UsageError(f"{model} comes with its own weights and architecture; leave --weights and arguments out")
     folder = huggingface_files.folder_of(model)
+    if not (folder / "config.json").is_file():
+        name = model if model.startswith(huggingface_files.PREFIX) else folder.name
+        return replace(_load_file(str(open_clip.weights_of(folder)), options), name=name)
     config = timm_folder.read_config(folder)
     if config is not None:
         return zoo.resized(timm_folder.load(folder, config, model, options.outputs), options.size)
@@ -375,6 +387,10 @@ SOURCES: tuple[Source, ...] = (
         lambda model, options: replace(_load_run(str(folder_of(model)), options), name=model),
     ),
     Source("a timm or torchvision name", lambda model: is_timm(model) or is_torchvision(model), _load_zoo),
-    Source("hf:ID or a Hugging Face folder", huggingface_files.is_huggingface, _load_huggingface),
+    Source(
+        "hf:ID or a folder of Hugging Face's, timm's or open_clip's",
+        huggingface_files.is_huggingface,
+        _load_huggingface,
+    ),
 )
 """The grammar of M: the first row that fits is taken."""

@@ -95,13 +95,14 @@ class Checkpoint:
     """The tensors of a file, by name, as plain CPU tensors in at least float32.
 
     `modules` are the module paths that torch records in a state dict, or None where the file has no such record;
-    `messages` say what had to be unwrapped or converted.
+    `messages` say what had to be unwrapped or converted; `beside` names what was left out, once a layout is recognised.
     """
 
     path: Path
     tensors: dict[str, Tensor]
     modules: frozenset[str] | None = None
     messages: tuple[str, ...] = field(default=())
+    beside: frozenset[str] = frozenset()
 
 
 def read_checkpoint(path: Path | str, part: str | None = None) -> Checkpoint:
@@ -261,7 +262,8 @@ def _chosen(content: Mapping[str, Any], part: str | None, path: Path, messages: 
         named = named or [each for each in found if any(part in _words(str(key)) for key in found[each])]
         if not named:
             begin = sorted({str(key).partition(".")[0] for each in found.values() for key in each if "." in str(key)})
-            raise unknown("part of the weights", part, {*names, *begin}, f"{path} has these.")
+            parts = sorted({*names, *begin})
+            raise unknown("part of the weights", part, parts, f"{path} has {listed(parts)}.")
         name = min(named, key=_rank)
     if name:
         others = [other for other in names if other != name]

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from timm.layers import resample_abs_pos_embed
@@ -47,7 +47,7 @@ FIRST = ("ema", "teacher", "target", "momentum", "encoder_k")
 
 
 def taken_out(
-    tensors: Mapping[str, Tensor], state: Mapping[str, Tensor], head: str, part: str | None, source: object
+    tensors: Mapping[str, Tensor], state: Collection[str], head: str, part: str | None, source: object
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Those tensors that are the network's (of `state`), without what stands before their names; and what to say.
 

@@ -15,6 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from regard.errors import NetworkError
 from regard.networks.sources import hub
+from regard.networks.sources.foreign import open_clip
 
 PREFIX = "hf:"
 _PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]  # weights, settings, vocabularies
@@ -23,19 +24,24 @@ _FAILURES = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeEr
 
 def is_huggingface(model: str) -> bool:
     """Whether M is `hf:ID` or a folder with a Hugging Face configuration."""
-    return model.startswith(PREFIX) or (Path(model) / "config.json").is_file()
+    return model.startswith(PREFIX) or _has_config(Path(model))
+
+
+def _has_config(folder: Path) -> bool:
+    """Hugging Face's, timm's or open_clip's: all lie on the hub."""
+    return any((folder / name).is_file() for name in ("config.json", open_clip.CONFIG))
 
 
 def folder_of(model: str) -> Path:
     """The local folder of M, fetched where it must be and the hub answers. Raises `NetworkError`."""
     name = model.removeprefix(PREFIX)
-    if (Path(name) / "config.json").is_file():
+    if _has_config(Path(name)):
         return Path(name)
     if not model.startswith(PREFIX) or Path(name).is_dir():
         raise NetworkError(f"{name} is no Hugging Face network: it has no config.json; give the folder that has it")
     try:
         folder = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
-        if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
+        if _has_config(folder) and any(folder.glob("*.safetensors")):
             return folder
     except LocalEntryNotFoundError:
         pass

@@ -1,13 +1,8 @@
-"""Checkpoints of other packages, recognised by their keys alone and converted to timm's layout.
-
-A row of `LAYOUTS` recognises one layout and converts it. Values are moved and joined, never computed anew, so the
-network computes what the original did.
-"""
+"""Checkpoints of pytorch_pretrained_vit. Its keys become timm's; q, k and v are separate there and joined here."""
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -16,41 +11,17 @@ from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError
 from regard.networks.sources.build import Architecture
 from regard.networks.sources.checkpoint import Checkpoint
-from regard.networks.sources.flax import EMBEDDING, flax_architecture, flax_preparation, flax_tensors
+from regard.networks.sources.foreign.layout import Converted
 from regard.networks.sources.preparations import HALF
 
 IMAGENET_21K = 21843
 """The outputs of the ImageNet-21k head, which was trained on a representation layer."""
-
-
-@dataclass(frozen=True)
-class Converted:
-    """A foreign checkpoint in timm's layout, with the architecture it belongs to and how its pictures are prepared."""
-
-    architecture: Architecture
-    tensors: dict[str, Tensor]
-    preparation: Preparation
-    messages: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A row: a name for messages, keys that only this layout has, and the conversion.
-
-    `convert` takes the checkpoint, the size of picture asked for, and the number of outputs asked for (or None).
-    """
-
-    name: str
-    keys: frozenset[str]
-    convert: Callable[[Checkpoint, tuple[int, int] | None, int | None], Converted]
-
-
-def recognise(tensors: Mapping[str, Tensor]) -> Layout | None:
-    """The layout of a checkpoint, or None for one that is in no row."""
-    return next((layout for layout in LAYOUTS if layout.keys <= tensors.keys()), None)
-
-
-# pytorch_pretrained_vit: its keys → timm's; q, k and v are separate there and joined here.
+KEYS = frozenset(
+    (
+        *("class_token", "norm.weight", "patch_embedding.weight", "positional_embedding.pos_embedding"),
+        *("transformer.blocks.0.attn.proj_q.weight", "transformer.blocks.0.pwff.fc1.weight"),
+    )
+)
 
 _RENAMED = (
     (r"patch_embedding\.", "patch_embed.proj."),
@@ -70,7 +41,7 @@ _NAMES = {  # (wide, patch): the timm architecture; other depths and widths are 
 }
 
 
-def _convert_pretrained_vit(checkpoint: Checkpoint, size: tuple[int, int] | None, outputs: int | None) -> Converted:
+def convert_pretrained_vit(checkpoint: Checkpoint, size: tuple[int, int] | None, outputs: int | None) -> Converted:
     """Any configuration of pytorch_pretrained_vit (B_16, L_32_imagenet1k, ...), any outputs, any size of picture."""
     tensors = dict(checkpoint.tensors)
     dropped = _drop_representation(tensors, checkpoint, outputs)
@@ -155,47 +126,3 @@ def _needs_representation(head: Tensor | None, checkpoint: Checkpoint, outputs: 
         return False
     unused = checkpoint.modules is not None and "pre_logits" not in checkpoint.modules
     return len(head) == IMAGENET_21K or not unused
-
-
-def _convert_flax(checkpoint: Checkpoint, size: tuple[int, int] | None, outputs: int | None) -> Converted:
-    """Any width, depth, patch and number of outputs of Google's `ViT-*.npz`."""
-    tensors = dict(checkpoint.tensors)
-    layer = [name for name in tensors if name.startswith("pre_logits/")]
-    if layer and "head/kernel" in tensors and outputs in (None, tensors["head/kernel"].shape[1]):
-        raise NetworkError(
-            f"{checkpoint.path} holds a representation layer (pre_logits) that its head was trained on, and regard has "
-            "no such layer; train it (`regard train DATA --out RUN`) on other classes for a new head, or take "
-            "the fine-tuned file"
-        )
-    try:
-        architecture = flax_architecture(checkpoint, size)
-        converted = flax_tensors(tensors)
-    except (KeyError, StopIteration, ValueError, IndexError) as error:
-        raise NetworkError(
-            f"{checkpoint.path} has names of Google's ViT ({EMBEDDING}), but is not whole ({error}); fetch it again"
-        ) from error
-    message = f"{checkpoint.path} has the layout of Google's ViT; read as timm {architecture['name']}"
-    return Converted(architecture, converted, flax_preparation(architecture), (message,))
-
-
-LAYOUTS: tuple[Layout, ...] = (
-    Layout(
-        "Google's ViT (.npz)",
-        frozenset({EMBEDDING}),
-        _convert_flax,
-    ),
-    Layout(
-        "pytorch_pretrained_vit",
-        frozenset(
-            {
-                "class_token",
-                "norm.weight",
-                "patch_embedding.weight",
-                "positional_embedding.pos_embedding",
-                "transformer.blocks.0.attn.proj_q.weight",
-                "transformer.blocks.0.pwff.fc1.weight",
-            }
-        ),
-        _convert_pretrained_vit,
-    ),
-)

@@ -11,6 +11,7 @@ from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError
 from regard.networks.sources.build import Architecture
 from regard.networks.sources.checkpoint import Checkpoint
+from regard.networks.sources.foreign.layout import Converted
 from regard.networks.sources.preparations import HALF
 
 EMBEDDING = "embedding/kernel"
@@ -19,7 +20,28 @@ _NAMES = {768: "vit_base_patch16_224", 1024: "vit_large_patch16_224", 192: "vit_
 """The timm architecture of a width; all its sizes are arguments."""
 
 
-def flax_architecture(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Architecture:
+def convert_flax(checkpoint: Checkpoint, size: tuple[int, int] | None, outputs: int | None) -> Converted:
+    """Any width, depth, patch and number of outputs of Google's `ViT-*.npz`."""
+    tensors = dict(checkpoint.tensors)
+    layer = [name for name in tensors if name.startswith("pre_logits/")]
+    if layer and "head/kernel" in tensors and outputs in (None, tensors["head/kernel"].shape[1]):
+        raise NetworkError(
+            f"{checkpoint.path} holds a representation layer (pre_logits) that its head was trained on, and regard has "
+            "no such layer; train it (`regard train DATA --out RUN`) on other classes for a new head, or take "
+            "the fine-tuned file"
+        )
+    try:
+        architecture = _architecture(checkpoint, size)
+        converted = _tensors(tensors)
+    except (KeyError, StopIteration, ValueError, IndexError) as error:
+        raise NetworkError(
+            f"{checkpoint.path} has names of Google's ViT ({EMBEDDING}), but is not whole ({error}); fetch it again"
+        ) from error
+    message = f"{checkpoint.path} has the layout of Google's ViT; read as timm {architecture['name']}"
+    return Converted(architecture, converted, _preparation(architecture), (message,))
+
+
+def _architecture(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Architecture:
     """What the shapes say: a kernel of attention is (width, heads, values of a head)."""
     tensors = checkpoint.tensors
     if "conv_root/kernel" in tensors or ("cls" not in tensors and len(tensors) > 1):
@@ -44,7 +66,7 @@ def flax_architecture(checkpoint: Checkpoint, size: tuple[int, int] | None) -> A
     return {"kind": "timm", "name": _NAMES.get(width, "vit_base_patch16_224"), "arguments": arguments}
 
 
-def flax_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Flax's parameters by timm's names: its kernels are (inputs, outputs), with the heads apart."""
     converted = {
         "cls_token": tensors["cls"],
@@ -88,7 +110,7 @@ def _kind(name: str) -> str:
     return "weight" if name == "kernel" else name
 
 
-def flax_preparation(architecture: Architecture) -> Preparation:
+def _preparation(architecture: Architecture) -> Preparation:
     """As Google's programs do it: the whole picture, squeezed to the square, in -1 to 1."""
     height, width = architecture["arguments"]["img_size"]
     return Preparation(height, width, mode="squash", mean=HALF, std=HALF, interpolation="bilinear")

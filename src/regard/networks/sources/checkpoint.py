@@ -261,7 +261,8 @@ def _chosen(content: Mapping[str, Any], part: str | None, path: Path, messages: 
         named = [each for each in names if part in each.split(".")] or [each for each in names if part in _words(each)]
         named = named or [each for each in found if any(part in _words(str(key)) for key in found[each])]
         if not named:
-            begin = sorted({str(key).partition(".")[0] for each in found.values() for key in each if "." in str(key)})
+            begin = {str(key).partition(".")[0] for each in found.values() for key in each if "." in str(key)}
+            begin = {word for word in begin if not {word, *_words(word)}.isdisjoint(WRAPPERS)}
             parts = sorted({*names, *begin})
             raise unknown("part of the weights", part, parts, f"{path} has {listed(parts)}.")
         name = min(named, key=_rank)

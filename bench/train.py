@@ -26,7 +26,7 @@ from regard.data.hashes import picture_hashes
 from regard.data.images.decode import open_picture
 from regard.data.layouts import read
 from regard.networks.load import load
-from regard.training.optimise import best_precision
+from regard.networks.precision import best_precision
 from regard.training.recipe import Recipe, read_recipe
 from regard.training.tasks import finetune
 

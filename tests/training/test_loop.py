@@ -17,6 +17,7 @@ from regard.data.images.augment import Augmentation
 from regard.data.images.preparation import Preparation
 from regard.errors import DataError, NetworkError, UsageError
 from regard.networks.load import load
+from regard.networks.precision import best_precision
 from regard.training import loader as loading
 from regard.training import loop
 from regard.training.checkpoint import Checkpoints
@@ -25,7 +26,6 @@ from regard.training.loader import Loader
 from regard.training.objectives import LabelObjective
 from regard.training.optimise import (
     Average,
-    best_precision,
     depths,
     interpolated,
     learning_rate,

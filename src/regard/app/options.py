@@ -181,7 +181,7 @@ Grid = Annotated[
     ),
 ]
 Device = Annotated[str | None, option("cpu, cuda, cuda:1, mps; by default the best there is.", panel=NETWORK)]
-Precision = Annotated[str, option("float32 or bfloat16.", panel=NETWORK)]
+Precision = Annotated[str, option("float32, bfloat16, or auto: the faster on this machine.", panel=NETWORK)]
 BatchSize = Annotated[int, option("Pictures at a time.", panel=WORK, min=1)]
 Workers = Annotated[int, option("Threads that read pictures, and as many that draw panels.", panel=WORK, min=0)]
 Seed = Annotated[int, option("Decides splits and everything random.", panel=WORK)]

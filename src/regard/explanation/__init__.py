@@ -74,6 +74,7 @@ class Method(Described):
     source: str  # paper and equation
     cost_per: str = ""  # "patch" or "patch and sample" where the cost grows with them
     sums_to: str = ""  # what map and rest sum to, y being the logit; "" where the method claims no such thing
+    reduced: bool = False  # whether its maps hold in bfloat16 (docs/benches.md); if not, it computes in float32
 
     @property
     def price(self) -> str:
@@ -96,6 +97,7 @@ METHODS = Table(
             class_specific=False,
             cost=1.0,
             source="Dosovitskiy et al. 2021 (arXiv 2010.11929), appendix A, eq. 6",
+            reduced=True,
         ),
         Method(
             name="rollout",
@@ -108,6 +110,7 @@ METHODS = Table(
             class_specific=False,
             cost=1.1,
             source="Abnar and Zuidema 2020 (arXiv 2005.00928), section 3",
+            reduced=True,
         ),
         # Attention and its gradient: of a class, for the price of a backward to the first layer that is used.
         Method(
@@ -121,6 +124,7 @@ METHODS = Table(
             class_specific=True,
             cost=2.2,
             source="Chefer, Gur and Wolf 2021 (arXiv 2103.15679), eq. 5 and 6",
+            reduced=True,
         ),
         Method(
             name="transition",
@@ -145,6 +149,7 @@ METHODS = Table(
             class_specific=True,
             cost=1.9,
             source="Bousselham et al. 2024 (LeGrad, arXiv 2404.03214), section 3",
+            reduced=True,
         ),
         # Gradients that may be checked: their parts sum to the logit, or the method refuses.
         Method(
@@ -159,6 +164,7 @@ METHODS = Table(
             cost=2.2,
             source="Mehri et al. 2024 (LibraGrad, arXiv 2411.16760), definition 1 and section 3.5",
             sums_to="y(picture)",
+            reduced=True,
         ),
         Method(
             name="libra_fullgrad_plus",
@@ -171,6 +177,7 @@ METHODS = Table(
             class_specific=True,
             cost=2.2,
             source="Mehri et al. 2024 (LibraGrad, arXiv 2411.16760), FullGrad+",
+            reduced=True,
         ),
         # Gradients that need no attention, so that they serve any network.
         Method(
@@ -184,6 +191,7 @@ METHODS = Table(
             class_specific=True,
             cost=1.1,
             source="Selvaraju et al. 2017 (Grad-CAM, arXiv 1610.02391), eq. 1 and 2",
+            reduced=True,
         ),
         Method(
             name="input_x_gradient",
@@ -196,6 +204,7 @@ METHODS = Table(
             class_specific=True,
             cost=2.1,
             source="Shrikumar et al. 2016 (arXiv 1605.01713), section 3",
+            reduced=True,
         ),
         Method(
             name="integrated_gradients",
@@ -263,6 +272,7 @@ METHODS = Table(
             class_specific=False,
             cost=0,
             source="a baseline; looks at nothing",
+            reduced=True,
         ),
         Method(
             name="centre",
@@ -275,6 +285,7 @@ METHODS = Table(
             class_specific=False,
             cost=0,
             source="a baseline; looks at nothing",
+            reduced=True,
         ),
         Method(
             name="edges",
@@ -287,6 +298,7 @@ METHODS = Table(
             class_specific=False,
             cost=0,
             source="a baseline; Adebayo et al. 2018 (arXiv 1810.03292), section 5, an edge detector",
+            reduced=True,
         ),
         # Maps of words.
         Method(

@@ -6,7 +6,7 @@ from typing import Any
 from regard.errors import NetworkError, UsageError, unknown
 from regard.files import check_local, is_file
 
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def check_arguments(

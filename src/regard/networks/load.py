@@ -24,6 +24,7 @@ from regard.networks.anatomy.description import describe
 from regard.networks.arguments import check_arguments
 from regard.networks.guard import usable
 from regard.networks.network import Network, set_head, with_outputs
+from regard.networks.precision import best_precision
 from regard.networks.run import is_classifier, is_run, load_run
 from regard.networks.sources import huggingface, huggingface_files, timm_folder, zoo
 from regard.networks.sources.build import build, fresh_head, is_timm, is_torchvision, offered
@@ -87,7 +88,8 @@ def load(
     values from `seed` instead. `classes` (a number, or names) decides the head: one of another size is replaced and
     said so. `size`, in pixels or as (height, width), interpolates positional embeddings and says so. `arguments` go
     to a timm or torchvision architecture (`depth`, `attn_drop_rate`, ...). `preparation` replaces the network's own;
-    `precision` is what it computes in, float32 or bfloat16.
+    `precision` is what it computes in: float32, bfloat16, or auto, which is bfloat16 where the machine multiplies that
+    itself (see `best_precision`).
     `grid` (rows, columns) tells the patches of a network that regard does not know, so that its attention can be found.
     A module of the user's own is never changed: where the head or device must change, a copy is. So is a network that
     is loaded already, which comes back as it is otherwise.
@@ -125,13 +127,14 @@ def load(
         network,
         classes=names or network.classes,
         preparation=preparation or network.preparation,
-        precision=network.precision if isinstance(model, Network) and precision == "float32" else precision,
     )
     if grid is not None and not isinstance(model, nn.Module):
         size_of_input = network.preparation.height, network.preparation.width
         anatomy, notes = with_grid(network.module, network.anatomy, size_of_input, grid)
         network = replace(network, anatomy=anatomy, messages=(*network.messages, *notes))
     network = _on_device(network, device, copied=is_given)
+    if not isinstance(model, Network) or precision != "float32":
+        network = replace(network, precision=best_precision(precision, network.device))
     for message in network.messages:
         if not isinstance(model, Network) or message not in model.messages:
             log.info(message)

@@ -15,6 +15,7 @@ from regard.errors import NetworkError, UsageError
 from regard.networks.anatomy.anatomy import Anatomy
 from regard.networks.anatomy.description import describe
 from regard.networks.guard import borrowed
+from regard.networks.precision import computing
 from regard.networks.sources.checkpoint import tensors_hash
 
 MULTI_LABEL = "multi_label_classification"
@@ -26,11 +27,11 @@ REGRESSION = "regression"
 class Network:
     """A classifier with its preparation and provenance.
 
-    `architecture` (`kind`, `name`, `arguments`) is JSON and builds the module again; `classes` are the names of the
-    outputs in their order, or None where they have none; `messages` is what loading had to say to the user.
-    `precision` is one of `arguments.PRECISIONS`: what a forward computes in (its weights stay as they are). `edits` are
-    what was changed of the module beside its weights, as JSON: see `regard.networks.edits`. `folder` is that of the run
-    that it was read from.
+        `architecture` (`kind`, `name`, `arguments`) is JSON and builds the module again; `classes` are the names of the
+        outputs in their order, or None where they have none; `messages` is what loading had to say to the user.
+    `precision`, float32 or bfloat16, is what a forward computes in (its weights stay as they are). `edits` are what was
+    changed of the module beside its weights, as JSON: see `regard.networks.edits`. `folder` is that of the run that it
+    was read from.
     """
 
     module: nn.Module
@@ -120,7 +121,7 @@ class Network:
         dtype = x.dtype if weight is None else weight.dtype
         x = x.to(self.device, dtype)
         inputs = self.anatomy.inputs
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with computing(self.module, self.device, self.precision):
             try:
                 output = self.module(x) if inputs is None else self.module(**inputs(self.module, x))
             except torch.OutOfMemoryError:

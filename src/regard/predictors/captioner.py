@@ -24,7 +24,7 @@ class Captioner(LoadedNetwork):
 
     `model` is the shipped `scenes-captioner`, a run of `regard train --task caption`, a CATR (`catr-v1`, `catr-v2`,
     `catr-v3`, or a checkpoint file), `hf:ID`, a Hugging Face folder, or a `CaptionNetwork` that is loaded already and
-    stays where it is. The network is left as it was.
+    stays where it is. The network is left as it was. It computes in float32, and says so where `precision` is another.
 
     >>> from regard.scenes import render, sample
     >>> captioner = Captioner("scenes-captioner", device="cpu")
@@ -42,9 +42,15 @@ class Captioner(LoadedNetwork):
 
     network: CaptionNetwork
 
-    def __init__(self, model: str | Path | CaptionNetwork = "scenes-captioner", *, device: str | None = None) -> None:
-        self.network = load_caption_network(model, device)
-        if self.network is not model:
+    def __init__(
+        self,
+        model: str | Path | CaptionNetwork = "scenes-captioner",
+        *,
+        device: str | None = None,
+        precision: str = "float32",
+    ) -> None:
+        self.network = load_caption_network(model, device, precision)
+        if not isinstance(model, CaptionNetwork):
             for message in self.network.messages:
                 log.info(message)
 

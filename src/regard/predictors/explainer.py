@@ -11,10 +11,10 @@ from typing import Any
 from regard.data.dataset import Picture
 from regard.errors import DataError
 from regard.explanation import Method, method_named
-from regard.explanation.pictures.explain import batch_heatmaps, say_incomplete
+from regard.explanation.pictures.explain import at_precision_of, batch_heatmaps, say_incomplete
 from regard.networks.network import Network
 from regard.predictors.inputs import PictureLike, Pictures, input_batches, pictures_of
-from regard.predictors.method_options import MethodOptions, described
+from regard.predictors.method_options import MethodOptions, described, say_precision
 from regard.predictors.predictor import Predictor
 from regard.records import Completeness, Explanation, Heatmap
 
@@ -177,6 +177,7 @@ class Explainer(Predictor):
                 f"{self.network.name} has no head, so {row.name} explains no class, but a feature of its output: "
                 f"{'the largest of each picture; --target N chooses one' if options.target is None else options.target}"
             )
-        return ExplanationJob(
-            self.network, row, options, options.settings(row, self.network), self.provenance, **reading
-        )
+        say_precision(row, self.network.precision)
+        network = at_precision_of(row, self.network)
+        origin = {**self.provenance, "precision": network.precision}
+        return ExplanationJob(network, row, options, options.settings(row, network), origin, **reading)

@@ -1,5 +1,6 @@
 """The settings of a method as a user writes them: checked against what the method understands, and made its own."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Self
@@ -9,6 +10,8 @@ from regard.explanation import METHODS, Method, MethodSettings
 
 if TYPE_CHECKING:
     from regard.networks.network import Network
+
+log = logging.getLogger("regard")
 
 DEFAULTS: Mapping[str, str] = {"layer": "last", "head": "mean", "query": "CLS", "target": "predicted"}
 """What a setting that was left out is called in captions, where the method has no number for it."""
@@ -57,6 +60,12 @@ class MethodOptions(MethodSettings):
                 )
             settings["target"] = target if against is None else (target, against)
         return {name: value for name, value in settings.items() if name in method.settings}
+
+
+def say_precision(method: Method, precision: str) -> None:
+    """Say where a method stays in float32 though its network computes in less."""
+    if precision != "float32" and not method.reduced:
+        log.info(f"{method.name} computes in float32: its maps are not known to hold in {precision}")
 
 
 def parse_query(query: str | tuple[int, int]) -> tuple[int, int] | None:

@@ -232,20 +232,3 @@ def _torchvision_places(block: Any, dropout: float, path: float) -> list[tuple[A
 
 
 _PLACES = {"timm vision_transformer": _timm_places, "torchvision vit": _torchvision_places}
-
-
-def best_precision(precision: str, device: torch.device) -> str:
-    """float32 or bfloat16: as given, or for `auto` the faster of the two on this machine.
-
-    On CPUs that is bfloat16 only where they multiply it themselves (AMX tiles, or the AVX-512 instructions for it:
-    twice as fast as float32); with AVX-512 alone it was 1.6 times slower.
-    """
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    multiplied = device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in _MULTIPLIES_BFLOAT16)
-    return "bfloat16" if multiplied else "float32"
-
-
-_MULTIPLIES_BFLOAT16 = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")

@@ -27,6 +27,7 @@ from regard.app.options import (
     Out,
     Overwrite,
     Pictures,
+    Precision,
     Prompt,
     Row,
     SkipBad,
@@ -86,6 +87,7 @@ def caption(
     format: Format = None,
     colours: MapColours = None,
     device: Device = None,
+    precision: Precision = "float32",
     batch_size: BatchSize = 8,
     max_pixels: MaxPixels = MAX_PIXELS,
     skip_bad: SkipBad = False,
@@ -149,7 +151,7 @@ def caption(
 
     if depends:
         check_comparable(inputs)
-    captioner = Captioner(model, device=device)
+    captioner = Captioner(model, device=device, precision=precision)
     job = captioner.job(
         options, source, batch_size=batch_size, on_bad=skipper(skip_bad), preview=preview if panels else None
     )

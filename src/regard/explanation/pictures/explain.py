@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -61,7 +62,7 @@ def batch_heatmaps(
     _check_kind(row, network)
     function = METHODS.load(method)
     with lock_of(network.module):
-        maps = _as_maps(function(network, pixels, **settings), row, len(pixels))
+        maps = _as_maps(function(at_precision_of(row, network), pixels, **settings), row, len(pixels))
     empty = [picture.name for picture, values in zip(pictures, maps.values, strict=True) if not values.any()]
     if empty:
         more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
@@ -74,6 +75,11 @@ def batch_heatmaps(
         image = partial(drawable, picture.opener)
         completeness = None if maps.completeness is None else maps.completeness[place]
         yield Heatmap(values, grid, picture.name, maps.targets[place], error, predicted, image, completeness)
+
+
+def at_precision_of(method: Method, network: Network) -> Network:
+    """The network as the method computes with it: in float32 where its maps are not known to hold in less."""
+    return network if method.reduced or network.precision == "float32" else replace(network, precision="float32")
 
 
 def _check_kind(row: Method, network: Network) -> None:

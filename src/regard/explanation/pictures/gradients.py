@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -80,12 +81,19 @@ def _at_layer(network: Network, pixels: Tensor, layer: int, target: Target) -> L
 
 
 def _start_gradients(inputs: list[Tensor]) -> Callable[..., Any]:
-    """A hook with which gradients begin at what a module gets, which is put into `inputs`."""
+    """A hook with which gradients begin at what a module gets, which is put into `inputs`.
+
+    From there on a network in bfloat16 computes in float32: maps of sums that nearly cancel would not hold else.
+    """
 
     def hook(part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         torch.set_grad_enabled(True)
         first = args[0] if args else kwargs["hidden_states"]
-        tokens = first.detach().requires_grad_()
+        tokens = first.detach()
+        if torch.is_autocast_enabled(tokens.device.type):
+            torch.set_autocast_enabled(tokens.device.type, False)  # until the forward, which turned it on, is done
+            tokens = tokens.float()
+        tokens.requires_grad_()
         inputs.append(tokens)
         swapped = tuple(tokens if each is first else each for each in args)  # torch's own takes it three times
         return swapped, {name: tokens if each is first else each for name, each in kwargs.items()}
@@ -130,8 +138,9 @@ def _at_class_token(network: Network, pixels: Tensor, layer: int, target: Target
             hook.remove()
         torch.set_grad_enabled(True)
         tokens = _prefix_through(block, attention, record, anatomy.prefix)
-        shorter = None if tokens is None else resume(network, pixels, tokens, len(blocks))
-        if shorter is None or not torch.allclose(shorter, logits, rtol=1e-3, atol=1e-3 * float(logits.abs().max())):
+        precise = replace(network, precision="float32")
+        shorter = None if tokens is None else resume(precise, pixels, tokens, len(blocks))
+        if shorter is None or not torch.allclose(shorter, logits.to(shorter), 1e-3, 1e-3 * float(logits.abs().max())):
             return None
         targets = resolve(logits, target)
         (gradient,) = gradients_of(scores(shorter, targets).sum(), inputs)

@@ -1,33 +1,41 @@
 """A captioner by name: a run, a public checkpoint or a file of CATR, a folder of Hugging Face's, or `hf:ID`."""
 
+import logging
 from pathlib import Path
 
 import torch
 
 from regard.errors import NetworkError, UsageError
 from regard.files import check_local
+from regard.networks.arguments import check_arguments
 from regard.networks.captioners import CAPTIONER_FAMILIES, family_of
 from regard.networks.captioners.base import CaptionNetwork
 from regard.networks.captioners.families.catr import PUBLIC, CatrCaptioner, load_catr
 from regard.networks.captioners.run import load_captioner_run
 from regard.networks.guard import usable
+from regard.networks.precision import best_precision
 from regard.networks.run import CAPTIONING, task_of
 from regard.networks.sources.huggingface_files import folder_of, is_huggingface, read_config
 from regard.networks.sources.shipped import CAPTIONERS
 from regard.networks.sources.shipped import folder_of as folder_of_shipped
 
+log = logging.getLogger("regard")
+
 
 def load_caption_network(
-    model: str | Path | CaptionNetwork, device: str | torch.device | None = None
+    model: str | Path | CaptionNetwork, device: str | torch.device | None = None, precision: str = "float32"
 ) -> CaptionNetwork:
     """The captioner that `model` names: a run of `regard train --task caption`, a public CATR or its file, a Hugging
-    Face folder, or `hf:ID`; or one that is loaded already, which stays where it is.
+    Face folder, or `hf:ID`; or one that is loaded already, which stays where it is. It computes in float32, and that
+    is said where `precision` is another.
 
     Raises `UsageError` for what cannot caption, with what can, and `NetworkError` for what cannot be loaded.
     """
+    check_arguments(None, precision=precision)
     if isinstance(model, CaptionNetwork):
         if device is not None:
             raise UsageError("a captioner that is given stays on its own device; move its module, and leave device out")
+        _say_precision(precision, model)
         return model
     if isinstance(model, torch.nn.Module):
         raise UsageError(
@@ -39,7 +47,14 @@ def load_caption_network(
     if device is not None:
         with usable(device):
             captioner.module.to(device)
+    _say_precision(precision, captioner)
     return captioner
+
+
+def _say_precision(precision: str, captioner: CaptionNetwork) -> None:
+    """Say that captions do not hold in bfloat16 (docs/benches.md), where that is what was to be computed in."""
+    if best_precision(precision, captioner.device) != "float32":
+        log.info("captions are made in float32: in bfloat16 one in eight came out in other words")
 
 
 def _load(model: str) -> CaptionNetwork:

@@ -26,11 +26,12 @@ from regard.networks.captioners.trainable import TrainableCaptioner
 from regard.networks.captioners.wordpiece import WordPiece
 from regard.networks.captioners.written_words import WrittenWords, written_pieces
 from regard.networks.guard import borrowed
+from regard.networks.precision import best_precision
 from regard.training.checkpoint import tensors_under
 from regard.training.loader import Loader, check_processes
 from regard.training.loop import fit, loader_of
 from regard.training.objectives import CaptionObjective
-from regard.training.optimise import best_precision, dropout, trainable_layers
+from regard.training.optimise import dropout, trainable_layers
 from regard.training.processes import World, join
 from regard.training.recipe import Recipe
 from regard.training.session import Options, Session, training_session

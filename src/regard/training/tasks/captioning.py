@@ -107,7 +107,6 @@ class Captioning:
             "group",
             "slices",
             "label",
-            "precision",
             "threshold",
             "size",
         )
@@ -117,7 +116,7 @@ class Captioning:
             names = ", ".join(f"--{'slice' if name == 'slices' else name}" for name in wrong)
             raise UsageError(f"{names} cannot be used with captions; leave it out")
         pictures, note = scored_part(dataset, model, options.split, options.keep_seen)
-        captioner = load_caption_network(model, options.device)
+        captioner = load_caption_network(model, options.device, options.precision)
         for message in captioner.messages:
             log.info(message)
         evaluation = score_captions(

@@ -19,10 +19,10 @@ import numpy as np
 from regard.data.dataset import Dataset
 from regard.errors import DataError, NetworkError
 from regard.networks.network import Network
+from regard.networks.precision import best_precision
 from regard.training.checkpoint import tensors_under
 from regard.training.loader import check_processes
 from regard.training.optimise import (
-    best_precision,
     dropout,
     interpolated,
     load_values,

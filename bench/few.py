@@ -72,7 +72,9 @@ def _one(table: Path, out: Path, options: argparse.Namespace, seed: int) -> np.n
         right[recipe] = found.predicted == found.labels
     probe, tuned = right["probe"], right["finetune"]
     lines = [json.loads(line) for line in (out / "finetune" / "metrics.jsonl").read_text().splitlines()]
-    chosen = min((line for line in lines if line["phase"] == "search"), key=lambda line: line["log_loss"])["settings"]
+    rows = [line for line in lines if line["phase"] == "search"]
+    whole = max(row["pictures"] for row in rows)  # a candidate that was given up has fewer
+    chosen = min((row for row in rows if row["pictures"] == whole), key=lambda row: row["log_loss"])["settings"]
     print(
         f"| {seed} | {len(probe)} | {probe.mean():.3f} | {tuned.mean():.3f} | {tuned.mean() - probe.mean():+.3f} "
         f"| {chosen['mix']} | {chosen['open_layers'] or 'all'} | {(time.perf_counter() - start) / 60:.1f} |",

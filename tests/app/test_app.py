@@ -18,7 +18,7 @@ from regard.predictors.classifier import Classifier
 from regard.records import Explanation
 
 TINY = ("--model", "random:test_vit", "--size", "32", "--workers", "0")
-PROBE = ("--recipe", "probe", *TINY)
+PROBE = ("--recipe", "probe", "--val", 0.2, *TINY)
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -47,7 +47,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder that the command line made."""
     out = tmp_path_factory.mktemp("runs") / "first"
-    assert main(["train", str(data), "--out", str(out), *PROBE, "--slice", "camera"]) == 0
+    assert main([*map(str, ["train", data, "--out", out, *PROBE, "--slice", "camera"])]) == 0
     return out
 
 
@@ -86,7 +86,7 @@ def test_the_network_says_what_the_probe_said(trained: Path, data: Path, run: Ru
 def test_the_same_command_gives_the_same_bytes(trained: Path, data: Path, tmp_path: Path, run: Run) -> None:
     for recipe in ("probe", trained / "recipe.json"):
         out = tmp_path / Path(recipe).stem
-        words = ("--slice", "camera", *TINY) if recipe == "probe" else ("--workers", "0")
+        words = ("--slice", "camera", "--val", 0.2, *TINY) if recipe == "probe" else ("--workers", "0")
         assert run("train", data, "--out", out, "--recipe", recipe, *words)[0] == 0
         for name in ("model.safetensors", "metrics.jsonl", "split.csv"):
             assert (out / name).read_bytes() == (trained / name).read_bytes(), (recipe, name)
@@ -264,7 +264,7 @@ def test_positions_of_a_run(trained: Path, tmp_path: Path, run: Run) -> None:
 
 
 def test_functions_have_the_names_of_the_commands(data: Path, tmp_path: Path) -> None:
-    result = regard.train(data, tmp_path / "run", recipe="probe", model="random:test_vit", size=32, workers=0)
+    result = regard.train(data, tmp_path / "run", recipe="probe", model="random:test_vit", size=32, workers=0, val=0.2)
     assert result.evaluation.scores["top1"].n == 4
     maps = regard.explain(sorted(data.glob("*.png"))[:2], model=tmp_path / "run", workers=0)
     assert maps.out is None
@@ -316,7 +316,7 @@ def test_a_damaged_cache_is_done_without(data: Path, tmp_path: Path, run: Run, m
     assert "features could not be kept" in err
 
 
-TUNED = ("--recipe", "finetune", "--search", "never", "--epochs", 2, *TINY)
+TUNED = ("--recipe", "finetune", "--search", "never", "--val", 0.2, "--epochs", 2, *TINY)
 
 
 def test_a_training_of_the_whole_network_is_a_run_like_any_other(data: Path, tmp_path: Path, run: Run) -> None:

@@ -32,7 +32,9 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _train(run: Run, pictures: Path, *words: object) -> str:
-    code, _, err = run("train", pictures, "--out", "runs/first", "--recipe", "probe", "--workers", 0, *words)
+    code, _, err = run(
+        "train", pictures, "--out", "runs/first", "--recipe", "probe", "--val", 0.2, "--workers", 0, *words
+    )
     assert code == 0, err
     return err
 

@@ -386,3 +386,13 @@ def test_many_pictures_are_quick() -> None:
     started = time.process_time()
     evaluate(said)
     assert time.process_time() - started < 2.5  # 0.6 s alone on the machine it was written on
+
+
+def test_a_network_that_is_sure_beyond_rounding_has_a_calibration_error() -> None:
+    """A softmax in float32 may say 1.0000001; its bin's chance is no chance, and is taken as 1."""
+    sure = np.float32(1) + np.finfo(np.float32).eps
+    values = np.tile(np.array([[sure, 0.0]], np.float32), (6, 1))
+    labels = np.array([0, 0, 0, 0, 0, 1])
+    predictions = Predictions(tuple("abcdef"), ("x", "y"), np.zeros(6, np.int64), labels, values)
+    score = scores.ece(predictions)
+    assert score.value == pytest.approx(1 / 6, abs=1e-6) and 0 <= score.low < score.value < score.high <= 1

@@ -34,8 +34,9 @@ def draw_pictures(folder: Path, each: int = 10, seed: int = 0) -> Path:
     return folder
 
 
-def tiny_network(classes: tuple[str, ...], seed: int = 0) -> Network:
-    return load("random:vit_tiny_patch16_224", classes=classes, arguments=SMALL, seed=seed)
+def tiny_network(classes: tuple[str, ...], seed: int = 0, depth: int = 2) -> Network:
+    arguments = {**SMALL, "depth": depth}
+    return load("random:vit_tiny_patch16_224", classes=classes, arguments=arguments, seed=seed)
 
 
 def tiny_recipe(name: str = "finetune", **overrides: object) -> Recipe:
@@ -49,10 +50,12 @@ def parts_of(data: Path) -> tuple[Dataset, Dataset, dict[str, str]]:
     return training, validation, picture_hashes(dataset.pictures)
 
 
-def run(data: Path, folder: Path, recipe: Recipe, save: bool = True, **options: object) -> finetune.Outcome:
+def run(
+    data: Path, folder: Path, recipe: Recipe, save: bool = True, depth: int = 2, **options: object
+) -> finetune.Outcome:
     """A whole run, as the command does it: train, save the network, remove the checkpoints."""
     training, validation, hashes = parts_of(data)
-    network = tiny_network(training.classes)
+    network = tiny_network(training.classes, depth=depth)
     outcome = finetune.run(network, training, validation, hashes, recipe, folder, **options)
     if save and outcome.main:
         save_network(network, folder)

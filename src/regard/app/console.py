@@ -72,18 +72,19 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.advance(task, done)
 
 
-def _bar(*more: str) -> "Progress":
+def _bar(*more: str, timed: bool = True) -> "Progress":
     """What both kinds of progress look like; imported late, as `--help` needs it not."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
     name, columns = TextColumn("{task.description}"), [TextColumn(text) for text in more]
-    usual = (SpinnerColumn(), name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*usual, *columns, console=stderr(), transient=True)
+    usual = (SpinnerColumn(), name, BarColumn(), MofNCompleteColumn())
+    remaining = (TimeRemainingColumn(),) if timed else ()
+    return Progress(*usual, *remaining, *columns, console=stderr(), transient=True)
 
 
 @contextmanager
 def phases() -> Iterator[Callable[[Any], None]]:
-    """Progress of a training: a bar for each phase with time left and the loss of late; a line a phase elsewhere.
+    """Progress of a training: a bar for each phase with time left and the loss of late; a line a step elsewhere.
 
     Yields a function that takes `training.journal.Progress`.
     """
@@ -92,9 +93,9 @@ def phases() -> Iterator[Callable[[Any], None]]:
         return
     if not sys.stderr.isatty():
         announced: set[str] = set()
-        yield lambda progress: _announce(announced, progress.phase)
+        yield lambda progress: _announce(announced, progress)
         return
-    with _bar("{task.fields[loss]}") as bar:
+    with _bar("{task.fields[more]}", timed=False) as bar:
         tasks: dict[str, Any] = {}
 
         def show(now: Any) -> None:
@@ -102,16 +103,28 @@ def phases() -> Iterator[Callable[[Any], None]]:
                 for old in tasks.values():
                     bar.remove_task(old)
                 tasks.clear()
-                tasks[now.phase] = bar.add_task(now.phase, total=now.total, loss="")
-            text = "" if now.loss is None else f"loss {now.loss:.3f}"
-            bar.update(tasks[now.phase], completed=now.done, loss=text)
+                tasks[now.phase] = bar.add_task(now.step or now.phase, total=now.total, more="")
+            more = [] if now.left is None else [_left(now)]
+            more += [] if now.loss is None else [f"loss {now.loss:.3f}"]
+            bar.update(tasks[now.phase], completed=now.done, more=" · ".join(more))
 
         yield show
 
 
-def _announce(announced: set[str], phase: str) -> None:
-    """The name of each kind of phase, the first time it comes: `search 0/1` and `search 0/2` are both `search`."""
-    kind = phase.split()[0]
-    if kind not in announced:
-        announced.add(kind)
-        log.info(f"{kind} ...")
+def _left(now: Any) -> str:
+    from regard.training.schedule import duration
+
+    return f"about {duration(now.left)} left{' of all' if now.step else ''}"
+
+
+def _announce(announced: set[str], now: Any) -> None:
+    """A line for each step, the first time it comes, with the time left; and one when that is first known.
+
+    Where the steps are not known, the name of each kind of phase: `search 0/1` and `search 0/2` are both `search`.
+    """
+    name = now.step or now.phase.split()[0]
+    time_is_news = now.left is not None and now.step and "left" not in announced
+    if name in announced and not time_is_news:
+        return
+    announced |= {name, *(["left"] if now.left is not None else [])}
+    log.info(f"{name} ...{f' ({_left(now)})' if now.left is not None and now.step else ''}")

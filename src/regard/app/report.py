@@ -74,7 +74,7 @@ def drawing(title: str, no_pictures: bool, anonymise: bool, repair: str = "") ->
         pictures: Dataset,
         recipe: Recipe | None,
         history: Sequence[Mapping[str, Any]],
-        evaluation: AnyEvaluation,
+        evaluation: AnyEvaluation | None,
     ) -> str:
         captions = dict(islice(content.captions.items(), 0 if no_pictures else EXAMPLES))
         images = thumbnails(pictures, captions)
@@ -86,7 +86,7 @@ def drawing(title: str, no_pictures: bool, anonymise: bool, repair: str = "") ->
             examples=tuple((name, images[name], None, text) for name, text in captions.items() if name in images),
             recipe={} if recipe is None else _shareable(recipe),
             history=tuple(history),
-            provenance=evaluation.provenance,
+            provenance={} if evaluation is None else evaluation.provenance,
             show_pictures=not no_pictures,
             anonymise=anonymise,
         )

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,18 +36,21 @@ def training_parts(
     dataset: Dataset,
     *,
     seed: int = 0,
-    share: float = SHARE,
+    share: float | None = None,
     group: str | None = None,
     twins: Iterable[tuple[int, int]] = (),
 ) -> tuple[Dataset, Dataset]:
     """(train, val) of a data set whose pictures all have labels, of two classes at least.
 
     The user's own `train` and `val` where there are both; where there is no `val`, a `share` of `train` (or of
-    everything, when there are no splits) is set aside as `assign` does it. `test` is never touched. Raises
-    `DataError` for too few classes or pictures, for a class that only `val` has, and for a group on both sides.
+    everything, when there are no splits) is set aside as `assign` does it, by default a fifth; with a share of 0
+    nothing is, and `val` is empty. `test` is never touched. Raises `DataError` for too few classes or pictures, for a
+    class that only `val` has, and for a group on both sides, and `UsageError` for a share beside a `val` of the user's
+    own.
     """
     if dataset.splits and "train" not in dataset.splits:
         raise DataError(f"{dataset.source} has no train split, only {listed(dataset.splits)}; mark what to train on")
+    check_share(dataset, share)
     if "val" in dataset.splits:
         both = [at for at, picture in enumerate(dataset.pictures) if picture.split in ("train", "val")]
     else:
@@ -54,12 +58,28 @@ def training_parts(
         place = {at: new for new, at in enumerate(both)}
         twins = [(place[one], place[two]) for one, two in twins if one in place and two in place]
     chosen = _classed(dataset.select(both))
+    if share == 0:
+        return all_in(chosen, "train"), chosen.select([])
     if "val" not in dataset.splits:
-        chosen = assign(chosen, seed=seed, share=share, group=group, twins=twins)
+        chosen = assign(chosen, seed=seed, share=SHARE if share is None else share, group=group, twins=twins)
     train = chosen.part("train")
     val = chosen.part("val")
     _check_sides(dataset, train, val, group)
     return train, val
+
+
+def check_share(dataset: Dataset, share: float | None) -> None:
+    """Raise `UsageError` for a share to set aside beside a `val` of the user's own."""
+    if share is not None and "val" in dataset.splits:
+        raise UsageError(
+            f"--val is {share:g}, but {dataset.source} has a val split of its own; leave --val out, or give "
+            "--split train to split that part anew"
+        )
+
+
+def all_in(dataset: Dataset, split: str) -> Dataset:
+    """The data set with every picture in one split."""
+    return replace(dataset, pictures=tuple(replace(picture, split=split) for picture in dataset.pictures))
 
 
 def scoring_part(dataset: Dataset, split: str | None = None) -> Dataset:
@@ -99,6 +119,70 @@ def assign(
         replace(picture, split="val" if at in held_out else "train") for at, picture in enumerate(dataset.pictures)
     )
     return replace(dataset, pictures=pictures)
+
+
+FOLDS = 0xF01D  # keeps the numbers that order pictures for folds apart from others of the same seed
+
+
+def together(dataset: Dataset, group: str | None, twins: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
+    """(pictures,) equal numbers for pictures that no split and no fold may part: of one group, or twins."""
+    numbers = np.zeros(len(dataset), np.int64)
+    for number, unit in enumerate(_units(dataset, group, twins)):
+        numbers[unit] = number
+    return numbers
+
+
+def folds_of(
+    labels: NDArray[np.int64], classes: Sequence[str], units: NDArray[Any] | None = None, count: int = 5, seed: int = 0
+) -> NDArray[np.int64]:
+    """(pictures,) the fold of each: stratified by class, of sizes as even as can be, equal `units` in one fold.
+
+    There are `count` folds, or as many as there are units. Of every class some pictures lie outside of each fold.
+    Raises `DataError` for a class of one picture, or wholly of one unit.
+    """
+    units = np.arange(len(labels)) if units is None else np.unique(units, return_inverse=True)[1]
+    tally = np.zeros((units.max(initial=-1) + 1, len(classes)), np.int64)
+    np.add.at(tally, (units, labels), 1)
+    _check_folds(tally, classes)
+    folds = min(count, len(tally))
+    size = np.bincount(labels, minlength=len(classes))  # (classes,)
+    sums = np.zeros((folds, len(classes)), np.int64)
+    place = np.zeros(len(tally), np.int64)
+    order = np.random.default_rng((seed, FOLDS)).permutation(len(tally))
+    for unit in order[np.argsort(-tally[order].sum(axis=1), kind="stable")]:  # large ones first, while there is room
+        crowded = (sums / np.maximum(size, 1)) @ tally[unit]  # (folds,) how much of its classes each has already
+        place[unit] = np.lexsort((sums.sum(axis=1), np.round(crowded, 9)))[0]
+        sums[place[unit]] += tally[unit]
+    for label in np.flatnonzero(((sums > 0).sum(axis=0) == 1) & (size > 0)):  # its units are of other classes too
+        unit = min(np.flatnonzero(tally[:, label]), key=lambda each: int(tally[each].sum()))
+        sums[place[unit]] -= tally[unit]
+        others = np.flatnonzero(np.arange(folds) != place[unit])
+        place[unit] = others[np.argmin(sums[others].sum(axis=1))]
+        sums[place[unit]] += tally[unit]
+    alone = [classes[int(label)] for label in np.flatnonzero(((sums > 0).sum(axis=0) == 1) & (size > 0))]
+    if alone:
+        raise DataError(
+            f"{several(alone, 'class', 'classes')} cannot be in two of {folds} folds with these groups; give fewer "
+            "--folds, leave --group out, or set pictures aside (--val 0.2)"
+        )
+    return np.unique(place, return_inverse=True)[1][units]
+
+
+def _check_folds(tally: NDArray[np.int64], classes: Sequence[str]) -> None:
+    """Every class must have pictures in two units: one is left out, and the others are learnt."""
+    counts = tally.sum(axis=0)
+    if (counts < 2).any():
+        few = int(np.argmax(counts < 2))
+        raise DataError(
+            f"class {classes[few]!r} has {('no', 'one')[counts[few]]} picture to train on; each class needs at least "
+            "two, so that one can be left out to choose by: add pictures or take the class out"
+        )
+    if ((tally > 0).sum(axis=0) < 2).any():
+        name = classes[int(np.argmax((tally > 0).sum(axis=0) < 2))]
+        raise DataError(
+            f"all training pictures of class {name!r} are of one group, or copies of one another; each class needs at "
+            "least two groups to choose by: add pictures, or leave out --group"
+        )
 
 
 def _units(dataset: Dataset, group: str | None, twins: Iterable[tuple[int, int]]) -> list[list[int]]:

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,19 +10,26 @@ import numpy as np
 from regard.data.dataset import Dataset
 from regard.data.hashes import picture_hashes
 from regard.data.splits import read_split, run_splits, scoring_part
+from regard.files import is_file, read_json
 from regard.networks.run import run_of
+from regard.results.evaluations import EVALUATION
 
 log = logging.getLogger("regard")
 
+SPLIT = "split.csv"
+CROSS_VALIDATED = "cross-validated"
+"""The note of a score by networks that had not seen the pictures, of a run that was then trained on them."""
+
 
 def scored_part(dataset: Dataset, model: Any, split: str | None, keep_seen: bool) -> tuple[Dataset, str]:
-    """What is scored of DATA, and the note that goes with the score: "", or "seen in training".
+    """What is scored of DATA, and the note that goes with the score: "", "seen in training" or "cross-validated".
 
     Pictures are known by the hash of their bytes, so that moved and renamed ones are known too. Where DATA brings no
-    split, the run's own holds.
+    split, the run's own holds. Pictures that a run was trained on, all of them, are "cross-validated" where it has
+    answers for them by networks that had not seen them.
     """
     run = run_of(model)
-    file = None if run is None else run / "split.csv"
+    file = None if run is None else run / SPLIT
     rows = read_split(file) if file is not None and file.is_file() else []
     if not rows:
         return scoring_part(dataset, split), ""
@@ -38,6 +46,14 @@ def scored_part(dataset: Dataset, model: Any, split: str | None, keep_seen: bool
     learnt = np.array([splits[name] == "train" for name in part.names], bool)
     if not learnt.any():
         return part, ""
+    manifest = Path() if run is None else run / EVALUATION / "manifest.json"
+    note = read_json(manifest, "restore it", fields={"note": str})["note"] if is_file(manifest) else ""
+    if learnt.all() and not keep_seen and note == CROSS_VALIDATED:
+        log.info(
+            f"the run was trained on all of these {len(part)} pictures: each is scored by a network that had not seen "
+            "it, as the run was (cross-validation); --keep-seen scores the network that was kept"
+        )
+        return part, CROSS_VALIDATED
     if keep_seen or learnt.all():
         log.warning(
             f"{int(learnt.sum())} of {len(part)} pictures were seen in training: the score says nothing of new ones"
@@ -47,3 +63,10 @@ def scored_part(dataset: Dataset, model: Any, split: str | None, keep_seen: bool
         f"{int(learnt.sum())} of {len(part)} pictures left out, as they were seen in training (--keep-seen keeps them)"
     )
     return part.select(np.flatnonzero(~learnt).tolist()), ""
+
+
+def learnt_by(model: Any) -> frozenset[str]:
+    """The SHA-256 of the pictures that a run was trained on; empty for other networks."""
+    run = run_of(model)
+    rows = [] if run is None or not is_file(run / SPLIT) else read_split(run / SPLIT)
+    return frozenset(row.sha256 for row in rows if row.split == "train")

@@ -25,7 +25,8 @@ log = logging.getLogger("regard")
 class ExplanationJob:
     """A method, with its settings, for any pictures: their maps come one by one, in order.
 
-    `workers` threads read ahead, or none. A picture that cannot be read is an error, unless `on_bad` takes it.
+    `workers` threads read ahead, or none. A picture that cannot be read is an error, unless `on_bad` takes it. Maps of
+    pictures whose hash is among `learnt` say that the network has seen them.
     """
 
     network: Network
@@ -36,6 +37,7 @@ class ExplanationJob:
     batch_size: int = 8
     workers: int = 0
     on_bad: Callable[[Picture, DataError], None] | None = None
+    learnt: frozenset[str] = frozenset()
 
     def heatmaps(self, pictures: Sequence[Picture], start: int = 0) -> Iterator[tuple[int, Heatmap]]:
         """The maps from the picture `start` on, where batches begin, each with its picture's index.
@@ -49,7 +51,8 @@ class ExplanationJob:
                 self.network, batch.pixels, rows, batch.sizes, self.method.name, self.settings, batch.preparation
             )
             for index, heatmap in zip(batch.indices, maps, strict=True):
-                yield start + index, self._with_prediction(heatmap)
+                learnt = bool(self.learnt) and rest[index].opener.digest() in self.learnt
+                yield start + index, replace(self._with_prediction(heatmap), seen=learnt)
 
     @cached_property
     def about(self) -> Explanation:

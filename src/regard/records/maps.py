@@ -29,6 +29,7 @@ class Heatmap(Readable):
     known. `error` (rows, columns) float32 is the standard error of values that were sampled. `image` opens the picture,
     to be drawn at about so many pixels, where it is known; it is not saved. `completeness` says what the map and what
     it does not hold sum to: of a method that claims to be complete, unless an earlier version of regard saved the map.
+    `seen`: the network was trained on this picture, as far as its run knows.
 
     >>> grid = PatchGrid.whole(2, 3, picture=(20, 30))
     >>> heatmap = Heatmap(np.zeros((2, 3), np.float32), grid, "cat.jpg", target=7)
@@ -48,13 +49,14 @@ class Heatmap(Readable):
     predicted: int | None = None
     image: "Callable[[int], Image.Image] | None" = field(default=None, repr=False, compare=False)
     completeness: Completeness | None = None
+    seen: bool = False
 
     def __str__(self) -> str:
         rows, columns = self.values.shape
         ends = f"{self.values.min():.3g} to {self.values.max():.3g}" if self.values.size else "no values"
         target = "" if self.target is None else f", of class {' against '.join(map(str, np.atleast_1d(self.target)))}"
         sums = "" if self.completeness is None else f"; {self.completeness}"
-        return f"{self.name}: {rows} × {columns} patches, {ends}{target}{sums}"
+        return f"{self.name}: {rows} × {columns} patches, {ends}{target}{sums}{'; seen in training' * self.seen}"
 
     def upsampled(self, size: tuple[int, int] | None = None) -> Float:
         """The map at the size of the user's picture, NaN where the network did not look: see `to_picture`."""
@@ -63,7 +65,8 @@ class Heatmap(Readable):
     def as_json(self) -> dict[str, Any]:
         """All but the values and their error, which are arrays."""
         about = {"name": self.name, "target": self.target, "predicted": self.predicted, "grid": asdict(self.grid)}
-        return about if self.completeness is None else {**about, "completeness": self.completeness.as_json()}
+        sums = {} if self.completeness is None else {"completeness": self.completeness.as_json()}
+        return about | sums | ({"seen": True} if self.seen else {})
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], values: Float, error: Float | None = None) -> Self:
@@ -72,7 +75,8 @@ class Heatmap(Readable):
         target = tuple(target) if isinstance(target, list) else target
         grid = PatchGrid.from_json(stored["grid"])
         completeness = Completeness.from_json(stored.get("completeness"))
-        return cls(values, grid, stored["name"], target, error, stored.get("predicted"), completeness=completeness)
+        more = {"completeness": completeness, "seen": stored.get("seen", False)}
+        return cls(values, grid, stored["name"], target, error, stored.get("predicted"), **more)
 
 
 @dataclass(frozen=True, repr=False)

@@ -198,7 +198,8 @@ class Evaluation(Displayed):
 
     `scores` by name (`top1`, `balanced_accuracy`, `top5`, `ece`, ...); `confusion` (true class, predicted class)
     counts; `mistakes`, `uncertain` and `suspects` (likely label errors) are picture indices into `predictions`,
-    worst first. `note` says what a reader must know of the number: "" or "seen in training" or "selected on".
+    worst first. `note` says what a reader must know of the number: "", "seen in training", "selected on", or
+    "cross-validated": then `optimism`, by score, is what choosing by the same pictures brought, and is taken off.
 
     >>> predictions = Predictions(("a.jpg", "b.jpg"), ("cat", "dog"), np.array([0, 0]), np.array([0, 1]))
     >>> accuracy = Score(0.5, 0.09, 0.91, n=2)
@@ -222,6 +223,7 @@ class Evaluation(Displayed):
     suspects: tuple[int, ...] = ()
     note: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    optimism: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("per_class", "reliability", "slices"):

@@ -60,8 +60,10 @@ def write_evaluation(folder: Path, evaluation: Evaluation, seed: int = 0, figure
     pd.DataFrame(_readable(per_picture(evaluation))).to_parquet(folder / PREDICTIONS, index=False)
     for name, content in figures(evaluation).items():
         write_file(folder / name, content)
-    provenance = dict(evaluation.provenance)
-    write_manifest(folder, EVALUATION, note=evaluation.note, n=evaluation.n, seed=seed, provenance=provenance)
+    facts: dict[str, Any] = {"note": evaluation.note, "n": evaluation.n, "seed": seed}
+    if evaluation.optimism:
+        facts["optimism"] = dict(evaluation.optimism)
+    write_manifest(folder, EVALUATION, **facts, provenance=dict(evaluation.provenance))
 
 
 def read_predictions(folder: Path, classes: Sequence[str]) -> Predictions:

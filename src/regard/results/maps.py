@@ -114,7 +114,7 @@ def write_table(
     columns = {"name": "string", "filename": "string"}
     for name in ("target", "against", "predicted"):
         columns |= {name: "int32", f"{name}_name": "string"}
-    columns |= {**GRID, **dict.fromkeys(map(_sums_column, SUMS), "float64")}
+    columns |= {"seen": "bool", **GRID, **dict.fromkeys(map(_sums_column, SUMS), "float64")}
     columns |= {"map": ARRAY, **({"error": ARRAY} if errors else {})}
     names: dict[int | None, str] = dict(enumerate(map(readable, about.classes)))
     rows = (_row(heatmap, names, filenames or {}) for heatmap in heatmaps)
@@ -130,6 +130,7 @@ def _row(heatmap: Heatmap, names: Mapping[int | None, str], filenames: Mapping[s
         "filename": readable(filenames.get(heatmap.name, heatmap.name)),
         **indices,
         **{f"{which}_name": names.get(index) for which, index in indices.items()},
+        "seen": heatmap.seen,
         **grid_row(heatmap.grid),
         **{_sums_column(name): getattr(heatmap.completeness, name, None) for name in SUMS},
         "rows": heatmap.values.shape[0],
@@ -164,4 +165,5 @@ def _heatmap(row: Mapping[str, Any]) -> Heatmap:
     completeness = None
     if row.get("logit") is not None:  # a table of version 1 has no such columns
         completeness = Completeness.from_json({name: row[_sums_column(name)] for name in SUMS})
-    return Heatmap(values, grid, row["name"], target, error, row["predicted"], None, completeness)  # type: ignore[arg-type]
+    more = {"completeness": completeness, "seen": bool(row.get("seen"))}
+    return Heatmap(values, grid, row["name"], target, error, row["predicted"], **more)  # type: ignore[arg-type]

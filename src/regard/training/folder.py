@@ -18,7 +18,7 @@ from regard.errors import DataError, OutputError, UsageError
 from regard.files import check_free, is_file, read_json, write_file, write_json
 from regard.networks.run import WEIGHTS, is_run
 from regard.training.recipe import Recipe, read_recipe
-from regard.training.tasks.table import all_settings
+from regard.training.tasks.table import FORMER, all_settings
 
 if TYPE_CHECKING:
     from regard.training.processes import World
@@ -192,9 +192,13 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
 
 
 def _check_values(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    different = sorted(
-        (name for name in before if before[name] != now.get(name)), key=lambda name: (name != "recipe", name)
-    )
+    defaults = {name: each.default for name, each in all_settings().items()}
+
+    def same(name: str) -> bool:
+        was_default = name in FORMER and before[name] == FORMER[name] and now.get(name) == defaults[name]
+        return was_default or before[name] == now.get(name)
+
+    different = sorted((name for name in before if not same(name)), key=lambda name: (name != "recipe", name))
     if different:
         changes = "; ".join(f"{name} was {before[name]!r} and is now {now.get(name)!r}" for name in different[:4])
         raise UsageError(

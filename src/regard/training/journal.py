@@ -14,13 +14,17 @@ TIMING = "timing.jsonl"
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a phase is: steps done of all, seconds left (None while unknown), and the loss of late."""
+    """How far a phase is: steps done of all, seconds left (None while unknown), and the loss of late.
+
+    Where the whole training is known beforehand, `step` says in words which of its steps this is, and `left` is of all.
+    """
 
     phase: str
     done: int
     total: int
     left: float | None = None
     loss: float | None = None
+    step: str = ""
 
 
 def silent(progress: Progress) -> None:
@@ -29,11 +33,15 @@ def silent(progress: Progress) -> None:
 
 @dataclass
 class Journal:
-    """The lines of a run. Only the first process writes; `rows` are the same in all of them."""
+    """The lines of a run. Only the first process writes; `rows` are the same in all of them.
+
+    `place` puts a phase's progress into that of the whole.
+    """
 
     folder: Path
     main: bool = True
     report: Callable[[Progress], None] = silent
+    place: Callable[[Progress], Progress] = lambda progress: progress
     board: Any = None
     rows: list[dict[str, Any]] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
@@ -68,7 +76,7 @@ class Journal:
     def progress(self, progress: Progress) -> None:
         """Tell how far it is, in the first process."""
         if self.main:
-            self.report(progress)
+            self.report(self.place(progress))
 
 
 def open_board(folder: Path) -> Any:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from regard.data.dataset import Dataset
 from regard.data.images.longest_side import LongestSide
 from regard.data.images.preparation import Preparation
-from regard.errors import NetworkError
+from regard.errors import NetworkError, UsageError
 from regard.training.journal import Progress
 from regard.training.loader import Batch, Loader, Step
 from regard.training.objectives import Objective
@@ -129,6 +129,13 @@ def loader_of(
         session.workers,
         session.world,
     )
+
+
+def check_choice(settings: Settings, held_out: int) -> None:
+    """Raise `UsageError` where a choice is to be made on pictures set aside, and there are none."""
+    if not held_out and (settings.keep == "best" or settings.patience):
+        option = "--keep best" if settings.keep == "best" else f"--patience {settings.patience}"
+        raise UsageError(f"{option} chooses on pictures set aside, and there are none; give --val 0.2, or leave it out")
 
 
 def fit(

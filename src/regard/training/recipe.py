@@ -8,7 +8,10 @@ from typing import Any
 from regard.errors import UsageError, unknown
 from regard.files import SCHEMA, is_file, read_json, reading
 from regard.training.settings import Settings, option_of
-from regard.training.tasks.table import TaskRow, recipes, with_changes
+from regard.training.tasks.table import ClassifierSettings, TaskRow, find_task, recipes, with_changes
+
+PROBED = ("few", "folds")
+"""Settings that count for a probe too, which does not train the network itself; it has them among its arguments."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,27 @@ class Recipe:
             raise UsageError(f"the recipe {self.name!r} does not train the network and takes no {names}; leave it out")
         return replace(self, settings=with_changes(self.settings, changes))
 
+    def with_arguments(
+        self, arguments: Mapping[str, Any], standard: Mapping[str, Any], overrides: Mapping[str, Any]
+    ) -> "Recipe":
+        """This recipe with a command's arguments and settings; where a command says nothing else than its `standard`,
+        what is stored holds. Raises `UsageError` for what cannot be together."""
+        changed = {
+            name: value for name, value in arguments.items() if name not in self.arguments or value != standard[name]
+        }
+        plain = {name: str(value) if isinstance(value, Path) else value for name, value in changed.items()}
+        if plain.get("val") and overrides.get("folds") is not None:
+            raise UsageError(
+                f"--val {plain['val']:g} sets pictures aside for the score, and --folds {overrides['folds']} scores "
+                "all of them by cross-validation; give one of them"
+            )
+        if self.settings is not None:
+            return replace(self, arguments={**self.arguments, **plain}).changed(overrides)
+        plain |= {name: overrides[name] for name in PROBED if overrides.get(name) is not None}
+        with_changes(ClassifierSettings(), {name: plain.get(name) for name in PROBED})  # their ranges
+        rest = {name: value for name, value in overrides.items() if name not in (*PROBED, "batch_size", "precision")}
+        return replace(self, arguments={**self.arguments, **plain}).changed(rest)
+
     @property
     def task(self) -> TaskRow:
         """The task that it is for."""
@@ -58,6 +82,22 @@ def read_recipe(text: str | Path, offered: Iterable[str] = ()) -> Recipe:
     recipe = replace(_preset(name), arguments=stored["arguments"])
     with reading(path, advice):
         return recipe if recipe.settings is None else recipe.changed(settings or {})
+
+
+def recipe_for(text: str | Path, task: str | None) -> Recipe:
+    """`read_recipe`, or, where none but the default was chosen, the one that a task takes.
+
+    Raises `UsageError` where recipe and task do not agree.
+    """
+    row = find_task(task)
+    if row is None:
+        return read_recipe(text)
+    if text == "finetune":
+        return read_recipe(row.recipes[0].name)
+    recipe = read_recipe(text, [each.name for each in row.recipes])
+    if recipe.task.name != row.name:
+        raise UsageError(f"the recipe {text} is for {recipe.task.name}, not for --task {task}; leave one of them out")
+    return recipe
 
 
 def _preset(name: str) -> Recipe:

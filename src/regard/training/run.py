@@ -13,7 +13,7 @@ import numpy as np
 from regard.data.dataset import Dataset, skipper
 from regard.data.hashes import across_splits, duplicates, fingerprints, pairs_text, picture_hashes
 from regard.data.images.decode import open_picture
-from regard.data.splits import split_rows
+from regard.data.splits import split_rows, together
 from regard.errors import DataError, RegardError, UsageError
 from regard.files import check_free, claimed, new_folder, write_file, writing
 from regard.records.display import Readable, few
@@ -39,7 +39,10 @@ log = logging.getLogger("regard")
 
 @dataclass(frozen=True, repr=False)
 class Run(Readable):
-    """A finished run: its folder, its task, its score on the pictures set aside, and what the user should know."""
+    """A finished run: its folder, its task, its score, and what the user should know.
+
+    The `evaluation` is of the pictures set aside, or by cross-validation; None where all were trained on (`val` 0).
+    """
 
     out: Path
     task: str
@@ -54,7 +57,7 @@ class Run(Readable):
 class Drawing:
     """How a run's results are drawn: `report` gives the HTML of a page, `figures` the charts of an evaluation."""
 
-    report: Callable[[PageContent, Dataset, Recipe | None, Sequence[Mapping[str, Any]], AnyEvaluation], str]
+    report: Callable[[PageContent, Dataset, Recipe | None, Sequence[Mapping[str, Any]], AnyEvaluation | None], str]
     figures: Figures
 
 
@@ -87,7 +90,7 @@ def train(
     precision: str | None = None,
     skip_bad: bool = False,
 ) -> Run:
-    """Train what `recipe.task` names, and score it on the pictures set aside; the run's folder is `out`.
+    """Train what `recipe.task` names, and score it; the run's folder is `out`.
 
     A recipe that trains the network itself takes long: its folder is there from the start, and can be resumed. The
     folder of one that does not (a probe) appears with its network, or not at all. Whatever fails after that, the
@@ -121,7 +124,7 @@ def _train(
         check_recipe(out, recipe)
     notes = _Notes()
     with notes.phase("reading"):
-        parts = read_parts(task, dataset, recipe.arguments, notes.warn, skip_bad)
+        parts = read_parts(task, dataset, recipe, notes.warn, skip_bad)
     network = task.build(recipe, parts.training, device, precision)
     start = None
     if quick:
@@ -153,15 +156,18 @@ def _train(
             return run
         metrics = list(outcome.metrics)
         if quick:
-            scores = {name: score.as_json() for name, score in evaluation.scores.items()}
-            metrics.append({"phase": "validate", "n": evaluation.n, **scores})
+            if evaluation is not None:
+                scores = {name: score.as_json() for name, score in evaluation.scores.items()}
+                metrics.append({"phase": "validate", "n": evaluation.n, **scores})
             write_file(out / METRICS, json_lines(metrics))
             write_file(out / TIMING, json_lines(notes.times))
         facts = {name.replace("_", " ").capitalize(): fact_text(value) for name, value in outcome.facts.items()}
-        content = task.page(Evaluated(evaluation, network, parts.validation), {"Recipe": recipe.name, **facts}, parts)
+        pictures = parts.validation if len(parts.validation) else parts.training
+        content = task.page(Evaluated(evaluation, network, pictures), {"Recipe": recipe.name, **facts}, parts)
         content = PageContent(**{**vars(content), "messages": [*content.messages, *notes.messages]})
-        task.write(out / EVALUATION, evaluation, recipe.arguments["seed"], drawing.figures)
-        html = drawing.report(content, parts.validation, recipe, metrics, evaluation)
+        if evaluation is not None:
+            task.write(out / EVALUATION, evaluation, recipe.arguments["seed"], drawing.figures)
+        html = drawing.report(content, pictures, recipe, metrics, evaluation)
         write_file(out / "report.html", html)
         finish(out)
     return run
@@ -183,15 +189,13 @@ def _network_saved(out: Path) -> Iterator[None]:
         raise
 
 
-def read_parts(
-    task: Task, dataset: Dataset, arguments: Mapping[str, Any], warn: Callable[[str], None], skip_bad: bool
-) -> Parts:
+def read_parts(task: Task, dataset: Dataset, recipe: Recipe, warn: Callable[[str], None], skip_bad: bool) -> Parts:
     """Hash and split; duplicates stay on one side where regard splits, and are named where the user did.
 
     Every picture is opened once. Raises `DataError` for one that cannot be read, or, with `skip_bad`, goes without it.
     """
-    if arguments["split"] is not None:
-        dataset = dataset.part(arguments["split"]).unsplit()
+    if recipe.arguments["split"] is not None:
+        dataset = dataset.part(recipe.arguments["split"]).unsplit()
     prints = fingerprints(dataset.pictures)
     if not prints.readable.all():
         _name_unreadable(dataset, np.flatnonzero(~prints.readable).tolist(), skip_bad)
@@ -204,8 +208,9 @@ def read_parts(
     for doubt in task.doubts(dataset, pairs):
         warn(doubt)
     twins = [(pair.first, pair.second) for pair in pairs]
-    training, validation = task.split(dataset, seed=arguments["seed"], group=arguments["group"], twins=twins)
-    return Parts(training, validation, hashes)
+    training, validation = task.split(dataset, recipe, twins)
+    units = together(dataset, recipe.arguments["group"], twins).tolist()
+    return Parts(training, validation, hashes, dict(zip(dataset.names, units, strict=True)))
 
 
 def _name_unreadable(dataset: Dataset, indices: Sequence[int], skip_bad: bool) -> None:

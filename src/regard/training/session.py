@@ -110,7 +110,7 @@ def training_session(
     facts = {"seed": options.seed, **facts}
     begin(folder, world, network, parts, hashes, recipe, facts, options)
     board = open_board(folder) if options.tensorboard and world.main else None
-    journal = Journal(folder, world.main, options.progress, board)
+    journal = Journal(folder, world.main, options.progress, board=board)
     checkpoints = Checkpoints(folder, world, options.every)
     session = Session(world, checkpoints, journal, options.seed, options.workers)
     # Lines that were written after the checkpoint are cut: the steps they tell of will be done again.

@@ -154,6 +154,7 @@ def explain(
     # torch is imported when nothing else is wrong
     from regard.app.map_files import explain_in_memory, write_maps
     from regard.audit.notes import artifact_note, repair_command
+    from regard.measurement.selection import learnt_by
     from regard.predictors.explainer import Explainer
 
     explainer = Explainer(
@@ -167,7 +168,7 @@ def explain(
         grid=patches,
     )
     reading = {"batch_size": batch_size, "workers": workers, "on_bad": skipper(skip_bad)}
-    job = explainer.job(method, options, **reading)
+    job = explainer.job(method, options, **reading, learnt=learnt_by(model))
     if (method, layer, query) == ("attention", None, "CLS"):
         folders = [Path(each) for each in ([pictures] if isinstance(pictures, str | Path) else pictures)]
         data = folders[0] if len(folders) == 1 and folders[0].is_dir() else "DATA"

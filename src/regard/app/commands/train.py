@@ -1,12 +1,11 @@
 """`regard train`: a folder of pictures → a run folder: network, split, recipe, metrics, score and report."""
 
 import inspect
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from regard.app.options import (
+    DATA,
     NETWORK,
     OUTPUT,
     WORK,
@@ -33,14 +32,16 @@ from regard.app.options import (
 )
 from regard.data import MAX_PIXELS
 from regard.errors import UsageError
-from regard.training.recipe import Recipe, read_recipe
-from regard.training.tasks.table import TASKS, find_task, recipes
+from regard.training.recipe import recipe_for
+from regard.training.tasks.table import TASKS, recipes
 
 if TYPE_CHECKING:
     from regard.training.run import Run
 
-STORED = ("model", "weights", "weights_part", "label", "split", "group", "slices", "size", "seed")
+STORED = ("model", "weights", "weights_part", "label", "split", "val", "group", "slices", "size", "seed")
 """The arguments that decide a run's result beside its settings, and are saved with it."""
+LATER = ("weights_part", "val")
+"""Those that recipes did not always have: they are left out where they are not given."""
 
 
 def train(
@@ -57,6 +58,10 @@ def train(
     weights_part: WeightsPart = None,
     label: Label = "label",
     split: Split = None,
+    val: Annotated[
+        float | None,
+        option("Share of the pictures to set aside for the score; 0: none, and no score.", min=0, max=0.9, panel=DATA),
+    ] = None,
     group: Group = None,
     slices: Slices = None,
     size: Size = None,
@@ -91,17 +96,19 @@ def train(
 ) -> "Run":
     """Train a classifier, or a captioner, on a folder of pictures; leaves a run folder with its report.
 
-    With `task` "caption" it is a captioner. It is scored on the pictures set aside. `recipe` is a name that `--help`
-    lists or a run's `recipe.json`; any of its settings (`training.tasks.table` explains each) can be given by name.
-    `split` trains on that split alone; without a split of the user's own, a fifth of the pictures is set aside,
-    stratified, from the seed. With `resume` an unfinished training in `out` goes on, to the same bytes as if it had
-    never stopped. Raises `DataError`, `NetworkError`, `OutputError` or `UsageError`, each in one line.
+    With `task` "caption" it is a captioner. `recipe` is a name that `--help` lists or a run's `recipe.json`; any of its
+    settings (`training.tasks.table` explains each) can be given by name. `split` trains on that split alone. Up to
+    1,000 pictures (`few`) without a split of the user's own are all trained on, and scored by cross-validation in five
+    `folds`: each picture by a network that had not seen it. Of more, and by recipes without a search, a fifth is set
+    aside for the score, stratified, from the seed; `val` gives another share, 0 none and no score. With `resume` an
+    unfinished training in `out` goes on, to the same bytes as if it had never stopped. Raises `DataError`,
+    `NetworkError`, `OutputError` or `UsageError`, each in one line.
 
     >>> import regard
     >>> _ = regard.scenes(24, "drawn", size=64)
     >>> run = regard.train("drawn", "runs/first", recipe="probe", workers=0)
-    >>> run.evaluation.n  # pictures set aside, and scored
-    8
+    >>> run.evaluation.n, run.evaluation.note
+    (24, 'cross-validated')
     """
     from regard.app.console import phases, progress
     from regard.networks.arguments import check_arguments
@@ -109,8 +116,7 @@ def train(
     from regard.training.folder import check_folder
 
     arguments = {name: value for name, value in locals().items() if name in STORED}
-    if weights_part is None:  # as recipes were before there was one
-        del arguments["weights_part"]
+    arguments = {name: value for name, value in arguments.items() if value is not None or name not in LATER}
     check_data(data, "train")
     if not isinstance(model, str | Path):
         raise UsageError(
@@ -118,12 +124,13 @@ def train(
             "or checkpoint that it was loaded from"
         )
     overrides = {"batch_size": batch_size, "precision": precision, **settings}
-    chosen = _recipe(_for_task(recipe, task), arguments, overrides)
+    standard = {name: each.default for name, each in inspect.signature(train).parameters.items()}
+    chosen = recipe_for(recipe, task).with_arguments(arguments, standard, overrides)
     check_arguments(model, weights, weights_part)
     check_folder(out, resume=resume, overwrite=overwrite)
-    given = chosen.arguments
-    dataset = TASKS.load(chosen.task.name, "read")(data, given["label"]).up_to(max_pixels)
-    dataset.check(given["split"], given["group"], *(given.get("slices") or ()))
+    words = chosen.arguments
+    dataset = TASKS.load(chosen.task.name, "read")(data, words["label"]).up_to(max_pixels)
+    dataset.check(words["split"], words["group"], *(words.get("slices") or ()))
     # torch is imported when nothing else is wrong
     from regard.app.report import drawing
     from regard.audit.notes import repair_command
@@ -147,39 +154,14 @@ def train(
         return run(dataset, Path(out), chosen, options, charts, device=device, precision=precision, skip_bad=skip_bad)
 
 
-def _for_task(recipe: str | Path, task: str | None) -> str | Path:
-    """The recipe that a task takes: its own, where none was chosen. Raises `UsageError` where they do not agree."""
-    row = find_task(task)
-    if row is None:
-        return recipe
-    if recipe == "finetune":
-        return row.recipes[0].name
-    other = read_recipe(recipe, [each.name for each in row.recipes]).task
-    if other.name != row.name:
-        raise UsageError(f"the recipe {recipe} is for {other.name}, not for --task {task}; leave one of them out")
-    return recipe
-
-
-def _recipe(recipe: str | Path, arguments: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
-    """The recipe with this command's arguments; those of a stored recipe hold where the command says nothing else."""
-    stored = read_recipe(recipe)
-    standard = inspect.signature(train).parameters
-    changed = {
-        name: value
-        for name, value in arguments.items()
-        if name not in stored.arguments or value != standard[name].default
-    }
-    plain = {name: str(value) if isinstance(value, Path) else value for name, value in changed.items()}
-    chosen = replace(stored, arguments={**stored.arguments, **plain})
-    if chosen.settings is None:  # batch size and precision are the probe's too
-        overrides = {name: value for name, value in overrides.items() if name not in ("batch_size", "precision")}
-    return chosen.changed(overrides)
-
-
 def as_json(run: "Run") -> dict[str, Any]:
-    evaluation = TASKS.load(run.task)().as_json(run.evaluation)
-    return {"out": str(run.out), "report": str(run.out / "report.html"), **evaluation}
+    scores = {} if run.evaluation is None else TASKS.load(run.task)().as_json(run.evaluation)
+    return {"out": str(run.out), "report": str(run.out / "report.html"), **scores}
 
 
 def as_text(run: "Run") -> str:
-    return f"{TASKS.load(run.task)().headline(run.evaluation)}\nreport: {run.out / 'report.html'}"
+    """The score in a sentence, and where the report is."""
+    text = "trained on all pictures, and not scored (--val 0)"
+    if run.evaluation is not None:
+        text = TASKS.load(run.task)().headline(run.evaluation)
+    return f"{text}\nreport: {run.out / 'report.html'}"

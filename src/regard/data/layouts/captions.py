@@ -12,7 +12,7 @@ from pathlib import Path
 from regard.data.dataset import Dataset, Picture, gathered, listed, several, summary
 from regard.data.layouts.coco import read_coco
 from regard.data.layouts.table import read_captioned_table
-from regard.data.splits import SHARE, assign, check_groups
+from regard.data.splits import SHARE, all_in, assign, check_groups, check_share
 from regard.errors import DataError, UsageError
 
 log = logging.getLogger("regard")
@@ -96,16 +96,18 @@ def caption_parts(
     dataset: Dataset,
     *,
     seed: int = 0,
-    share: float = SHARE,
+    share: float | None = None,
     group: str | None = None,
     twins: Iterable[tuple[int, int]] = (),
 ) -> tuple[Dataset, Dataset]:
-    """(train, val): the user's own where there are both, else a `share` set aside from the seed; `test` is left alone.
+    """(train, val): the user's own where there are both, else a `share` (by default a fifth) set aside from the seed,
+    or with 0 none; `test` is left alone.
 
     Raises `DataError` where there is no split to train on, a group is on both sides, or pictures are too few for two.
     """
     if dataset.splits and "train" not in dataset.splits:
         raise DataError(f"{dataset.source} has no train split, only {listed(dataset.splits)}; mark what to train on")
+    check_share(dataset, share)
     if "val" in dataset.splits:
         train = dataset.part("train")
         val = dataset.part("val")
@@ -114,10 +116,12 @@ def caption_parts(
     indices = [at for at, picture in enumerate(dataset.pictures) if picture.split in ("train", None)]
     place = {at: new for new, at in enumerate(indices)}
     chosen = dataset.select(indices)
+    if share == 0:
+        return all_in(chosen, "train"), chosen.select([])
     bare = tuple(replace(picture, label=_ALIKE) for picture in chosen.pictures)
     alike = replace(chosen, pictures=bare, classes=(_ALIKE,))
     pairs = [(place[one], place[two]) for one, two in twins if one in place and two in place]
-    divided = assign(alike, seed=seed, share=share, group=group, twins=pairs)
+    divided = assign(alike, seed=seed, share=SHARE if share is None else share, group=group, twins=pairs)
     pictures = tuple(replace(picture, label=None) for picture in divided.pictures)
     divided = replace(divided, pictures=pictures, classes=())
     return divided.part("train"), divided.part("val")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.errors import DataError, UsageError
+from regard.measurement.classification.optimism import corrected
 from regard.measurement.classification.scores import BINS, auroc, bins_of
 from regard.measurement.intervals import share
 from regard.measurement.measure import measure
@@ -30,21 +31,25 @@ def evaluate(
     resamples: int = 2000,
     threshold: float | None = None,
     provenance: Mapping[str, Any] | None = None,
+    optimism: Mapping[str, float] | None = None,
 ) -> Evaluation:
     """Measure everything of METRICS that these predictions allow, class by class and slice by slice.
 
     `threshold` in [0, 1] is the probability from which a class is said of a picture, for sensitivity and specificity;
-    by default it is said where it is the predicted one. `note` is "" or "seen in training" or "selected on"; label
-    errors are not looked for in pictures that were learnt. `seed` and `resamples` are those of what is drawn.
+    by default it is said where it is the predicted one. `note` is "", "seen in training", "selected on" or
+    "cross-validated"; label errors are not looked for in pictures that were learnt. `optimism` by score is taken off
+    it: what choosing by the same pictures brought. `seed` and `resamples` are those of what is drawn.
 
     Raises `DataError` for no pictures, labels outside of the classes and probabilities that are none, and `UsageError`
     for a threshold or a number of resamples that cannot be.
     """
     check(predictions)
     _check_settings(predictions, threshold, resamples)
+    measured = scores(predictions, seed=seed, resamples=resamples)
+    optimism = {name: value for name, value in (optimism or {}).items() if name in measured}
     return Evaluation(
         predictions=predictions,
-        scores=scores(predictions, seed=seed, resamples=resamples),
+        scores=measured | {name: corrected(measured[name], value) for name, value in optimism.items()},
         per_class=per_class(predictions, threshold),
         confusion=confusion(predictions),
         reliability=reliability(predictions),
@@ -54,6 +59,7 @@ def evaluate(
         suspects=() if note == "seen in training" else suspects(predictions),
         note=note,
         provenance=provenance or {},
+        optimism=optimism,
     )
 
 

@@ -292,6 +292,7 @@ def _ece_drawn(
     differ between bins; with their skewness, as Cornish and Fisher 1938 take it into a `quantile`.
     """
     weight = counts / counts.sum()
+    chance = np.clip(chance, 0.0, 1.0)  # a mean of float32 may lie above 1 by its rounding
     value = float(weight @ np.abs(gaps))
     shape = np.abs(gaps) / value if value > 0 else np.ones_like(gaps)
     number = np.maximum(counts * each, 1.0)

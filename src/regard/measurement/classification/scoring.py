@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.data.dataset import Dataset, Picture
+from regard.data.hashes import picture_hashes
+from regard.data.splits import read_split
 from regard.errors import DataError, NetworkError
 from regard.measurement.classification.evaluation import evaluate
-from regard.measurement.selection import scored_part
+from regard.measurement.selection import CROSS_VALIDATED, SPLIT, scored_part
 from regard.networks.run import classes_of, is_run
 from regard.progress import Progress, silent
 from regard.records import Evaluation, Predictions, read_manifest
@@ -90,8 +92,27 @@ def stored_evaluation(run: str | Path) -> Evaluation:
     """The score of a finished run, computed again from its predictions."""
     fields = {"note": str, "seed": int, "provenance": dict}
     manifest = read_manifest(Path(run) / EVALUATION, EVALUATION, fields)
-    predictions = stored_predictions(run)
-    return evaluate(predictions, note=manifest["note"], seed=manifest["seed"], provenance=manifest["provenance"])
+    facts = {name: manifest[name] for name in fields} | {"optimism": manifest.get("optimism")}
+    return evaluate(stored_predictions(run), **facts)
+
+
+def cross_validated(
+    run: str | Path, pictures: Dataset, group: str | None = None, slices: Sequence[str] = ()
+) -> tuple[Predictions, dict[str, Any]]:
+    """What networks gave for pictures that they had not seen, of a run scored so; and its facts for `evaluate`.
+
+    Pictures are known by the hash of their bytes. To be called for pictures that the run knows.
+    """
+    manifest = read_manifest(Path(run) / EVALUATION, EVALUATION, {"provenance": dict})
+    stored = stored_predictions(run)
+    if stored.probabilities is None:
+        raise DataError(f"{run} is damaged: its predictions have no probabilities; score it again")
+    place = {name: index for index, name in enumerate(stored.names)}
+    rows = {row.sha256: place[row.filename] for row in read_split(Path(run) / SPLIT) if row.filename in place}
+    pictures = pictures.fitted(stored.classes)
+    indices = [rows[each] for each in picture_hashes(pictures.pictures).values()]
+    predictions = predictions_of(pictures, stored.probabilities[indices].astype(np.float32), group, slices)
+    return predictions, {"provenance": manifest["provenance"], "optimism": manifest.get("optimism")}
 
 
 def predict_common(
@@ -121,6 +142,9 @@ def predict_common(
     for name, run in runs.items():
         part, _ = parts[name]
         part = part.select(index for index, picture in enumerate(part.names) if picture in fair)
+        if parts[name][1] == CROSS_VALIDATED:
+            predictions[name] = cross_validated(run, part, **columns)[0]
+            continue
         network = load(run, **options)
         predictions[name] = predict_all(network, part, **columns, **(reading or {}))[1]
     return predictions, {name: note for name, (_, note) in parts.items() if note}

@@ -1,9 +1,10 @@
 """Going on from the middle of a network: what comes out when a block gets other tokens than it had."""
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from regard.networks.guard import replaced_forwards
@@ -29,6 +30,52 @@ def resume(
     so that nothing of the network needs to be known but its blocks. `edits` change what a block gives, by its path.
     To be called while the network is borrowed.
     """
+    with ExitStack() as stack:
+        stack.enter_context(replaced_forwards(network.module, _entering(network, block, lambda: tokens)))
+        for path, edit in (edits or {}).items():
+            hook = network.module.get_submodule(path).register_forward_hook(_editing(edit))
+            stack.callback(hook.remove)
+        return network.forward(like[:1].expand(len(tokens), -1, -1, -1))
+
+
+@contextmanager
+def from_block(network: Network, like: Tensor, block: int) -> Iterator[None]:
+    """Inside, the module itself takes what goes into block number `block` (n, ...) where it took pictures.
+
+    As `resume`, for a module that is trained: gradients, dropout and hooks are as ever.
+    """
+    forward = network.module.forward
+    entered: list[Tensor] = []
+
+    def with_tokens(tokens: Tensor) -> Any:
+        entered[:] = [tokens]
+        return forward(like[:1].expand(len(tokens), -1, -1, -1))
+
+    with replaced_forwards(network.module, {**_entering(network, block, lambda: entered[0]), "": with_tokens}):
+        yield
+
+
+def tokens_before(network: Network, pixels: Tensor, block: int) -> Tensor:
+    """What goes into block number `block` (n, ...) of pictures; behind the last, what comes out. None after it runs.
+
+    The module is called as a training calls it, under whatever autocast is on.
+    """
+    paths = token_blocks(network)
+
+    def passed(*args: Any, **kwargs: Any) -> Any:
+        x = args[0] if args else kwargs["hidden_states"]
+        return (x,) if network.anatomy.tupled else x
+
+    with network.borrow() as hooks, torch.no_grad():
+        path = paths[min(block, len(paths) - 1)]
+        tokens = watch(network, hooks, (path,), before=block < len(paths))
+        with replaced_forwards(network.module, dict.fromkeys(paths[block:], passed)):
+            network.module(pixels)
+    return tokens[path]
+
+
+def _entering(network: Network, block: int, tokens: Callable[[], Tensor]) -> dict[str, Callable[..., Any]]:
+    """The forwards, by path, with which `tokens` go into a block, whatever came before it."""
     paths = token_blocks(network)
 
     def as_block(x: Tensor) -> Any:
@@ -36,16 +83,11 @@ def resume(
 
     forwards: dict[str, Callable[..., Any]] = {path: lambda x, *args, **kwargs: as_block(x) for path in paths[:block]}
     if block:
-        forwards[paths[block - 1]] = lambda *args, **kwargs: as_block(tokens)
+        forwards[paths[block - 1]] = lambda *args, **kwargs: as_block(tokens())
     else:
         first = network.module.get_submodule(paths[0]).forward
-        forwards[paths[0]] = lambda x, *args, **kwargs: first(tokens, *args, **kwargs)
-    with ExitStack() as stack:
-        stack.enter_context(replaced_forwards(network.module, forwards))
-        for path, edit in (edits or {}).items():
-            hook = network.module.get_submodule(path).register_forward_hook(_editing(edit))
-            stack.callback(hook.remove)
-        return network.forward(like[:1].expand(len(tokens), -1, -1, -1))
+        forwards[paths[0]] = lambda x, *args, **kwargs: first(tokens(), *args, **kwargs)
+    return forwards
 
 
 def _editing(edit: Edit) -> Callable[..., Any]:

@@ -88,7 +88,7 @@ def caption_of(explanation: Explanation, index: int, classes: Sequence[str] | No
     }
     sums = explanation[index].completeness
     words = [f"{name} {text}" for name, text in texts.items() if text is not None]
-    return " · ".join([*words, *([] if sums is None else [str(sums)])])
+    return " · ".join([*words, *([] if sums is None else [str(sums)]), *["seen in training"] * explanation[index].seen])
 
 
 def target_words(target: Target, classes: Sequence[str] = ()) -> str:

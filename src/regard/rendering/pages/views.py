@@ -32,6 +32,8 @@ FILE = 44
 
 NOTES = {
     "seen in training": "Seen in training: the network has learnt these pictures, so this says nothing about new ones.",
+    "cross-validated": "Cross-validated: each picture was scored by a network that had not seen it. The network that "
+    "is kept was trained on all of them: its maps below are of pictures that it has seen.",
     "selected on": "Selected on: settings were chosen on these pictures, so expect a little less on new ones.",
 }
 

@@ -32,11 +32,29 @@ class AnyEvaluation(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """The two sides of a split, and the SHA-256 of every picture by name."""
+    """The two sides of a split, and the SHA-256 of every picture by name.
+
+    `validation` may be empty. `together` gives pictures by name equal numbers that may not be parted: of one group, or
+    copies of one another.
+    """
 
     training: Dataset
     validation: Dataset
     hashes: Mapping[str, str]
+    together: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What networks answered that had not seen the picture.
+
+    `folds` (pictures,) is the fold that each was left out in, `logits` (candidates, pictures, classes) float32 what
+    each candidate then gave; `chosen` is the candidate that the training took.
+    """
+
+    folds: Any
+    logits: Any
+    chosen: int
 
 
 @dataclass(frozen=True)
@@ -46,8 +64,9 @@ class Outcome:
     `metrics` are the lines of `metrics.jsonl`, `messages` what the user should know; `facts` say what was chosen, for
     the report. `selected`: whether the validation pictures had a say in which weights are used. `main`: whether this
     process is the one that writes. `logits` (validation pictures, classes) float32 are those of a classifier's weights
-    that are used. `parts`: the pictures that took part, where some could not be read or learnt. `times` are the lines
-    of `timing.jsonl`, of a recipe that does not train the network itself.
+    that are used; `cross_validation` is its score where no pictures are set aside. `parts`: the pictures that took
+    part, where some could not be read or learnt. `times` are the lines of `timing.jsonl`, of a recipe that does not
+    train the network itself.
     """
 
     metrics: tuple[dict[str, Any], ...]
@@ -56,6 +75,7 @@ class Outcome:
     selected: bool
     main: bool
     logits: Any = None
+    cross_validation: CrossValidation | None = None
     parts: Parts | None = None
     times: tuple[dict[str, Any], ...] = ()
 
@@ -113,10 +133,8 @@ class Task(Protocol):
     def check(self, recipe: Recipe) -> None:
         """Raise `UsageError` for arguments that this task has no use for."""
 
-    def split(
-        self, dataset: Dataset, *, seed: int, group: str | None, twins: Iterable[tuple[int, int]]
-    ) -> tuple[Dataset, Dataset]:
-        """(training, validation); `twins` are pairs of indices that stay on one side."""
+    def split(self, dataset: Dataset, recipe: Recipe, twins: Iterable[tuple[int, int]]) -> tuple[Dataset, Dataset]:
+        """(training, validation), which may be empty; `twins` are pairs of indices that stay on one side."""
 
     def doubts(self, dataset: Dataset, pairs: Sequence[Any]) -> list[str]:
         """What is wrong about pictures that are there twice (`hashes.Duplicate`), as messages."""
@@ -128,13 +146,14 @@ class Task(Protocol):
         """Train the network in place; the folder holds all that is needed to resume."""
 
     def score(self, network: Any, parts: Parts, outcome: Outcome, recipe: Recipe, options: Options) -> Any:
-        """The evaluation of a trained network on the pictures set aside."""
+        """The evaluation of a trained network on the pictures set aside, or by cross-validation; None without
+        either."""
 
     def save(self, network: Any, folder: Path) -> None:
         """Write the network, `model.json` last, over one that an interrupted run left there."""
 
     def stored(self, run: Path) -> Any:
-        """The evaluation of a finished run, from its folder."""
+        """The evaluation of a finished run, from its folder; None where it has none."""
 
     def evaluate(self, dataset: Dataset, model: str | Path, options: EvaluationOptions) -> Evaluated:
         """Score a network of any origin. Raises `UsageError` for options that this task has no use for."""

@@ -29,7 +29,7 @@ from regard.networks.guard import borrowed
 from regard.networks.precision import best_precision
 from regard.training.checkpoint import tensors_under
 from regard.training.loader import Loader, check_processes
-from regard.training.loop import fit, loader_of
+from regard.training.loop import check_choice, fit, loader_of
 from regard.training.objectives import CaptionObjective
 from regard.training.optimise import dropout, trainable_layers
 from regard.training.processes import World, join
@@ -125,21 +125,23 @@ def run(
         for message in filter(None, (lost, lost_to_score)):
             log.info(message)
             journal.message(message)
-        still = replace(settings, accumulate=1)
-        scored = loader_of(validation, validation_objective, captioner.preparation, still, session)
-        scored = replace(scored, augmentation=Augmentation())  # as they are: no flip, no changes
+        validate = None
+        if len(validation):
+            still = replace(settings, accumulate=1)
+            scored = loader_of(validation, validation_objective, captioner.preparation, still, session)
+            scored = replace(scored, augmentation=Augmentation())  # as they are: no flip, no changes
+            validate = partial(score, captioner, scored, session, precision)
         if "train" not in checkpoints.results:
             loader = loader_of(training, objective, captioner.preparation, settings, session)
             with trainable_layers(captioner, settings.open_layers):
-                validate = partial(score, captioner, scored, session, precision)
                 position = fit(captioner, "train", settings, loader, session, precision, validate)
             result = {"epochs": position.epoch, "best": position.best, "best_epoch": position.best_epoch}
             weights = {f"result/{name}": value.detach().cpu() for name, value in captioner.module.state_dict().items()}
             checkpoints.finish("train", result, weights)
             checkpoints.save(journal.rows)
         captioner.module.load_state_dict(tensors_under("result/", checkpoints.tensors))
-        if journal.rows[-1].get("phase") != "result":
-            journal.row(phase="result", **score(captioner, scored, session, precision))
+        if validate is not None and journal.rows[-1].get("phase") != "result":
+            journal.row(phase="result", **validate())
         chosen = {"precision": precision, "vocabulary": len(captioner.vocabulary), **checkpoints.results["train"]}
         selected = settings.keep == "best" or settings.patience > 0
         took_part = Parts(*sides, hashes) if lost else None
@@ -221,14 +223,14 @@ def _check(
     captioner: TrainableCaptioner, training: Dataset, validation: Dataset, settings: CaptionSettings, world: World
 ) -> None:
     """Everything that can be known to be wrong before any work."""
-    for part, what in ((training, "train on"), (validation, "score on")):
-        if not len(part):
-            raise DataError(f"there are no pictures to {what}; mark some, or leave the split to regard")
+    if not len(training):
+        raise DataError("there are no pictures to train on; mark some, or leave the split to regard")
+    check_choice(settings, len(validation))
     moving = [name for name in MOVES if getattr(settings, name)]
     if captioner.anatomy.patch is None and (settings.crop < 1 or moving):
         raise UsageError(
             f"{captioner.name} sees pictures whole; leave out {listed(['crop', *moving])} (flip and colours can change)"
         )
-    check_processes(world, settings.batch_size, min(len(training), len(validation)))
+    check_processes(world, settings.batch_size, min(len(part) for part in (training, validation) if len(part)))
     with trainable_layers(captioner, settings.open_layers), dropout(captioner, settings):
         pass

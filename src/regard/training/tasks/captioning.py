@@ -28,7 +28,7 @@ from regard.networks.provenance import provenance
 from regard.networks.run import CAPTIONING, task_of
 from regard.networks.sources.shipped import folder_of
 from regard.records import CaptionEvaluation
-from regard.results.evaluations import Figures, captions_json, write_caption_evaluation
+from regard.results.evaluations import EVALUATION, Figures, captions_json, write_caption_evaluation
 from regard.training.recipe import Recipe
 from regard.training.session import Options
 from regard.training.tasks import caption_training
@@ -53,10 +53,9 @@ class Captioning:
         if recipe.arguments.get("slices") or recipe.arguments.get("label", "label") != "label":
             raise UsageError("--label and --slice are for classifiers, not for captions; leave them out")
 
-    def split(
-        self, dataset: Dataset, *, seed: int, group: str | None, twins: Iterable[tuple[int, int]]
-    ) -> tuple[Dataset, Dataset]:
-        training, validation = caption_parts(dataset, seed=seed, group=group, twins=twins)
+    def split(self, dataset: Dataset, recipe: Recipe, twins: Iterable[tuple[int, int]]) -> tuple[Dataset, Dataset]:
+        how = {name: recipe.arguments[name] for name in ("seed", "group")}
+        training, validation = caption_parts(dataset, share=recipe.arguments.get("val"), twins=twins, **how)
         log.info(f"{len(training)} pictures with captions to train on, {len(validation)} set aside")
         return training, validation
 
@@ -81,9 +80,11 @@ class Captioning:
 
     def score(
         self, network: TrainableCaptioner, parts: Parts, outcome: Outcome, recipe: Recipe, options: Options
-    ) -> CaptionEvaluation:
+    ) -> CaptionEvaluation | None:
         if not outcome.main:
             return CaptionEvaluation({}, {}, {})
+        if not len(parts.validation):
+            return None
         return score_captions(
             network,
             parts.validation,
@@ -96,8 +97,8 @@ class Captioning:
     def save(self, network: TrainableCaptioner, folder: Path) -> None:
         save_captioner(network, folder, overwrite=True)
 
-    def stored(self, run: Path) -> CaptionEvaluation:
-        return stored_evaluation(run)
+    def stored(self, run: Path) -> CaptionEvaluation | None:
+        return stored_evaluation(run) if (run / EVALUATION).is_dir() else None
 
     def evaluate(self, dataset: Dataset, model: str | Path, options: EvaluationOptions) -> Evaluated:
         foreign = (
@@ -146,10 +147,13 @@ class Captioning:
     def page(
         self, result: Evaluated, facts: Mapping[str, str] | None = None, parts: Parts | None = None
     ) -> PageContent:
-        evaluation: CaptionEvaluation = result.evaluation
+        evaluation: CaptionEvaluation = result.evaluation or CaptionEvaluation({}, {}, {})
         captioner: CaptionNetwork = result.network
         note = f", {evaluation.note}" if evaluation.note else ""
-        lines = {"Network": captioner.architecture, "Scored on": f"{evaluation.n} pictures{note}"}
+        scored = (
+            f"{evaluation.n} pictures{note}" if result.evaluation else "nothing: all pictures are trained on (--val 0)"
+        )
+        lines = {"Network": captioner.architecture, "Scored on": scored}
         for name, score in evaluation.scores.items():
             interval = f"{score.value:.3f} (95 % interval {score.low:.3f} to {score.high:.3f})"
             lines[score.label or name] = interval if math.isfinite(score.low) else str(score)

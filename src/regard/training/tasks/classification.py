@@ -1,6 +1,7 @@
 """The task `classify`: learn the label of each picture, by training the network or by a probe on its features."""
 
 import logging
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,21 +18,29 @@ from regard.data.dataset import Dataset, skipper
 from regard.data.hashes import Duplicate, pairs_text, with_two_labels
 from regard.data.splits import scoring_part, training_parts
 from regard.measurement.classification.evaluation import evaluate
+from regard.measurement.classification.optimism import optimism
 from regard.measurement.classification.predictions import read_predictions
-from regard.measurement.classification.scoring import grouping, predict_all, predictions_of, stored_evaluation
-from regard.measurement.selection import scored_part
+from regard.measurement.classification.scoring import (
+    cross_validated,
+    grouping,
+    predict_all,
+    predictions_of,
+    stored_evaluation,
+)
+from regard.measurement.selection import CROSS_VALIDATED, scored_part
 from regard.networks.load import load
 from regard.networks.network import Network
 from regard.networks.provenance import provenance
 from regard.networks.run import save_network
 from regard.records import Evaluation
-from regard.results.evaluations import Figures, as_json, write_evaluation
+from regard.results.evaluations import EVALUATION, Figures, as_json, write_evaluation
 from regard.training.recipe import Recipe
 from regard.training.session import Options
 from regard.training.tasks import finetune
-from regard.training.tasks.base import Evaluated, EvaluationOptions, Outcome, PageContent, Parts
+from regard.training.tasks.base import CrossValidation, Evaluated, EvaluationOptions, Outcome, PageContent, Parts
 from regard.training.tasks.features import FeatureStore, cache_folder, extract, network_key
 from regard.training.tasks.probe import fit_probe
+from regard.training.tasks.table import ClassifierSettings
 
 log = logging.getLogger("regard")
 
@@ -42,10 +51,20 @@ class Classification:
     def check(self, recipe: Recipe) -> None:
         """Every argument has its use here."""
 
-    def split(
-        self, dataset: Dataset, *, seed: int, group: str | None, twins: Iterable[tuple[int, int]]
-    ) -> tuple[Dataset, Dataset]:
-        training, validation = training_parts(dataset, seed=seed, group=group, twins=twins)
+    def split(self, dataset: Dataset, recipe: Recipe, twins: Iterable[tuple[int, int]]) -> tuple[Dataset, Dataset]:
+        """Few pictures, without a split of the user's own, are all trained on, and scored by cross-validation."""
+        how = {name: recipe.arguments[name] for name in ("seed", "group")}
+        share = recipe.arguments.get("val")
+        few, folds = _few_and_folds(recipe)
+        if share is None and folds is not None and "val" not in dataset.splits:
+            training, nothing = training_parts(dataset, share=0, **how)
+            if len(training) <= few:
+                log.info(
+                    f"{len(training)} pictures of {len(training.classes)} classes: all are trained on, and scored by "
+                    f"{folds}-fold cross-validation (--val 0.2 sets a fifth aside instead)"
+                )
+                return training, nothing
+        training, validation = training_parts(dataset, share=share, twins=twins, **how)
         count = len(training.classes)
         log.info(f"{len(training)} pictures of {count} classes to train on, {len(validation)} set aside")
         return training, validation
@@ -64,26 +83,40 @@ class Classification:
     def train(self, network: Network, parts: Parts, recipe: Recipe, folder: Path, options: Options) -> Outcome:
         if recipe.settings is None:
             return _fit_probe(network, parts, recipe, options)
-        groups = _groups(parts.training, recipe)
+        groups = _groups(parts.training, parts)
         sides = (parts.training, parts.validation)
         return finetune.run(network, *sides, parts.hashes, recipe, folder, groups, **vars(options))
 
-    def score(self, network: Network, parts: Parts, outcome: Outcome, recipe: Recipe, options: Options) -> Evaluation:
-        probabilities = softmax(outcome.logits, axis=1).astype(np.float32)
-        group = recipe.arguments["group"]
-        slices = recipe.arguments["slices"] or ()
+    def score(
+        self, network: Network, parts: Parts, outcome: Outcome, recipe: Recipe, options: Options
+    ) -> Evaluation | None:
+        crossed = outcome.cross_validation
+        if crossed is None and not len(parts.validation):
+            return None
+        pictures = parts.validation if crossed is None else parts.training
+        logits = outcome.logits if crossed is None else crossed.logits[crossed.chosen]
+        probabilities = softmax(logits, axis=1).astype(np.float32)
+        seed = recipe.arguments["seed"]
+        predictions = predictions_of(
+            pictures, probabilities, recipe.arguments["group"], recipe.arguments["slices"] or ()
+        )
+        facts = {"recipe": recipe.name}
+        if crossed is None:
+            note = "selected on" if outcome.selected else ""
+            return evaluate(predictions, note=note, seed=seed, provenance=provenance(network, **facts))
         return evaluate(
-            predictions_of(parts.validation, probabilities, group, slices),
-            note="selected on" if outcome.selected else "",
-            seed=recipe.arguments["seed"],
-            provenance=provenance(network, recipe=recipe.name),
+            predictions,
+            note=CROSS_VALIDATED,
+            seed=seed,
+            provenance=provenance(network, **facts, folds=int(crossed.folds.max()) + 1),
+            optimism=optimism(predictions, crossed.logits, crossed.chosen, seed),
         )
 
     def save(self, network: Network, folder: Path) -> None:
         save_network(network, folder, overwrite=True)
 
-    def stored(self, run: Path) -> Evaluation:
-        return stored_evaluation(run)
+    def stored(self, run: Path) -> Evaluation | None:
+        return stored_evaluation(run) if (run / EVALUATION).is_dir() else None
 
     def evaluate(self, dataset: Dataset, model: str | Path, options: EvaluationOptions) -> Evaluated:
         network = None
@@ -101,6 +134,10 @@ class Classification:
             }
             network = load(model, seed=options.seed, **how)
             pictures, note = scored_part(dataset, model, options.split, options.keep_seen)
+            if note == CROSS_VALIDATED:
+                predictions, facts = cross_validated(model, pictures, options.group, options.slices)
+                how = {"note": note, "seed": options.seed, "threshold": options.threshold}
+                return Evaluated(evaluate(predictions, **how, **facts), network, pictures)
             pictures, predictions = predict_all(
                 network,
                 pictures,
@@ -123,9 +160,13 @@ class Classification:
 
     def headline(self, evaluation: Evaluation) -> str:
         top1 = evaluation.scores["top1"]
-        note = f", {evaluation.note}" if evaluation.note else ""
-        pictures = f"{evaluation.n} picture{'' if evaluation.n == 1 else 's'} set aside{note}"
-        return f"right on {top1.value:.1%} of {pictures} (95 % interval {top1.low:.1%} to {top1.high:.1%})"
+        pictures = f"{evaluation.n} picture{'' if evaluation.n == 1 else 's'}"
+        if evaluation.note == CROSS_VALIDATED:
+            how = f"{pictures}, each by a network that had not seen it ({evaluation.provenance['folds']}-fold "
+            where = f"{how}cross-validation); the network that is kept is trained on all {evaluation.n}"
+        else:
+            where = f"{pictures} set aside{f', {evaluation.note}' if evaluation.note else ''}"
+        return f"right on {top1.value:.1%} (95 % interval {top1.low:.1%} to {top1.high:.1%}) of {where}"
 
     def page(
         self, result: Evaluated, facts: Mapping[str, str] | None = None, parts: Parts | None = None
@@ -137,21 +178,46 @@ class Classification:
             splits = ", ".join(result.pictures.splits)
             scored = f"{len(result.pictures)} pictures" + (f" ({splits})" if splits else "")
             return PageContent({"Network": name, "Scored on": scored}, (), evaluation, network=network)
-        use = "set aside, and selected on" if evaluation.note else "set aside, used for nothing else"
         recipe, *rest = facts.items()
         lines = {
             "Network": name,
             **dict([recipe]),
             "Trained on": f"{len(parts.training)} pictures of {len(parts.training.classes)} classes",
-            "Scored on": f"{len(parts.validation)} pictures {use}",
+            **_scored_on(evaluation, parts),
             **dict(rest),
         }
         return PageContent(lines, (), evaluation, network=network)
 
 
-def _groups(part: Dataset, recipe: Recipe) -> NDArray[np.str_] | None:
-    name = recipe.arguments["group"]
-    return None if name is None else part.column(name)
+def _scored_on(evaluation: Evaluation | None, parts: Parts) -> dict[str, str]:
+    """The line of the report that says on what the score was found, and by which networks."""
+    if evaluation is None:
+        return {"Scored on": "nothing: all pictures are trained on (--val 0)"}
+    if evaluation.note == CROSS_VALIDATED:
+        folds = evaluation.provenance["folds"]
+        return {
+            "Scored by": f"{folds}-fold cross-validation: each of the {evaluation.n} pictures by a network that was "
+            "trained without its fold; the network that is kept is trained on all of them"
+        }
+    use = "set aside, and selected on" if evaluation.note else "set aside, used for nothing else"
+    return {"Scored on": f"{len(parts.validation)} pictures {use}"}
+
+
+def _few_and_folds(recipe: Recipe) -> tuple[float, int | None]:
+    """Up to how many pictures there is cross-validation, and in how many folds; None for a recipe without."""
+    settings = recipe.settings
+    if settings is None:
+        standard = ClassifierSettings()
+        arguments = {"few": standard.few, "folds": standard.folds, **recipe.arguments}
+        return arguments["few"], arguments["folds"]
+    if not isinstance(settings, ClassifierSettings) or settings.search == "never" or settings.head == "new":
+        return 0, None
+    return math.inf if settings.search == "always" else settings.few, settings.folds
+
+
+def _groups(part: Dataset, parts: Parts) -> NDArray[np.int64] | None:
+    """(pictures,) numbers that are equal for pictures that no fold may part."""
+    return np.array([parts.together[name] for name in part.names], np.int64) if parts.together else None
 
 
 def _fit_probe(network: Network, parts: Parts, recipe: Recipe, options: Options) -> Outcome:
@@ -185,10 +251,18 @@ def _fit_probe(network: Network, parts: Parts, recipe: Recipe, options: Options)
     first = readable[readable < count]
     second = readable[readable >= count] - count
     training = parts.training.select(first)
-    groups = _groups(training, recipe)
-    seed = recipe.arguments["seed"]
+    validation = parts.validation.select(second)
+    crossed = not len(validation) and "val" not in recipe.arguments
     with timed("fit"):
-        probe = fit_probe(features[: len(first)], training.labels, training.classes, groups, seed=seed)
+        probe = fit_probe(
+            features[: len(first)],
+            training.labels,
+            training.classes,
+            _groups(training, parts),
+            folds=_few_and_folds(recipe)[1] or 2,
+            seed=recipe.arguments["seed"],
+            keep=crossed,
+        )
     network.replace_head(torch.from_numpy(probe.weight), torch.from_numpy(probe.bias), training.classes)
     return Outcome(
         metrics=tuple({"phase": "cross-validation", **vars(trial)} for trial in probe.trials),
@@ -197,6 +271,7 @@ def _fit_probe(network: Network, parts: Parts, recipe: Recipe, options: Options)
         selected=False,
         main=True,
         logits=probe.logits(features[len(first) :]),
-        parts=Parts(training, parts.validation.select(second), parts.hashes),
+        cross_validation=CrossValidation(probe.folds, probe.out_of_fold, probe.best) if crossed else None,
+        parts=replace(parts, training=training, validation=validation),
         times=tuple(times),
     )

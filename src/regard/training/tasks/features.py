@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -42,16 +43,20 @@ def network_key(network: Network) -> str:
 
 
 class FeatureStore:
-    """Features by picture hash, in one SQLite file; a file that is damaged or cannot be used is done without."""
+    """Features by picture hash, in one SQLite file; a file that is damaged or cannot be used is done without.
 
-    def __init__(self, path: Path) -> None:
+    A row that is damaged is as none. `kind` is how numbers are stored, as numpy writes it.
+    """
+
+    def __init__(self, path: Path, kind: str = "<f4") -> None:
         self.path = path
+        self.kind = kind
         self.broken: str | None = None
         """Why the store cannot be used, where it cannot: the work goes on without it."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._run(
-                lambda base: base.execute("CREATE TABLE IF NOT EXISTS features (hash TEXT PRIMARY KEY, value BLOB)")
+                lambda base: base.execute("CREATE TABLE IF NOT EXISTS checked (hash TEXT PRIMARY KEY, value BLOB)")
             )
         except OSError as error:
             self.broken = str(error)
@@ -62,15 +67,21 @@ class FeatureStore:
         for start in range(0, len(hashes), CHUNK):
             part = hashes[start : start + CHUNK]
             marks = ",".join("?" * len(part))
-            query = f"SELECT hash, value FROM features WHERE hash IN ({marks})"  # marks are question marks alone
+            query = f"SELECT hash, value FROM checked WHERE hash IN ({marks})"  # marks are question marks alone
             rows = self._run(partial(_select, query, part)) or []
-            features |= {name: np.frombuffer(value, "<f4") for name, value in rows}
+            # SQLite does not check what it stores: the first four bytes are the checksum of the rest.
+            features |= {
+                name: np.frombuffer(value[4:], self.kind)
+                for name, value in rows
+                if zlib.crc32(value[4:]) == int.from_bytes(value[:4], "little")
+            }
         return features
 
     def write(self, rows: Iterable[tuple[str, Features]]) -> None:
         """Keep these features for the next time."""
-        packed = [(name, value.astype("<f4").tobytes()) for name, value in rows]
-        self._run(lambda base: base.executemany("INSERT OR REPLACE INTO features VALUES (?, ?)", packed))
+        packed = ((name, value.astype(self.kind).tobytes()) for name, value in rows)
+        checked = [(name, zlib.crc32(value).to_bytes(4, "little") + value) for name, value in packed]
+        self._run(lambda base: base.executemany("INSERT OR REPLACE INTO checked VALUES (?, ?)", checked))
 
     def _run(self, work: Callable[[sqlite3.Connection], object]) -> list[tuple[str, bytes]] | None:
         """One transaction; the first failure (a full or read-only disk, a damaged file) switches the store off."""

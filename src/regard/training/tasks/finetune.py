@@ -1,12 +1,14 @@
 """A network trained on labelled pictures, phase by phase: each phase resumes, and the next builds on its result.
 
     head            a probe on frozen features (its features are kept in the checkpoint as they are computed)
+    views           with few pictures: what the frozen blocks give of each, kept as it is computed
     search FOLD/N   with few pictures: each candidate trained on all folds but one, scored on that one, at several mixes
     train           all open layers, on the whole training part
     mix             WiSE-FT: a step back towards the starting point, where the search or the recipe says so
 
 Nothing here looks at the pictures set aside but to write how well they do, unless the recipe keeps the best epoch or
-stops early; then the result says that it was selected on them.
+stops early; then the result says that it was selected on them. Where none are set aside, the score is what the search
+found out on each fold left out.
 """
 
 from collections.abc import Mapping
@@ -22,6 +24,7 @@ from regard.networks.network import Network
 from regard.networks.precision import best_precision
 from regard.training.checkpoint import tensors_under
 from regard.training.loader import check_processes
+from regard.training.loop import check_choice
 from regard.training.optimise import (
     dropout,
     interpolated,
@@ -33,10 +36,12 @@ from regard.training.optimise import (
 from regard.training.processes import World, join
 from regard.training.recipe import Recipe
 from regard.training.session import Options, training_session
-from regard.training.tasks.base import Outcome
+from regard.training.tasks.base import CrossValidation, Outcome
 from regard.training.tasks.phases import Array, Finetuning, compute_logits, fit_head, score, train_part
+from regard.training.tasks.plan import schedule_of, views_of
 from regard.training.tasks.search import cross_validate
 from regard.training.tasks.table import ClassifierSettings
+from regard.training.tasks.views import compute_views
 
 
 def run(
@@ -51,16 +56,16 @@ def run(
 ) -> Outcome:
     """Train `network`, in place, as `recipe.settings` say; the run's folder holds all that is needed to `resume`.
 
-    `hashes` are the pictures' SHA-256 by name; `groups` (training pictures,) keep equal values in one fold; `options`
-    are fields of `session.Options`. The folder is left without its network: `save_network`, then `folder.finish`, make
-    it a finished run. Raises `DataError`, `NetworkError`, `OutputError`, `UsageError`, each
-    in one line, and `InterruptedTrainingError` after Ctrl-C; whatever happened, the last checkpoint stays.
+    `hashes` are the pictures' SHA-256 by name; `groups` (training pictures,) keep equal values in one fold;
+    `validation` may be empty: then the search's folds give the score, where there is a search; `options` are fields of
+    `session.Options`. The folder is left without its network: `save_network`, then `folder.finish`, make it a finished
+    run. Raises `DataError`, `NetworkError`, `OutputError`, `UsageError`, each in one line, and
+    `InterruptedTrainingError` after Ctrl-C; whatever happened, the last checkpoint stays.
     """
     if not isinstance(recipe.settings, ClassifierSettings):
         raise DataError(f"the recipe {recipe.name!r} does not train a classifier; give finetune or dlcv")
     settings = recipe.settings
-    few = settings.search == "always" or (settings.search == "few" and len(training) <= settings.few)
-    search = "always" if few and settings.head == "probe" else "never"  # decided once, so that a resume does the same
+    search = "always" if searches(settings, len(training)) else "never"  # decided once, so that a resume does the same
     settings = replace(settings, search=search)
     world = join(network.device)
     network.module.to(world.device)
@@ -72,6 +77,12 @@ def run(
     parts = training, validation
     with training_session(network, parts, hashes, recipe, Path(folder), world, facts, Options(**options)) as session:
         return _phases(Finetuning(network, training, validation, settings, session, precision, groups))
+
+
+def searches(settings: ClassifierSettings, pictures: int) -> bool:
+    """Whether a training of so many pictures chooses layers, rate and mix by cross-validation."""
+    few = settings.search == "always" or (settings.search == "few" and pictures <= settings.few)
+    return few and settings.head == "probe"
 
 
 def _check(
@@ -87,8 +98,7 @@ def _check(
     counts = np.bincount(training.labels, minlength=classes)
     if (counts == 0).any():
         raise DataError(f"class {training.classes[int(np.argmin(counts))]!r} has no picture to train on; add some")
-    if not len(validation):
-        raise DataError("there are no pictures set aside to score on; mark some as val, or leave the split to regard")
+    check_choice(settings, len(validation))
     if network.outputs != classes:
         raise NetworkError(
             f"{network.name} has {network.outputs} outputs for {classes} classes; load it with the classes"
@@ -104,16 +114,21 @@ def _phases(job: Finetuning) -> Outcome:
     network = job.network
     settings = job.settings
     facts: dict[str, Any] = {"precision": job.precision}
+    job.schedule = schedule_of(job)
+    job.session.journal.place = job.schedule.placed
     if settings.head == "probe":
         facts["probe_strength"] = fit_head(job)
     start = on_cpu(network.module.state_dict())
+    cross_validation = None
     if settings.search == "always":
-        chosen = cross_validate(job, start)
+        _compute_views(job)
+        chosen, cross_validation = cross_validate(job, start)
         facts["chosen"] = chosen
         settings = replace(settings, **chosen["settings"])
     if "train" not in checkpoints.results:
         with trainable_layers(network, settings.open_layers):
-            position = train_part(job, "train", settings, range(len(job.training)), job.validation)
+            everything = np.arange(len(job.training))
+            position = train_part(job, "train", settings, everything, validates=len(job.validation) > 0)
             tuned = on_cpu(trained_state(network.module))
         result = {"epochs": position.epoch, "best": position.best, "best_epoch": position.best_epoch}
         checkpoints.finish("train", result, {f"result/{name}": value for name, value in tuned.items()})
@@ -121,17 +136,32 @@ def _phases(job: Finetuning) -> Outcome:
     tuned = tensors_under("result/", checkpoints.tensors)
     load_values(network.module, interpolated(start, tuned, settings.mix))
     facts |= {"mix": settings.mix, **checkpoints.results["train"]}
-    return _outcome(job, settings, facts)
+    return _outcome(job, settings, facts, cross_validation)
 
 
-def _outcome(job: Finetuning, settings: ClassifierSettings, facts: dict[str, Any]) -> Outcome:
+def _compute_views(job: Finetuning) -> None:
+    plan = views_of(job)
+    if plan is None or "train" in job.session.checkpoints.results:
+        return
+    how = (job.session, job.settings.augmentation, job.precision)
+    job.views = compute_views(job.network, job.training, *how, plan)
+    if len(job.validation):
+        job.validation_views = compute_views(job.network, job.validation, *how, (plan[0], 0))
+
+
+def _outcome(
+    job: Finetuning, settings: ClassifierSettings, facts: dict[str, Any], cross_validation: CrossValidation | None
+) -> Outcome:
     journal = job.session.journal
     selected = settings.keep == "best" or settings.patience > 0
     if settings.mix == 0 and settings.search == "always":
         journal.message("the probe was the best in cross-validation: the tuned weights are not used")
+    main = job.session.world.main
+    outcome = Outcome(tuple(journal.rows), tuple(journal.messages), facts, selected, main)
+    if not len(job.validation):
+        return replace(outcome, cross_validation=cross_validation)
     logits = compute_logits(job, job.validation)
     row = {"phase": "result", **score(logits, job.validation.labels)}
     if journal.rows[-1].get("phase") != "result":
         journal.row(**row)
-    main = job.session.world.main
-    return Outcome(tuple(journal.rows), tuple(journal.messages), facts, selected, main, logits=logits)
+    return replace(outcome, metrics=tuple(journal.rows), logits=logits)

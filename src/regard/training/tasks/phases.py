@@ -1,6 +1,7 @@
 """The pieces that the phases of a fine-tuning are made of: the probe as head, one training, scores."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,16 +20,23 @@ from regard.training.journal import Progress
 from regard.training.loop import Position, fit, loader_of
 from regard.training.objectives import LabelObjective
 from regard.training.optimise import State
+from regard.training.schedule import Schedule
 from regard.training.session import Session
 from regard.training.tasks.probe import fit_probe
 from regard.training.tasks.table import ClassifierSettings
+from regard.training.tasks.views import ViewLoader, Views
 
 Array = NDArray[Any]
 
 
 @dataclass
 class Finetuning:
-    """What the phases of one run share; `groups` (training pictures,) keep equal values in one fold."""
+    """What the phases of one run share; `groups` (training pictures,) keep equal values in one fold.
+
+    `views` are what the frozen blocks give of the training pictures, `validation_views` of those set aside, where only
+    the last blocks are trained. `schedule` knows the steps, `head_seconds` how long it took to the probe, if it was
+    fitted here.
+    """
 
     network: Network
     training: Dataset
@@ -37,16 +45,28 @@ class Finetuning:
     session: Session
     precision: str
     groups: Array | None
+    views: Views | None = None
+    validation_views: Views | None = None
+    schedule: Schedule | None = None
+    head_seconds: float | None = None
 
 
 def fit_head(job: Finetuning) -> float:
     """Fit the probe and put it in; returns its strength."""
     checkpoints = job.session.checkpoints
     network = job.network
-    if "head" not in checkpoints.results:
+    searches = job.settings.search == "always"
+    if "head" not in checkpoints.results or (searches and "folds" not in checkpoints.tensors):  # of an earlier version
         features = compute_features(job)
         probe = job.session.world.shared(
-            fit_probe(features.numpy(), job.training.labels, job.training.classes, job.groups, seed=job.session.seed)
+            fit_probe(
+                features.numpy(),
+                job.training.labels,
+                job.training.classes,
+                job.groups,
+                folds=job.settings.folds,
+                seed=job.session.seed,
+            )
             if job.session.world.main
             else None
         )
@@ -55,9 +75,10 @@ def fit_head(job: Finetuning) -> float:
         for trial in probe.trials:
             job.session.journal.row(phase="head", **vars(trial))
         tensors = {"weight": torch.from_numpy(probe.weight), "bias": torch.from_numpy(probe.bias)}
-        if job.settings.search == "always":
-            tensors["features"] = features
+        if searches:
+            tensors |= {"features": features, "folds": torch.from_numpy(probe.folds)}
         checkpoints.finish("head", probe.strength, tensors)
+        job.head_seconds = None if job.schedule is None else job.schedule.elapsed
     network.replace_head(checkpoints.tensors["weight"], checkpoints.tensors["bias"], job.training.classes)
     return float(checkpoints.results["head"])
 
@@ -112,15 +133,27 @@ def score(logits: Array, labels: Array) -> dict[str, float]:
     return {"validation_loss": loss, "validation_top1": float((logits.argmax(1) == labels).mean())}
 
 
-def train_part(
-    job: Finetuning, name: str, settings: ClassifierSettings, indices: Any, validation: Dataset | None
-) -> Position:
-    """The loop on some of the training pictures; the network is left with the weights that the settings keep."""
-    part = job.training.select(int(index) for index in indices)
+def train_part(job: Finetuning, name: str, settings: ClassifierSettings, indices: Array, validates: bool) -> Position:
+    """The loop on some of the training pictures; the network is left with the weights that the settings keep.
+
+    Where it `validates`, each epoch is scored on the pictures set aside.
+    """
+    part = job.training.select(indices.tolist())
     objective = LabelObjective(part.labels, len(part.classes), _class_weights(settings, part), settings.smoothing)
     loader = loader_of(part, objective, job.network.preparation, settings, job.session)
-    validate = None if validation is None else lambda: score(compute_logits(job, validation), validation.labels)
-    return fit(job.network, name, settings, loader, job.session, job.precision, validate)
+    place: AbstractContextManager[None] = nullcontext()
+    if job.views is not None:
+        loader = ViewLoader(**vars(loader), views=job.views, rows=indices)
+        place = job.views.entering(job.network)
+
+    def validate() -> dict[str, float]:
+        if job.validation_views is None:
+            return score(compute_logits(job, job.validation), job.validation.labels)
+        everything = range(len(job.validation))
+        return score(job.validation_views.logits(job.network, everything, job.precision).numpy(), job.validation.labels)
+
+    with place:
+        return fit(job.network, name, settings, loader, job.session, job.precision, validate if validates else None)
 
 
 def _class_weights(settings: ClassifierSettings, part: Dataset) -> Tensor | None:

@@ -1,61 +1,51 @@
 """The search: with few pictures, what opens, how fast it learns and how much of the start stays, by cross-validation.
 
-All of it happens inside the training part: each candidate is trained on all folds but one and scored on that one, with
-a head whose probe has not seen it either, at several mixes with the starting point (WiSE-FT, arXiv 2109.01903).
+All of it happens inside the training part: each candidate is trained on all folds but one and answers for that one,
+with a head whose probe has not seen it either, at several mixes with the starting point (WiSE-FT, arXiv 2109.01903).
+Candidates race: behind the first fold, and whenever the folds have doubled, the worse half is given up (successive
+halving, Jamieson and Talwalkar 2016, arXiv 1502.07943), so that one alone is trained on most folds.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.special import log_softmax
 
 from regard.training.optimise import State, blocks, interpolated, load_values, on_cpu, trainable_layers, trained_state
-from regard.training.tasks.phases import Array, Finetuning, compute_logits, score, train_part
-from regard.training.tasks.probe import folds_of, refit
-from regard.training.tasks.table import ClassifierSettings, finetune
+from regard.training.tasks.base import CrossValidation
+from regard.training.tasks.phases import Array, Finetuning, compute_logits, train_part
+from regard.training.tasks.plan import candidates_for, narrow
+from regard.training.tasks.probe import refit
+from regard.training.tasks.table import ClassifierSettings
 
 MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the tuned weights that the search tries; 0 is the probe itself."""
 
-CANDIDATES: tuple[Mapping[str, Any], ...] = (
-    {"open_layers": 4, "learning_rate": 2e-4},
-    {"open_layers": 2, "learning_rate": 3e-4},
-)
-"""What the search chooses among. What the user set to something else than the recipe has stays as the user set it."""
 
-FEW: Mapping[str, Any] = {"epochs": 10, "batch_size": 16, "drop_path": 0.1, "weight_decay": 0.1, "smoothing": 0.0}
-"""Stronger regularisation where there are few pictures, in every candidate."""
+def cross_validate(job: Finetuning, start: State) -> tuple[dict[str, Any], CrossValidation]:
+    """The candidate and mix of least log-loss on the folds left out (ties go to the earlier), and all their answers.
 
-
-def cross_validate(job: Finetuning, start: State) -> dict[str, Any]:
-    """Which candidate and which mix have the least log-loss on the folds left out; ties go to the earlier."""
-    candidates = _candidates(job.settings, len(blocks(job.network)))
-    features = job.session.checkpoints.tensors["features"].numpy()  # (training pictures, width)
-    labels = job.training.labels
-    folds = list(folds_of(features, labels, job.groups, job.settings.folds, job.session.seed))
-    for number, (fitted, left_out) in enumerate(folds):
-        for place, overrides in enumerate(candidates):
+    The dict has what it changes as "settings", and its "log_loss" and "accuracy".
+    """
+    checkpoints = job.session.checkpoints
+    candidates = candidates_for(job.settings, len(blocks(job.network)))
+    folds = checkpoints.tensors["folds"].numpy()  # (training pictures,)
+    running = list(range(len(candidates)))
+    for number in range(folds.max() + 1):
+        for place in running:
             name = f"search {number}/{place}"
-            if name not in job.session.checkpoints.results:
-                result = _trial(job, name, start, replace(job.settings, **overrides), fitted, left_out)
-                job.session.checkpoints.finish(name, result)
+            if f"{name}/logits" not in checkpoints.tensors:  # earlier versions kept sums alone
+                settings = replace(job.settings, **candidates[place])
+                values = _trial(job, name, start, settings, np.flatnonzero(folds != number), folds == number)
+                checkpoints.finish(name, len(values[0]), {f"{name}/logits": torch.from_numpy(values)})
+        if number + 1 in (1, 2, 4, 8):  # ties go to the earlier candidate
+            scores = {place: min(_losses(job, place, folds, number + 1)) for place in running}
+            running = sorted(sorted(running, key=scores.__getitem__)[: -(-len(running) // 2)])
+            narrow(job, [replace(job.settings, **candidates[place]) for place in running], number + 1)
     load_values(job.network.module, start)
-    return _choose(job, candidates, len(folds))
-
-
-def _candidates(settings: ClassifierSettings, depth: int) -> list[dict[str, Any]]:
-    """The candidates, each as what it changes; the user's own settings are left alone. `depth`: blocks there are."""
-    standard = finetune()
-    free = {name for name in settings.as_json() if getattr(settings, name) == getattr(standard, name)}
-    candidates: list[dict[str, Any]] = []
-    for candidate in CANDIDATES:
-        layers = candidate["open_layers"]
-        fitting = {**FEW, **candidate, "open_layers": layers if layers is not None and layers < depth else None}
-        changes = {name: value for name, value in fitting.items() if name in free}
-        if changes not in candidates:
-            candidates.append(changes)
-    return candidates
+    return _choose(job, candidates, running, folds)
 
 
 def _mixes(settings: ClassifierSettings) -> tuple[float, ...]:
@@ -64,8 +54,8 @@ def _mixes(settings: ClassifierSettings) -> tuple[float, ...]:
 
 def _trial(
     job: Finetuning, name: str, start: State, settings: ClassifierSettings, fitted: Array, left_out: Array
-) -> dict[str, Any]:
-    """One candidate on one fold: summed log-loss and right answers on the pictures left out, for each mix."""
+) -> Array:
+    """One candidate on one fold: the logits (mixes, pictures left out, classes) float32 of each mix."""
     checkpoints = job.session.checkpoints
     features = checkpoints.tensors["features"].numpy()
     strength = float(checkpoints.results["head"])
@@ -75,30 +65,56 @@ def _trial(
     job.network.replace_head(*head, job.training.classes)
     before = on_cpu(job.network.module.state_dict())
     with trainable_layers(job.network, settings.open_layers):
-        train_part(job, name, settings, fitted, None)
+        train_part(job, name, settings, fitted, validates=False)
         tuned = on_cpu(trained_state(job.network.module))
-    held_out = job.training.select(left_out)
-    mixes = {}
+    indices = np.flatnonzero(left_out)
+    logits = []
     for mix in _mixes(job.settings):
         load_values(job.network.module, interpolated(before, tuned, mix))
-        logits = compute_logits(job, held_out)
-        scores = score(logits, held_out.labels)
-        right = int((logits.argmax(1) == held_out.labels).sum())
-        mixes[f"{mix:g}"] = {"loss": scores["validation_loss"] * len(held_out), "right": right}
-    return {"pictures": len(held_out), "mixes": mixes}
+        if job.views is None:
+            logits.append(compute_logits(job, job.training.select(indices.tolist())))
+        else:
+            with job.views.entering(job.network):
+                logits.append(job.views.logits(job.network, indices, job.precision).numpy())
+    return np.stack(logits)
 
 
-def _choose(job: Finetuning, candidates: list[dict[str, Any]], folds: int) -> dict[str, Any]:
-    results = job.session.checkpoints.results
-    rows = []
+def _logits(job: Finetuning, place: int, folds: Array, count: int) -> Array:
+    """(mixes, pictures, classes) of a candidate on the first `count` folds, zeros elsewhere."""
+    logits = np.zeros((len(_mixes(job.settings)), len(folds), len(job.training.classes)), np.float32)
+    for number in range(count):
+        logits[:, folds == number] = job.session.checkpoints.tensors[f"search {number}/{place}/logits"].numpy()
+    return logits
+
+
+def _losses(job: Finetuning, place: int, folds: Array, count: int) -> list[float]:
+    """The mean log-loss of each mix of a candidate on the first `count` folds."""
+    within = folds < count
+    logits = _logits(job, place, folds, count)[:, within].astype(np.float64)
+    labels = job.training.labels[within]
+    return [float(loss) for loss in -log_softmax(logits, axis=2)[:, np.arange(len(labels)), labels].mean(axis=1)]
+
+
+def _choose(
+    job: Finetuning, candidates: list[dict[str, Any]], running: list[int], folds: Array
+) -> tuple[dict[str, Any], CrossValidation]:
+    trials = job.session.checkpoints.tensors
+    labels = job.training.labels
+    rows: list[dict[str, Any]] = []
+    values = []
     for place, overrides in enumerate(candidates):
-        trials = [results[f"search {number}/{place}"] for number in range(folds)]
-        pictures = sum(trial["pictures"] for trial in trials)
-        for mix in _mixes(job.settings):
-            loss = sum(trial["mixes"][f"{mix:g}"]["loss"] for trial in trials) / pictures
-            right = sum(trial["mixes"][f"{mix:g}"]["right"] for trial in trials) / pictures
-            rows.append({"settings": {**overrides, "mix": mix}, "log_loss": loss, "accuracy": right})
+        count = sum(f"search {number}/{place}/logits" in trials for number in range(folds.max() + 1))
+        within = folds < count
+        logits = _logits(job, place, folds, count)
+        right = (logits.argmax(axis=2) == labels)[:, within].mean(axis=1)
+        for mix, loss, accuracy in zip(_mixes(job.settings), _losses(job, place, folds, count), right, strict=True):
+            row = {"settings": {**overrides, "mix": mix}, "log_loss": loss, "accuracy": float(accuracy)}
+            rows.append({**row, "pictures": int(within.sum())})
+        values.append(logits)
     if not any(row.get("phase") == "search" for row in job.session.journal.rows):
         for row in rows:
             job.session.journal.row(phase="search", **row)
-    return min(rows, key=lambda row: float(row["log_loss"]))
+    finalists = [row for row in rows if row["pictures"] == len(folds)]
+    best = min(range(len(finalists)), key=lambda place: float(finalists[place]["log_loss"]))
+    whole = np.concatenate([values[place] for place in running])
+    return finalists[best], CrossValidation(folds, whole, best)

@@ -274,6 +274,12 @@ def test_localisation_by_hand() -> None:
     half[:2, :4] = half[4:, :1] = True  # a half of the first patch, a quarter of the third
     assert on_object(half, (0, 0, 8, 8), 2, 2).inside.tolist() == [[1, 0], [0, 0]]
     assert on_object(half, (0, 4, 2, 8), 2, 2).inside.tolist() == [[1, 0], [1, 0]]  # of what the network sees alone
+    padded = on_object(
+        half[:4], (-2, -6, 10, 6), 3, 3
+    )  # 4 × 8 pixels of a picture, in a square of 12 with black around
+    assert padded.area.tolist() == [[0, 0, 0], [1, 1, 1], [1, 1, 1]]
+    assert padded.inside.tolist() == [[0, 0, 0], [0, 0, 0], [0, 0, 0]]
+    assert on_object(np.ones((4, 8), bool), (-2, -6, 10, 6), 3, 3).inside.tolist() == [[0, 0, 0], [0, 1, 0], [0, 1, 0]]
     score = mean(np.array([0.0, 1.0, np.nan, 1.0]))
     assert score.n == 3 and score.value == pytest.approx(2 / 3) and 0 <= score.low <= score.value <= score.high <= 1
     assert mean(np.array([np.nan])).n == 0

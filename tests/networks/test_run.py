@@ -1,7 +1,10 @@
 """The run folder: what is saved computes the same, bit for bit, from the folder alone."""
 
 import json
+import shutil
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from torchvision.models.vision_transformer import VisionTransformer
 
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError, OutputError, UsageError
+from regard.networks.captioners.run import load_captioner_run
 from regard.networks.edits import applied
 from regard.networks.load import Network, load
 from regard.networks.run import is_run, load_run, save_network
@@ -101,8 +105,9 @@ def test_a_run_with_other_classes_gets_a_new_head_and_says_so(tmp_path: Path) ->
     again = load_run(save_network(larger, tmp_path / "larger"))
     x = torch.randn(1, 3, 64, 64)
     assert torch.equal(again.logits(x), larger.logits(x))
+    (tmp_path / "w.pth").touch()
     with pytest.raises(UsageError, match="weights of its own; leave --weights out"):
-        load(tmp_path / "run", weights="w.pth")
+        load(tmp_path / "run", weights=tmp_path / "w.pth")
 
 
 def damage(run: Path, how: str) -> None:
@@ -164,3 +169,53 @@ def test_the_preparation_given_is_the_one_saved(tmp_path: Path) -> None:
     preparation = Preparation(32, 32, "squash", interpolation="bilinear")
     before = load(tiny(), preparation=preparation)
     assert load_run(save_network(before, tmp_path / "run")).preparation == preparation
+
+
+@pytest.mark.parametrize("kind", ["timm", "torchvision", "ViT"])
+@pytest.mark.parametrize("size", [10**30, 10**7, 4000])
+def test_a_damaged_size_builds_nothing_large(kind: str, size: int, tmp_path: Path) -> None:
+    """Each whole number of a description in turn: refused, or of no weight at all, and within a second or so."""
+    folder = save_network(network(tmp_path, kind), tmp_path / "run")
+    path = folder / "model.json"
+    stored = json.loads(path.read_text())
+    refused = set()
+    for name, value in stored["architecture"]["arguments"].items():
+        if type(value) is not int and not (type(value) is list and value and type(value[0]) is int):
+            continue
+        changed = size if type(value) is int else [size] * len(value)
+        arguments = {**stored["architecture"]["arguments"], name: changed}
+        path.write_text(json.dumps({**stored, "architecture": {**stored["architecture"], "arguments": arguments}}))
+        start = time.process_time()
+        try:
+            load_run(folder)
+        except NetworkError as error:
+            refused.add(name)
+            assert "\n" not in str(error)
+            assert ";" in str(error)
+        assert time.process_time() - start < 10
+    assert refused >= DEPTHS[kind]
+
+
+DEPTHS = {"timm": {"depth", "embed_dim", "num_classes"}, "torchvision": {"num_layers", "hidden_dim", "mlp_dim"}} | {
+    "ViT": {"num_hidden_layers", "hidden_size", "intermediate_size"}
+}
+
+
+def test_a_captioners_depth_is_bound_too(tmp_path: Path) -> None:
+    folder = tmp_path / "captioner"
+    shutil.copytree(Path(__file__).parents[1] / "stored/captioner", folder)
+    stored = json.loads((folder / "model.json").read_text())
+
+    def deeper(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: 5000 if key in DEEP else deeper(each) for key, each in value.items()}
+        return value
+
+    changed = deeper(stored)
+    assert changed != stored
+    (folder / "model.json").write_text(json.dumps(changed))
+    with pytest.raises(NetworkError, match=r"model.json is damaged: it describes a network larger than the one in"):
+        load_captioner_run(folder)
+
+
+DEEP = ("depth", "layers", "encoder_layers", "decoder_layers")

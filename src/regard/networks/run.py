@@ -5,9 +5,10 @@ runs/NAME/model.safetensors   the weights to use
           recipe.json, split.csv, metrics.jsonl, timing.jsonl, report.html   written by those who make them
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from regard.errors import DataError, NetworkError, OutputError, UsageError
@@ -15,7 +16,7 @@ from regard.files import SCHEMA, is_file, read_json, reading, write_file, write_
 from regard.networks.sources.shipped import folder_of
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from regard.networks.network import Network
 
@@ -80,6 +81,7 @@ def load_run(folder: Path | str) -> "Network":
     from regard.networks.anatomy.description import describe
     from regard.networks.network import Network
     from regard.networks.sources.build import build
+    from regard.networks.sources.fit import fit
 
     folder = Path(folder)
     description = read_description(folder)
@@ -91,8 +93,10 @@ def load_run(folder: Path | str) -> "Network":
         classes = description["classes"]
         names = None if classes is None else tuple(map(str, classes))
         name = str(architecture["name"])
-        module = build(architecture)
-    fit_weights(module, folder)
+        tensors = read_weights(folder)
+        with within(description, tensors, folder):
+            module = build(architecture)
+    fit(module, tensors, folder / WEIGHTS)
     network = Network(module, name, architecture, preparation, names, (), describe(module), folder=folder)
     network = _edited(network, description.get("edits") or (), folder)
     check_digest(network.weights_hash(), description.get("weights_sha256"), folder / WEIGHTS)
@@ -154,15 +158,66 @@ def reading_description(folder: Path | str) -> Iterator[None]:
             raise NetworkError(f"{path} is damaged ({type(error).__name__}: {error}); {AGAIN}") from error
 
 
-def fit_weights(module: "nn.Module", folder: Path) -> None:
-    """The weights of a run, in its module. Raises `NetworkError` where they are missing, damaged or of another one."""
+def read_weights(folder: Path) -> "dict[str, Tensor]":
+    """The weights of a run. Raises `NetworkError` where they are missing or damaged."""
     from regard.networks.sources.checkpoint import read_safetensors
-    from regard.networks.sources.fit import fit
 
     path = folder / WEIGHTS
     if not path.is_file():
         raise NetworkError(f"{folder} is damaged: it has no {WEIGHTS}; {AGAIN}")
-    fit(module, read_safetensors(path).tensors, path)
+    return read_safetensors(path).tensors
+
+
+@contextmanager
+def within(description: Mapping[str, Any], tensors: "Mapping[str, Tensor]", folder: Path) -> "Iterator[None]":
+    """While a network is built from a description: `NetworkError` where that asks for more than the weights hold.
+
+    A damaged size could otherwise build without end, or fill the memory before the weights are found not to fit.
+    """
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    largest = max(_LARGEST, len(tensors), *(side for tensor in tensors.values() for side in tensor.shape), 0)
+    problem = f"{folder / DESCRIPTION} is damaged: it describes a network larger than the one in {WEIGHTS}"
+    for name in ("architecture", "edits", "preparation"):
+        size = max(map(abs, _numbers(description.get(name))), default=0)
+        if size > largest:
+            raise NetworkError(f"{problem} ({name} has a size of {size:.3g}); {AGAIN}")
+    room = 2 * sum(tensor.numel() for tensor in tensors.values()) + _SPARE
+    parameters = 2 * len(tensors) + _SPARE  # heads and others are made twice
+    thread = get_ident()
+
+    def count(module: "nn.Module", name: str, value: "nn.Parameter | None") -> None:
+        nonlocal room, parameters
+        if value is None or get_ident() != thread:
+            return
+        room -= value.numel()
+        parameters -= 1
+        if min(room, parameters) < 0:
+            raise NetworkError(f"{problem}; {AGAIN}")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+_LARGEST = 2**13
+"""Sizes up to here may stand in a description and be no side of a weight: those of pictures, mostly."""
+_SPARE = 4096
+_OF_TEXTS = ("text_config", "vocab_size", "token_id")
+"""Ends of names in transformers' configurations, which keep sizes of a part that is not built."""
+
+
+def _numbers(value: Any) -> Iterator[int]:
+    """All whole numbers of a piece of JSON that are sizes."""
+    if isinstance(value, Mapping):
+        value = [each for name, each in value.items() if not str(name).endswith(_OF_TEXTS)]
+    if isinstance(value, list):
+        for each in value:
+            yield from _numbers(each)
+    elif isinstance(value, int):
+        yield value
 
 
 def _description(network: "Network") -> dict[str, Any]:

@@ -4,6 +4,7 @@ A picture's pixels take the value of the patch that covers them (see `PatchGrid.
 network saw count.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -46,11 +47,21 @@ def cover(grid: PatchGrid, region: Bools) -> Cover:
 def on_object(region: Bools, box: Box, rows: int, columns: int) -> Cover:
     """Whole patches, each one pixel: in the region where at least `ON_OBJECT` of the patch is.
 
-    `box` is what the network sees of the `region` (H, W).
+    `box` is what the network sees of the `region` (H, W). Where that goes beyond the picture, the region is not,
+    and patches that lie wholly there have no area.
     """
-    grey = Image.fromarray(region.astype(np.uint8) * 255)
-    part = np.asarray(grey.resize((columns, rows), Image.Resampling.BOX, box=box), np.float64) / 255
-    return Cover(np.ones((rows, columns), np.int64), (part >= ON_OBJECT).astype(np.int64))
+    left, top, right, bottom = box
+    height, width = region.shape
+    above, beside = math.ceil(max(0.0, -top)), math.ceil(max(0.0, -left))
+    below, behind = math.ceil(max(0.0, bottom - height)), math.ceil(max(0.0, right - width))
+    moved = (left + beside, top + above, right + beside, bottom + above)
+    shares = []
+    for part in (region, np.ones(region.shape, bool)):
+        grey = Image.fromarray(np.pad(part, ((above, below), (beside, behind))).astype(np.uint8) * 255)
+        patches = grey.resize((columns, rows), Image.Resampling.BOX, box=moved)
+        shares.append(np.asarray(patches, np.float64) / 255)
+    inside, picture = shares
+    return Cover((picture > 0).astype(np.int64), (inside >= ON_OBJECT).astype(np.int64))
 
 
 @lru_cache(maxsize=2)  # the words of a picture come together, and a picture may be large

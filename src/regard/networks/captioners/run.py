@@ -21,10 +21,12 @@ from regard.networks.run import (
     DESCRIPTION,
     WEIGHTS,
     check_digest,
-    fit_weights,
     read_description,
+    read_weights,
     reading_description,
+    within,
 )
+from regard.networks.sources.fit import fit
 
 VOCABULARY = "vocabulary.txt"
 _RULES: dict[str, type[WordPiece]] = {each.rules: each for each in (WordPiece, WrittenWords)}
@@ -63,9 +65,13 @@ def load_captioner_run(folder: Path | str, name: str | None = None) -> Trainable
                 f"there is no captioner of kind {architecture['kind']!r}; it was written by a newer regard"
             )
         build = CAPTIONER_FAMILIES.load(family.name)
-        captioner: TrainableCaptioner = build(architecture, description["preparation"], vocabulary, name or folder.name)
+        tensors = read_weights(folder)
+        with within(description, tensors, folder):
+            captioner: TrainableCaptioner = build(
+                architecture, description["preparation"], vocabulary, name or folder.name
+            )
     captioner.folder = folder
-    fit_weights(captioner.module, folder)
+    fit(captioner.module, tensors, folder / WEIGHTS)
     check_digest(captioner.weights_hash(), description.get("weights_sha256"), folder / WEIGHTS)
     return captioner
 

@@ -50,6 +50,7 @@ OPTIONS = {
         ("--steps 3", "takes no --steps"),
     ],
     "caption": [
+        PRECISION,
         LIMIT,
         ("--format jpeg", "unknown format"),
         ("--colours none", "unknown colour map"),

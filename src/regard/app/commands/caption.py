@@ -130,11 +130,13 @@ def caption(
     from regard.data.regions import regions_of
     from regard.files import check_free
     from regard.measurement.localisation.captions import check_pictures
+    from regard.networks.arguments import check_arguments
     from regard.predictors.caption_inputs import check_together, read_inputs
     from regard.predictors.caption_options import CaptionOptions
     from regard.predictors.command_inputs import refuse_network
 
     refuse_network(pictures, "pictures", "caption")
+    check_arguments(model, precision=precision)
     out = Path(out)
     options = CaptionOptions(prompt, beams, limit, method, row, layer, head, start, depends)
     panels = OutputPlan.of(out, format, None, None, colours).format == "panels"

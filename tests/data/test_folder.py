@@ -17,6 +17,7 @@ from regard.data.dataset import Dataset, Picture, class_order, safe_name
 from regard.data.hashes import picture_hashes
 from regard.data.images.preparation import Preparation, batches
 from regard.data.layouts import LAYOUTS, Layout, read, read_pictures, register_layout
+from regard.data.layouts.captions import captions_of, read_captioned
 from regard.data.openers import BytesOpener, FileOpener
 from regard.errors import DataError, RegardError, UsageError
 
@@ -268,19 +269,24 @@ def test_a_layout_that_is_not_files_is_one_row(tmp_path: Path, monkeypatch: pyte
         with tarfile.open(source) as shard:
             for member in shard:
                 opener = BytesOpener(shard.extractfile(member).read(), f"{member.name} of {source}")
-                yield Picture(member.name, opener, member.name.split("_")[0])
+                label = member.name.split("_")[0]
+                yield Picture(member.name, opener, label, annotations=({"caption": f"a {label}"},))
 
     shards = types.ModuleType("shards")
     shards.fits, shards.members = (lambda source: source.endswith(".tar")), members
     monkeypatch.setitem(sys.modules, "shards", shards)
     register_layout(Layout("shard", "a .tar of pictures", "shards:fits", "shards:members"))
     try:
-        labelled, plain = (function(tmp_path / "shard.tar") for function in (read, read_pictures))
+        labelled, plain, captioned = (
+            function(tmp_path / "shard.tar") for function in (read, read_pictures, read_captioned)
+        )
     finally:
         del LAYOUTS._rows["shard"]
     files = read(tmp_path)
     assert labelled.layout == "shard" and labelled.classes == files.classes and labelled.names == files.names
     assert plain.names == files.names and not plain.classes
+    assert captioned.names == files.names and not captioned.classes
+    assert [captions_of(picture) for picture in captioned.pictures] == [("a cat",), ("a dog",), ("a dog",)]
     assert picture_hashes(labelled.pictures) == picture_hashes(files.pictures)
     ways = [next(batches(data.pictures, Preparation(4, 4))).pixels for data in (labelled, plain, files)]
     assert torch.equal(ways[0], ways[2]) and torch.equal(ways[1], ways[2])

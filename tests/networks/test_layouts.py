@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import timm
 import torch
+import torch.distributed.checkpoint
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.distributed.checkpoint import format_utils
 
 from regard.app.cli import main
 from regard.errors import NetworkError, UsageError
@@ -261,6 +263,30 @@ def test_other_kinds_of_files_are_named(tmp_path: Path) -> None:
         opened(tmp_path / "whole.pth")
     save_file({name: value.contiguous() for name, value in RIGHT.state_dict().items()}, tmp_path / "weights.pth")
     torch.testing.assert_close(opened(tmp_path / "weights.pth").logits(X), logits(RIGHT))  # by what it is
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, of reading and writing without other processes
+def test_a_checkpoint_in_parts_says_how_to_make_one_file_of_it(tmp_path: Path) -> None:
+    """And the way that is named leads there."""
+    folder = tmp_path / "step_9"
+    torch.distributed.checkpoint.save({"model": RIGHT.state_dict()}, checkpoint_id=folder, no_dist=True)
+    part = next(folder.glob("*.distcp"))
+    for ask in (lambda: load(folder), lambda: opened(folder), lambda: opened(part), lambda: load(part)):
+        with pytest.raises(
+            NetworkError, match=r"in parts \(FSDP\); make one file.*dcp_to_torch_save.*--model"
+        ) as error:
+            ask()
+        assert "\n" not in str(error.value)
+    format_utils.dcp_to_torch_save(folder, tmp_path / "weights.pth")
+    torch.testing.assert_close(opened(tmp_path / "weights.pth").logits(X), logits(RIGHT))
+    deepspeed = tmp_path / "deepspeed"
+    deepspeed.mkdir()
+    (deepspeed / "zero_to_fp32.py").write_text("raise SystemExit('was run')")
+    for ask in (lambda: load(deepspeed), lambda: opened(deepspeed)):
+        with pytest.raises(NetworkError, match=r"with its own zero_to_fp32.py"):
+            ask()
+    with pytest.raises(NetworkError, match="is a folder; give the file of weights that is in it"):
+        opened(tmp_path)
 
 
 def test_folders_that_are_no_network_say_what_to_give(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from regard.networks.precision import best_precision
 from regard.networks.run import is_classifier, is_run, load_run
 from regard.networks.sources import huggingface, huggingface_files, timm_folder, zoo
 from regard.networks.sources.build import build, fresh_head, is_timm, is_torchvision, offered
-from regard.networks.sources.checkpoint import listed, read_checkpoint
+from regard.networks.sources.checkpoint import in_parts, listed, read_checkpoint
 from regard.networks.sources.fit import fit, taken_out
 from regard.networks.sources.foreign import LAYOUTS, Converted, open_clip, recognise
 from regard.networks.sources.shipped import CAPTIONERS, SHIPPED, folder_of
@@ -203,6 +203,8 @@ def _what_folder(folder: Path) -> str:
             "trained on, PeftModel.from_pretrained(NETWORK, FOLDER).merge_and_unload().save_pretrained('merged'), and "
             "give that folder with the processor beside it"
         )
+    if parts := in_parts(folder):
+        return parts
     inside = [path.parent for path in folder.glob("checkpoint-*/*") if path.name in _CONFIGURATIONS]
     steps = sorted(set(inside), key=lambda path: (int("".join(filter(str.isdigit, path.name)) or 0), path.name))
     if steps:
@@ -294,12 +296,10 @@ def _load_file(model: str, options: Options) -> Network:
     if options.weights is not None:
         raise UsageError(f"{model} is a checkpoint itself; leave --weights out, or name an architecture instead")
     checkpoint = read_checkpoint(model, options.part)
-    recognised = recognise(checkpoint, options.part)
-    if recognised is not None:
+    converted: Converted | None = open_clip.convert_trunk(checkpoint, options.size, options.outputs)
+    if recognised := recognise(checkpoint, options.part):
         layout, checkpoint = recognised
-        converted: Converted | None = layout.convert(checkpoint, options.size, options.outputs)
-    else:
-        converted = open_clip.convert_trunk(checkpoint, options.size, options.outputs)
+        converted = layout.convert(checkpoint, options.size, options.outputs)
     if converted is None:
         raise NetworkError(
             f"{model} has a layout that is not recognised (its keys: {listed(checkpoint.tensors, 4)}); known are "
@@ -373,8 +373,8 @@ def _load_huggingface(model: str, options: Options) -> Network:
         raise UsageError(f"{model} comes with its own weights and architecture; leave --weights and arguments out")
     folder = huggingface_files.folder_of(model)
     if not (folder / "config.json").is_file():
-        name = model if model.startswith(huggingface_files.PREFIX) else folder.name
-        return replace(_load_file(str(open_clip.weights_of(folder)), options), name=name)
+        network = _load_file(str(open_clip.weights_of(folder)), options)
+        return replace(network, name=model if model.startswith(huggingface_files.PREFIX) else folder.name)
     config = timm_folder.read_config(folder)
     if config is not None:
         return zoo.resized(timm_folder.load(folder, config, model, options.outputs), options.size)

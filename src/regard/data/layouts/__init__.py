@@ -21,7 +21,17 @@ from regard.registry import Described, Table
 
 log = logging.getLogger("regard")
 
-__all__ = ["LAYOUTS", "Dataset", "Layout", "Picture", "read", "read_labelled", "read_pictures", "register_layout"]
+__all__ = [
+    "LAYOUTS",
+    "Dataset",
+    "Layout",
+    "Picture",
+    "read",
+    "read_from_outside",
+    "read_labelled",
+    "read_pictures",
+    "register_layout",
+]
 
 
 @dataclass(frozen=True, repr=False)
@@ -138,6 +148,12 @@ def read_pictures(source: Path | str | Sequence[Path | str]) -> Dataset:
     for index, name in zip(equal, short_names([str(pictures[index].opener) for index in equal]), strict=True):
         pictures[index] = replace(pictures[index], name=name)
     return _reported(gathered(Path(source[0]) if len(source) == 1 else Path(), "pictures", pictures))
+
+
+def read_from_outside(source: Path | str) -> list[Picture] | None:
+    """The pictures of DATA that a row from outside reads, with whatever captions they have; None for all other DATA."""
+    row = _fitting(str(source), [row for row in LAYOUTS if row not in _ROWS])
+    return None if row is None else list(LAYOUTS.load(row.name)(str(source), False))
 
 
 def _reported(dataset: Dataset) -> Dataset:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from regard.data.dataset import Dataset, Picture, gathered, listed, several, summary
+from regard.data.layouts import read_from_outside
 from regard.data.layouts.coco import read_coco
 from regard.data.layouts.table import read_captioned_table
 from regard.data.splits import SHARE, all_in, assign, check_groups, check_share
@@ -27,14 +28,16 @@ _SIDES = re.compile(r"\b(left|right)(most|ward|wards|hand|handed)?\b", re.IGNORE
 def read_captioned(source: Path | str, label: str = "label", *, are_needed: bool = True) -> Dataset:
     """DATA → its pictures, each with a caption at least, in the order of the file; `label` is of no use here.
 
-    A folder is read by its `captions.json`, else by its `index.csv`. Pictures without captions are left out, and named.
-    Where not all pictures `are_needed`, they may be listed and not be there. Raises `DataError` for a file that is
-    missing or of another kind, where no picture has a caption, and for empty ones.
+    A layout from outside comes first, as in `read`; a folder is read by its `captions.json`, else by its `index.csv`.
+    Pictures without captions are left out, and named. Where not all pictures `are_needed`, they may be listed and not
+    be there. Raises `DataError` for a file that is missing or of another kind, where no picture has a caption, and for
+    empty ones.
     """
-    file = _file_of(Path(source))
-    if file.suffix.lower() == ".csv":
+    pictures = read_from_outside(source)
+    file = Path(source) if pictures is not None else _file_of(Path(source))
+    if pictures is None and file.suffix.lower() == ".csv":
         pictures = read_captioned_table(file, are_needed)
-    else:
+    elif pictures is None:
         pictures = read_coco(file, labels=False, are_needed=are_needed)
     pictures = _with_captions(file, pictures)
     dataset = gathered(file, "captions", (replace(picture, label=None) for picture in pictures))

@@ -111,6 +111,11 @@ def read_checkpoint(path: Path | str, part: str | None = None) -> Checkpoint:
     Raises `NetworkError` when it is missing, damaged, unsafe, or has no tensors, and `UsageError` for an unknown part.
     """
     path = Path(path)
+    if path.is_dir():
+        what = in_parts(path) or f"{path} is a folder; give the file of weights that is in it"
+        raise NetworkError(what)
+    if path.suffix == ".distcp":
+        raise NetworkError(in_parts(path.parent) or f"{path} is a part of a checkpoint whose .metadata is not there")
     if not path.is_file():
         check_local(path, NetworkError)
         raise NetworkError(f"no checkpoint at {path}: there is no such file; check the path")
@@ -131,6 +136,26 @@ def read_checkpoint(path: Path | str, part: str | None = None) -> Checkpoint:
         modules = modules and frozenset(WRAPPING.sub("", name).removeprefix(".") for name in modules)
     tensors, modules = _strip(tensors, modules, messages)
     return Checkpoint(path, _widen(tensors, messages), modules, tuple(messages))
+
+
+def in_parts(folder: Path) -> str | None:
+    """What a folder is that holds one checkpoint in many parts, and how to make one file of it; None for any other.
+
+    Which part holds what stands in a pickle, so that it is not read here.
+    """
+    name = "--model NAME --weights weights.pth"
+    if (folder / ".metadata").is_file() and any(folder.glob("*.distcp")):
+        return (
+            f"{folder} is a checkpoint of torch.distributed in parts (FSDP); make one file of it where it was written, "
+            f"torch.distributed.checkpoint.format_utils.dcp_to_torch_save({str(folder)!r}, 'weights.pth'), and name "
+            f"the architecture: {name}"
+        )
+    if (folder / "zero_to_fp32.py").is_file():
+        return (
+            f"{folder} is DeepSpeed's checkpoint in parts; make one file of it where it was written, with its own "
+            f"zero_to_fp32.py, and name the architecture: {name.replace('weights.pth', 'FILE')}"
+        )
+    return None
 
 
 def read_safetensors(path: Path) -> Checkpoint:

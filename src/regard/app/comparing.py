@@ -121,7 +121,7 @@ def _methods(sheet: Sheet, job: "ExplanationJob", pictures: Sequence[Picture]) -
             other = replace(job, method=row, settings=settings)
             maps = _maps(other, pictures)
             if row.name != job.method.name:  # of its own maps it is said where they are written
-                other.say_incomplete(heatmap.completeness for heatmap in maps)
+                other.warn_incomplete(heatmap.completeness for heatmap in maps)
             yield Column(row.name, row.signed, maps)
         except NetworkError as error:
             log.info(f"left out of the sheet: {row.name}: {error}")

@@ -44,7 +44,7 @@ def explain_in_memory(job: ExplanationJob, dataset: Dataset) -> Explanation:
             advance(1)
     if not maps:
         raise DataError(NO_PICTURES)
-    job.say_incomplete(heatmap.completeness for heatmap in maps)
+    job.warn_incomplete(heatmap.completeness for heatmap in maps)
     return job.with_maps(*maps)
 
 
@@ -57,7 +57,7 @@ def write_maps(
         if not writer.n:
             raise DataError(NO_PICTURES)
         shape = next(writer.heatmaps()).values.shape
-        _say_sums(job, writer)
+        _report_sums(job, writer)
         if plan.format == "panels":
             _write_sheets(job, dataset, writer, plan)
             writer.finish_folder(job.about, out)
@@ -75,10 +75,10 @@ def _write_each(job: ExplanationJob, dataset: Dataset, writer: MapWriter, plan: 
     workers = job.workers if plan.format == "panels" and plan.figure in RASTER else 0
     with (
         progress(f"explaining by {job.method.name}", len(dataset)) as advance,
-        closing(in_order(draw, maps, workers, ahead=job.batch_size)) as drawn,
+        closing(in_order(draw, maps, workers, ahead=job.batch_size)) as panels,
     ):
         advance(writer.pictures)
-        for place, (index, heatmap) in enumerate(drawn, 1):
+        for place, (index, heatmap) in enumerate(panels, 1):
             first = first or heatmap
             if plan.format == "panels" and heatmap.values.shape != first.values.shape:
                 raise DataError(_of_two_shapes(first, heatmap))
@@ -89,11 +89,11 @@ def _write_each(job: ExplanationJob, dataset: Dataset, writer: MapWriter, plan: 
         writer.commit(len(dataset))
 
 
-def _say_sums(job: ExplanationJob, writer: MapWriter) -> None:
+def _report_sums(job: ExplanationJob, writer: MapWriter) -> None:
     """How far sums are off in all maps, and of how many an earlier version did not write them."""
     if not job.method.sums_to:
         return
-    job.say_incomplete(heatmap.completeness for heatmap in writer.heatmaps())
+    job.warn_incomplete(heatmap.completeness for heatmap in writer.heatmaps())
     lacking = sum(heatmap.completeness is None for heatmap in writer.heatmaps())
     if lacking:
         log.info(

@@ -191,6 +191,7 @@ MaxPixels = Annotated[
 ]
 Label = Annotated[str, option("Column of the CSV that holds the label.", panel=DATA)]
 Split = Annotated[str | None, option("train, val, test, a split of your own, or all.", panel=DATA)]
+KeepSeen = Annotated[bool, option("Pictures of the training too, and say so.", "--keep-seen", panel=DATA)]
 Group = Annotated[
     str | None,
     option("Column whose equal values (a patient, an animal, a site) stay on one side of every split.", panel=DATA),

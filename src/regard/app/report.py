@@ -16,6 +16,7 @@ from regard.data.images.decode import open_picture
 from regard.errors import DataError, NetworkError
 from regard.explanation.pictures.explain import heatmaps
 from regard.explanation.positions.analysis import positions as similarity_of
+from regard.measurement.selection import CROSS_VALIDATED
 from regard.networks.network import Network
 from regard.records import Evaluation, Heatmap, Positions
 from regard.rendering.figures.charts import chart_png, classes_chart, confusion_chart, reliability_chart
@@ -90,7 +91,8 @@ def drawing(title: str, no_pictures: bool, anonymise: bool, repair: str = "") ->
             show_pictures=not no_pictures,
             anonymise=anonymise,
         )
-        return page(whole, pictures, content.network, repair)
+        nothing_new = evaluation is None or evaluation.note == CROSS_VALIDATED
+        return page(whole, pictures, content.network, f"{repair} --keep-seen" if repair and nothing_new else repair)
 
     return Drawing(report_of, _charts)
 

@@ -163,7 +163,7 @@ def jackknifed(sums: Array, statistic: Callable[[Floats], Floats], groups: Array
 
 
 def unskewed(
-    found: Jackknife, n: int, *, least: float = 0.0, most: float = 1.0, error: float = 0.0, trials: float = np.inf
+    estimate: Jackknife, n: int, *, least: float = 0.0, most: float = 1.0, error: float = 0.0, trials: float = np.inf
 ) -> Score:
     """The interval of a statistic between `least` and `most`: Student's, with the skewness of its units taken off.
 
@@ -171,26 +171,26 @@ def unskewed(
     of few units, of which some stand far off, Student's own would reach too little to their side. Its standard error
     is at least `error`. It is no wider than Wilson's of `trials`, and where units do not differ it is that of `units`.
     """
-    count = len(found.errors)
-    error = max(found.error, error)
+    count = len(estimate.errors)
+    error = max(estimate.error, error)
     if not error > 1e-9 * (most - least):
-        return bounded(found.value, 0.0, found.units, n, least=least, most=most)
-    quantile = _quantile(found.units) / math.sqrt(count)
-    skewness = found.skewness
+        return bounded(estimate.value, 0.0, estimate.units, n, least=least, most=most)
+    quantile = _quantile(estimate.units) / math.sqrt(count)
+    skewness = estimate.skewness
     spread = error * math.sqrt(count)
-    low, high = (found.value - spread * _cubed(end, skewness, count) for end in (quantile, -quantile))
+
+    def cubed(place: float) -> float:
+        """The inverse of x + γ x² / 3 + γ² x³ / 27 + γ / (6 n), Hall's g of a studentized mean divided by √n."""
+        if abs(skewness) < 1e-6:
+            return place
+        return 3 / skewness * (float(np.cbrt(1 + skewness * (place - skewness / (6 * count)))) - 1)
+
+    low, high = (estimate.value - spread * cubed(end) for end in (quantile, -quantile))
     if np.isfinite(trials):
-        widest = bounded(found.value, 0.0, found.units, n, least=least, most=most, trials=trials)
+        widest = bounded(estimate.value, 0.0, estimate.units, n, least=least, most=most, trials=trials)
         low = max(low, widest.low)
         high = min(high, widest.high)
-    return Score(found.value, min(max(low, least), found.value), max(min(high, most), found.value), n)
-
-
-def _cubed(place: float, skewness: float, n: int) -> float:
-    """The inverse of x + γ x² / 3 + γ² x³ / 27 + γ / (6 n), Hall's g of a studentized mean divided by √n."""
-    if abs(skewness) < 1e-6:
-        return place
-    return 3 / skewness * (float(np.cbrt(1 + skewness * (place - skewness / (6 * n)))) - 1)
+    return Score(estimate.value, min(max(low, least), estimate.value), max(min(high, most), estimate.value), n)
 
 
 def bounded(
@@ -225,9 +225,9 @@ def mean(values: Array, groups: Array | None = None, *, least: float = 0.0, most
     if not known.any():
         return NOWHERE
     among = None if groups is None else groups[known]
-    found = averaged(values[known], among)
+    estimate = averaged(values[known], among)
     count = int(known.sum()) if among is None else len(np.unique(among))
-    return unskewed(found, count, least=least, most=most, trials=found.units)
+    return unskewed(estimate, count, least=least, most=most, trials=estimate.units)
 
 
 def averaged(values: Array, groups: Array | None = None) -> Jackknife:
@@ -240,7 +240,7 @@ def worth(values: Array, groups: Array) -> float:
 
     Where the values do not differ, each group counts once.
     """
-    found = averaged(values, groups)
-    if not found.error > 0:
-        return found.units / len(values)
-    return min(1.0, float(np.var(values)) / len(values) / found.error**2) * student(found.units)
+    estimate = averaged(values, groups)
+    if not estimate.error > 0:
+        return estimate.units / len(values)
+    return min(1.0, float(np.var(values)) / len(values) / estimate.error**2) * student(estimate.units)

@@ -11,10 +11,10 @@ from typing import Any
 from regard.data.dataset import Picture
 from regard.errors import DataError
 from regard.explanation import Method, method_named
-from regard.explanation.pictures.explain import at_precision_of, batch_heatmaps, say_incomplete
+from regard.explanation.pictures.explain import at_precision_of, batch_heatmaps, warn_incomplete
 from regard.networks.network import Network
 from regard.predictors.inputs import PictureLike, Pictures, input_batches, pictures_of
-from regard.predictors.method_options import MethodOptions, described, say_precision
+from regard.predictors.method_options import MethodOptions, described, report_precision
 from regard.predictors.predictor import Predictor
 from regard.records import Completeness, Explanation, Heatmap
 
@@ -65,9 +65,9 @@ class ExplanationJob:
         """The explanation with these maps."""
         return replace(self.about, heatmaps=heatmaps)
 
-    def say_incomplete(self, records: Iterable[Completeness | None]) -> bool:
+    def warn_incomplete(self, records: Iterable[Completeness | None]) -> bool:
         """Say in one line how far the sums of maps are off, where that is much; whether it is."""
-        return say_incomplete(self.method.name, self.about.settings, records)
+        return warn_incomplete(self.method.name, self.about.settings, records)
 
     def fingerprint(self, names: Sequence[str], plan: Any) -> str:
         """A hash of all that decides the bytes of a result of pictures with these names; `plan` is a dataclass of what
@@ -143,7 +143,7 @@ class Explainer(Predictor):
         job = self.job(method, MethodOptions.of(settings), batch_size=batch_size, workers=workers)
         rows = pictures_of(pictures, self.network, prepared)
         explanation = job.with_maps(*(heatmap for _, heatmap in job.heatmaps(rows)))
-        job.say_incomplete(heatmap.completeness for heatmap in explanation)
+        job.warn_incomplete(heatmap.completeness for heatmap in explanation)
         return explanation
 
     def stream(
@@ -166,7 +166,7 @@ class Explainer(Predictor):
             large = False  # it is said of the first one only
             for chunk in chunks:
                 for _, heatmap in job.heatmaps(chunk):
-                    large = large or job.say_incomplete([heatmap.completeness])
+                    large = large or job.warn_incomplete([heatmap.completeness])
                     yield job.with_maps(heatmap)
 
         return records()
@@ -180,7 +180,7 @@ class Explainer(Predictor):
                 f"{self.network.name} has no head, so {row.name} explains no class, but a feature of its output: "
                 f"{'the largest of each picture; --target N chooses one' if options.target is None else options.target}"
             )
-        say_precision(row, self.network.precision)
+        report_precision(row, self.network.precision)
         network = at_precision_of(row, self.network)
         origin = {**self.provenance, "precision": network.precision}
         return ExplanationJob(network, row, options, options.settings(row, network), origin, **reading)

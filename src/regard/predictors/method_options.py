@@ -62,7 +62,7 @@ class MethodOptions(MethodSettings):
         return {name: value for name, value in settings.items() if name in method.settings}
 
 
-def say_precision(method: Method, precision: str) -> None:
+def report_precision(method: Method, precision: str) -> None:
     """Say where a method stays in float32 though its network computes in less."""
     if precision != "float32" and not method.reduced:
         log.info(f"{method.name} computes in float32: its maps are not known to hold in {precision}")

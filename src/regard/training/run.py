@@ -161,7 +161,11 @@ def _train(
                 metrics.append({"phase": "validate", "n": evaluation.n, **scores})
             write_file(out / METRICS, json_lines(metrics))
             write_file(out / TIMING, json_lines(notes.times))
-        facts = {name.replace("_", " ").capitalize(): fact_text(value) for name, value in outcome.facts.items()}
+        facts = {
+            name.replace("_", " ").capitalize(): fact_text(value)
+            for name, value in outcome.facts.items()
+            if value is not None
+        }
         pictures = parts.validation if len(parts.validation) else parts.training
         content = task.page(Evaluated(evaluation, network, pictures), {"Recipe": recipe.name, **facts}, parts)
         content = PageContent(**{**vars(content), "messages": [*content.messages, *notes.messages]})

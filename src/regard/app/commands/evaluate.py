@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from regard.app.listing import Printed
 from regard.app.options import (
-    DATA,
     NETWORK,
     WORK,
     Anonymise,
@@ -14,6 +13,7 @@ from regard.app.options import (
     Data,
     Device,
     Group,
+    KeepSeen,
     Label,
     MaxPixels,
     MaybeModel,
@@ -63,10 +63,7 @@ def evaluate(
     split: Split = None,
     group: Group = None,
     slices: Slices = None,
-    keep_seen: Annotated[
-        bool,
-        option("Score pictures of the training too, and mark the number.", "--keep-seen", panel=DATA),
-    ] = False,
+    keep_seen: KeepSeen = False,
     threshold: Annotated[
         float | None,
         option("Probability from which a class counts as found.", min=0, max=1, panel=WORK),

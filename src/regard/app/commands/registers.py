@@ -12,6 +12,7 @@ from regard.app.options import (
     BatchSize,
     Data,
     Device,
+    KeepSeen,
     MaxPixels,
     MaybeOut,
     Overwrite,
@@ -58,6 +59,7 @@ def registers(
     margin: Annotated[float, option("How much accuracy may fall, as a share, for a repair to be accepted.")] = 0.01,
     anyway: Annotated[bool, option("Write the repaired network even where it was not accepted.", "--anyway")] = False,
     split: Split = None,
+    keep_seen: KeepSeen = False,
     size: Size = None,
     device: Device = None,
     batch_size: BatchSize = 16,
@@ -70,11 +72,12 @@ def registers(
     """Find artifact tokens, repair the network without training, and test whether the repair holds.
 
     The neurons are searched for in `search` pictures of DATA's training part, whose labels are not looked at; the
-    repair is tested on `split` (by default `val`, else `test`), without pictures of the search or of the training.
+    repair is tested on `split` (by default `val`, else `test`), without pictures of the search, nor of the training,
+    but with `keep_seen`: then the verdict says that it is of pictures the network knows, where repairs look harmless.
     It is accepted where at most a fifth of the outliers is left and accuracy is not worse by more than `margin` (a
     share; the paired 95 % interval must show it). Written to `out` is a run with the repaired network, only where it
-    was accepted or with `anyway`, with `registers.json` and the figure `before_after.png`. `masks` is a folder of
-    masks under the pictures' names, white on the object.
+    was accepted or with `anyway`, with `registers.json` and the figure `before_after.png`. `masks` is a folder of masks
+    under the pictures' names, white on the object.
     """
     from regard.data.layouts import read
     from regard.data.regions import regions_of
@@ -95,13 +98,18 @@ def registers(
     from regard.networks.load import load
 
     network = load(model, weights=weights, weights_part=weights_part, size=size, device=device, seed=seed)
-    tested, note = scored_part(dataset, model, split, keep_seen=False)
-    if note:
-        raise DataError("all pictures to test on were seen in training; give others, or another --split")
+    tested, note = scored_part(dataset, model, split, keep_seen)
+    if note and not keep_seen:
+        raise DataError(
+            "all pictures to test on were seen in training; give others, another --split, or --keep-seen to test on "
+            "them"
+        )
     searched, tested = search_and_test(dataset, tested, search, seed)
     log.info(f"searching in {len(searched)} pictures, testing on {len(tested)} others")
     settings = RepairSettings(margin, batch_size, workers, skip_bad)
     audit, edited = audit_repair(network, searched, tested, regions, settings, progress)
+    if note:
+        audit = replace(audit, verdict=f"{audit.verdict}, on pictures {note}")
     if out is None or edited is None or not (audit.accepted or anyway):
         return audit
     audit = replace(audit, out=Path(out))

@@ -91,7 +91,7 @@ def _check_kind(row: Method, network: Network) -> None:
         raise NetworkError(f"{network.name} is quantised, and {row.name} needs gradients, which end there; {others}")
 
 
-def say_incomplete(method: str, settings: Mapping[str, Any], records: Iterable[Completeness | None]) -> bool:
+def warn_incomplete(method: str, settings: Mapping[str, Any], records: Iterable[Completeness | None]) -> bool:
     """Say in one line how far the sums of maps are off, where that is more than a hundredth for any of them."""
     gaps = relative_gaps(records)
     large = not (gaps <= INCOMPLETE).all()  # also one that is no number

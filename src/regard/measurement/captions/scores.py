@@ -70,11 +70,11 @@ def bleu_4(captioned: Captioned, *, seed: int = 0, resamples: int = 2000) -> Sco
 
 
 def _bleu(captioned: Captioned, order: int, seed: int, resamples: int) -> Score:
-    found = jackknifed(captioned.counts, lambda totals: _bleu_of(totals, order), captioned.groups)
+    estimate = jackknifed(captioned.counts, lambda totals: _bleu_of(totals, order), captioned.groups)
     if not captioned.counts[1 + order].any():
         runs = "word is" if order == 1 else f"{order} words in a row are"
-        return Score(found.value, np.nan, np.nan, len(captioned), note=f"no interval: no {runs} a reference's too")
-    return unskewed(found, len(captioned))
+        return Score(estimate.value, np.nan, np.nan, len(captioned), note=f"no interval: no {runs} a reference's too")
+    return unskewed(estimate, len(captioned))
 
 
 def _bleu_of(totals: Floats, order: int) -> Floats:

@@ -55,6 +55,6 @@ def _share(captioned: Captioned, part: str | None, seed: int, resamples: int) ->
     def ratio(totals: Floats) -> Floats:
         return np.divide(totals[0], totals[1], out=np.full_like(totals[0], overall), where=totals[1] > 0)
 
-    spoken = sums[1] > 0
-    found = jackknifed(sums[:, spoken], ratio, None if captioned.groups is None else captioned.groups[spoken])
-    return unskewed(found, len(rows), trials=found.units)
+    counted = sums[1] > 0
+    estimate = jackknifed(sums[:, counted], ratio, None if captioned.groups is None else captioned.groups[counted])
+    return unskewed(estimate, len(rows), trials=estimate.units)

@@ -43,9 +43,9 @@ def optimism(
         if best == chosen or not len(outside):
             continue
         for name in names:
-            here, there = (_value(name, predictions, logits[each], outside) for each in (chosen, best))
-            if np.isfinite(here) and np.isfinite(there):
-                sums[name] += here - there
+            value, other = (_value(name, predictions, logits[each], outside) for each in (chosen, best))
+            if np.isfinite(value) and np.isfinite(other):
+                sums[name] += value - other
             else:
                 counts[name] -= 1
     return {name: sums[name] / counts[name] for name in names if counts[name]}

@@ -260,9 +260,9 @@ def _ece_interval(
     """The calibration errors that `value` is likely of, where gaps between `sure` and `right` (bins,) lie as here.
 
     Of few pictures the value is biased upwards, as every gap counts as positive: of each error that may be true, the
-    value's mean and ends are those of `_ece_drawn`, of pictures that are worth `each`. Shares are as large as the error
-    in question makes them: for the lower end first none at all, then the one found. The upper end leaves out half of
-    the bias, so as to lie on the safe side.
+    value's mean and ends are those of `_ece_moments`, of pictures that are worth `each`. Shares are as large as the
+    error in question makes them: for the lower end first none at all, then the one found. The upper end leaves out half
+    of the bias, so as to lie on the safe side.
     """
     true = np.linspace(0, 1, 201)
 
@@ -272,18 +272,18 @@ def _ece_interval(
     low = 0.0
     for _ in range(2):
         chance = sure + (right - sure) * (low / value if value > 0 else 0)
-        expected, _, up = _ece_drawn(true, counts, right - sure, chance, each, quantile)
+        expected, _, up = _ece_moments(true, counts, right - sure, chance, each, quantile)
         low = error_at(expected + up)
         if low == 0:
             break
     chance = (counts * right + PRIOR * sure) / (counts + PRIOR)
-    expected, down, _ = _ece_drawn(true, counts, right - sure, chance, each, quantile)
+    expected, down, _ = _ece_moments(true, counts, right - sure, chance, each, quantile)
     unbiased, safe = error_at(expected + down), error_at(true + down)
     high = max((unbiased + safe) / 2, value + (safe - value) / 3)
     return Score(value, min(low, value), max(high, value), int(counts.sum()))
 
 
-def _ece_drawn(
+def _ece_moments(
     true: Floats, counts: NDArray[np.int64], gaps: Floats, chance: Floats, each: float, quantile: float
 ) -> tuple[Floats, Floats, Floats]:
     """Of each error that may be `true` (errors,): the mean of the value, and how far below and above it is likely.

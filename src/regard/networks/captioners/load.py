@@ -35,7 +35,7 @@ def load_caption_network(
     if isinstance(model, CaptionNetwork):
         if device is not None:
             raise UsageError("a captioner that is given stays on its own device; move its module, and leave device out")
-        _say_precision(precision, model)
+        _report_precision(precision, model)
         return model
     if isinstance(model, torch.nn.Module):
         raise UsageError(
@@ -47,11 +47,11 @@ def load_caption_network(
     if device is not None:
         with usable(device):
             captioner.module.to(device)
-    _say_precision(precision, captioner)
+    _report_precision(precision, captioner)
     return captioner
 
 
-def _say_precision(precision: str, captioner: CaptionNetwork) -> None:
+def _report_precision(precision: str, captioner: CaptionNetwork) -> None:
     """Say that captions do not hold in bfloat16 (docs/benches.md), where that is what was to be computed in."""
     if best_precision(precision, captioner.device) != "float32":
         log.info("captions are made in float32: in bfloat16 one in eight came out in other words")

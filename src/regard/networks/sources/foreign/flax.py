@@ -38,7 +38,10 @@ def convert_flax(checkpoint: Checkpoint, size: tuple[int, int] | None, outputs: 
             f"{checkpoint.path} has names of Google's ViT ({EMBEDDING}), but is not whole ({error}); fetch it again"
         ) from error
     message = f"{checkpoint.path} has the layout of Google's ViT; read as timm {architecture['name']}"
-    return Converted(architecture, converted, _preparation(architecture), (message,))
+    height, width = architecture["arguments"]["img_size"]
+    # as Google's programs do it: the whole picture, squeezed to the square, in -1 to 1
+    preparation = Preparation(height, width, mode="squash", mean=HALF, std=HALF, interpolation="bilinear")
+    return Converted(architecture, converted, preparation, (message,))
 
 
 def _architecture(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Architecture:
@@ -108,9 +111,3 @@ def _of_block(block: str, part: str, value: Tensor, tensors: Mapping[str, Tensor
 
 def _kind(name: str) -> str:
     return "weight" if name == "kernel" else name
-
-
-def _preparation(architecture: Architecture) -> Preparation:
-    """As Google's programs do it: the whole picture, squeezed to the square, in -1 to 1."""
-    height, width = architecture["arguments"]["img_size"]
-    return Preparation(height, width, mode="squash", mean=HALF, std=HALF, interpolation="bilinear")

@@ -44,7 +44,8 @@ class OutputPlan:
             raise UsageError(f"--{strange[0]} is of pictures that are drawn, into a folder; give --out FOLDER for them")
         if colours is not None:
             colour.table(colours)  # an unknown one is named before any work
-        return cls(format, figure or "jpg", parse_sheet(sheet), colours)
+        usual = "jpg" if format == "panels" else "png"  # of a table it counts nothing; earlier versions wrote png
+        return cls(format, figure or usual, parse_sheet(sheet), colours)
 
 
 def panel_names(names: Sequence[str], figure: str = "png") -> dict[str, str]:

@@ -67,33 +67,34 @@ def damaged(path: Path) -> Iterator[bytes]:
         turned[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
         yield bytes(turned)
     if path.suffix == ".json":
-        changes = [json.dumps(each).encode() for each in changed(json.loads(whole))]
-        yield from chance.sample(changes, min(40 if path.name == "model.json" else 120, len(changes)))
+        yield from changed(json.loads(whole), chance, 40 if path.name == "model.json" else 120)
     if path.suffix == ".jsonl":
         first, *rest = whole.splitlines(keepends=True)
-        changes = [json.dumps(each).encode() + b"\n" + b"".join(rest) for each in changed(json.loads(first))]
-        yield from chance.sample(changes, min(80, len(changes)))
+        yield from (b"\n".join((each, b"".join(rest))) for each in changed(json.loads(first), chance, 80))
 
 
-def changed(content: Any, path: tuple[Any, ...] = ()) -> Iterator[Any]:
-    """JSON with one part, of any depth, gone or of another type."""
-    parts = content
-    for step in path:
-        parts = parts[step]
-    for step in (
-        list(parts) if isinstance(parts, dict) else range(min(2, len(parts))) if isinstance(parts, list) else ()
-    ):
-        for value in (None, [], {}, "x", -1, 0.5, [[1]], {"a": 1}, 10**30):
-            other = copy.deepcopy(content)
-            place = other
-            for each in path:
-                place = place[each]
-            if value is None and isinstance(place, dict):
-                del place[step]
-            else:
-                place[step] = value
-            yield other
-        yield from changed(content, (*path, step))
+def changed(content: Any, chance: random.Random, count: int) -> Iterator[bytes]:
+    """JSON with one part, of any depth, gone or of another type: so many of all that there are."""
+    changes = list(places(content))
+    for path, value in chance.sample(changes, min(count, len(changes))):
+        *steps, last = path
+        other = copy.deepcopy(content)
+        place = other
+        for step in steps:
+            place = place[step]
+        if value is None and isinstance(place, dict):
+            del place[last]
+        else:
+            place[last] = value
+        yield json.dumps(other).encode()
+
+
+def places(part: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """The path of each part of JSON, with each value that may stand in its place."""
+    steps = list(part) if isinstance(part, dict) else range(min(2, len(part))) if isinstance(part, list) else ()
+    for step in steps:
+        yield from (((*path, step), value) for value in (None, [], {}, "x", -1, 0.5, [[1]], {"a": 1}, 10**30))
+        yield from places(part[step], (*path, step))
 
 
 @pytest.mark.parametrize("name", READERS)

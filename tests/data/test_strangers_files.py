@@ -55,7 +55,7 @@ def test_results_are_no_data(tmp_path: Path, kind: str, place: str, caplog: pyte
     make(tmp_path, "cat/1.jpg", "dog/1.jpg")
     result(tmp_path / place, kind)
     assert read(tmp_path).names == ["cat/1.jpg", "dog/1.jpg"] and len(read_pictures(tmp_path)) == 2
-    assert f"1 is a result of regard: '{place}'" in caplog.text
+    assert f"1 folder is a result of regard, and left out: '{place}'" in caplog.text
     with pytest.raises(DataError, match="is a result of regard, not pictures"):
         read_pictures(tmp_path / place)
 

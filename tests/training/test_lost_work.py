@@ -21,7 +21,6 @@ from regard.results.writer import ResumableWriter
 from regard.training.folder import state_of
 
 TINY = ("--model", "random:test_vit", "--size", "32", "--workers", "0")
-PETS = ("--model", "pets-tiny", "--workers", 0)
 PROBE = ("--recipe", "probe", *TINY)
 TUNED = (*TINY, "--epochs", 1, "--search", "never", "--open-layers", 1, "--precision", "float32")
 DECODER = ("--decoder-layers", 1, "--decoder-width", 32, "--decoder-heads", 2, "--longest", 8)
@@ -210,7 +209,7 @@ def test_two_at_once_into_one_place(data: Path, tmp_path: Path, run: Run) -> Non
     commands = {
         "run": ("train", data, *TUNED),
         "maps": ("explain", data, *TINY),
-        "made.csv": ("predict", data, *PETS),
+        "made.csv": ("predict", data, *TINY),
         "scores": ("evaluate", data, "--predictions", tmp_path / "answers.csv"),
     }
     rows = [f"{path.parent.name}/{path.name},{path.parent.name}" for path in sorted(data.rglob("*.png"))]
@@ -245,9 +244,9 @@ def test_ctrl_c_says_what_is_kept(data: Path, tmp_path: Path, run: Run, monkeypa
     """Of `predict`, `explain` and `caption`, whose writer says it; with nothing done, that nothing is kept."""
     commit = ResumableWriter.commit
     for command, words, after in [
-        ("predict", (*PETS, "--batch-size", 4), 2),
-        ("explain", (*PETS, "--batch-size", 4), 2),
-        ("predict", (*PETS, "--batch-size", 4), 0),
+        ("predict", (*TINY, "--batch-size", 4), 2),
+        ("explain", (*TINY, "--batch-size", 4), 2),
+        ("predict", (*TINY, "--batch-size", 4), 0),
     ]:
         calls = iter(range(100))
 

@@ -46,11 +46,16 @@ BESIDE = "a description beside images/"
 _PLURALS = {
     UNREAD: "files are no pictures regard reads",
     LINK: "links lead nowhere",
-    RESULT: "folders are results of regard",
-    SERVER: "folders or files are a file server's thumbnails or bins",
+    RESULT: "folders are results of regard, and left out",
+    SERVER: "folders or files are a file server's thumbnails or bins, and left out",
     BESIDE: "folders are descriptions beside images/",
 }
-_SINGULARS = {LINK: "link leads nowhere", UNREAD: "file is no picture regard reads"}
+_SINGULARS = {
+    LINK: "link leads nowhere",
+    UNREAD: "file is no picture regard reads",
+    RESULT: "folder is a result of regard, and left out",
+    SERVER: "is a file server's thumbnails or bin, and left out",
+}
 
 
 @dataclass(frozen=True)

@@ -179,9 +179,14 @@ def test_what_cannot_be_read_is_refused_in_one_line(tmp_path: Path) -> None:
     folder(tmp_path, module, VISION, mean=[1.0])
     with pytest.raises(NetworkError, match="damaged: its preprocess_cfg"):
         load(tmp_path)
-    (tmp_path / "open_clip_config.json").write_text('{"model_cfg": {}}')
-    with pytest.raises(NetworkError, match="damaged: it has no vision_cfg"):
-        load(tmp_path)
+    for settings in ({"head_width": 0}, {"head_width": "x"}, {"image_size": [1, 2, 3]}, {"image_size": {}}):
+        folder(tmp_path, module, VISION | settings)
+        with pytest.raises(NetworkError, match=r"open_clip_config.json is damaged.*; fetch it again"):
+            load(tmp_path)
+    for config in ("{}", '{"model_cfg": {}}', '{"model_cfg": {"vision_cfg": 3}}', "[", '{"model_cfg": 1}'):
+        (tmp_path / "open_clip_config.json").write_text(config)
+        with pytest.raises(NetworkError, match=r"open_clip_config.json is damaged.*; fetch it again"):
+            load(tmp_path)
     pooled = open_clip.CLIP(24, VISION | {"attentional_pool": True}, TEXT)
     torch.save(pooled.state_dict(), tmp_path / "coca.pt")
     torch.save(clip(VISION | CLIPA).state_dict(), tmp_path / "clipa.pt")

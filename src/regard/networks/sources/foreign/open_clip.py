@@ -14,7 +14,7 @@ import torch
 
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError, UsageError
-from regard.files import read_json
+from regard.files import read_json, reading
 from regard.networks.anatomy.anatomy import pair
 from regard.networks.sources.build import is_timm
 from regard.networks.sources.checkpoint import Checkpoint
@@ -25,14 +25,16 @@ WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 KEYS = frozenset(
     (
         *("class_embedding", "conv1.weight", "positional_embedding", "ln_post.weight"),
-        "transformer.resblocks.0.attn.in_proj_weight",
+        *("transformer.resblocks.0.attn.in_proj_weight", "transformer.resblocks.0.mlp.c_fc.weight"),
     )
 )
+_AGAIN = "fetch it again"
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 """OpenAI's, which are open_clip's defaults."""
 
 _TRUNK = re.compile(r"(?:^|.*\.)visual\.trunk\.")
+_BLOCK = re.compile(r"transformer\.resblocks\.(\d+)\.")
 _HEADS = {1280: 80, 1408: 88, 1664: 104, 1792: 112}
 """How many values a head has, by the width of open_clip's own configurations; all others have 64."""
 _NAMES = {
@@ -73,38 +75,18 @@ def convert(checkpoint: Checkpoint, size: tuple[int, int] | None, outputs: int |
     """Any size of open_clip's ViT, as an encoder: the projection into the space of texts is left out."""
     config = _read_config(checkpoint.path.parent)
     settings = dict((config or {}).get("vision_cfg", {}))
+    _check_settings(checkpoint, settings if config else None)
     tensors = dict(checkpoint.tensors)
-    strange = sorted(name for name, value in settings.items() if value and name not in _UNDERSTOOD)
-    if any(name.startswith("attn_pool") for name in tensors):
-        strange = ["attentional_pool"]
-    if strange:
-        raise NetworkError(
-            f"{checkpoint.path} is open_clip's ViT with {', '.join(strange)}, which regard does not build; build it "
-            "with open_clip, and give the module in Python"
-        )
-    if config is None and "ln_pre.weight" not in tensors:
-        raise NetworkError(
-            f"{checkpoint.path} is open_clip's ViT without ln_pre, and the file does not say what such a network "
-            f"pools; put its {CONFIG} beside it"
-        )
     width, _, rows, columns = tensors["conv1.weight"].shape
-    count = len(tensors["positional_embedding"]) - 1
-    side = math.isqrt(count)
-    image = pair(settings["image_size"]) if "image_size" in settings else (side * rows, side * columns)
     head_width = int(settings.get("head_width", 64) if config else _HEADS.get(width, 64))
+    image = _image_size(checkpoint, settings, head_width)
     quick = bool(config["quick_gelu"]) if config else "input_resolution" in checkpoint.beside
     name = f"{_NAMES.get((width, rows), 'vit_base_patch16_clip')}{'_quickgelu' if quick else ''}_224"
-    if width % head_width or (image[0] // rows) * (image[1] // columns) != count:
-        raise NetworkError(
-            f"{checkpoint.path} does not fit its {CONFIG}: width {width} with heads of {head_width}, pictures of "
-            f"{image[0]} × {image[1]} with {count} patches of {rows} × {columns}; fetch both again"
-        )
-    depth = len({match[1] for key in tensors if (match := re.match(r"transformer\.resblocks\.(\d+)\.", key))})
     arguments: dict[str, Any] = {
         "img_size": list(size or image),
         "patch_size": rows if rows == columns else [rows, columns],
         "embed_dim": width,
-        "depth": depth,
+        "depth": len({match[1] for key in tensors if (match := _BLOCK.match(key))}),
         "num_heads": width // head_width,
         "mlp_ratio": len(tensors["transformer.resblocks.0.mlp.c_fc.weight"]) / width,
     }
@@ -117,24 +99,49 @@ def convert(checkpoint: Checkpoint, size: tuple[int, int] | None, outputs: int |
         tensors["conv1.bias"] = torch.zeros(width)
     if "transformer.resblocks.0.ls_1.gamma" in tensors:
         arguments["init_values"] = 1.0
-    projected = tensors.pop("proj", None) is not None
-    converted = {_rename(key, pooled_first): value for key, value in tensors.items()}
-    converted["cls_token"] = converted["cls_token"].reshape(1, 1, width)
-    converted["pos_embed"] = converted["pos_embed"][None]
     messages = [f"{checkpoint.path} has the layout of open_clip's ViT"]
-    if projected:
+    if tensors.pop("proj", None) is not None:
         messages.append("left out its projection into the space of texts: its outputs are the features before it")
     unnamed = [f"read as timm {name}"]
     if config is None:
         unnamed.append(_assumed(checkpoint.path, name, quick, head_width))
+    converted = {_rename(key, pooled_first): value for key, value in tensors.items()}
+    converted["cls_token"] = converted["cls_token"].reshape(1, 1, width)
+    converted["pos_embed"] = converted["pos_embed"][None]
+    architecture = {"kind": "timm", "name": name, "arguments": arguments}
     preparation = _preparation(config, *(size or image))
-    return Converted(
-        {"kind": "timm", "name": name, "arguments": arguments},
-        converted,
-        preparation,
-        tuple(messages),
-        tuple(unnamed),
-    )
+    return Converted(architecture, converted, preparation, tuple(messages), tuple(unnamed))
+
+
+def _check_settings(checkpoint: Checkpoint, settings: Mapping[str, Any] | None) -> None:
+    """Raise `NetworkError` for a tower that timm's ViT does not express, or that needs its (missing) settings."""
+    strange = sorted(name for name, value in (settings or {}).items() if value and name not in _UNDERSTOOD)
+    if any(name.startswith("attn_pool") for name in checkpoint.tensors):
+        strange = ["attentional_pool"]
+    if strange:
+        raise NetworkError(
+            f"{checkpoint.path} is open_clip's ViT with {', '.join(strange)}, which regard does not build; build it "
+            "with open_clip, and give the module in Python"
+        )
+    if settings is None and "ln_pre.weight" not in checkpoint.tensors:
+        raise NetworkError(
+            f"{checkpoint.path} is open_clip's ViT without ln_pre, and the file does not say what such a network "
+            f"pools; put its {CONFIG} beside it"
+        )
+
+
+def _image_size(checkpoint: Checkpoint, settings: Mapping[str, Any], head_width: int) -> tuple[int, int]:
+    """(height, width) of the pictures that the positions are for. Raises `NetworkError` where sizes contradict."""
+    width, _, rows, columns = checkpoint.tensors["conv1.weight"].shape
+    count = len(checkpoint.tensors["positional_embedding"]) - 1
+    side = math.isqrt(count)
+    image = pair(settings["image_size"]) if "image_size" in settings else (side * rows, side * columns)
+    if width % head_width or (image[0] // rows) * (image[1] // columns) != count:
+        raise NetworkError(
+            f"{checkpoint.path} does not fit its {CONFIG}: width {width} with heads of {head_width}, pictures of "
+            f"{image[0]} × {image[1]} with {count} patches of {rows} × {columns}; fetch both again"
+        )
+    return image
 
 
 def _assumed(path: Path, name: str, quick: bool, head_width: int) -> str:
@@ -204,11 +211,14 @@ def _read_config(folder: Path) -> dict[str, Any] | None:
     path = folder / CONFIG
     if not path.is_file():
         return None
-    stored = read_json(path, "fetch it again", NetworkError, {"model_cfg": dict})
-    config = dict(stored["model_cfg"])
-    if not isinstance(config.get("vision_cfg"), Mapping):
-        raise NetworkError(f"{path} is damaged: it has no vision_cfg; fetch it again")
-    return {"quick_gelu": False, **config, "preprocess_cfg": dict(stored.get("preprocess_cfg") or {})}
+    stored = read_json(path, _AGAIN, NetworkError, {"model_cfg": dict})
+    with reading(path, _AGAIN, NetworkError):
+        config = {"quick_gelu": False, **stored["model_cfg"]}
+        vision = dict(config["vision_cfg"])
+        sizes = (int(vision.get("head_width", 64)), *map(int, pair(vision.get("image_size", 224))))
+        if min(sizes) < 1:
+            raise ValueError(f"a size of {min(sizes)}")
+        return {**config, "vision_cfg": vision, "preprocess_cfg": dict(stored.get("preprocess_cfg") or {})}
 
 
 def _preparation(config: Mapping[str, Any] | None, height: int, width: int) -> Preparation:

@@ -1,7 +1,6 @@
 """The task `classify`: learn the label of each picture, by training the network or by a probe on its features."""
 
 import logging
-import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -55,10 +54,9 @@ class Classification:
         """Few pictures, without a split of the user's own, are all trained on, and scored by cross-validation."""
         how = {name: recipe.arguments[name] for name in ("seed", "group")}
         share = recipe.arguments.get("val")
-        few, folds = _few_and_folds(recipe)
-        if share is None and folds is not None and "val" not in dataset.splits:
+        if share is None and "val" not in dataset.splits:
             training, nothing = training_parts(dataset, share=0, **how)
-            if len(training) <= few:
+            if folds := _folds(recipe, len(training)):
                 log.info(
                     f"{len(training)} pictures of {len(training.classes)} classes: all are trained on, and scored by "
                     f"{folds}-fold cross-validation (--val 0.2 sets a fifth aside instead)"
@@ -203,16 +201,16 @@ def _scored_on(evaluation: Evaluation | None, parts: Parts) -> dict[str, str]:
     return {"Scored on": f"{len(parts.validation)} pictures {use}"}
 
 
-def _few_and_folds(recipe: Recipe) -> tuple[float, int | None]:
-    """Up to how many pictures there is cross-validation, and in how many folds; None for a recipe without."""
+def _folds(recipe: Recipe, pictures: int) -> int | None:
+    """In how many folds so many pictures are cross-validated; None where they are not."""
     settings = recipe.settings
     if settings is None:
         standard = ClassifierSettings()
-        arguments = {"few": standard.few, "folds": standard.folds, **recipe.arguments}
-        return arguments["few"], arguments["folds"]
-    if not isinstance(settings, ClassifierSettings) or settings.search == "never" or settings.head == "new":
-        return 0, None
-    return math.inf if settings.search == "always" else settings.few, settings.folds
+        few, folds = (recipe.arguments.get(name, getattr(standard, name)) for name in ("few", "folds"))
+        return folds if pictures <= few else None
+    if isinstance(settings, ClassifierSettings) and finetune.searches(settings, pictures):
+        return settings.folds
+    return None
 
 
 def _groups(part: Dataset, parts: Parts) -> NDArray[np.int64] | None:
@@ -259,7 +257,7 @@ def _fit_probe(network: Network, parts: Parts, recipe: Recipe, options: Options)
             training.labels,
             training.classes,
             _groups(training, parts),
-            folds=_few_and_folds(recipe)[1] or 2,
+            folds=recipe.arguments.get("folds", ClassifierSettings().folds),
             seed=recipe.arguments["seed"],
             keep=crossed,
         )

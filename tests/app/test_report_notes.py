@@ -32,9 +32,7 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _train(run: Run, pictures: Path, *words: object) -> str:
-    code, _, err = run(
-        "train", pictures, "--out", "runs/first", "--recipe", "probe", "--val", 0.2, "--workers", 0, *words
-    )
+    code, _, err = run("train", pictures, "--out", "runs/first", "--recipe", "probe", "--workers", 0, *words)
     assert code == 0, err
     return err
 
@@ -49,13 +47,16 @@ def test_a_report_says_what_its_maps_are_and_offers_the_repair(pictures: Path, r
     err = _train(run, pictures)
     text = _text(Path("runs/first/report.html"))
     assert "The maps are attention (--method attention): what CLS reads of each patch in the last layer" in text
-    assert "Artifact tokens: 4.0 patches a picture, from block 7 on, draw" in text
-    command = "regard registers pictures --model runs/first --out first-repaired"
+    assert re.search(r"Artifact tokens: \d\.\d patches a picture, from block 7 on, draw", text)
+    command = "regard registers pictures --model runs/first --out first-repaired --keep-seen"
     assert command in text and command in err.replace("\n", " ")
     assert not any(word in text for word in LOADING)
     code, out, err = run(*shlex.split(command)[1:], "--search", 8, "--workers", 0, "--json")
     assert code == 0, err
-    assert json.loads(out)["before"]["first"] == 7
+    audit = json.loads(out)
+    assert audit["before"]["first"] == 7 and audit["verdict"].endswith("on pictures seen in training")
+    code, _, err = run(*shlex.split(command)[1:-1], "--overwrite")
+    assert code == 1 and "--keep-seen to test on them" in err
 
 
 def test_a_network_without_artifacts_is_not_said_to_have_any(pictures: Path, run: Run) -> None:

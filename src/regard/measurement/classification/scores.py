@@ -237,13 +237,8 @@ def ece(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> Sc
     sure = predictions.certainty
     if sure is None:
         return NOWHERE
-    place = bins_of(sure)
-    counts = np.bincount(place, minlength=BINS)
-    filled = counts > 0
-    counts = counts[filled]
-    right = np.bincount(place, weights=predictions.right, minlength=BINS)[filled]
-    mean_sure = np.bincount(place, weights=sure, minlength=BINS)[filled] / counts
-    value = float(np.abs(right - counts * mean_sure).sum() / len(sure))
+    counts, right, mean_sure = _filled_bins(sure, predictions.right)
+    value = ece_value(predictions)
     groups = predictions.groups
     each = 1.0
     quantile = Z
@@ -252,6 +247,27 @@ def ece(predictions: Predictions, *, seed: int = 0, resamples: int = 2000) -> Sc
         each = worth(predictions.right - sure.astype(np.float64), groups) / shrunk
         quantile = Z / np.sqrt(shrunk)
     return _ece_interval(value, counts, mean_sure, right / counts, each, quantile)
+
+
+def ece_value(predictions: Predictions) -> float:
+    """`ece` without its interval, which costs a thousand times as much."""
+    if predictions.certainty is None:
+        return float("nan")
+    counts, right, mean_sure = _filled_bins(predictions.certainty, predictions.right)
+    return float(np.abs(right - counts * mean_sure).sum() / len(predictions))
+
+
+def _filled_bins(sure: NDArray[np.float32], right: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """(bins,) each, of those that have any: pictures, right answers, mean confidence."""
+    place = bins_of(sure)
+    counts = np.bincount(place, minlength=BINS)
+    filled = counts > 0
+    hits = np.bincount(place, weights=right, minlength=BINS)[filled].astype(np.float64)
+    return (
+        counts[filled].astype(np.int64),
+        hits,
+        np.bincount(place, weights=sure, minlength=BINS)[filled] / counts[filled],
+    )
 
 
 def _ece_interval(

@@ -12,7 +12,6 @@ from regard.data.hashes import picture_hashes
 from regard.data.splits import read_split, run_splits, scoring_part
 from regard.files import is_file, read_json
 from regard.networks.run import run_of
-from regard.results.evaluations import EVALUATION
 
 log = logging.getLogger("regard")
 
@@ -28,6 +27,8 @@ def scored_part(dataset: Dataset, model: Any, split: str | None, keep_seen: bool
     split, the run's own holds. Pictures that a run was trained on, all of them, are "cross-validated" where it has
     answers for them by networks that had not seen them.
     """
+    from regard.results.evaluations import EVALUATION  # imports pandas, which other commands do not need
+
     run = run_of(model)
     file = None if run is None else run / SPLIT
     rows = read_split(file) if file is not None and file.is_file() else []

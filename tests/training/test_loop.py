@@ -249,7 +249,10 @@ def test_bfloat16_trains_and_auto_knows_the_machine(data: Path, tmp_path: Path) 
 # What is written, and what is left as it was.
 
 
-def test_metrics_have_no_times_and_progress_tells_the_time_left(data: Path, tmp_path: Path) -> None:
+def test_metrics_have_no_times_and_progress_tells_the_time_left(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regard.training.schedule.FIRST", 0.0)
     told: list[Progress] = []
     outcome = run(data, tmp_path / "run", tiny_recipe(), progress=told.append)
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -259,7 +262,8 @@ def test_metrics_have_no_times_and_progress_tells_the_time_left(data: Path, tmp_
     assert [row["phase"] for row in times] == ["train", "checkpoints"]
     steps = [one for one in told if one.phase == "train"]
     assert [one.done for one in steps] == list(range(1, 13))
-    assert all(one.total == 12 and one.left is not None and one.left >= 0 for one in steps)
+    assert all(one.total == 12 and one.step == "step 2 of 2: training" for one in steps)
+    assert all(one.left is not None and one.left >= 0 for one in steps[1:])  # the first is what is timed
     assert steps[-1].left == 0
     stored = json.loads((tmp_path / "run" / "recipe.json").read_text())
     assert stored["settings"]["epochs"] == 3

@@ -1,12 +1,14 @@
 """What bfloat16 changes of the maps of each method, of classes and of captions, and how much faster it is than float32.
 
-    python bench/precision.py PETS CLOTHING_RUN CLOTHING/validation SCENES [--rounds 9] [--methods legrad gradcam]
+    python bench/precision.py --pets PETS [--methods legrad gradcam] [--rounds 9]
+    python bench/precision.py --run CLOTHING_RUN --clothing CLOTHING/validation --scenes SCENES
 
 PETS are the pets with their `split` (the `val` ones are explained, by `pets-tiny`), CLOTHING_RUN is a run of `regard
-train CLOTHING/train --recipe probe`, SCENES come of `regard scenes 200 --val 0`. Rank correlations are Spearman's over
-the patches of a map, both maps of the class that float32 predicts; a method holds with a median of at least 0.99 and
-none below 0.97. A ratio of speed is float32's time by bfloat16's, one right behind the other on a batch of prepared
-pixels, the median over rounds. Run it with OMP_NUM_THREADS=1.
+train CLOTHING/train --recipe probe`, SCENES come of `regard scenes 200 --val 0 --seed 99`: of captions only the encoder
+computes in bfloat16. Each part is run where its data is given. Rank correlations are Spearman's over the patches of a
+map, both maps of the class that float32 predicts; a method holds with a median of at least 0.99 and none below 0.97. A
+ratio of speed is float32's time by bfloat16's, one right behind the other on a batch of prepared pixels, the median
+over rounds. Run it with OMP_NUM_THREADS=1.
 """
 
 import argparse
@@ -21,11 +23,17 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from regard import Captioner, load
+from regard import load
+from regard.data.images.decode import open_picture
 from regard.data.layouts import read_labelled, read_pictures
 from regard.explanation import METHODS, Method
+from regard.networks.captioners.base import CaptionNetwork
+from regard.networks.captioners.load import load_caption_network
 from regard.networks.network import Network
 from regard.networks.predict import prepared, probabilities
+from regard.predictors.caption_job import CaptionJob
+from regard.predictors.caption_options import CaptionInput, CaptionOptions
+from regard.records import Caption
 
 MEDIAN = 0.99
 WORST = 0.97
@@ -35,7 +43,8 @@ WORST = 0.97
 def main() -> None:
     options = _options()
     print(f"{torch.get_num_threads()} threads, {options.rounds} rounds\n")
-    _print_maps(options)
+    if options.pets is not None:
+        _print_maps(options)
     if options.run is not None:
         _print_classes(options)
     if options.scenes is not None:
@@ -44,10 +53,8 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pets", type=Path)
-    parser.add_argument("run", type=Path, nargs="?")
-    parser.add_argument("clothing", type=Path, nargs="?")
-    parser.add_argument("scenes", type=Path, nargs="?")
+    for name in ("pets", "run", "clothing", "scenes"):
+        parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--methods", nargs="+", default=[row.name for row in METHODS if row.kind == "picture"])
     parser.add_argument("--pictures", type=int, default=74)
@@ -104,25 +111,38 @@ def _print_classes(options: argparse.Namespace) -> None:
 
 
 def _print_captions(options: argparse.Namespace) -> None:
-    paths = [picture.path for picture in read_pictures(options.scenes / "images").pictures]
-    captioners = [Captioner("scenes-captioner", precision=precision) for precision in ("float32", "bfloat16")]
+    inputs = [CaptionInput(picture) for picture in read_pictures(options.scenes / "images").pictures]
+    captioners = [load_caption_network("scenes-captioner", precision=each) for each in ("float32", "bfloat16")]
+    pictures = [captioners[0].prepare(open_picture(item.picture.opener)) for item in inputs[:8]]
+
+    def encode(captioner: CaptionNetwork) -> None:
+        with torch.no_grad():
+            captioner.memory(pictures)
+
+    def captions(captioner: CaptionNetwork, method: str, count: int | None = None) -> list[Caption]:
+        job = CaptionJob(captioner, CaptionOptions(method=method).fitted(captioner), {})
+        return [caption for _, caption, _ in job.captions(inputs[:count])]
+
+    ratio = speed(*(lambda each=each: encode(each) for each in captioners), options.rounds)
+    print(f"\n{len(inputs)} scenes captioned; the encoder's time of float32 by bfloat16's: {ratio:.2f}\n")
+    print("| method | same caption | rank correlation of a word's maps, median | worst | words | time | holds |")
+    print("|---|---|---|---|---|---|---|")
     for method in ("cross_attention", "grad_cross_attention"):
-        count = len(paths) if method == "cross_attention" else 20
-        captions = [list(each.stream(paths[:count], method=method, batch_size=8)) for each in captioners]
-        pairs = [(a, b) for a, b in zip(*captions, strict=True) if a.text == b.text]
+        pairs = list(zip(*(captions(each, method) for each in captioners), strict=True))
+        same = [(a, b) for a, b in pairs if a.text == b.text]
         correlations = [
             float(spearmanr(x.heatmap.values.ravel(), y.heatmap.values.ravel()).statistic)
-            for a, b in pairs
+            for a, b in same
             for x, y in zip(a.words, b.words, strict=True)
             if x.heatmap is not None and y.heatmap is not None
         ]
         ratio = speed(
-            *(lambda each=each, method=method: each(paths[:8], method=method) for each in captioners), options.rounds
+            *(lambda each=each, method=method: captions(each, method, 8) for each in captioners), options.rounds
         )
-        print(
-            f"\n{method}: {count} scenes, the same caption on {len(pairs) / count:.3f}, rank correlation of words' maps"
-        )
-        print(f"median {statistics.median(correlations):.4f}, worst {min(correlations):.4f}; time by time {ratio:.2f}")
+        median, worst = statistics.median(correlations), min(correlations)
+        holds = "yes" if median >= MEDIAN and worst >= WORST else "no"
+        share = len(same) / len(pairs)
+        print(f"| {method} | {share:.3f} | {median:.4f} | {worst:.4f} | {len(correlations)} | {ratio:.2f} | {holds} |")
 
 
 def reduced(network: Network) -> Network:

@@ -1,6 +1,7 @@
 """What networks compute in: which precision a machine gets, what results say of it, and what stays in float32."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,14 +10,18 @@ import pyarrow.parquet as pq
 import pytest
 import timm
 import torch
-from captioners import picture
+from captioners import encoder_decoder, picture
 from PIL import Image
+from tiny_captions import caption_recipe, caption_sides, draw_captioned, tiny_captioner
 
 import regard
 from regard import Captioner, Classifier, Explainer
 from regard.errors import UsageError
 from regard.explanation import METHODS
 from regard.explanation.pictures.explain import at_precision_of
+from regard.networks.captioners.decoding import beam_search, greedy
+from regard.networks.captioners.families.encoder_decoder import EncoderDecoderCaptioner
+from regard.networks.captioners.run import save_captioner
 from regard.networks.network import Network
 from regard.networks.precision import best_precision
 
@@ -177,17 +182,160 @@ def test_an_unfinished_result_of_another_precision_is_begun_anew(
     assert out.read_bytes() == (tmp_path / f"again{out.suffix}").read_bytes()
 
 
-def test_captions_stay_in_float32_and_say_so(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    image = picture(60, 100)
-    right = Captioner()(image, "a cat on the grass")
-    assert "float32" not in caplog.text
+@pytest.fixture(scope="module")
+def captioner(tmp_path_factory: pytest.TempPathFactory) -> EncoderDecoderCaptioner:
+    training, _ = caption_sides(draw_captioned(tmp_path_factory.mktemp("captioned")))
+    return tiny_captioner(training, caption_recipe())
+
+
+def encoded_and_decoded(captioner: EncoderDecoderCaptioner) -> dict[str, set[torch.dtype]]:
+    """The types of numbers that come of parts of the encoder and the decoder, noted from now on."""
+    module = captioner.module
+    layer = module.decoder_layers[0]
+    parts = {
+        "stem": module.encoder.patch_embed.proj,
+        "encoder": module.encoder.blocks[0].mlp.fc1,
+        "projection": module.speech.project[1],
+        "keys": layer.multihead_attn.out_proj,
+        "decoder": layer.linear1,
+    }
+    types: dict[str, set[torch.dtype]] = {name: set() for name in parts}
+    for name, part in parts.items():
+        part.register_forward_hook(lambda part, args, output, name=name: types[name].add(output.dtype))
+    return types
+
+
+def test_captions_are_encoded_in_bfloat16_and_written_in_float32(
+    captioner: EncoderDecoderCaptioner, caplog: pytest.LogCaptureFixture
+) -> None:
+    captioner = deepcopy(captioner)
+    images = [picture(60, 100), picture(40, 40, 1), picture(90, 50, 2)]
+    right = [Captioner(captioner)(image, "a red square") for image in images]
+    types = encoded_and_decoded(captioner)
     with caplog.at_level("INFO"):
-        captioner = Captioner(precision="bfloat16")
-    assert caplog.text.count("captions are made in float32") == 1
-    np.testing.assert_array_equal(captioner(image, "a cat on the grass").maps, right.maps)
-    caplog.clear()
+        reduced = Captioner(captioner, precision="bfloat16")
+        captions = reduced(images, ["a red square"] * 3, depends=True)
+    assert types.pop("encoder") == {torch.bfloat16}
+    assert types == {name: {torch.float32} for name in types}
+    assert "float32" not in caplog.text and not torch.is_autocast_enabled("cpu")
+    assert captioner.precision == "float32" and reduced.network.module is captioner.module
+    for caption, other in zip(captions, right, strict=True):
+        assert (other.provenance["precision"], caption.provenance["precision"]) == ("float32", "bfloat16")
+        assert caption.maps.dtype == np.float32 and caption.maps.shape == other.maps.shape
+        assert 0 < np.abs(caption.maps - other.maps).max() <= 0.15 * other.maps.max()
+        assert caption.log_probability == pytest.approx(other.log_probability, abs=0.05)
+        np.testing.assert_allclose(caption.maps.sum((1, 2)), 1, atol=1e-5)  # attention to the picture
+
+
+def test_maps_of_words_that_do_not_hold_are_made_in_float32(
+    captioner: EncoderDecoderCaptioner, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = picture(60, 100)
+    right = Captioner(captioner)(image, "a red square", method="grad_cross_attention")
+    with caplog.at_level("INFO"):
+        reduced = Captioner(captioner, precision="bfloat16")
+        caption = reduced(image, "a red square", method="grad_cross_attention")
+    assert caplog.text.count("grad_cross_attention computes in float32") == 1
+    assert reduced.network.precision == "bfloat16" and caption.provenance["precision"] == "float32"
+    np.testing.assert_array_equal(caption.maps, right.maps)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_generated_captions_are_those_of_the_encoder_in_bfloat16(
+    captioner: EncoderDecoderCaptioner, beams: int
+) -> None:
+    images = [picture(60, 100), picture(40, 40, 1)]
+    captions = Captioner(captioner, precision="bfloat16")(images, beams=beams)
+    pixels = torch.stack([captioner.prepare(image).inputs["pixels"] for image in images])
+    with torch.no_grad():
+        encoded = captioner.module.encode(pixels, precision="bfloat16")
+        plain = captioner.module.encode(pixels)
+    assert {each.dtype for each in (*encoded.keys, *encoded.values)} == {torch.float32}
+    ratios = [float((a - b).abs().max() / b.abs().max()) for a, b in zip(encoded.keys, plain.keys, strict=True)]
+    assert all(0 < ratio < 0.05 for ratio in ratios)
+    decodings = beam_search(captioner.module, encoded, beams) if beams > 1 else greedy(captioner.module, encoded)
+    assert [caption.text for caption in captions] == [captioner.text(each.tokens) for each in decodings]
+    logs = [float(each.log_probabilities.sum()) for each in decodings]
+    assert [caption.log_probability for caption in captions] == pytest.approx(logs, abs=1e-5)
+
+
+def test_a_training_of_captions_in_bfloat16_has_its_encoder_in_it(captioner: EncoderDecoderCaptioner) -> None:
+    captioner = deepcopy(captioner)
+    types = encoded_and_decoded(captioner)
+    with torch.autocast("cpu", torch.bfloat16):
+        captioner.module(torch.zeros(1, 3, 32, 32), torch.zeros(1, 2, dtype=torch.long))
+    assert types["stem"] == types["encoder"] == types["decoder"] == {torch.bfloat16}
+
+
+def test_captioners_that_were_not_measured_stay_in_float32_and_say_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = picture(60, 100)
+    folder = encoder_decoder(tmp_path)
+    right = Captioner(folder)(image, "a cat")
+    assert "float32" not in caplog.text and right.provenance["precision"] == "float32"
     caplog.set_level("INFO")
+    captioner = Captioner(folder, precision="bfloat16")
+    assert caplog.text.count(f"{captioner.network.name} captions in float32") == 1
+    caption = captioner(image, "a cat")
+    assert caption.provenance["precision"] == "float32"
+    np.testing.assert_array_equal(caption.maps, right.maps)
+    caplog.clear()
     for amx in (False, True):
         machine(monkeypatch, amx)
         assert Captioner(captioner.network, precision="auto").network is captioner.network
-        assert ("captions are made in float32" in caplog.text) == amx
+        assert ("captions in float32" in caplog.text) == amx
+
+
+def test_a_given_captioner_keeps_its_precision_unless_another_is_asked_for(
+    captioner: EncoderDecoderCaptioner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(monkeypatch, amx=True)
+    reduced = Captioner(captioner, precision="auto").network
+    assert reduced.precision == "bfloat16" and Captioner(reduced).network is reduced
+    machine(monkeypatch, amx=False)
+    assert Captioner(reduced, precision="auto").network.precision == "float32"
+    assert reduced.precision == "bfloat16"
+
+
+def test_scores_of_captions_say_what_they_were_computed_in(captioner: EncoderDecoderCaptioner, tmp_path: Path) -> None:
+    data = draw_captioned(tmp_path / "data")
+    save_captioner(captioner, tmp_path / "run")
+    for precision in ("float32", "bfloat16"):
+        out = tmp_path / precision
+        regard.evaluate(data, tmp_path / "run", task="caption", precision=precision, out=out, no_pictures=True)
+        assert json.loads((out / "manifest.json").read_text())["provenance"]["precision"] == precision
+
+
+@pytest.mark.parametrize("suffix", ["", ".parquet"])
+def test_unfinished_captions_of_another_precision_are_begun_anew(
+    captioner: EncoderDecoderCaptioner,
+    folder: Path,
+    tmp_path: Path,
+    suffix: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    how = {"batch_size": 1, "model": captioner}
+    out = tmp_path / f"captions{suffix}"
+    whole = EncoderDecoderCaptioner.generate
+    calls: list[int] = []
+
+    def stop(*args: object, **settings: object) -> object:
+        calls.append(1)
+        if len(calls) > 2:
+            raise KeyboardInterrupt
+        return whole(*args, **settings)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(EncoderDecoderCaptioner, "generate", stop)
+        regard.caption(folder, out, **how)
+    with caplog.at_level("INFO"):
+        regard.caption(folder, out, precision="bfloat16", **how)
+    assert "starting anew" in caplog.text
+    again = tmp_path / f"again{suffix}"
+    regard.caption(folder, again, precision="bfloat16", **how)
+    files = ["captions.json", "manifest.json"] if not suffix else [""]
+    for file in files:
+        assert (out / file).read_bytes() == (again / file).read_bytes()
+        assert b'"precision": "bfloat16"' in (out / file).read_bytes() or file == "captions.json"

@@ -312,6 +312,7 @@ METHODS = Table(
             class_specific=False,
             cost=1.0,
             source="Xu et al. 2015 (Show, Attend and Tell, arXiv 1502.03044), section 5.4; Vaswani et al. 2017, eq. 1",
+            reduced=True,
         ),
         Method(
             name="grad_cross_attention",

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from regard.errors import UsageError
+from regard.explanation import METHODS
 from regard.networks.captioners.base import CaptionNetwork
 from regard.networks.captioners.load import load_caption_network
 from regard.predictors.caption_job import CaptionJob, check_comparable
 from regard.predictors.caption_options import CAPTURED, CaptionInput, CaptionOptions
 from regard.predictors.inputs import PictureLike, Pictures, each_picture, is_one, pictures_of
+from regard.predictors.method_options import report_precision
 from regard.predictors.predictor import LoadedNetwork
 from regard.records.captions import Caption, Captions
 
@@ -24,7 +26,11 @@ class Captioner(LoadedNetwork):
 
     `model` is the shipped `scenes-captioner`, a run of `regard train --task caption`, a CATR (`catr-v1`, `catr-v2`,
     `catr-v3`, or a checkpoint file), `hf:ID`, a Hugging Face folder, or a `CaptionNetwork` that is loaded already and
-    stays where it is. The network is left as it was. It computes in float32, and says so where `precision` is another.
+    stays where it is. The network is left as it was.
+
+    Its encoder computes in `precision`: float32, bfloat16 or auto (see `regard.load`); its decoder in float32. What was
+    not shown to hold so stays in float32 and says so: captioners but those of `regard train` with an encoder of
+    timm, and methods but `cross_attention`.
 
     >>> from regard.scenes import render, sample
     >>> captioner = Captioner("scenes-captioner", device="cpu")
@@ -125,7 +131,11 @@ class Captioner(LoadedNetwork):
 
     def job(self, options: CaptionOptions, source: Mapping[str, Any] | None = None, **reading: Any) -> CaptionJob:
         """The options, checked against the network, for pictures that are still to come; the rest is as in the job."""
-        return CaptionJob(self.network, options.fitted(self.network), self.provenance, source, **reading)
+        row = METHODS[options.method]
+        report_precision(row, self.network.precision)
+        network = self.network if row.reduced else self.network.at_precision("float32")
+        origin = {**self.provenance, "precision": network.precision}
+        return CaptionJob(network, options.fitted(network), origin, source, **reading)
 
     def _versions(self) -> dict[str, str]:
         return {"transformers": version("transformers")}

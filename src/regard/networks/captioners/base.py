@@ -6,9 +6,10 @@ picture's patches, whose row i predicts token i and row i + 1 reads it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from PIL import Image
@@ -20,6 +21,7 @@ from regard.networks.captioners.decoder_pass import DecoderPass, decoder_pass
 from regard.networks.captioners.decoding import CaptionModule, Decoding
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.scripts import parts
+from regard.networks.captioners.transformer import Memory
 from regard.networks.guard import borrowed
 from regard.networks.sources.checkpoint import tensors_hash
 from regard.records import PatchGrid
@@ -43,7 +45,8 @@ class PreparedPicture:
 class CaptionNetwork(ABC):
     """A network that describes pictures. `limit` is the most tokens of a caption, `default_limit` the usual most.
 
-    `layers` and `heads` count those of the attention that is shown; `messages` is what loading had to say.
+    `layers` and `heads` count those of the attention that is shown; `messages` is what loading had to say. The encoder
+    computes in `precision`, float32 or, where it is `reducible`, bfloat16; the decoder in float32.
     """
 
     name: str
@@ -55,6 +58,8 @@ class CaptionNetwork(ABC):
     messages: tuple[str, ...] = ()
     folder: Path | None = None  # of the run that it was read from
     module: torch.nn.Module
+    precision: str = "float32"
+    reducible: bool = False  # set by measurement alone: bench/precision.py
 
     @abstractmethod
     def prepare(self, image: Image.Image, prompt: str | None = None) -> PreparedPicture:
@@ -126,8 +131,22 @@ class CaptionNetwork(ABC):
         if not isinstance(self.module, CaptionModule):
             raise UsageError(f"{self.name} has no decoder with attention of its own to the picture")
         with borrowed(self.module), torch.no_grad():
-            memory = self.module.encode(picture.inputs["pixels"][None].to(self.device))
+            memory = self.encode(picture.inputs["pixels"][None])
         return decoder_pass(self.module, memory, tokens, layers)
+
+    def at_precision(self, precision: str) -> Self:
+        """This captioner, or, where it computes in another precision, a copy with the same module."""
+        if precision == self.precision:
+            return self
+        captioner = copy(self)
+        captioner.precision = precision
+        return captioner
+
+    def encode(self, pixels: Tensor) -> Memory:
+        """Normalised pictures (pictures, 3, height, width) → what a decoder of regard's own attends to."""
+        module: Any = self.module
+        memory: Memory = module.encode(pixels.to(self.device))
+        return memory
 
     def token_logits(self, picture: PreparedPicture, tokens: Sequence[int], of: Sequence[int]) -> Tensor:
         """(of, prompt + tokens) float32 on the CPU: the logits of some tokens of the vocabulary at every place of the
@@ -144,7 +163,12 @@ class CaptionNetwork(ABC):
 
     def origin(self) -> dict[str, Any]:
         """What a result says of the captioner that it came from, as JSON."""
-        return {"network": self.name, "architecture": self.architecture, "weights_sha256": self.weights_hash()}
+        return {
+            "network": self.name,
+            "architecture": self.architecture,
+            "weights_sha256": self.weights_hash(),
+            "precision": self.precision,
+        }
 
     def check(self, capture: Capture | None, beams: int = 1, limit: int | None = None) -> int:
         """The length limit that holds. Raises `UsageError` for a layer, head, limit or beams out of range."""

@@ -26,8 +26,8 @@ def load_caption_network(
     model: str | Path | CaptionNetwork, device: str | torch.device | None = None, precision: str = "float32"
 ) -> CaptionNetwork:
     """The captioner that `model` names: a run of `regard train --task caption`, a public CATR or its file, a Hugging
-    Face folder, or `hf:ID`; or one that is loaded already, which stays where it is. It computes in float32, and that
-    is said where `precision` is another.
+    Face folder, or `hf:ID`; or one that is loaded already, which stays where it is and as it is: of another
+    `precision` a copy with the same module is given. Those of kinds that were not measured stay in float32 and say so.
 
     Raises `UsageError` for what cannot caption, with what can, and `NetworkError` for what cannot be loaded.
     """
@@ -35,8 +35,7 @@ def load_caption_network(
     if isinstance(model, CaptionNetwork):
         if device is not None:
             raise UsageError("a captioner that is given stays on its own device; move its module, and leave device out")
-        _report_precision(precision, model)
-        return model
+        return model if precision == "float32" else _at_precision(model, precision)
     if isinstance(model, torch.nn.Module):
         raise UsageError(
             "a module alone has no vocabulary to caption with; give its run or folder, or a CaptionNetwork"
@@ -47,14 +46,16 @@ def load_caption_network(
     if device is not None:
         with usable(device):
             captioner.module.to(device)
-    _report_precision(precision, captioner)
-    return captioner
+    return _at_precision(captioner, precision)
 
 
-def _report_precision(precision: str, captioner: CaptionNetwork) -> None:
-    """Say that captions do not hold in bfloat16 (docs/benches.md), where that is what was to be computed in."""
-    if best_precision(precision, captioner.device) != "float32":
-        log.info("captions are made in float32: in bfloat16 one in eight came out in other words")
+def _at_precision(captioner: CaptionNetwork, precision: str) -> CaptionNetwork:
+    """One that encodes in a precision where its captions were shown to hold in it (docs/benches.md), or it as it is."""
+    best = best_precision(precision, captioner.device)
+    if best != "float32" and not captioner.reducible:
+        log.info(f"{captioner.name} captions in float32: its captions are not known to hold in {best}")
+        return captioner
+    return captioner.at_precision(best)
 
 
 def _load(model: str) -> CaptionNetwork:

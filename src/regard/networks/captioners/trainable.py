@@ -87,7 +87,7 @@ class TrainableCaptioner(CaptionNetwork):
     def memory(self, pictures: Sequence[PreparedPicture]) -> Memory:
         """What the decoder attends to, of pictures of equal shape; with gradients where these are on."""
         batch, _ = stack([picture.inputs["pixels"] for picture in pictures])
-        return self.module.encode(batch.to(self.device))
+        return self.encode(batch)
 
     def generate(
         self,

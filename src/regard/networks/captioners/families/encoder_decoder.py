@@ -23,6 +23,7 @@ from regard.networks.captioners.trainable import TrainableCaptioner
 from regard.networks.captioners.transformer import Cache, Decoder, Embeddings, Memory, sine_positions
 from regard.networks.captioners.wordpiece import WordPiece
 from regard.networks.network import Network
+from regard.networks.precision import computing
 from regard.networks.sources.build import Architecture, build
 from regard.records import PatchGrid
 
@@ -86,9 +87,17 @@ class EncoderDecoder(CaptionModule):
         self.encoder: Any = _headless(encoder)
         self.speech = TextDecoder(int(getattr(encoder, "num_features", 0)), shape)
 
-    def encode(self, pixels: Tensor, mask: Tensor | None = None) -> Memory:
-        """(pictures, 3, height, width) → what the decoder looks at; all of them are of one shape, so without a mask."""
-        patches = self._patches(pixels)
+    def encode(self, pixels: Tensor, mask: Tensor | None = None, precision: str = "float32") -> Memory:
+        """(pictures, 3, height, width) → what the decoder looks at; all of them are of one shape, so without a mask.
+
+        The encoder alone computes in `precision`. What the decoder attends to is projected in float32: in bfloat16 it
+        saved a fiftieth of the encoder's time, and four captions in 200 came out in other words instead of one.
+        """
+        if precision == "float32":  # or as the caller's autocast has it: trainings
+            patches = self._patches(pixels)
+        else:
+            with computing(self.encoder, pixels.device, precision):
+                patches = self._patches(pixels).to(pixels.dtype)
         count = len(pixels)
         rows, columns = self.anatomy.grid(*pixels.shape[2:])
         if patches.shape[1] != rows * columns:
@@ -192,6 +201,9 @@ def new_encoder_decoder(
 class EncoderDecoderCaptioner(TrainableCaptioner):
     """The encoder of a network of timm and a small decoder. All pictures are brought to the encoder's size."""
 
+    module: EncoderDecoder
+    reducible = True
+
     def __init__(
         self,
         module: EncoderDecoder,
@@ -211,6 +223,9 @@ class EncoderDecoderCaptioner(TrainableCaptioner):
     @property
     def anatomy(self) -> Anatomy:
         return self._anatomy
+
+    def encode(self, pixels: Tensor) -> Memory:
+        return self.module.encode(pixels.to(self.device), precision=self.precision)
 
     def head_paths(self) -> tuple[str, ...]:
         return ("speech",)  # as the weights of runs name it

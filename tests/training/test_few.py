@@ -22,6 +22,7 @@ from regard.measurement.classification.scoring import stored_evaluation, stored_
 from regard.networks.attention.replay import from_block, tokens_before
 from regard.records import Predictions
 from regard.training.journal import Progress
+from regard.training.optimise import eager_attention
 from regard.training.schedule import Schedule, Stage, duration
 from regard.training.session import InterruptedTrainingError
 from regard.training.tasks import plan
@@ -367,3 +368,25 @@ def test_the_steps_of_all_and_the_time_that_is_left(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(("seconds", "text"), [(3, "10 s"), (44, "40 s"), (100, "2 min"), (4000, "1 h 7 min")])
 def test_durations_for_people(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+# What makes it quick.
+
+
+def test_attention_is_written_out_while_a_cpu_trains_in_bfloat16_and_fused_again_after(
+    data: Path, tmp_path: Path
+) -> None:
+    """The same training but for rounding, and the network is handed back as it was."""
+    network = tiny_network(("a", "b"))
+    parts = [part for part in network.module.modules() if hasattr(part, "fused_attn")]
+    before = [part.fused_attn for part in parts]
+    assert any(before)
+    for device, precision, fused in (("cpu", "bfloat16", False), ("cpu", "float32", True), ("meta", "bfloat16", True)):
+        with eager_attention(network.module, torch.device(device), precision):
+            assert all(part.fused_attn is fused for part in parts)
+        assert [part.fused_attn for part in parts] == before
+    pixels = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    network.module.eval()
+    with eager_attention(network.module, torch.device("cpu"), "bfloat16"):
+        eager = network.module(pixels)
+    torch.testing.assert_close(eager, network.module(pixels), rtol=1e-4, atol=1e-5)

@@ -27,6 +27,7 @@ from regard.training.optimise import (
     Average,
     State,
     dropout,
+    eager_attention,
     learning_rate,
     load_values,
     on_cpu,
@@ -149,7 +150,7 @@ def fit(
 ) -> Position:
     """The loop with the optimiser, average and dropout that the settings ask for; the best or averaged weights stay."""
     module = network.module
-    with dropout(network, settings):
+    with dropout(network, settings), eager_attention(module, session.world.device, precision):
         average = Average(module, settings, settings.epochs * loader.per_epoch)
         phase = Phase(name, module, loader, settings, optimiser(network, settings), average, precision, validate)
         position = train(phase, session)

@@ -118,13 +118,9 @@ def _left(now: Any) -> str:
 
 
 def _announce(announced: set[str], now: Any) -> None:
-    """A line for each step, the first time it comes, with the time left; and one when that is first known.
-
-    Where the steps are not known, the name of each kind of phase: `search 0/1` and `search 0/2` are both `search`.
-    """
+    """A line for each step (or kind of phase), the first time it comes, and one when the time left is first known."""
     name = now.step or now.phase.split()[0]
-    time_is_news = now.left is not None and now.step and "left" not in announced
-    if name in announced and not time_is_news:
-        return
-    announced |= {name, *(["left"] if now.left is not None else [])}
-    log.info(f"{name} ...{f' ({_left(now)})' if now.left is not None and now.step else ''}")
+    timed = now.left is not None and bool(now.step)
+    if name not in announced or (timed and "left" not in announced):
+        announced |= {name, *["left"] * timed}
+        log.info(f"{name} ...{f' ({_left(now)})' if timed else ''}")

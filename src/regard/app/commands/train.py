@@ -115,8 +115,9 @@ def train(
     from regard.predictors.command_inputs import check_data
     from regard.training.folder import check_folder
 
-    arguments = {name: value for name, value in locals().items() if name in STORED}
-    arguments = {name: value for name, value in arguments.items() if value is not None or name not in LATER}
+    arguments = {
+        name: value for name, value in locals().items() if name in STORED and (value is not None or name not in LATER)
+    }
     check_data(data, "train")
     if not isinstance(model, str | Path):
         raise UsageError(
@@ -161,8 +162,6 @@ def as_json(run: "Run") -> dict[str, Any]:
 
 
 def as_text(run: "Run") -> str:
-    """The score in a sentence, and where the report is."""
-    text = "trained on all pictures, and not scored (--val 0)"
-    if run.evaluation is not None:
-        text = TASKS.load(run.task)().headline(run.evaluation)
+    unscored = "trained on all pictures, and not scored (--val 0)"
+    text = unscored if run.evaluation is None else TASKS.load(run.task)().headline(run.evaluation)
     return f"{text}\nreport: {run.out / 'report.html'}"

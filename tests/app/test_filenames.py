@@ -90,6 +90,8 @@ def test_a_table_of_captions_too(table: Path, tmp_path: Path) -> None:
 def test_pages_and_scores_of_such_a_table(table: Path, tmp_path: Path, run: Run) -> None:
     code, _, err = run("train", table, "--recipe", "probe", "--out", tmp_path / "run", *TINY)
     assert code == 0, err
+    code, out, err = run("evaluate", table, "--model", tmp_path / "run", "--workers", 0)
+    assert code == 0 and "11 pictures" in out and "(cross-validated)" in out, err
     frame = pd.read_parquet(tmp_path / "run/evaluation/predictions.parquet")
     assert set(frame["filename"]) <= set(written(table)) and set(frame["name"]) <= set(read(table).names)
     rows = [f"{name},{label}" for name, label in pd.read_csv(table)[["filename", "label"]].to_numpy()]

@@ -141,24 +141,29 @@ def folds_of(
     Raises `DataError` for a class of one picture, or wholly of one unit.
     """
     units = np.arange(len(labels)) if units is None else np.unique(units, return_inverse=True)[1]
-    tally = np.zeros((units.max(initial=-1) + 1, len(classes)), np.int64)
-    np.add.at(tally, (units, labels), 1)
-    _check_folds(tally, classes)
-    folds = min(count, len(tally))
+    _check_folds(labels, units, classes)
+    sizes = np.bincount(units)  # (units,) pictures
+    members = np.split(labels[np.argsort(units, kind="stable")], np.cumsum(sizes)[:-1])  # the labels of each unit
+    folds = min(count, len(members))
     size = np.bincount(labels, minlength=len(classes))  # (classes,)
     sums = np.zeros((folds, len(classes)), np.int64)
-    place = np.zeros(len(tally), np.int64)
-    order = np.random.default_rng((seed, FOLDS)).permutation(len(tally))
-    for unit in order[np.argsort(-tally[order].sum(axis=1), kind="stable")]:  # large ones first, while there is room
-        crowded = (sums / np.maximum(size, 1)) @ tally[unit]  # (folds,) how much of its classes each has already
-        place[unit] = np.lexsort((sums.sum(axis=1), np.round(crowded, 9)))[0]
-        sums[place[unit]] += tally[unit]
+    whole = np.zeros(folds, np.int64)
+    place = np.zeros(len(members), np.int64)
+
+    def put(unit: int, fold: int, times: int = 1) -> None:
+        place[unit] = fold
+        np.add.at(sums[fold], members[unit], times)
+        whole[fold] += times * sizes[unit]
+
+    order = np.random.default_rng((seed, FOLDS)).permutation(len(members))
+    for unit in order[np.argsort(-sizes[order], kind="stable")]:  # large ones first, while there is room
+        crowded = (sums[:, members[unit]] / size[members[unit]]).sum(axis=1)  # (folds,) its classes that are there
+        put(unit, int(np.lexsort((whole, np.round(crowded, 9)))[0]))
     for label in np.flatnonzero(((sums > 0).sum(axis=0) == 1) & (size > 0)):  # its units are of other classes too
-        unit = min(np.flatnonzero(tally[:, label]), key=lambda each: int(tally[each].sum()))
-        sums[place[unit]] -= tally[unit]
+        unit = min(np.unique(units[labels == label]), key=lambda each: int(sizes[each]))
+        put(unit, int(place[unit]), -1)
         others = np.flatnonzero(np.arange(folds) != place[unit])
-        place[unit] = others[np.argmin(sums[others].sum(axis=1))]
-        sums[place[unit]] += tally[unit]
+        put(unit, int(others[np.argmin(whole[others])]))
     alone = [classes[int(label)] for label in np.flatnonzero(((sums > 0).sum(axis=0) == 1) & (size > 0))]
     if alone:
         raise DataError(
@@ -168,17 +173,18 @@ def folds_of(
     return np.unique(place, return_inverse=True)[1][units]
 
 
-def _check_folds(tally: NDArray[np.int64], classes: Sequence[str]) -> None:
+def _check_folds(labels: NDArray[np.int64], units: NDArray[np.int64], classes: Sequence[str]) -> None:
     """Every class must have pictures in two units: one is left out, and the others are learnt."""
-    counts = tally.sum(axis=0)
+    counts = np.bincount(labels, minlength=len(classes))
     if (counts < 2).any():
         few = int(np.argmax(counts < 2))
         raise DataError(
             f"class {classes[few]!r} has {('no', 'one')[counts[few]]} picture to train on; each class needs at least "
             "two, so that one can be left out to choose by: add pictures or take the class out"
         )
-    if ((tally > 0).sum(axis=0) < 2).any():
-        name = classes[int(np.argmax((tally > 0).sum(axis=0) < 2))]
+    several_units = np.bincount(np.unique(np.stack([labels, units]), axis=1)[0], minlength=len(classes))
+    if (several_units < 2).any():
+        name = classes[int(np.argmax(several_units < 2))]
         raise DataError(
             f"all training pictures of class {name!r} are of one group, or copies of one another; each class needs at "
             "least two groups to choose by: add pictures, or leave out --group"

@@ -12,6 +12,7 @@ from regard.data.dataset import Dataset, Picture
 from regard.data.hashes import picture_hashes
 from regard.data.splits import read_split
 from regard.errors import DataError, NetworkError
+from regard.files import readable
 from regard.measurement.classification.evaluation import evaluate
 from regard.measurement.selection import CROSS_VALIDATED, SPLIT, scored_part
 from regard.networks.run import classes_of, is_run
@@ -108,7 +109,10 @@ def cross_validated(
     if stored.probabilities is None:
         raise DataError(f"{run} is damaged: its predictions have no probabilities; score it again")
     place = {name: index for index, name in enumerate(stored.names)}
-    rows = {row.sha256: place[row.filename] for row in read_split(Path(run) / SPLIT) if row.filename in place}
+    names = {
+        row.sha256: readable(row.filename) for row in read_split(Path(run) / SPLIT)
+    }  # as its predictions have them
+    rows = {digest: place[name] for digest, name in names.items() if name in place}
     pictures = pictures.fitted(stored.classes)
     indices = [rows[each] for each in picture_hashes(pictures.pictures).values()]
     predictions = predictions_of(pictures, stored.probabilities[indices].astype(np.float32), group, slices)

@@ -589,3 +589,22 @@ def test_every_value_of_a_new_describer_is_from_the_seed() -> None:
     assert torch.equal(one.encoder.blocks[0].mlp.fc1.weight, vit.module.blocks[0].mlp.fc1.weight)
     x = torch.from_numpy(default_rng(0).normal(size=(1, 3, 32, 32)).astype(np.float32))
     assert one.encode(x).shapes == ((4, 4),)
+
+
+def test_a_captioner_is_trained_on_all_pictures_without_a_score(data: Path, tmp_path: Path) -> None:
+    """The same command with --resume finds it finished, and no score either."""
+    tiny = {
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "decoder_width": 16,
+        "decoder_heads": 2,
+        "epochs": 1,
+        "workers": 0,
+    }
+    more = {"task": "caption", "model": "random:vit_tiny_patch16_224", "size": 32, "split": "all", "val": 0, **tiny}
+    assert train(data, tmp_path / "run", **more).evaluation is None
+    assert ",val," not in (tmp_path / "run" / "split.csv").read_text(encoding="utf-8")
+    assert not (tmp_path / "run" / "evaluation").exists() and (tmp_path / "run" / "report.html").is_file()
+    assert train(data, tmp_path / "run", **more, resume=True).evaluation is None
+    with pytest.raises(UsageError, match="--keep best chooses on pictures set aside, and there are none"):
+        train(data, tmp_path / "best", **more, keep="best")

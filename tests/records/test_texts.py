@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from audits import example_audit
 
 import regard
 import regard.app.commands
@@ -86,6 +87,7 @@ def _samples() -> list[Any]:
     truth = CaptionScores(words, 3)
     positions = Positions(np.full((2, 3, 2, 3), THIRD, np.float32), {"neighbours": THIRD}, tested={"neighbours": {
         "value": THIRD, "p": THIRD, "control": THIRD, "before": float("nan")}})  # fmt: skip
+    audit = example_audit()
     place = Path("results")
     return [
         score, evaluation, evaluation.predictions, comparison, grid, heatmap, word, caption, measured, trial, repair,
@@ -98,7 +100,9 @@ def _samples() -> list[Any]:
         TrueWord("cat.jpg", "cat", "noun", True, heatmap, np.arange(6).reshape(2, 3) < 2),
         QuantisedMaps("cat.jpg", grid, {"cls": quantised}), Dataset(Path("data"), "folder", (picture,), ("cat",)),
         RepairAudit("the repair holds", repair, measured, measured, not_worse, THIRD, {"map": scores}),
-        Run(place, "classify", evaluation, ("a note",)), *_results(place, evaluation, explanation, positions, truth),
+        Run(place, "classify", evaluation, ("a note",)),
+        audit, audit.verdicts[0], audit.findings[0], audit.curves[0], audit.pictures[1], audit.best[0],
+        audit.failures[0], *_results(place, evaluation, explanation, positions, truth),
     ]  # fmt: skip
 
 

@@ -10,11 +10,13 @@ count from 0. Pictures are (height, width), boxes are (left, top, right, bottom)
     classification.py  Classification: predictions for pictures without labels
     scores.py          Score and all that is made of scores; Positions
     comparison.py      runs side by side on the same pictures
+    audit.py           Audit: verdicts on methods, and every number with its baseline
     manifest.py        the file that finishes a result folder
     quantised.py       maps as bytes, for the viewer
     display.py         what a notebook shows of a record: its text or its picture
 """
 
+from regard.records.audit import Audit, AuditedPicture, Choice, Failure, Finding, RemovalCurves, Verdict
 from regard.records.captions import END, START, Caption, Captions, Word
 from regard.records.classification import Classification
 from regard.records.comparison import Change, ComparedRun, Comparison, Difference, PartDifference
@@ -36,11 +38,14 @@ from regard.records.scores import (
 __all__ = [
     "END",
     "START",
+    "Audit",
+    "AuditedPicture",
     "Box",
     "Caption",
     "CaptionEvaluation",
     "Captions",
     "Change",
+    "Choice",
     "ClassScores",
     "Classification",
     "ComparedRun",
@@ -49,6 +54,8 @@ __all__ = [
     "Difference",
     "Evaluation",
     "Explanation",
+    "Failure",
+    "Finding",
     "Float",
     "Heatmap",
     "PartDifference",
@@ -56,9 +63,11 @@ __all__ = [
     "Positions",
     "Predictions",
     "ReliabilityBin",
+    "RemovalCurves",
     "Score",
     "SliceScore",
     "Target",
+    "Verdict",
     "Word",
     "read_manifest",
     "write_long_manifest",

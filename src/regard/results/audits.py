@@ -1,0 +1,71 @@
+"""What an audit leaves in a folder, and what is read from it again.
+
+audit.json        sentences, verdicts, and every number with its interval and baseline
+pictures.parquet  a row for each picture: what was measured on it
+maps/METHOD/      the maps of a method over a few pictures, as an explanation's folder
+manifest.json     written last
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from regard.files import read_json, readable, reading, write_json
+from regard.records import Audit, AuditedPicture, Explanation, read_manifest, write_manifest
+from regard.results.parquet import read_rows, write_rows
+
+KIND = "audit"
+AUDIT = "audit.json"
+PICTURES = "pictures.parquet"
+MAPS = "maps"
+AGAIN = "restore it, or audit again: `regard audit DATA --model M`"
+FLIPS = "flips:"
+"""What the column of a change begins with, as a class may be called anything."""
+TEXTS = ("name", "label", "predicted")
+
+
+def write_audit(folder: Path, audit: Audit) -> None:
+    """The numbers, the pictures and the maps into an existing folder; the manifest last."""
+    write_json(folder / AUDIT, audit.as_json())
+    numbers = sorted({name for picture in audit.pictures for name in picture.numbers})
+    flips = sorted({f"{FLIPS}{name}" for picture in audit.pictures for name in picture.flips})
+    columns = {
+        **dict.fromkeys(TEXTS, "string"),
+        **dict.fromkeys(("confidence", *numbers), "float64"),
+        **dict.fromkeys(flips, "string"),
+    }
+    names = {readable(name): column for name, column in columns.items()}
+    write_rows(folder / PICTURES, _rows(audit), names, ("label", "predicted", *flips), "audited pictures", {})
+    for explanation in audit.examples:
+        place = folder / MAPS / explanation.method
+        place.mkdir(parents=True)
+        explanation.write(place)
+    methods = [explanation.method for explanation in audit.examples]
+    write_manifest(folder, KIND, n=audit.n, note=audit.note, maps=methods, provenance=dict(audit.provenance))
+
+
+def _rows(audit: Audit) -> Iterator[Mapping[str, Any]]:
+    for picture in audit.pictures:
+        row = {name: readable(getattr(picture, name)) for name in TEXTS}
+        flips = {readable(f"{FLIPS}{name}"): readable(value) for name, value in picture.flips.items()}
+        numbers = {readable(name): value for name, value in picture.numbers.items()}
+        yield {**row, "confidence": picture.confidence, **numbers, **flips}
+
+
+def read_audit(folder: Path | str) -> Audit:
+    """What `write_audit` wrote. Raises `DataError` when it is not whole or something else."""
+    folder = Path(folder)
+    manifest = read_manifest(folder, KIND, {"n": int, "maps": list})
+    stored = read_json(folder / AUDIT, AGAIN)
+    with reading(folder / AUDIT, AGAIN):
+        _, rows = read_rows(folder / PICTURES, "audited pictures", "pictures of an audit", "audit")
+        examples = tuple(Explanation.load(folder / MAPS / name) for name in manifest["maps"])
+        return Audit.from_json(stored, tuple(map(_picture, rows)), examples)
+
+
+def _picture(row: Mapping[str, Any]) -> AuditedPicture:
+    rest = {name: value for name, value in row.items() if name not in (*TEXTS, "confidence") and value is not None}
+    flips = {name.removeprefix(FLIPS): value for name, value in rest.items() if name.startswith(FLIPS)}
+    numbers = {name: value for name, value in rest.items() if not name.startswith(FLIPS) and math.isfinite(value)}
+    return AuditedPicture(*(row[name] for name in TEXTS), row["confidence"], numbers, flips)

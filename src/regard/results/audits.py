@@ -68,4 +68,4 @@ def _picture(row: Mapping[str, Any]) -> AuditedPicture:
     rest = {name: value for name, value in row.items() if name not in (*TEXTS, "confidence") and value is not None}
     flips = {name.removeprefix(FLIPS): value for name, value in rest.items() if name.startswith(FLIPS)}
     numbers = {name: value for name, value in rest.items() if not name.startswith(FLIPS) and math.isfinite(value)}
-    return AuditedPicture(*(row[name] for name in TEXTS), row["confidence"], numbers, flips)
+    return AuditedPicture(row["name"], row["label"], row["predicted"], row["confidence"], numbers, flips)

@@ -4,7 +4,8 @@ Also half precision, networks without attention, and parity with other people's 
 """
 
 from collections.abc import Callable
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 import captum.attr
@@ -17,6 +18,7 @@ from tiny_vits import CLASSES, CLS, TINY, Tiny
 from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
 from torchcam.methods import GradCAM, LeGrad
+from torchvision.models.vision_transformer import VisionTransformer
 from woken import error, is_awake
 
 from regard.errors import NetworkError, UsageError
@@ -362,15 +364,18 @@ def test_gradcam_is_that_of_torch_cam() -> None:
         assert error(torch.from_numpy(found), right[index].detach()) < 1e-5
 
 
-def test_legrad_is_that_of_torch_cam() -> None:
-    sample = BY_NAME["torchvision vit"]
+@pytest.mark.parametrize("start", [0, None], ids=["all blocks", "the last two"])
+def test_legrad_is_that_of_torch_cam(start: int | None) -> None:
+    deep = partial(VisionTransformer, 48, 16, 4, 3, 48, 96, num_classes=5)
+    sample = replace(BY_NAME["torchvision vit"], make=deep)
     module, _, rows = awake(sample)
     assert is_awake(rows)
-    with LeGrad(module, list(module.encoder.layers)) as cam:
+    blocks = list(module.encoder.layers)
+    with LeGrad(module, blocks[-2 if start is None else start :]) as cam:
         module(sample.pictures)
         (right,) = cam([1, 3], normalized=False)
     for index, label in enumerate([1, 3]):
-        found = METHODS.load("legrad")(load(module), sample.pictures, target=label).values[index]
+        found = METHODS.load("legrad")(load(module), sample.pictures, target=label, start=start).values[index]
         assert error(torch.from_numpy(found), right[index].detach()) < 1e-5
 
 

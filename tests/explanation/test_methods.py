@@ -88,7 +88,7 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("rollout", {"start": 1}),
     ("grad_attention", {"start": 1}),
     ("transition", {"start": 0, "steps": 7}),
-    ("legrad", {"start": 1}),
+    *(("legrad", {"start": start}) for start in (0, 2)),
     ("gradcam", {"layer": 1}),
     ("integrated_gradients", {"steps": 11}),
     ("activation_patching", {"start": 0}),

@@ -92,8 +92,9 @@ def transition(vit: Vit, picture: Tensor, target: Target, start: int | None = No
     return grid(vit, _row(vit, weights * relevance)[vit.prefix :])
 
 
-def legrad(vit: Vit, picture: Tensor, target: Target, start: int = 0) -> Tensor:
-    """E_l = mean over heads and queries of (∂s_l/∂A_l)⁺, averaged over blocks; 2404.03214, section 3."""
+def legrad(vit: Vit, picture: Tensor, target: Target, start: int | None = None) -> Tensor:
+    """E_l = mean over heads and queries of (∂s_l/∂A_l)⁺, averaged over the last blocks; 2404.03214, section 3."""
+    start = vit.depth - 2 if start is None else start
     run, found = run_on(vit, picture), torch.zeros(vit.patches, dtype=torch.float64)
     for layer in range(start, vit.depth):
         own = Run(torch.empty(0))

@@ -125,17 +125,22 @@ def _feedback(network: Network, pixels: Tensor, targets: Sequence[Target], steps
     return total.clamp(min=0).mean(dim=1)[:, :, -flow.patches :]  # the mean over heads
 
 
-def legrad(network: Network, pixels: Tensor, *, target: Target = None, start: int = 0) -> Maps:
+LAST = 2
+"""Blocks that `legrad` averages by default: the last ones, as its authors' code has it."""
+
+
+def legrad(network: Network, pixels: Tensor, *, target: Target = None, start: int | None = None) -> Maps:
     """Maps (batch, rows, columns) of LeGrad (Bousselham et al. 2024): at least 0, no upper bound.
 
-    The mean over blocks from `start` on, heads and queries of (∂s_l/∂A_l)⁺, where s_l is the class's logit that the
-    network's own head gives for the mean token behind block l, and A_l that block's attention. Where the head reads
-    through attention of its own (a pooling, class attention), s_l is what it makes of the tokens behind block l, and
-    the gradient is that of its attention: the paper's idea for such heads, but not to the number what the authors' code
-    gives for SigLIP.
+    The mean over blocks from `start` on, by default the last two, heads and queries of (∂s_l/∂A_l)⁺, where s_l is the
+    class's logit that the network's own head gives for the mean token behind block l, and A_l that block's attention.
+    Nothing before block `start` is differentiated. Where the head reads through attention of its own (a pooling, class
+    attention), s_l is what it makes of the tokens behind block l, and the gradient is that of its attention: the
+    paper's idea for such heads, but not to the number what the authors' code gives for SigLIP.
     """
     layer_count(network)
     blocks = token_blocks(network)
+    start = max(len(blocks) - LAST, 0) if start is None else start
     indices("block to start from", start, len(blocks))
     read = _by_reader if network.anatomy.readers and network.anatomy.reads != "patches" else _by_mean_token
     with gradients_on():
@@ -167,7 +172,9 @@ def _by_mean_token(network: Network, pixels: Tensor, target: Target, blocks: tup
             return tokens.mean(dim=(1, 2), keepdim=True).expand_as(tokens)
         return tokens.mean(dim=1, keepdim=True).expand(-1, network.anatomy.prefix + 1, -1)
 
-    layers, logits = collect(network, pixels, gradients=True, also=separate)
+    count = layer_count(network)
+    first = next(layer for layer in range(count) if network.anatomy.block_of(layer) in blocks)
+    layers, logits = collect(network, pixels, first, gradients=True, also=separate)
     targets = resolve(logits, target)
     tokens = torch.cat([mean_token(outputs[path]) for path in blocks])  # (blocks · batch, prefix + 1, width)
     score = _read_again(network, pixels, tokens, targets * len(blocks))

@@ -27,15 +27,16 @@ def resume(
     """The logits (n, classes) when `tokens` (n, ...) go into block number `block`; behind the last, into the head.
 
     The blocks before are left out. What stands before them still runs on `like` (1, 3, height, width), little as it is,
-    so that nothing of the network needs to be known but its blocks. `edits` change what a block gives, by its path.
-    To be called while the network is borrowed.
+    so that nothing of the network needs to be known but its blocks; behind the last block once for all tokens. `edits`
+    change what a block gives, by its path. To be called while the network is borrowed.
     """
+    behind = block == len(token_blocks(network))
     with ExitStack() as stack:
         stack.enter_context(replaced_forwards(network.module, _entering(network, block, lambda: tokens)))
         for path, edit in (edits or {}).items():
             hook = network.module.get_submodule(path).register_forward_hook(_editing(edit))
             stack.callback(hook.remove)
-        return network.forward(like[:1].expand(len(tokens), -1, -1, -1))
+        return network.forward(like[:1] if behind else like[:1].expand(len(tokens), -1, -1, -1))
 
 
 @contextmanager

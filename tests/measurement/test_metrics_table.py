@@ -13,6 +13,7 @@ from regard.errors import UsageError
 from regard.measurement import METRICS, RESERVED, Metric, find, register_metric
 from regard.measurement.captions.captioned import Captioned
 from regard.measurement.classification.evaluation import evaluate
+from regard.measurement.metric import AUDITED
 from regard.records import Predictions, Score
 from regard.results.evaluations import as_json
 from regard.scenes import Item, Scene
@@ -71,8 +72,17 @@ SCENES = [row for row in METRICS if row.needs == ("scenes",)]
 
 
 def test_every_row_is_of_a_kind_that_is_tested() -> None:
-    assert len(CLASSIFICATION) + len(CAPTION) + len(SCENES) == len(METRICS)
-    assert all(row.label and row.unit and row.cost == 0 for row in METRICS)
+    audited = [row for row in METRICS if row.kind in AUDITED]
+    assert len(CLASSIFICATION) + len(CAPTION) + len(SCENES) + len(audited) == len(METRICS)
+    assert all(row.label and row.unit and (row.cost == 0 or row in audited) for row in METRICS)
+
+
+def test_rows_of_an_audit_are_no_scores_of_predictions() -> None:
+    """Each has its own arguments; nothing that calls a table's rows with predictions or captions may call them."""
+    audited = {row.name for row in METRICS if row.kind in AUDITED}
+    assert {"energy", "background_reliance"} <= audited
+    assert not audited & set(evaluate(_predictions(), resamples=20).scores)
+    assert all(METRICS[name].range[0] in (-1, 0) and callable(METRICS.load(name)) for name in audited)
 
 
 @pytest.mark.parametrize("row", CAPTION, ids=lambda row: row.name)

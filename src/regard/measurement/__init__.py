@@ -2,14 +2,17 @@
 
 A metric of kind `classification` is called as `metric(predictions, seed=0, resamples=2000)` with a
 `records.Predictions` and returns a `records.Score`; its value is NaN where it is not defined, and `evaluate` then
-leaves it out. Every registered row of that kind appears in `Evaluation.scores` under its name. One of kind `caption`
-is called likewise with a `captions.captioned.Captioned`. `measure.measure` calls all rows of a kind.
+leaves it out. Every registered row of that kind appears in `Evaluation.scores` under its name. One of kind `caption` is
+called likewise with a `captions.captioned.Captioned`. `measure.measure` calls all rows of these kinds. Rows of the
+other kinds, which an audit measures, are labels and documentation: each function has its own arguments, and gives
+arrays by picture.
 """
 
-from dataclasses import dataclass
-
 from regard.errors import UsageError
-from regard.registry import Described, Table
+from regard.measurement.localisation import ROWS as LOCALISATION
+from regard.measurement.metric import Metric as Metric
+from regard.measurement.reliance import ROWS as RELIANCE
+from regard.registry import Table
 
 RESERVED = frozenset(
     [
@@ -28,23 +31,6 @@ RESERVED = frozenset(
     ]
 )
 """What an evaluation's JSON holds beside the scores; no metric can go by such a name."""
-
-
-@dataclass(frozen=True, repr=False)
-class Metric(Described):
-    """A row of METRICS: what a measure is and needs, as data alone."""
-
-    name: str
-    label: str  # on pages and in sentences
-    kind: str  # "classification" or "caption"
-    target: str  # "module:function"
-    description: str
-    unit: str
-    higher_is_better: bool
-    range: tuple[float, float | None]  # None: no bound
-    needs: tuple[str, ...]  # of "labels", "confidence", "probabilities", "references", "scenes", "pycocoevalcap"
-    source: str  # paper and equation
-    cost: float = 0.0  # in plain forward passes a picture, beyond the predictions
 
 
 METRICS = Table(
@@ -302,6 +288,8 @@ METRICS = Table(
             needs=("references",),
             source="interval as top1",
         ),
+        *LOCALISATION,
+        *RELIANCE,
     ),
     group="regard.metrics",
     hint="`regard metrics` lists them.",

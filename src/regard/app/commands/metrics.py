@@ -15,5 +15,5 @@ def metrics(
         str, argument("Show only names with this in them (* stands for anything).", complete=complete_metrics)
     ] = "",
 ) -> Listing:
-    """List the measures that `evaluate` takes."""
+    """List the measures."""
     return Listing("metrics", matching(map(asdict, METRICS), pattern))

@@ -1,4 +1,4 @@
-"""Does a map lie on a region: pointing, IoU, the share inside, and the area under the curve; on patches, by area.
+"""Does a map lie on a region: pointing, IoU, the share inside, average precision, area under the curve; by area.
 
 A picture's pixels take the value of the patch that covers them (see `PatchGrid.to_picture`), and only pixels that the
 network saw count.
@@ -26,10 +26,10 @@ ON_OBJECT = 0.5
 
 @dataclass(frozen=True)
 class Cover:
-    """For each patch (rows, columns) int64: how many pixels it covers, `area`, and how many in a region, `inside`."""
+    """For each patch (rows, columns): how many pixels it covers, `area`, and how many in a region, `inside`."""
 
-    area: Ints
-    inside: Ints
+    area: NDArray[Any]
+    inside: NDArray[Any]
 
 
 def cover(grid: PatchGrid, region: Bools) -> Cover:
@@ -123,11 +123,27 @@ def auc(values: NDArray[Any], over: Cover) -> float:
     return float((rankdata(flat)[inside > 0].sum() - on * (on + 1) / 2) / (on * off))
 
 
+def average_precision(values: NDArray[Any], over: Cover) -> float:
+    """Average precision of pixels ranked by the map: 0 to 1; of a map that is the same everywhere the region's share.
+
+    Σ over the distinct values, from the largest, of the recall that its pixels add × the precision so far: pixels of
+    equal value come together, in no order. NaN where the region is nowhere.
+    """
+    flat, area, inside = visible(values, over)
+    if not inside.sum() > 0:
+        return float("nan")
+    order = np.argsort(-flat, kind="stable")
+    last = np.append(np.diff(flat[order]) != 0, True)  # of each group of equal values
+    hits = np.cumsum(inside[order])[last]
+    ranked = np.cumsum(area[order])[last]
+    return float((np.diff(hits, prepend=0) * hits / ranked).sum() / hits[-1])
+
+
 MEASURES: dict[str, Callable[[NDArray[Any], Cover], float]] = {"pointing": pointing, "iou": iou, "share": share}
 """Each measure of words by its name: of a map (rows, columns) and where its patches lie. NaN values do not count."""
 
 
-def visible(values: NDArray[Any], over: Cover) -> tuple[Floats, Ints, Ints]:
+def visible(values: NDArray[Any], over: Cover) -> tuple[Floats, NDArray[Any], NDArray[Any]]:
     """Values, pixels and pixels in the region of each patch that the map speaks of."""
     covered = (over.area > 0) & np.isfinite(values)
     return np.asarray(values, np.float64)[covered], over.area[covered], over.inside[covered]

@@ -1,0 +1,106 @@
+"""Does a network rely on the background: what it answers when that is gone, or is another picture's.
+
+Pasting alone costs something, and so the object is pasted on its own filled background too: the control. What the
+network loses from there to another picture's background is its reliance on the background (Xiao et al. 2021, arXiv
+2006.09994, whose Mixed-Rand and Mixed-Same these are, but for the control).
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regard.measurement.reliance.answers import Answers, Bools, Floats, Ints, answers
+from regard.measurement.reliance.compositing import background_alone, lendable, mean_colour, object_alone, pasted
+from regard.networks.network import Network
+
+VARIANTS = ("original", "object", "background", "control")
+"""The picture, its object alone, its background with the object's box filled, the object on that."""
+SWAPS = ("random", "same")
+"""Donors of a class drawn from the others, and of the same class."""
+FEWEST = 5
+"""Donors of the same class that a picture must have before one of them is drawn."""
+
+
+def draw_donors(
+    names: Sequence[str],
+    labels: Sequence[Any],
+    donors: Sequence[str],
+    donor_labels: Sequence[Any],
+    usable: Bools,
+    *,
+    same: bool = False,
+    seed: int = 0,
+) -> Ints:
+    """(pictures,) which of the `donors` lends each picture its background, by index, -1 for none.
+
+    First a class is drawn from those that are not the picture's own, then one of its donors; where there is no other
+    class, or no label (None), any other picture. With `same` it is one of the picture's own class, of which there must
+    be `FEWEST`. Only `usable` (donors,) ones lend, see `lendable`, none to itself. Each is a function of the seed, the
+    picture's name, and which donors there are: not of their order.
+    """
+    members: dict[Any, list[int]] = {}
+    for index in sorted(np.flatnonzero(usable).tolist(), key=lambda index: donors[index]):
+        members.setdefault(donor_labels[index], []).append(index)
+    everyone = sorted((index for rows in members.values() for index in rows), key=lambda index: donors[index])
+    classes = sorted((label for label in members if label is not None), key=str)
+    place_of = {label: place for place, label in enumerate(classes)}
+    lender_of = {donors[index]: index for index in everyone}
+    chosen = np.full(len(names), -1, np.int64)
+    for row, (name, label) in enumerate(zip(names, labels, strict=True)):
+        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+        generator = np.random.default_rng((seed, int(same), int.from_bytes(digest[:8], "little")))
+        pool = everyone
+        if same:
+            pool = members.get(label, []) if label is not None else []
+        elif label is not None and len(classes) > (label in place_of):
+            place = int(generator.integers(len(classes) - (label in place_of)))
+            pool = members[classes[place + (place >= place_of.get(label, len(classes)))]]
+        itself = lender_of.get(name, -1)
+        if len(pool) - pool.count(itself) >= (FEWEST if same else 1):
+            index = pool[int(generator.integers(len(pool)))]
+            while index == itself:
+                index = pool[int(generator.integers(len(pool)))]
+            chosen[row] = index
+    return chosen
+
+
+def swaps(
+    network: Network,
+    pictures: Tensor,
+    masks: Tensor,
+    targets: NDArray[Any],
+    backgrounds: Mapping[str, tuple[Tensor, Bools]],
+    *,
+    batch_size: int = 32,
+) -> Answers:
+    """What the network answers to `VARIANTS`, and with each of other `backgrounds` (by the names of `SWAPS`).
+
+    `pictures` and `masks` are as in `compositing`, `targets` (pictures,) the classes whose probability is wanted. Each
+    of the `backgrounds` is (pictures, 3, height, width), where each donor's own object is filled (see
+    `background_alone`), and (pictures,) bool, which of them there are. A picture without object has neither that nor
+    swaps, one whose object's box leaves too little around it neither background nor control (see `lendable`).
+    """
+    some = masks.flatten(1).any(dim=1)
+    enough = lendable(masks)
+
+    def variants() -> Iterator[tuple[str, Tensor, Tensor | None]]:
+        yield "original", pictures, None
+        yield "object", object_alone(pictures, masks, mean_colour(network.preparation)), some
+        background = background_alone(pictures, masks)
+        yield "background", background, enough
+        yield "control", pasted(pictures, masks, background), enough
+        for name, (others, available) in backgrounds.items():
+            yield name, pasted(pictures, masks, others), some & torch.from_numpy(available).to(some.device)
+
+    return answers(network, variants(), targets, batch_size)
+
+
+def reliance(values: Floats, variants: Sequence[str], swap: str = "random") -> Floats:
+    """(pictures,): how much of these values (variants, pictures), of accuracy or probability, is lost from the control
+    to another background, -1 to 1; NaN where a picture has not both."""
+    return values[variants.index("control")] - values[variants.index(swap)]

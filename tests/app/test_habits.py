@@ -96,13 +96,14 @@ def test_shapley_draws_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     network = load("random:vit_tiny_patch16_224", classes=2, arguments=arguments)
     pixels = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     sizes = set()
-    score = sampling._coalition_score
+    logits_with = sampling.Tokens.logits_with
 
-    def counted(*arguments: torch.Tensor) -> torch.Tensor:
-        sizes.add(len(arguments[4]))
-        return score(*arguments)
+    def counted(tokens: sampling.Tokens, pictures: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
+        if patches.shape[1]:  # the score of no patch is one for all
+            sizes.add(len(patches))
+        return logits_with(tokens, pictures, patches)
 
-    monkeypatch.setattr(sampling, "_coalition_score", counted)
+    monkeypatch.setattr(sampling.Tokens, "logits_with", counted)
     whole = sampling.shapley(network, pixels, target=0, samples=10)
     monkeypatch.setattr(sampling, "CHUNK", 4)
     parts = sampling.shapley(network, pixels, target=0, samples=10)

@@ -1,4 +1,4 @@
-"""The cells a map is made of: a network's patches or, where it has none, squares of 16 pixels."""
+"""Values as a map: summed over cells, with what they sum to, in plain arrays."""
 
 from collections.abc import Sequence
 
@@ -8,18 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.explanation import Maps, Target
+from regard.networks.cells import cells
 from regard.networks.network import Network
 from regard.records import Completeness
-
-SIDE = 16
-
-
-def cells(network: Network, x: Tensor) -> tuple[int, int]:
-    """(rows, columns) of the map of pictures (batch, 3, height, width)."""
-    height, width = map(int, x.shape[-2:])
-    if network.anatomy.patch is not None:
-        return network.anatomy.grid(height, width)
-    return max(1, round(height / SIDE)), max(1, round(width / SIDE))
 
 
 def summed(network: Network, values: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from regard.networks.guard import replaced_forwards
 from regard.networks.network import Network
@@ -36,7 +36,18 @@ def resume(
         for path, edit in (edits or {}).items():
             hook = network.module.get_submodule(path).register_forward_hook(_editing(edit))
             stack.callback(hook.remove)
+        stack.enter_context(replaced_forwards(network.module, _once(network.module)))
         return network.forward(like[:1] if behind else like[:1].expand(len(tokens), -1, -1, -1))
+
+
+def _once(module: nn.Module) -> dict[str, Callable[..., Any]]:
+    """The forwards, by path, with which what reads pixels reads one picture of a batch that are all the same."""
+
+    def first(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        return lambda x: forward(x[:1]).expand(len(x), -1, -1, -1)
+
+    parts = module.named_modules()
+    return {path: first(part.forward) for path, part in parts if isinstance(part, nn.Conv2d) and part.in_channels <= 4}
 
 
 @contextmanager

@@ -1,0 +1,129 @@
+"""What stands where patches of a picture are gone: no token at all, or other pixels.
+
+Tokens are left out before the first block, so that the network sees no picture that was never taken; pixels can be
+given to any network, but a grey square is something to see, too. How far each may be believed, `reliability` measures.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from regard.errors import NetworkError, UsageError, unknown
+from regard.networks.attention.removal import Tokens, can_remove_tokens
+from regard.networks.cells import cell_of_pixels, cells
+from regard.networks.guard import lock_of
+from regard.networks.network import Network
+
+TOKENS, MEAN, BLUR, OTHER = "tokens", "mean", "blur", "other"
+OCCLUDERS = {
+    TOKENS: "left out as tokens before the first block",
+    MEAN: "the mean colour of what the network was trained on",
+    BLUR: "the picture behind a Gaussian blur, one patch wide",
+    OTHER: "the same place of another picture",
+}
+"""Each occluder by its name, and what stands where a patch is gone."""
+
+AT_ONCE = 3200
+"""Tokens (or cells) that go through the network at once: more take memory, and on CPUs no less time."""
+
+
+class Occluded(Protocol):
+    """Some pictures of which patches can be taken away; `whole` (batch, classes) are their logits as they are."""
+
+    whole: Tensor
+
+    def logits(self, pictures: Tensor, kept: Tensor) -> Tensor:
+        """(n, classes): of `pictures` (n,), by index, with the patches `kept` (n, any) of each alone."""
+
+
+def occluders_of(network: Network) -> tuple[str, ...]:
+    """The occluders that this network can be shown, the one to prefer first."""
+    return tuple(OCCLUDERS) if can_remove_tokens(network) else tuple(OCCLUDERS)[1:]
+
+
+@contextmanager
+def occluding(network: Network, pixels: Tensor, occluder: str, donors: Tensor | None = None) -> Iterator[Occluded]:
+    """Inside, the network answers pictures (batch, 3, height, width), normalised, with patches gone; no gradients.
+
+    `donors` of the same shape are the other pictures of the occluder "other". Raises `UsageError` for an occluder that
+    there is not or that lacks its donors, `NetworkError` for tokens that cannot be taken out.
+    """
+    if occluder not in OCCLUDERS:
+        raise unknown("occluder", occluder, OCCLUDERS)
+    if occluder == TOKENS and not can_remove_tokens(network):
+        raise NetworkError(
+            f"patches of {network.name} cannot be left out as tokens; take one of {', '.join(occluders_of(network))}"
+        )
+    if occluder == OTHER and (donors is None or donors.shape != pixels.shape):
+        shape = None if donors is None else tuple(donors.shape)
+        raise UsageError(f"occluder 'other' needs donors of shape {tuple(pixels.shape)}; came {shape}; give as many")
+    network.check(pixels)
+    with ExitStack() as stack:
+        stack.enter_context(lock_of(network.module))
+        stack.enter_context(network.borrow())
+        stack.enter_context(torch.no_grad())
+        if occluder == TOKENS:
+            rows, columns = cells(network, pixels)
+            yield _Tokens(Tokens.of(network, pixels, rows * columns))
+        else:
+            yield _Pixels(network, pixels, _fills(network, pixels, occluder, donors))
+
+
+def _fills(network: Network, pixels: Tensor, occluder: str, donors: Tensor | None) -> Tensor:
+    if occluder == OTHER and donors is not None:
+        return donors.to(pixels)
+    if occluder == MEAN:
+        return torch.zeros_like(pixels)
+    rows, columns = cells(network, pixels)
+    return blurred(pixels, min(pixels.shape[2] / rows, pixels.shape[3] / columns))
+
+
+def blurred(pixels: Tensor, sigma: float) -> Tensor:
+    """Pictures (batch, channels, height, width) behind a Gaussian of `sigma` pixels; its edge goes on beyond it."""
+    radius = int(3 * sigma + 0.5)
+    place = torch.arange(-radius, radius + 1, device=pixels.device, dtype=pixels.dtype)
+    kernel = torch.exp(-0.5 * (place / sigma) ** 2)
+    kernel = (kernel / kernel.sum())[None, None]
+    for _ in range(2):  # along each row, then, transposed, along each column
+        rows = pixels.flatten(0, 2)[:, None]  # (batch · channels · height, 1, width)
+        wide = torch.nn.functional.pad(rows, (radius, radius), mode="replicate")
+        pixels = torch.nn.functional.conv1d(wide, kernel).view(pixels.shape).transpose(2, 3).contiguous()
+    return pixels
+
+
+class _Tokens:
+    def __init__(self, tokens: Tokens) -> None:
+        self.tokens = tokens
+        self.whole = tokens.logits
+
+    def logits(self, pictures: Tensor, kept: Tensor) -> Tensor:
+        prefix = self.tokens.tokens.shape[1] - self.tokens.patches
+        rows = max(1, AT_ONCE // max(1, prefix + kept.shape[1]))
+        parts = zip(pictures.split(rows), kept.split(rows), strict=True)
+        return torch.cat([self.tokens.logits_with(*part) for part in parts])
+
+
+class _Pixels:
+    def __init__(self, network: Network, pixels: Tensor, fills: Tensor) -> None:
+        self.network = network
+        self.pixels = pixels
+        self.fills = fills
+        self.cell = cell_of_pixels(network, pixels).to(pixels.device)
+        rows, columns = cells(network, pixels)
+        self.patches = rows * columns
+        self.whole = network.forward(pixels)
+
+    def logits(self, pictures: Tensor, kept: Tensor) -> Tensor:
+        rows = max(1, AT_ONCE // self.patches)
+        logits = []
+        for some, patches in zip(pictures.split(rows), kept.split(rows), strict=True):
+            shown = torch.zeros(len(some), self.patches + 1, dtype=torch.bool)
+            shown[:, -1] = True  # where the network cuts the edge off, pixel and fill are one
+            shown.scatter_(1, patches, True)
+            mask = shown.to(self.pixels.device)[:, self.cell][:, None]  # (n, 1, height, width)
+            some = some.to(self.pixels.device)
+            logits.append(self.network.forward(torch.where(mask, self.pixels[some], self.fills[some])))
+        return torch.cat(logits)

@@ -18,8 +18,8 @@ from regard.measurement.reliance.compositing import (
     background_alone,
     blurred,
     boxes,
+    fillable,
     filled,
-    lendable,
     mean_colour,
     normalised,
     object_alone,
@@ -75,7 +75,7 @@ def test_shown_pictures_are_those_that_the_network_is_given() -> None:
 
 
 def test_a_box_by_hand() -> None:
-    """Rows 4 to 8 and columns 10 to 19 with a tenth, at least a pixel, on each side; cut at the edge."""
+    """Rows 4 to 8 and columns 10 to 19 with a twentieth, at least a pixel, on each side; cut at the edge."""
     masks = torch.zeros(3, 12, 20, dtype=torch.bool)
     masks[0, 4, 10] = masks[0, 8, 19] = True
     masks[1] = True
@@ -84,7 +84,9 @@ def test_a_box_by_hand() -> None:
     found = boxes(masks)
     torch.testing.assert_close(found[0], expected)
     assert found[1].all() and not found[2].any()
-    assert lendable(masks).tolist() == [True, False, False]
+    assert fillable(masks).tolist() == [True, False, False]
+    share = 1 - 7 * 11 / 240  # lies around the box
+    assert fillable(masks, share - 0.01)[0] and not fillable(masks, share + 0.01)[0]
 
 
 def test_a_filled_hole_goes_on_as_what_is_around_it() -> None:

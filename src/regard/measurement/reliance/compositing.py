@@ -15,10 +15,12 @@ from regard.data.images.preparation import Preparation
 
 FILLS = {"object": "mean colour", "background": "from around", "backgrounds": "from around"}
 """What stands in the place of what was removed: around the object alone, in the background's box, in a donor's."""
-MARGIN = 0.1
+MARGIN = 0.05
 """How much larger the box of an object is on each side, as a share of its height or width: masks are never exact."""
-AROUND = 0.1
-"""At least this share of a picture must lie outside of its object's box to be filled from, or to lend a background."""
+FILLABLE = 0.02
+"""At least this share of a picture must lie outside of its object's box, for that to be filled from around it."""
+LENDABLE = 0.1
+"""At least this share must lie there for a picture to lend its background to another."""
 RELAXATIONS = 4
 
 
@@ -55,10 +57,13 @@ def _span(rows: Tensor, margin: float) -> Tensor:
     return (place >= first - more) & (place <= last + more) & (last >= 0)
 
 
-def lendable(masks: Tensor) -> Tensor:
-    """(pictures,) bool: whether there is an object, and enough around its box to fill that from."""
+def fillable(masks: Tensor, least: float = FILLABLE) -> Tensor:
+    """(pictures,) bool: whether there is an object, and at least this share of the picture around its box.
+
+    With `least` at `LENDABLE`, whether the picture can lend its background.
+    """
     around = 1 - boxes(masks).float().mean(dim=(1, 2))
-    return masks.flatten(1).any(dim=1) & (around >= AROUND)
+    return masks.flatten(1).any(dim=1) & (around >= least)
 
 
 def object_alone(pictures: Tensor, masks: Tensor, colour: Tensor) -> Tensor:
@@ -81,7 +86,7 @@ def filled(pictures: Tensor, holes: Tensor) -> Tensor:
 
     Halved until each pixel has a valid one, then doubled again, as Gortler et al. 1996 ("The Lumigraph", pull and
     push); at each size a few steps of Jacobi's towards Laplace's equation take off the edges of the larger pixels. A
-    picture that is all hole becomes black: see `lendable`.
+    picture that is all hole becomes black: see `fillable`.
     """
     height, width = pictures.shape[-2:]
     valid = ~holes[:, None]  # (pictures, 1, height, width)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.measurement.reliance.answers import Answers, Bools, Floats, Ints, answers
-from regard.measurement.reliance.compositing import background_alone, lendable, mean_colour, object_alone, pasted
+from regard.measurement.reliance.compositing import background_alone, fillable, mean_colour, object_alone, pasted
 from regard.networks.network import Network
 
 VARIANTS = ("original", "object", "background", "control")
@@ -40,7 +40,7 @@ def draw_donors(
 
     First a class is drawn from those that are not the picture's own, then one of its donors; where there is no other
     class, or no label (None), any other picture. With `same` it is one of the picture's own class, of which there must
-    be `FEWEST`. Only `usable` (donors,) ones lend, see `lendable`, none to itself. Each is a function of the seed, the
+    be `FEWEST`. Only `usable` (donors,) ones lend (see `fillable`), none to itself. Each is a function of the seed, the
     picture's name, and which donors there are: not of their order.
     """
     members: dict[Any, list[int]] = {}
@@ -83,10 +83,10 @@ def swaps(
     `pictures` and `masks` are as in `compositing`, `targets` (pictures,) the classes whose probability is wanted. Each
     of the `backgrounds` is (pictures, 3, height, width), where each donor's own object is filled (see
     `background_alone`), and (pictures,) bool, which of them there are. A picture without object has neither that nor
-    swaps, one whose object's box leaves too little around it neither background nor control (see `lendable`).
+    swaps, one whose object's box leaves too little around it neither background nor control (see `fillable`).
     """
     some = masks.flatten(1).any(dim=1)
-    enough = lendable(masks)
+    enough = fillable(masks)
 
     def variants() -> Iterator[tuple[str, Tensor, Tensor | None]]:
         yield "original", pictures, None

@@ -16,7 +16,6 @@ from pycocotools import mask as official
 from skimage.filters import threshold_otsu
 from skimage.measure import points_in_poly
 
-from regard.app.word_scores import word_scores_text
 from regard.data.dataset import Picture
 from regard.data.layouts.coco import read_coco
 from regard.data.openers import FileOpener
@@ -28,6 +27,7 @@ from regard.explanation.pictures import baselines
 from regard.measurement.intervals import wilson
 from regard.measurement.localisation.captions import CaptionScores, measure_captions, true_words, words_of
 from regard.measurement.localisation.measures import MEASURES, Cover, centre, cover, iou, otsu, pointing, share
+from regard.measurement.localisation.word_text import word_scores_text
 from regard.measurement.localisation.words import ALL, TrueWord, WordRow, WordScores, measure, shuffled
 from regard.records import Caption, Heatmap, PatchGrid, Word, write_manifest
 from regard.scenes import Item, Scene, judge, read_scenes, render, write_scenes

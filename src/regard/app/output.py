@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Self
 
-from regard.app.comparing import Sheet, parse_sheet
 from regard.errors import UsageError, unknown
+from regard.predictors.sheets import Sheet, parse_sheet
 from regard.rendering import colour
 from regard.rendering.figures.vector import FIGURES
 

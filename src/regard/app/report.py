@@ -1,24 +1,23 @@
 """The report of a run or an evaluation: gathers the pictures, maps and facts that the page shows."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from regard.audit.notes import artifact_note
 from regard.data.dataset import Dataset
-from regard.data.images.decode import open_picture
-from regard.errors import DataError, NetworkError
-from regard.explanation.pictures.explain import heatmaps
+from regard.data.images.thumbnails import thumbnails
+from regard.errors import NetworkError
+from regard.explanation.pictures.explain import attention_maps
 from regard.explanation.positions.analysis import positions as similarity_of
 from regard.measurement.selection import CROSS_VALIDATED
 from regard.networks.network import Network
-from regard.records import Evaluation, Heatmap, Positions
+from regard.records import Evaluation, Positions
 from regard.rendering.figures.charts import chart_png, classes_chart, confusion_chart, reliability_chart
 from regard.rendering.pages.report import GALLERIES, Report, report
 from regard.training.recipe import Recipe
@@ -27,7 +26,6 @@ from regard.training.tasks.base import AnyEvaluation, PageContent
 
 log = logging.getLogger("regard")
 
-THUMBNAIL = 320  # longest side in the report, in pixels
 EXAMPLES = 24
 """Pictures that the page shows with their captions."""
 READERS = {"cls": "CLS", "patches": "the average over patches", "pool": "the pooling by attention"}
@@ -124,32 +122,3 @@ def _position_similarity(network: Network) -> Positions | None:
         return similarity_of(network.positions().double().numpy().astype(np.float64))
     except NetworkError:
         return None
-
-
-def thumbnails(pictures: Dataset, names: Iterable[str], longest: int = THUMBNAIL) -> dict[str, Image.Image]:
-    """Small upright copies of the named pictures, by name; one that cannot be read is left out."""
-    chosen = set(names)
-    images = {}
-    for picture in pictures.pictures:
-        if picture.name in chosen:
-            try:
-                image = open_picture(picture.opener)
-            except DataError:
-                continue
-            image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-            images[picture.name] = image
-    return images
-
-
-def attention_maps(
-    network: Network, pictures: Dataset, names: Iterable[str], layer: int | None = None
-) -> Mapping[str, Heatmap]:
-    """CLS attention over the named pictures, by default the last layer's; empty for a network without any."""
-    chosen = set(names)
-    part = pictures.select(index for index, picture in enumerate(pictures.pictures) if picture.name in chosen)
-    maps = heatmaps(network, part, settings={"layer": layer}, on_bad=lambda picture, error: None)
-    try:
-        return {heatmap.name: heatmap for heatmap in maps}
-    except NetworkError as error:
-        log.info(f"no attention maps: {error}")
-        return {}

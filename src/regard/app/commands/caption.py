@@ -177,7 +177,7 @@ def as_json(result: Result) -> dict[str, Any]:
 
 
 def as_text(result: Result) -> str:
-    from regard.app.word_scores import word_scores_text
+    from regard.measurement.localisation.word_text import word_scores_text
     from regard.rendering.lettering import visible
 
     lines = [f"{visible(name)}: {visible(text)}" for name, text in result.first]

@@ -100,7 +100,7 @@ def compare(
         )
     comparison = measure(predictions, seed=seed, notes=notes)
     if out is not None:
-        from regard.app.report import thumbnails
+        from regard.data.images.thumbnails import thumbnails
 
         images = {} if dataset is None or no_pictures else thumbnails(dataset, changed_names(comparison))
         html = comparison_page(ComparisonPage(Path(out).name, comparison, images, FILES, anonymise))

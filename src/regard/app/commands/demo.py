@@ -109,7 +109,8 @@ def _panels(folder: Path, described: "Dataset") -> "list[tuple[str, Image.Image]
 
 def _examples(network: "Network", pictures: "Dataset") -> "list[tuple[str, Image.Image, Heatmap | None, str]]":
     """Pictures with the attention of a middle layer over them."""
-    from regard.app.report import attention_maps, thumbnails
+    from regard.data.images.thumbnails import thumbnails
+    from regard.explanation.pictures.explain import attention_maps
 
     maps = attention_maps(network, pictures, pictures.names, LAYER)
     images = thumbnails(pictures, pictures.names)

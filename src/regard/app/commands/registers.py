@@ -133,7 +133,7 @@ def _write(
 
 def _figure(audit: "RepairAudit", networks: "tuple[Network, Network]", tested: "Dataset") -> "Image.Image":
     """Some pictures, and CLS attention of the last blocks before and after."""
-    from regard.app.report import thumbnails
+    from regard.data.images.thumbnails import thumbnails
     from regard.explanation.pictures.explain import heatmaps
     from regard.rendering.figures.sheets import Column, comparison
 

@@ -43,6 +43,20 @@ def heatmaps(
         yield from batch_heatmaps(network, pixels, rows, batch.sizes, method, settings or {})
 
 
+def attention_maps(
+    network: Network, pictures: Dataset, names: Iterable[str], layer: int | None = None
+) -> Mapping[str, Heatmap]:
+    """CLS attention over the named pictures, by default the last layer's; empty for a network without any."""
+    chosen = set(names)
+    part = pictures.select(index for index, picture in enumerate(pictures.pictures) if picture.name in chosen)
+    maps = heatmaps(network, part, settings={"layer": layer}, on_bad=lambda picture, error: None)
+    try:
+        return {heatmap.name: heatmap for heatmap in maps}
+    except NetworkError as error:
+        log.info(f"no attention maps: {error}")
+        return {}
+
+
 def batch_heatmaps(
     network: Network,
     pixels: Tensor,

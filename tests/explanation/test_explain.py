@@ -51,7 +51,9 @@ def test_maps_have_their_grid_and_their_picture(method: str, network: Network, p
     found = list(heatmaps(network, read_pictures(pictures), method, batch_size=2, workers=0))
     assert [heatmap.name for heatmap in found] == ["0.png", "1.png", "2.png"]
     for heatmap, size in zip(found, [(40, 90), (90, 40), (64, 96)], strict=True):
-        assert heatmap.values.shape == (2, 3)
+        assert (heatmap.grid.rows, heatmap.grid.columns) == (2, 3)
+        assert heatmap.values.shape == ((32, 48) if method == "dave" else (2, 3))
+        assert heatmap.on_patches().shape == (2, 3)
         assert heatmap.values.dtype == np.float32
         assert np.isfinite(heatmap.values).all()
         assert heatmap.grid.picture == size

@@ -28,12 +28,17 @@ every_tiny = pytest.mark.parametrize("tiny", TINY, ids=[tiny.name for tiny in TI
 Target = int | tuple[int, int]
 
 
+CHEAP: dict[str, dict[str, Any]] = {"dave": {"samples": 2, "seed": 1}}
+
+
 def maps(method: str, tiny: Tiny, dtype: torch.dtype = torch.float64, **settings: Any) -> Maps:
+    settings = CHEAP.get(method, {}) | settings
     return METHODS.load(method)(tiny.network(dtype), tiny.pictures.to(dtype), **settings)
 
 
 def twin_maps(method: str, tiny: Tiny, targets: list[Target], **settings: Any) -> Tensor:
     vit, pictures = tiny.twin, tiny.pictures.double()
+    settings = CHEAP.get(method, {}) | settings
     found = [twins.TWINS[method](vit, x, y, **settings) for x, y in zip(pictures, targets, strict=True)]
     return torch.stack(found)
 
@@ -89,6 +94,7 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("grad_attention", {"start": 1}),
     ("transition", {"start": 0, "steps": 7}),
     *(("legrad", {"start": start}) for start in (0, 2)),
+    ("logit_lens", {"layer": 0}),
     ("gradcam", {"layer": 1}),
     ("integrated_gradients", {"steps": 11}),
     ("activation_patching", {"start": 0}),

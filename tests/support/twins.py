@@ -108,6 +108,19 @@ def legrad(vit: Vit, picture: Tensor, target: Target, start: int | None = None) 
     return grid(vit, found)
 
 
+def logit_lens(vit: Vit, picture: Tensor, target: Target, layer: int | None = None) -> Tensor:
+    """The class's probability where one patch's token stands in the place of all; of two classes, between the two."""
+    run = run_on(vit, picture)
+    last = vit.depth - 1 if layer is None else layer
+    out = block(vit, last, run.inputs[last], Run(torch.empty(0))).detach()
+    found = []
+    for token in out[vit.prefix :]:
+        logits = read(vit, token.expand(len(out), -1), Run(torch.empty(0)))
+        some = logits[list(target)] if isinstance(target, tuple) else logits
+        found.append(some.exp()[0 if isinstance(target, tuple) else target] / some.exp().sum())
+    return grid(vit, torch.stack(found).detach())
+
+
 # what has a gradient
 
 
@@ -149,6 +162,52 @@ def libra_fullgrad(vit: Vit, picture: Tensor, target: Target) -> Tensor:
 def libra_fullgrad_plus(vit: Vit, picture: Tensor, target: Target) -> Tensor:
     parts = fullgrad(vit, picture, target)
     return grid(vit, (sum(parts.tokens) + parts.biases)[vit.prefix :])
+
+
+def dave(vit: Vit, picture: Tensor, target: Target, samples: int = 50, seed: int = 0) -> Tensor:
+    """G * mean over T of T⁻¹(∇ at T(x), by LibraGrad's rules, ⊙ T(x)); 2602.06613. Mirrored at the edge."""
+    _, height, width = picture.shape
+    total, shown = np.zeros((height, width)), np.zeros((height, width))
+    middle = np.array([[1, 0, (height - 1) / 2], [0, 1, (width - 1) / 2], [0, 0, 1]])
+    for turn, down, across in np.random.default_rng(seed).uniform(-1, 1, (samples, 3)):
+        cosine, sine = math.cos(math.radians(20 * turn)), math.sin(math.radians(20 * turn))
+        moving = [[cosine, sine, down * vit.patch[0] / 2], [-sine, cosine, across * vit.patch[1] / 2], [0, 0, 1]]
+        there = middle @ np.array(moving) @ np.linalg.inv(middle)  # from (y, x, 1) in T(x) to that in x
+        moved = np.zeros(picture.shape)
+        for y, x in itertools.product(range(height), range(width)):
+            for (a, b), weight in _corners(there @ (y, x, 1)):
+                moved[:, y, x] += weight * picture[:, _mirrored(a, height), _mirrored(b, width)].numpy()
+        pixels = torch.from_numpy(moved).requires_grad_()
+        logits = forward(vit, embed(vit, pixels), Libra()).logits
+        slope = torch.autograd.grad(score(logits, target), pixels)[0].numpy()
+        found = (moved * slope).sum(0)
+        for y, x in itertools.product(range(height), range(width)):
+            for (a, b), weight in _corners(np.linalg.solve(there, (y, x, 1))):
+                if 0 <= a < height and 0 <= b < width:
+                    total[y, x] += weight * found[a, b]
+                    shown[y, x] += weight
+    mean = np.divide(total, shown, out=np.zeros_like(total), where=shown > 0)
+    smooth = np.zeros_like(mean)
+    for y, x in itertools.product(range(height), range(width)):
+        down, across = (
+            np.exp(-(((np.arange(n) - place) / (side / 4)) ** 2) / 2)
+            for n, place, side in ((height, y, vit.patch[0]), (width, x, vit.patch[1]))
+        )
+        weights = np.outer(down, across)
+        smooth[y, x] = (weights * mean).sum() / weights.sum()
+    return torch.from_numpy(smooth)
+
+
+def _corners(place: np.ndarray) -> list[tuple[tuple[int, int], float]]:
+    """The four pixels around a place (y, x, 1), and how much of each it takes."""
+    y, x = (math.floor(each) for each in place[:2])
+    v, u = place[0] - y, place[1] - x
+    return [((y, x), (1 - v) * (1 - u)), ((y, x + 1), (1 - v) * u), ((y + 1, x), v * (1 - u)), ((y + 1, x + 1), v * u)]
+
+
+def _mirrored(index: int, count: int) -> int:
+    index %= 2 * count
+    return index if index < count else 2 * count - 1 - index
 
 
 def gradcam(vit: Vit, picture: Tensor, target: Target, layer: int | None = None) -> Tensor:
@@ -288,6 +347,8 @@ TWINS: dict[str, Twin] = {
         legrad,
         libra_fullgrad,
         libra_fullgrad_plus,
+        dave,
+        logit_lens,
         gradcam,
         input_x_gradient,
         integrated_gradients,

@@ -2,7 +2,8 @@
 
 A method of kind `picture` is called as `method(network, pixels, **settings)` with pixels (batch, 3, height, width)
 ready for the network, and returns maps (batch, rows, columns), float32 on the CPU, or `Maps`, which also say of which
-class they are. The settings that a row names are the ones it understands.
+class they are. Rows and columns are the network's patches or finer, up to one value a pixel. The settings that a row
+names are the ones it understands.
 
 One of kind `word` is called as `method(captioner, picture, tokens, **settings)` with a prepared picture and the tokens
 of a finished caption, and returns a map for every token: (tokens, rows, columns) float32.
@@ -178,6 +179,31 @@ METHODS = Table(
             cost=2.2,
             source="Mehri et al. 2024 (LibraGrad, arXiv 2411.16760), FullGrad+",
             reduced=True,
+        ),
+        Method(
+            name="dave",
+            kind="picture",
+            target="regard.explanation.pictures.dave:dave",
+            description="pixels times gradients by libra_fullgrad's rules, over shifts and rotations; a value a pixel",
+            requires=("gradients", "blocks"),
+            settings=("target", "samples", "seed"),
+            signed=True,
+            class_specific=True,
+            cost=115,
+            source="Wróbel et al. 2026 (DAVE, arXiv 2602.06613)",
+        ),
+        # What a patch's token says by itself.
+        Method(
+            name="logit_lens",
+            kind="picture",
+            target="regard.explanation.pictures.logit_lens:logit_lens",
+            description="what a patch's token alone would be read as behind a layer: the class's probability",
+            requires=("blocks",),
+            settings=("layer", "target"),
+            signed=False,
+            class_specific=True,
+            cost=1.1,
+            source="nostalgebraist 2020, the logit lens; of patches: a token through the final norm and head",
         ),
         # Gradients that need no attention, so that they serve any network.
         Method(

@@ -105,21 +105,52 @@ class PatchGrid(Readable):
     def to_picture(self, values: NDArray[Any], size: tuple[int, int] | None = None, nearest: bool = False) -> Float:
         """(rows, columns) → the picture's (height, width), bilinear between patch centres, NaN outside of `box`.
 
-        `size` gives another (height, width) for the whole picture, a thumbnail's say. Beyond the outermost patch
+        `values` may be finer than the patches, (m, n) that cover `box` evenly: what is said here of patches holds of
+        these. `size` gives another (height, width) for the whole picture, a thumbnail's say. Beyond the outermost patch
         centres the nearest patch's value goes on; `nearest` draws patches as squares everywhere. A patch without a
         finite value is NaN where it would have more than half of the weight, and takes no part elsewhere.
         """
         height, width = size or self.picture
         left, top, right, bottom = self.box
-        down = _weights(height, self.picture[0], top, bottom, self.rows, nearest)
-        across = _weights(width, self.picture[1], left, right, self.columns, nearest)
-        values = np.asarray(values, np.float32)
+        values = self._checked(values)
+        down = _weights(height, self.picture[0], top, bottom, values.shape[0], nearest)
+        across = _weights(width, self.picture[1], left, right, values.shape[1], nearest)
         finite = np.isfinite(values)
         if finite.all():
             return (down @ values @ across.T).astype(np.float32)  # (height, width)
         share = down @ finite.astype(np.float32) @ across.T  # of each pixel's weight
         sums = down @ np.where(finite, values, 0).astype(np.float32) @ across.T
         return np.divide(sums, share, out=np.full_like(sums, np.nan), where=share >= 0.5).astype(np.float32)
+
+    def on_patches(self, values: NDArray[Any]) -> Float:
+        """Values that are finer than the patches, (m, n) over `box`, → (rows, columns): the sum in each patch.
+
+        A value goes into patches by the shares that lie there. NaN counts nothing; a patch of nothing else is NaN.
+        """
+        values = self._checked(values)
+        if values.shape == (self.rows, self.columns):
+            return values
+        down = _overlaps(values.shape[0], self.rows)
+        across = _overlaps(values.shape[1], self.columns)
+        finite = np.isfinite(values)
+        sums = down @ np.where(finite, values, 0).astype(np.float64) @ across.T
+        return np.where(down @ finite @ across.T > 0, sums, np.nan).astype(np.float32)
+
+    def _checked(self, values: NDArray[Any]) -> Float:
+        values = np.asarray(values, np.float32)
+        if values.ndim != 2 or values.shape[0] < self.rows or values.shape[1] < self.columns:
+            raise DataError(
+                f"values of shape {values.shape} do not lie on a grid of {self.rows} × {self.columns} patches; there "
+                "must be one for each patch, or a finer map of at least as many rows and columns"
+            )
+        return values
+
+
+def _overlaps(count: int, patches: int) -> NDArray[np.float64]:
+    """(patches, count): which share of each of `count` values, side by side, lies in each patch."""
+    edges = np.arange(patches + 1) * count / patches
+    start = np.arange(count)
+    return np.clip(np.minimum(edges[1:, None], start + 1) - np.maximum(edges[:-1, None], start), 0, None)
 
 
 def _weights(pixels: int, extent: int, start: float, stop: float, patches: int, nearest: bool) -> Float:

@@ -25,6 +25,7 @@ Target = int | tuple[int, int] | None
 class Heatmap(Readable):
     """One map over one picture: `values` (rows, columns) float32 on `grid`, of the picture called `name`.
 
+    `values` may be finer than the grid's patches, up to one a pixel that the network saw; `on_patches` sums them then.
     `target` is the class it is of, or (for, against); `predicted` the class that the network predicts, where that is
     known. `error` (rows, columns) float32 is the standard error of values that were sampled. `image` opens the picture,
     to be drawn at about so many pixels, where it is known; it is not saved. `completeness` says what the map and what
@@ -52,11 +53,26 @@ class Heatmap(Readable):
     seen: bool = False
 
     def __str__(self) -> str:
-        rows, columns = self.values.shape
         ends = f"{self.values.min():.3g} to {self.values.max():.3g}" if self.values.size else "no values"
         target = "" if self.target is None else f", of class {' against '.join(map(str, np.atleast_1d(self.target)))}"
         sums = "" if self.completeness is None else f"; {self.completeness}"
-        return f"{self.name}: {rows} × {columns} patches, {ends}{target}{sums}{'; seen in training' * self.seen}"
+        return f"{self.name}: {self.size_in_words}, {ends}{target}{sums}{'; seen in training' * self.seen}"
+
+    @property
+    def size_in_words(self) -> str:
+        """ "14 × 14 patches", or "224 × 224 values over 14 × 14 patches"."""
+        patches = f"{self.grid.rows} × {self.grid.columns} patches"
+        rows, columns = self.values.shape
+        return f"{rows} × {columns} values over {patches}" if self.is_finer else f"{rows} × {columns} patches"
+
+    @property
+    def is_finer(self) -> bool:
+        """Whether there are more values than patches."""
+        return self.values.shape != (self.grid.rows, self.grid.columns)
+
+    def on_patches(self) -> Float:
+        """(rows, columns) of the grid: the values, those of a finer map summed to patches."""
+        return self.grid.on_patches(self.values)
 
     def upsampled(self, size: tuple[int, int] | None = None) -> Float:
         """The map at the size of the user's picture, NaN where the network did not look: see `to_picture`."""
@@ -66,7 +82,8 @@ class Heatmap(Readable):
         """All but the values and their error, which are arrays."""
         about = {"name": self.name, "target": self.target, "predicted": self.predicted, "grid": asdict(self.grid)}
         sums = {} if self.completeness is None else {"completeness": self.completeness.as_json()}
-        return about | sums | ({"seen": True} if self.seen else {})
+        shape = {"shape": list(self.values.shape)} if self.is_finer else {}
+        return about | shape | sums | ({"seen": True} if self.seen else {})
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], values: Float, error: Float | None = None) -> Self:
@@ -104,7 +121,7 @@ class Explanation(Displayed):
     classes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        sizes = {f"{each.values.shape[0]} × {each.values.shape[1]} patches" for each in self}
+        sizes = {each.size_in_words for each in self}
         gaps = gaps_in_words(relative_gaps(each.completeness for each in self))
         facts = [counted(len(self), "picture"), *sorted(sizes), *([f"sums off by {gaps}"] if gaps else [])]
         return f"{type(self).__name__} by {self.method}: {', '.join(facts)}"

@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ HEADER = 128
 KIND = "explanation"
 SUMS = ("logit", "baseline", "rest", "prefix", "biases", "sum", "gap")
 """What stands of a `Completeness` in columns, all null where a map has none."""
+PATCHES = ("patch_rows", "patch_columns")
+"""How many patches there are; `rows` and `columns` are those of the map, which may be finer."""
 _ABOUT = ("method", "signed", "settings", "provenance", "classes")
 
 
@@ -50,7 +53,7 @@ class MapWriter(ResumableWriter):
                 maps.seek(HEADER)
                 errors.seek(HEADER)
                 for entry in self.entries():
-                    shape = entry["grid"]["rows"], entry["grid"]["columns"]
+                    shape = _shape(entry)
                     error = _read_map(errors, shape) if self.has_errors else None
                     yield Heatmap.from_json(entry, _read_map(maps, shape), error)
 
@@ -62,8 +65,7 @@ class MapWriter(ResumableWriter):
 
     def finish_folder(self, about: Explanation, out: Path) -> None:
         """Give the arrays their headers, write the manifest of `about`, and put the folder in its place."""
-        grid = next(self.entries())["grid"]
-        header = npy_header((self.n, grid["rows"], grid["columns"]))
+        header = npy_header((self.n, *_shape(next(self.entries()))))
         for name in ("maps.npy", "errors.npy")[: 2 if self.has_errors else 1]:
             with self.finish(name).open("r+b") as file:
                 file.write(header)
@@ -82,6 +84,12 @@ class MapWriter(ResumableWriter):
             os.fsync(file.fileno())
         put_file(path, out)
         self.remove()
+
+
+def _shape(entry: Mapping[str, Any]) -> tuple[int, int]:
+    """Rows and columns of a map: the grid's, or, of one that is finer, its own."""
+    rows, columns = entry.get("shape") or (entry["grid"]["rows"], entry["grid"]["columns"])
+    return rows, columns
 
 
 def _read_map(file: Any, shape: tuple[int, int]) -> Float:
@@ -114,7 +122,8 @@ def write_table(
     columns = {"name": "string", "filename": "string"}
     for name in ("target", "against", "predicted"):
         columns |= {name: "int32", f"{name}_name": "string"}
-    columns |= {"seen": "bool", **GRID, **dict.fromkeys(map(_sums_column, SUMS), "float64")}
+    columns |= {"seen": "bool", **GRID, **dict.fromkeys(PATCHES, "int32")}
+    columns |= dict.fromkeys(map(_sums_column, SUMS), "float64")
     columns |= {"map": ARRAY, **({"error": ARRAY} if errors else {})}
     names: dict[int | None, str] = dict(enumerate(map(readable, about.classes)))
     rows = (_row(heatmap, names, filenames or {}) for heatmap in heatmaps)
@@ -135,6 +144,7 @@ def _row(heatmap: Heatmap, names: Mapping[int | None, str], filenames: Mapping[s
         **{_sums_column(name): getattr(heatmap.completeness, name, None) for name in SUMS},
         "rows": heatmap.values.shape[0],
         "columns": heatmap.values.shape[1],
+        **dict(zip(PATCHES, (heatmap.grid.rows, heatmap.grid.columns), strict=True)),
         "map": heatmap.values.ravel(),
         "error": None if heatmap.error is None else heatmap.error.ravel(),
     }
@@ -162,6 +172,8 @@ def _heatmap(row: Mapping[str, Any]) -> Heatmap:
         for values in (row["map"], row.get("error"))
     )
     values, error = arrays
+    if row.get(PATCHES[0]) is not None:  # an earlier table has none: its maps have a value a patch
+        grid = replace(grid, rows=row[PATCHES[0]], columns=row[PATCHES[1]])
     completeness = None
     if row.get("logit") is not None:  # a table of version 1 has no such columns
         completeness = Completeness.from_json({name: row[_sums_column(name)] for name in SUMS})

@@ -83,12 +83,18 @@ def batch_heatmaps(
         log.info(f"the map of {', '.join(empty[:3])}{more} is zero everywhere: {method} finds nothing there")
     for place, (picture, size) in enumerate(zip(pictures, sizes, strict=True)):
         values = maps.values[place]
-        grid = preparation.grid(size, values.shape[0], values.shape[1], network.anatomy.prefix)
+        grid = preparation.grid(size, *_patches(network, pixels, values.shape), network.anatomy.prefix)
         error = None if maps.error is None else maps.error[place]
         predicted = None if maps.predicted is None else maps.predicted[place]
         image = partial(drawable, picture.opener)
         completeness = None if maps.completeness is None else maps.completeness[place]
         yield Heatmap(values, grid, picture.name, maps.targets[place], error, predicted, image, completeness)
+
+
+def _patches(network: Network, pixels: Tensor, shape: tuple[int, int]) -> tuple[int, int]:
+    """The network's patches, if a map of this shape has a value for each or is finer, else what the map itself has."""
+    rows, columns = (0, 0) if network.anatomy.patch is None else network.anatomy.grid(*map(int, pixels.shape[-2:]))
+    return (rows, columns) if 0 < rows <= shape[0] and 0 < columns <= shape[1] else shape
 
 
 def at_precision_of(method: Method, network: Network) -> Network:

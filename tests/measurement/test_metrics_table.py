@@ -80,7 +80,7 @@ def test_every_row_is_of_a_kind_that_is_tested() -> None:
 def test_rows_of_an_audit_are_no_scores_of_predictions() -> None:
     """Each has its own arguments; nothing that calls a table's rows with predictions or captions may call them."""
     audited = {row.name for row in METRICS if row.kind in AUDITED}
-    assert {"energy", "background_reliance"} <= audited
+    assert {"srg", "energy", "emprt", "background_reliance"} <= audited
     assert not audited & set(evaluate(_predictions(), resamples=20).scores)
     assert all(METRICS[name].range[0] in (-1, 0) and callable(METRICS.load(name)) for name in audited)
 

@@ -9,9 +9,11 @@ arrays by picture.
 """
 
 from regard.errors import UsageError
+from regard.measurement.faithfulness import ROWS as FAITHFULNESS
 from regard.measurement.localisation import ROWS as LOCALISATION
 from regard.measurement.metric import Metric as Metric
 from regard.measurement.reliance import ROWS as RELIANCE
+from regard.measurement.sanity import ROWS as SANITY
 from regard.registry import Table
 
 RESERVED = frozenset(
@@ -288,7 +290,9 @@ METRICS = Table(
             needs=("references",),
             source="interval as top1",
         ),
+        *FAITHFULNESS,
         *LOCALISATION,
+        *SANITY,
         *RELIANCE,
     ),
     group="regard.metrics",

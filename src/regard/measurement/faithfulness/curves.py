@@ -4,7 +4,6 @@ SRG, the symmetric relevance gain, is the area between the two (Blücher et al. 
 says nothing, whatever the occluder.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.errors import UsageError
+from regard.measurement.chance import generator_of
 from regard.measurement.faithfulness.occluders import TOKENS, Occluded, occluding
 from regard.networks.cells import cells
 from regard.networks.network import Network
@@ -92,23 +92,25 @@ def curves_of(
     classes = torch.as_tensor(np.asarray(targets), dtype=torch.int64)
     every = torch.arange(pictures)
     curves = np.empty((len(flat), pictures, steps + 1))
-
-    def probability(logits: Tensor, of: Tensor) -> Floats:
-        chosen = network.probabilities(logits.double()).cpu().gather(1, classes[of][:, None])
-        return np.asarray(chosen[:, 0].numpy(), np.float64)
-
     for step in range(steps + 1):
         gone = round(patches * step / steps)
         if gone == 0:
-            curves[..., step] = probability(occluded.whole, every)
+            curves[..., step] = probabilities(network, occluded.whole, classes)
         elif gone == patches:  # one for all orders
             nothing = torch.empty(pictures, 0, dtype=torch.int64)
-            curves[..., step] = probability(occluded.logits(every, nothing), every)
+            curves[..., step] = probabilities(network, occluded.logits(every, nothing), classes)
         else:
             of = every.repeat(len(flat))
-            kept = flat[..., gone:].flatten(0, 1)
-            curves[..., step] = probability(occluded.logits(of, kept), of).reshape(len(flat), pictures)
+            remaining = flat[..., gone:].flatten(0, 1)
+            answers = probabilities(network, occluded.logits(of, remaining), classes[of])
+            curves[..., step] = answers.reshape(len(flat), pictures)
     return curves.reshape(*shape, pictures, steps + 1)
+
+
+def probabilities(network: Network, logits: Tensor, classes: Tensor) -> Floats:
+    """(n,) float64: the probability in each row of logits (n, classes) of its class (n,)."""
+    chosen = network.probabilities(logits.double()).cpu().gather(1, classes[:, None])
+    return np.asarray(chosen[:, 0].numpy(), np.float64)
 
 
 def area(curves: Floats) -> Floats:
@@ -118,15 +120,9 @@ def area(curves: Floats) -> Floats:
 
 def influence(values: NDArray[Any], picture: Tensor, seed: int) -> Ints:
     """(methods, patches) → the patches from the most influential to the least, ties at random."""
-    ties = generator_of(picture, seed).random(values.shape[-1])
+    ties = generator_of(picture, seed, "ties").random(values.shape[-1])
     numbers = np.where(np.isnan(values), -np.inf, values)
     return np.stack([np.lexsort((ties, -each)) for each in numbers])
-
-
-def generator_of(picture: Tensor, seed: int) -> np.random.Generator:
-    """Chance of a picture (3, height, width) by its own pixels, whichever batch it is in."""
-    content = picture.detach().float().cpu().contiguous().numpy().tobytes()
-    return np.random.default_rng((seed, 1, int.from_bytes(hashlib.sha256(content).digest()[:8], "little")))
 
 
 def on_grid(maps: NDArray[Any], rows: int, columns: int) -> Floats:
@@ -135,11 +131,11 @@ def on_grid(maps: NDArray[Any], rows: int, columns: int) -> Floats:
     height, width = values.shape[-2:]
     if (height, width) == (rows, columns):
         return values
-    known = np.isfinite(values)
+    finite = np.isfinite(values)
     down = _shares(height, rows)
     across = _shares(width, columns)
-    weights = down @ known @ across.T
-    sums = down @ np.where(known, values, 0) @ across.T
+    weights = down @ finite @ across.T
+    sums = down @ np.where(finite, values, 0) @ across.T
     return np.divide(sums, weights, out=np.full_like(sums, np.nan), where=weights > 0)
 
 

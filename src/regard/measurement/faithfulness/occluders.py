@@ -35,12 +35,12 @@ class Occluded(Protocol):
 
     whole: Tensor
 
-    def logits(self, pictures: Tensor, kept: Tensor) -> Tensor:
-        """(n, classes): of `pictures` (n,), by index, with the patches `kept` (n, any) of each alone."""
+    def logits(self, pictures: Tensor, remaining: Tensor) -> Tensor:
+        """(n, classes): of `pictures` (n,), by index, with the patches `remaining` (n, any) of each alone."""
 
 
 def occluders_of(network: Network) -> tuple[str, ...]:
-    """The occluders that this network can be shown, the one to prefer first."""
+    """The occluders that this network can be visible, the one to prefer first."""
     return tuple(OCCLUDERS) if can_remove_tokens(network) else tuple(OCCLUDERS)[1:]
 
 
@@ -99,10 +99,10 @@ class _Tokens:
         self.tokens = tokens
         self.whole = tokens.logits
 
-    def logits(self, pictures: Tensor, kept: Tensor) -> Tensor:
+    def logits(self, pictures: Tensor, remaining: Tensor) -> Tensor:
         prefix = self.tokens.tokens.shape[1] - self.tokens.patches
-        rows = max(1, AT_ONCE // max(1, prefix + kept.shape[1]))
-        parts = zip(pictures.split(rows), kept.split(rows), strict=True)
+        rows = max(1, AT_ONCE // max(1, prefix + remaining.shape[1]))
+        parts = zip(pictures.split(rows), remaining.split(rows), strict=True)
         return torch.cat([self.tokens.logits_with(*part) for part in parts])
 
 
@@ -116,14 +116,14 @@ class _Pixels:
         self.patches = rows * columns
         self.whole = network.forward(pixels)
 
-    def logits(self, pictures: Tensor, kept: Tensor) -> Tensor:
+    def logits(self, pictures: Tensor, remaining: Tensor) -> Tensor:
         rows = max(1, AT_ONCE // self.patches)
         logits = []
-        for some, patches in zip(pictures.split(rows), kept.split(rows), strict=True):
-            shown = torch.zeros(len(some), self.patches + 1, dtype=torch.bool)
-            shown[:, -1] = True  # where the network cuts the edge off, pixel and fill are one
-            shown.scatter_(1, patches, True)
-            mask = shown.to(self.pixels.device)[:, self.cell][:, None]  # (n, 1, height, width)
+        for some, patches in zip(pictures.split(rows), remaining.split(rows), strict=True):
+            visible = torch.zeros(len(some), self.patches + 1, dtype=torch.bool)
+            visible[:, -1] = True  # where the network cuts the edge off, pixel and fill are one
+            visible.scatter_(1, patches, True)
+            mask = visible.to(self.pixels.device)[:, self.cell][:, None]  # (n, 1, height, width)
             some = some.to(self.pixels.device)
             logits.append(self.network.forward(torch.where(mask, self.pixels[some], self.fills[some])))
         return torch.cat(logits)

@@ -1,6 +1,7 @@
 """What a network relies on: composites pixel by pixel, donors, the reveal path and noise, by hand and by twins."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,13 @@ from scipy.ndimage import gaussian_filter
 from tiny_vits import CLASSES, CLS
 from torch import Tensor
 
-from regard.data.images.preparation import Preparation
+from regard.data.dataset import Picture
+from regard.data.images.preparation import Preparation, batches
+from regard.data.layouts import read
+from regard.data.openers import ArrayOpener, FileOpener
+from regard.data.regions import regions_of
 from regard.errors import UsageError
+from regard.measurement.localisation.objects import input_masks
 from regard.measurement.reliance.answers import Answers, answers, noise
 from regard.measurement.reliance.compositing import (
     as_shown,
@@ -28,9 +34,10 @@ from regard.measurement.reliance.compositing import (
 from regard.measurement.reliance.foreground import by_place, sensitivity, under_noise
 from regard.measurement.reliance.reveal import decompose, reveal
 from regard.measurement.reliance.robustness import STRENGTHS, corrupted, robustness
-from regard.measurement.reliance.swaps import FEWEST, SWAPS, VARIANTS, draw_donors, reliance, swaps
+from regard.measurement.reliance.swaps import FEWEST, SWAPS, VARIANTS, draw_donors, lent_backgrounds, reliance, swaps
 from regard.networks.load import load
 from regard.networks.network import Network
+from regard.scenes import write_scenes
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +189,28 @@ def test_donors_without_labels_or_other_classes() -> None:
         assert all(donor >= 0 and donor != row for row, donor in enumerate(donors))
     assert draw_donors("x", ["a"], "x", ["a"], usable[:1]).tolist() == [-1]  # one picture only
     assert draw_donors("xyz", [None] * 3, "xyz", [None] * 3, usable, same=True).tolist() == [-1] * 3
+
+
+def test_backgrounds_are_lent_by_the_donors_that_can(tmp_path: Path) -> None:
+    """Scenes, whose regions say where the animal is; one donor is not chosen, one has no mask, one cannot be read."""
+    write_scenes(4, tmp_path / "scenes", size=64)
+    dataset = read(tmp_path / "scenes", labels=False)
+    regions = regions_of(tmp_path / "scenes")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    strangers = [Picture("z.png", ArrayOpener(np.ones((8, 8, 3), np.uint8), "z"))]
+    strangers += [Picture("y.png", FileOpener(tmp_path / "broken.png"))]
+    donors = [*dataset.pictures, *strangers]
+    preparation = Preparation(32, 48, mode="squash")
+    backgrounds, available = lent_backgrounds(donors, np.array([2, -1, 4, 2, 0, 5]), regions, preparation)
+    assert available.tolist() == [True, False, False, True, True, False] and not backgrounds[~available].any()
+    (batch,) = batches(dataset.pictures, preparation, workers=0)
+    masks = torch.from_numpy(input_masks(regions, dataset.pictures, batch.sizes, preparation).masks)
+    for row, picture in enumerate(dataset.pictures):
+        known = regions.find(picture.name)
+        expected = np.asarray(Image.fromarray(known.mask(known.objects)).resize((48, 32), Image.Resampling.BOX))
+        assert (masks[row].numpy() == expected).mean() > 0.97
+    expected = background_alone(as_shown(batch.pixels), masks)
+    torch.testing.assert_close(backgrounds[torch.from_numpy(available)], expected[[2, 2, 0]])
 
 
 def test_swaps_by_hand(network: Network, pictures: Tensor, masks: Tensor) -> None:

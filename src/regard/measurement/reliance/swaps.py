@@ -14,8 +14,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from regard.data.dataset import Picture
+from regard.data.images.preparation import Preparation, batches
+from regard.data.regions import Regions
+from regard.measurement.localisation.objects import input_masks
 from regard.measurement.reliance.answers import Answers, Bools, Floats, Ints, answers
-from regard.measurement.reliance.compositing import background_alone, fillable, mean_colour, object_alone, pasted
+from regard.measurement.reliance.compositing import (
+    LENDABLE,
+    as_shown,
+    background_alone,
+    fillable,
+    mean_colour,
+    object_alone,
+    pasted,
+)
 from regard.networks.network import Network
 
 VARIANTS = ("original", "object", "background", "control")
@@ -67,6 +79,31 @@ def draw_donors(
                 index = pool[int(generator.integers(len(pool)))]
             chosen[row] = index
     return chosen
+
+
+def lent_backgrounds(
+    donors: Sequence[Picture], chosen: Ints, regions: Regions, preparation: Preparation
+) -> tuple[Tensor, Bools]:
+    """The backgrounds (pictures, 3, height, width) of the `chosen` (pictures,) donors, each with its own object's box
+    filled, as the network would be shown it; and (pictures,) bool, which of them there are.
+
+    One that was not chosen (-1), cannot be read, has no mask, or too little around its object is not there: black, and
+    false.
+    """
+    backgrounds = torch.zeros(len(chosen), 3, preparation.height, preparation.width)
+    available = np.zeros(len(chosen), bool)
+    needed = np.unique(chosen[chosen >= 0]).tolist()
+    pictures = [donors[index] for index in needed]
+    for batch in batches(pictures, preparation, workers=0, on_bad=lambda picture, error: None):
+        objects = input_masks(regions, [pictures[index] for index in batch.indices], batch.sizes, preparation)
+        masks = torch.from_numpy(objects.masks)
+        filled = background_alone(as_shown(batch.pixels), masks)
+        lendable = fillable(masks, LENDABLE)
+        for place, index in enumerate(batch.indices):
+            rows = np.flatnonzero(chosen == needed[index])
+            backgrounds[rows] = filled[place]
+            available[rows] = bool(lendable[place])
+    return torch.where(torch.from_numpy(available)[:, None, None, None], backgrounds, 0), available
 
 
 def swaps(

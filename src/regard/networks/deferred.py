@@ -17,7 +17,13 @@ from typing import Any
 
 PACKAGES: dict[str, dict[str, str]] = {
     "timm": {"__version__": "timm.version"},
+    "timm.data": {
+        f"{name}_{kind}": "timm.data.constants"
+        for name in ("IMAGENET_DEFAULT", "IMAGENET_INCEPTION", "OPENAI_CLIP")
+        for kind in ("MEAN", "STD")
+    },
     "timm.models": {},
+    "torchvision": {},
     "torchvision.models": {},
     "torchvision.ops": {},
 }

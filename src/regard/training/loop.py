@@ -26,6 +26,7 @@ from regard.training.objectives import Objective
 from regard.training.optimise import (
     Average,
     State,
+    class_token_only,
     dropout,
     eager_attention,
     learning_rate,
@@ -150,7 +151,8 @@ def fit(
 ) -> Position:
     """The loop with the optimiser, average and dropout that the settings ask for; the best or averaged weights stay."""
     module = network.module
-    with dropout(network, settings), eager_attention(module, session.world.device, precision):
+    attention = eager_attention(module, session.world.device, precision)
+    with dropout(network, settings), attention, class_token_only(network):
         average = Average(module, settings, settings.epochs * loader.per_epoch)
         phase = Phase(name, module, loader, settings, optimiser(network, settings), average, precision, validate)
         position = train(phase, session)

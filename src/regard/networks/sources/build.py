@@ -16,7 +16,6 @@ import torchvision
 from timm.models._factory import create_model
 from timm.models._registry import list_models
 from torch import nn
-from torchvision.models.vision_transformer import VisionTransformer
 
 from regard.errors import NetworkError, unknown
 
@@ -148,7 +147,7 @@ def _build_timm(name: str, arguments: dict[str, Any]) -> nn.Module:
 
 def _build_torchvision(name: str, arguments: dict[str, Any]) -> nn.Module:
     if name == TORCHVISION_CLASS:
-        return VisionTransformer(**arguments)
+        return torchvision.models.VisionTransformer(**arguments)
     if not is_torchvision(name):
         raise unknown("torchvision network", name, torchvision_names())
     allowed = {"image_size", "num_classes", "dropout", "attention_dropout"}

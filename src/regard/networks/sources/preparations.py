@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import torchvision as tv
-from timm.data import resolve_model_data_config
+from timm.data.config import resolve_model_data_config
 from torch import nn
 
 from regard.data.images.preparation import INTERPOLATIONS, Preparation

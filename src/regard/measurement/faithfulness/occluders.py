@@ -26,8 +26,11 @@ OCCLUDERS = {
 }
 """Each occluder by its name, and what stands where a patch is gone."""
 
-AT_ONCE = 3200
+AT_ONCE = 1600
 """Tokens (or cells) that go through the network at once: more take memory, and on CPUs no less time."""
+
+ON_ACCELERATORS = 32
+"""How many times as many elsewhere than on CPUs."""
 
 
 class Occluded(Protocol):
@@ -94,6 +97,12 @@ def blurred(pixels: Tensor, sigma: float) -> Tensor:
     return pixels
 
 
+def _at_once(network: Network, tokens: int) -> int:
+    """How many pictures of so many tokens go through the network at once."""
+    most = AT_ONCE if network.device.type == "cpu" else AT_ONCE * ON_ACCELERATORS
+    return max(1, most // max(1, tokens))
+
+
 class _Tokens:
     def __init__(self, tokens: Tokens) -> None:
         self.tokens = tokens
@@ -101,7 +110,7 @@ class _Tokens:
 
     def logits(self, pictures: Tensor, remaining: Tensor) -> Tensor:
         prefix = self.tokens.tokens.shape[1] - self.tokens.patches
-        rows = max(1, AT_ONCE // max(1, prefix + remaining.shape[1]))
+        rows = _at_once(self.tokens.network, prefix + remaining.shape[1])
         parts = zip(pictures.split(rows), remaining.split(rows), strict=True)
         return torch.cat([self.tokens.logits_with(*part) for part in parts])
 
@@ -117,7 +126,7 @@ class _Pixels:
         self.whole = network.forward(pixels)
 
     def logits(self, pictures: Tensor, remaining: Tensor) -> Tensor:
-        rows = max(1, AT_ONCE // self.patches)
+        rows = _at_once(self.network, self.patches)
         logits = []
         for some, patches in zip(pictures.split(rows), remaining.split(rows), strict=True):
             visible = torch.zeros(len(some), self.patches + 1, dtype=torch.bool)

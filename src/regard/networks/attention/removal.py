@@ -13,6 +13,9 @@ from regard.networks.network import Network
 RELATIVE = ("beit", "relpos", "sam", "eva", "Data2Vec", "BEiT", "DINOv3", "SigLIP 2")
 """Families whose attention knows places by the number of tokens: none can be taken out."""
 
+DISCOVERED = "discovered"
+"""The family of networks that regard does not know, whose attention was found by their grid."""
+
 AVERAGING = ("huggingface DINOv2", "huggingface DINOv2 with registers")
 """Families that read the average of the patches beside CLS."""
 
@@ -21,7 +24,28 @@ def can_remove_tokens(network: Network) -> bool:
     """Whether patches can be taken out as tokens: it has blocks of them, and no attention that counts on all."""
     family = network.anatomy.family or ""
     rotated = any(path.rpartition(".")[2] == "rope" for path, _ in network.module.named_modules())
-    return bool(token_blocks(network)) and not rotated and not any(each in family for each in RELATIVE)
+    if rotated or not token_blocks(network) or any(each in family for each in RELATIVE):
+        return False
+    return family != DISCOVERED or not _counts_on_order(network)
+
+
+def _counts_on_order(network: Network) -> bool:
+    """Whether a network of no declared family answers otherwise when its patches come in another order, each with what
+    was added for its place: then it knows places by the order, and would take a patch for its neighbour."""
+    height, width = network.preparation.height, network.preparation.width
+    noise = torch.randn(1, network.preparation.channels, height, width, generator=torch.Generator().manual_seed(0))
+    rows, columns = network.anatomy.grid(height, width)
+    with network.borrow() as hooks, torch.no_grad():
+        values = watch(network, hooks, token_blocks(network)[:1], before=True)
+        logits = network.forward(noise)
+        hooks.pop().remove()
+        (tokens,) = values.values()
+        prefix = tokens.shape[1] - rows * columns
+        if tokens.ndim != 3 or prefix < 0:
+            return True
+        turned = torch.cat([tokens[:, :prefix], tokens[:, prefix:].flip(1)], dim=1)
+        change = (resume(network, noise, turned, 0) - logits).abs().max()
+        return bool(change > 1e-3 * logits.abs().max())
 
 
 def check_removal(network: Network) -> None:
@@ -58,7 +82,13 @@ class Tokens:
         finally:
             for hook in hooks:
                 hook.remove()
-        return cls(network, pixels[:1], values[first], patches, logits)
+        tokens = values[first]
+        if tokens.ndim != 3 or tokens.shape[1] < patches:
+            raise NetworkError(
+                f"tokens of {network.name} cannot be taken out: its first block gets {tuple(tokens.shape)} where "
+                f"(pictures, {patches} patches and more, width) were to come; use occlusion"
+            )
+        return cls(network, pixels[:1], tokens, patches, logits)
 
     def logits_with(self, pictures: Tensor, patches: Tensor) -> Tensor:
         """(n, classes): the logits of `pictures` (n,), by index, with the `patches` (n, kept) of each alone.

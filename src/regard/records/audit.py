@@ -13,6 +13,15 @@ STATUSES = ("supported", "contradicted", "no better than a control", "not decida
 """What a verdict can be."""
 PARTS = ("quality", "faithfulness", "localisation", "sanity", "reliance", "robustness", "artifacts", "positions")
 """The parts of an audit, in their order."""
+PLANTED = ("random", "centre", "edges", "constant")
+"""Maps that do not look at the network: whoever believes a measure must see it reject these."""
+RANDOMISED = "randomised"
+"""What the name of a control begins with that is a method on a randomised network."""
+
+
+def is_control(name: str) -> bool:
+    """Whether a map of this name was planted to be held against methods, rather than asked about."""
+    return name in PLANTED or name.startswith(f"{RANDOMISED} ")
 
 
 @dataclass(frozen=True, repr=False)

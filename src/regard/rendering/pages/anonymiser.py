@@ -79,6 +79,11 @@ class Anonymiser:
         return re.sub(rf"(?<!\w)(?:{pattern})(?!\w)", swap, text, flags=re.IGNORECASE)
 
 
+def pathless(text: str) -> str:
+    """A text without whole paths, as messages of a system have them; names below a folder of pictures stay."""
+    return _ABSOLUTE.sub(PATH, text)
+
+
 def _forms(name: str) -> set[str]:
     """The ways a picture's name is written: with and without its folders, with and without its extension."""
     last = re.split(r"[/\\]", name)[-1]

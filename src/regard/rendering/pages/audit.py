@@ -1,0 +1,489 @@
+"""The page of an audit: verdicts and how they follow, curves, every number with what it is to be read against."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from regard.records import Audit, AuditedPicture, Explanation, Finding, Heatmap, Score, Verdict
+from regard.records.audit import PARTS, RANDOMISED, is_control
+from regard.rendering import colour
+from regard.rendering.pages import removal, views
+from regard.rendering.pages.anonymiser import pathless
+from regard.rendering.pages.shell import render, shell
+
+MAP = 220
+"""The longer side in pixels of pictures with maps over them: each is on the page once for every method."""
+CARDS = 12
+"""Pictures that flip, and surest mistakes, that are shown as pictures."""
+LINES = 100
+"""Those that are listed, where there are no thumbnails."""
+ROWS = 8
+"""A table of more rows is folded away, unless it is the first of its part."""
+RULE = {"alpha": 0.05, "margin": 0.05, "draws": 10_000}
+"""What the rule of the verdicts holds: those of `audit/rules.py`, in words."""
+MARKS = {"supported": "✓", "contradicted": "✕", "no better than a control": "≈", "not decidable": "?"}
+"""A sign for each status, which tells them apart without colour."""
+
+HEADINGS: Mapping[str, tuple[str, str, str]] = {
+    "quality": (
+        "Quality",
+        "How good is it?",
+        "How often the network is right. All that follows is about how it comes to its answers, right or wrong.",
+    ),
+    "faithfulness": (
+        "Faithfulness",
+        "Do the maps mark what the network uses?",
+        "Parts of each picture are taken away in the order of the map, and the network is asked again. A map that marks "
+        "what it uses makes the answer fall early where the marked parts go first, and late where they go last. "
+        "Grey rows are controls: maps that cannot know what the network uses. A method is worth what it has above them.",
+    ),
+    "localisation": (
+        "Localisation",
+        "Do the maps lie on the object?",
+        "This says where a map lies, not whether it is right: a network may use the background, and then a faithful map "
+        "lies there. Each number is to be read against a map that looks at nothing.",
+    ),
+    "sanity": (
+        "Sanity",
+        "Do the maps depend on the network, and on the class?",
+        "A map that hardly changes when all that the network has learnt is taken from it shows the picture, not the "
+        "network. A map that is the same for every class cannot say why it is this class.",
+    ),
+    "reliance": (
+        "Reliance",
+        "What does the network rely on?",
+        "Measured by changing the pictures and asking again, not by looking at maps. What cutting out and pasting alone "
+        "costs is measured too: it is the object on its own background, filled, and all swaps are held against it.",
+    ),
+    "robustness": (
+        "Robustness",
+        "Does the answer hold when pictures get worse?",
+        "The same pictures, blurred, noisy, compressed and brighter.",
+    ),
+    "artifacts": (
+        "Artifacts",
+        "Are the spots of extreme attention a fault?",
+        "Some networks keep notes to themselves in patches of no interest, which shine in their attention. Here is how "
+        "many, what they cover, whether they go with errors, and whether removing them helps.",
+    ),
+    "positions": (
+        "Positions",
+        "Does the network know which patches are near each other?",
+        "How alike the embeddings of neighbouring places are, beside those of random places.",
+    ),
+}
+"""By part its short name, the question it answers, and how to read it."""
+
+WORDS: Mapping[str, tuple[str, str]] = {
+    "accuracy": ("Accuracy", "share of pictures whose predicted class is the true one"),
+    "probability": ("Probability of the class", "of the class that is predicted for the whole picture, in the mean"),
+    "total": ("Activity on the way", "evidence, contradiction and activity without a trace together: they sum to it"),
+    "endpoint": (
+        "Change from end to end",
+        "what is left of it at the end: the probability with the thing, less without",
+    ),
+}
+"""Label and description of what no row of METRICS describes."""
+VARIANTS: Mapping[str, str] = {
+    "original": "the picture as it is",
+    "object": "the object alone, in front of grey",
+    "background": "the background alone, the object's box filled",
+    "control": "the object on its own background, filled",
+    "random": "the object on the background of a picture of another class",
+    "same": "the object on the background of another picture of its class",
+}
+"""What is shown to the network, of the measures of answers."""
+
+
+def shown_names(audit: Audit) -> list[str]:
+    """The pictures that the page shows, where there are thumbnails."""
+    examples = (heatmap.name for each in audit.examples for heatmap in each)
+    fooled = (each.name for rows in (_flipped(audit), _mistakes(audit)) for each in rows[:CARDS])
+    return list(dict.fromkeys([*examples, *fooled]))
+
+
+def audit_page(audit: Audit, pictures: Mapping[str, Image.Image] | None = None, title: str = "") -> str:
+    """The page of an audit, as HTML text; `pictures` are thumbnails of `shown_names`, by name, upright.
+
+    Without any, maps are drawn by themselves, and pictures are listed by name.
+    """
+    pictures = pictures or {}
+    title = title or f"Audit of {audit.provenance.get('network', 'a network')}"
+    parts = [part for name in PARTS if (part := _part(audit, name))]
+    examples = _examples(audit, pictures)
+    context = {
+        "title": title,
+        "audit": audit,
+        "note": views.NOTES.get(audit.note, audit.note),
+        "facts": _facts(audit),
+        **_verdicts(audit),
+        "curves": removal.panels(audit),
+        "parts_of": parts,
+        "fooled": _fooled(audit, pictures),
+        "examples": examples,
+        "has_blanks": any(each["blank"] for each in examples),
+        "skipped": [(name, pathless(why)) for name, why in audit.skipped.items()],
+        "failures": [pathless(str(each)) for each in audit.failures],
+        "settings": views.facts(audit.settings),
+        "provenance": views.facts(audit.provenance),
+        "ramp": views.ramp(colour.OVERLAY),
+        "marks": MARKS,
+        "rule": RULE,
+        "signed": any(each.signed for each in audit.examples),
+    }
+    data = {name: audit.as_json()[name] for name in ("n", "note", "sentences", "verdicts", "findings")}
+    return shell(
+        title,
+        render("audit.html", context),
+        sections=_sections(context),
+        controls=render("controls.html", context) if examples else "",
+        data=data,
+        styles=("audit.css",),
+    )
+
+
+def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the navigation lists: (id, name)."""
+    possible = [
+        ("verdicts", "Verdicts", True),
+        ("rule", "Rule", context["followed"]),
+        ("curves", "Curves", context["curves"]),
+        *((part["id"], part["short"], True) for part in context["parts_of"]),
+        ("fooled", "Fooled", context["fooled"]),
+        ("maps-of-pictures", "Maps", context["examples"]),
+        ("left-out", "Left out", context["skipped"] or context["failures"]),
+        ("provenance", "Provenance", True),
+    ]
+    return [(key, name) for key, name, present in possible if present]
+
+
+def _facts(audit: Audit) -> list[tuple[str, str]]:
+    asked = [each.method for each in audit.verdicts if not is_control(each.method)]
+    about = {
+        "Network": audit.provenance.get("network"),
+        "Pictures": f"{audit.n} of {audit.provenance['data_name']}" if "data_name" in audit.provenance else audit.n,
+        "Classes": len(audit.classes),
+        "Methods": ", ".join(asked),
+    }
+    return views.facts({name: value for name, value in about.items() if value})
+
+
+# Verdicts
+
+
+def _verdicts(audit: Audit) -> views.View:
+    """The rows of methods and of planted maps, on one scale, and how each follows from its numbers."""
+    asked = sorted(
+        (each for each in audit.verdicts if not is_control(each.method)),
+        key=lambda each: -each.value if math.isfinite(each.value) else math.inf,
+    )
+    planted = [each for each in audit.verdicts if is_control(each.method)]
+    ends = _ends([each.score for each in audit.verdicts], least=-0.1)
+    return {
+        "asked": [_verdict(each, ends) for each in asked],
+        "planted": [_verdict(each, ends) for each in planted],
+        "followed": [view for each in asked if (view := _followed(audit, each))],
+        "best": [
+            {"half": each.half, "method": each.method, "picked": str(each.picked), "reported": str(each.reported)}
+            for each in audit.best
+        ],
+        "ends": _texts(ends),
+        "margin": [f"{100 * _at(each, ends):.2f}%" for each in (-RULE["margin"], RULE["margin"])],
+    }
+
+
+def _verdict(each: Verdict, ends: tuple[float, float]) -> views.View:
+    return {
+        "method": each.method,
+        "settings": ", ".join(f"{name} {views.text(value)}" for name, value in each.settings.items()),
+        "status": each.status,
+        "why": f"{each.why[:1].upper()}{each.why[1:]}.",
+        **_score(each.score, ends, signed=True),
+    }
+
+
+def _followed(audit: Audit, each: Verdict) -> views.View | None:
+    """SRG, that of the best control, and their difference; None where the SRG is not there."""
+    found = audit.finding("srg", each.method)
+    if found is None:
+        return None
+    return {
+        "method": each.method,
+        "status": each.status,
+        "srg": str(found.score),
+        "control": _subject(found.against),
+        "baseline": "" if found.baseline is None else str(found.baseline),
+        "difference": f"{each.value:+.3f}" if math.isfinite(each.value) else "–",
+        "interval": _interval(each.score, signed=True),
+        "where": _where(each),
+        "n": each.n,
+    }
+
+
+def _where(each: Verdict) -> str:
+    """How the interval lies to 0 and to the margin, which is what the rule asks."""
+    if not (math.isfinite(each.low) or math.isfinite(each.high)):
+        return "there is no interval"
+    if each.low > 0:
+        return "all of it is above 0"
+    if each.high < 0:
+        return "all of it is below 0"
+    if max(-each.low, each.high) <= RULE["margin"]:
+        return f"all of it is within ± {RULE['margin']}"
+    return f"it holds 0 and reaches beyond ± {RULE['margin']}"
+
+
+# The numbers of a part
+
+
+def _part(audit: Audit, name: str) -> views.View | None:
+    """The tables of a part; None where nothing was measured."""
+    found = [each for each in audit.of(name) if not (name == "quality" and each.subject)]  # slices are further below
+    if not found:
+        return None
+    short, heading, reading = HEADINGS[name]
+    whole = [each for each in found if not each.subject]
+    by_measure: dict[tuple[str, str], list[Finding]] = {}
+    for each in found:
+        if each.subject:
+            by_measure.setdefault((each.measure, each.condition), []).append(each)
+    order = [
+        each.method for each in sorted(audit.verdicts, key=lambda each: -each.value) if not is_control(each.method)
+    ]
+    tables = [_table(rows, condition, order) for (_, condition), rows in by_measure.items()]
+    for place, table in enumerate(tables):
+        table["open"] = place == 0 or (not table["condition"] and len(table["rows"]) <= ROWS)
+    return {
+        "id": name,
+        "short": short,
+        "heading": heading,
+        "reading": reading,
+        "whole": _whole(whole) if whole else None,
+        "tables": tables,
+    }
+
+
+def _whole(found: Sequence[Finding]) -> views.View:
+    """Numbers of the network itself, those of one measure together."""
+    shares = [each.score for each in found if abs(each.score.value) <= 1]
+    ends = (-1.0, 1.0) if any(min(each.low, each.value) < 0 for each in shares) else (0.0, 1.0)
+    rows = []
+    before = ""
+    for each in sorted(found, key=lambda row: [other.measure for other in found].index(row.measure)):
+        label, description = _words(each)
+        answers = each.measure in ("accuracy", "probability")
+        condition = VARIANTS.get(each.condition, each.condition) if answers else each.condition
+        rows.append(
+            {
+                "name": label,
+                "condition": condition,
+                "meaning": description if each.measure != before else "",
+                "first": each.measure != before,
+                "control": False,
+                **_row(each, ends),
+            }
+        )
+        before = each.measure
+    return {"rows": rows, "ends": _texts(ends)}
+
+
+def _table(found: Sequence[Finding], condition: str, order: Sequence[str]) -> views.View:
+    """One measure of several maps: methods as in the table of verdicts, then controls."""
+    places = {name: place for place, name in enumerate(order)}
+    rows = sorted(found, key=lambda each: (is_control(each.subject), places.get(each.subject, len(order))))
+    ends = _ends([each.score for each in rows], [each.baseline for each in rows if each.baseline is not None])
+    label, description = _words(found[0])
+    return {
+        "name": label,
+        "meaning": description,
+        "condition": condition,
+        "rows": [
+            {
+                "name": _subject(each.subject),
+                "condition": "",
+                "meaning": "",
+                "first": True,
+                "control": is_control(each.subject),
+                **_row(each, ends),
+            }
+            for each in rows
+        ],
+        "ends": _texts(ends),
+    }
+
+
+def _row(each: Finding, ends: tuple[float, float]) -> views.View:
+    """A number, what it is to be read against, and both on the scale."""
+    baseline = each.baseline
+    view = _score(each.score, ends)
+    at = math.nan if baseline is None else _at(baseline.value, ends)
+    return view | {
+        "against": _subject(each.against),
+        "baseline": "" if baseline is None else views.number(baseline.value),
+        "baseline_interval": "" if baseline is None else _interval(baseline),
+        "at": f"{at:.4f}" if 0 <= at <= 1 and view["bar"] else None,
+        "note": "; ".join(filter(None, [each.note, each.score.note])),
+    }
+
+
+def _words(each: Finding) -> tuple[str, str]:
+    """What a measure is called and means: by its row of METRICS, which its score carries."""
+    label, description = WORDS.get(each.measure, (each.measure.replace("_", " ").capitalize(), ""))
+    return each.score.label or label, each.score.description or description
+
+
+def _subject(name: str) -> str:
+    """A control in words."""
+    if name == RANDOMISED:
+        return "the same on a randomised network"
+    method = name.removeprefix(f"{RANDOMISED} ")
+    return name if method == name else f"{method} on a randomised network"
+
+
+def _score(score: Score, ends: tuple[float, float], signed: bool = False) -> views.View:
+    """Text and, where it lies on the scale, its places there in shares."""
+    low, value, high = (_at(each, ends) for each in (score.low, score.value, score.high))
+    inside = math.isfinite(value) and -1e-9 <= value <= 1 + 1e-9
+    low, high = (value if math.isnan(each) else min(max(each, 0.0), 1.0) for each in (low, high))
+    zero = _at(0.0, ends)
+    return {
+        "value": score.value if math.isfinite(score.value) else None,
+        "text": f"{score.value:{'+' if signed else ''}.3f}" if math.isfinite(score.value) else "–",
+        "interval": _interval(score, signed),
+        "n": score.n,
+        "bar": {"low": low, "value": value, "high": high} if inside else None,
+        "zero": f"{zero:.4f}" if zero > 0 else None,
+        "worse": score.value < 0,
+        "decided": score.low > 0 or score.high < 0,
+    }
+
+
+def _interval(score: Score, signed: bool = False) -> str:
+    if not (math.isfinite(score.low) and math.isfinite(score.high)):
+        return ""
+    return " to ".join(f"{each:{'+' if signed else ''}.3f}" for each in (score.low, score.high))
+
+
+def _ends(scores: Iterable[Score], others: Iterable[Score] = (), least: float = 0.0) -> tuple[float, float]:
+    """A scale that holds all values and intervals, in twentieths, from 0 unless something is below."""
+    values = [value for each in scores for value in (each.low, each.value, each.high) if math.isfinite(value)]
+    values += [each.value for each in others if math.isfinite(each.value)]
+    high = math.ceil(20 * max([*values, 0.1]) - 1e-9) / 20
+    return min(math.floor(20 * min([*values, 0.0]) + 1e-9) / 20, least), high
+
+
+def _at(value: float, ends: tuple[float, float]) -> float:
+    return (value - ends[0]) / (ends[1] - ends[0])
+
+
+def _texts(ends: tuple[float, float]) -> list[str]:
+    return [f"{each:g}".replace("-", "\N{MINUS SIGN}") for each in ends]
+
+
+# Pictures
+
+
+def _flipped(audit: Audit) -> list[AuditedPicture]:
+    """Pictures that are answered otherwise with something changed, the surest first."""
+    return sorted((each for each in audit.pictures if each.flips), key=lambda each: -each.confidence)
+
+
+def _mistakes(audit: Audit) -> list[AuditedPicture]:
+    """Wrong answers, the surest first."""
+    return sorted((each for each in audit.pictures if each.right is False), key=lambda each: -each.confidence)
+
+
+def _fooled(audit: Audit, pictures: Mapping[str, Image.Image]) -> views.View | None:
+    """Slices, the worst first, pictures that flip, and the surest mistakes; None where there is nothing of it."""
+    slices = sorted(
+        (each for each in audit.of("quality") if each.subject),
+        key=lambda each: np.nan_to_num(each.score.value, nan=2.0),
+    )
+    galleries = [
+        _gallery(
+            "Pictures that flip",
+            "With the object on another background another class is predicted, though on its own filled background the "
+            "answer is still that of the whole picture: the background has decided.",
+            _flipped(audit),
+            pictures,
+        ),
+        _gallery("Surest mistakes", "Wrong answers, the surest first.", _mistakes(audit), pictures),
+    ]
+    galleries = [each for each in galleries if each["of"]]
+    if not slices and not galleries:
+        return None
+    rows = [{**_row(each, (0.0, 1.0)), "name": each.subject, "measure": _words(each)[0]} for each in slices]
+    return {"slices": rows, "galleries": galleries, "n": audit.n}
+
+
+def _gallery(
+    name: str, meaning: str, chosen: Sequence[AuditedPicture], pictures: Mapping[str, Image.Image]
+) -> views.View:
+    cards: list[views.View] = []
+    lines = []
+    for each in chosen[:LINES]:
+        view = {
+            "name": each.name,
+            "true": each.label or None,
+            "predicted": each.predicted,
+            "right": each.right,
+            "confidence": f"{each.confidence:.2f}",
+            "flips": list(each.flips.items()),
+        }
+        image = pictures.get(each.name)
+        if image is None:
+            lines.append(view)
+        elif len(cards) < CARDS:
+            cards.append({**view, **views.frame(image, None, colour.OVERLAY)})
+    views.name_cards(cards)
+    lines = [] if cards else lines
+    shown = len(cards) + len(lines)
+    return {"name": name, "meaning": meaning, "cards": cards, "lines": lines, "of": len(chosen), "shown": shown}
+
+
+def _examples(audit: Audit, pictures: Mapping[str, Image.Image]) -> list[views.View]:
+    """Some pictures, each with the map of every method and the verdict on it."""
+    audited = {each.name: each for each in audit.pictures}
+    names = dict.fromkeys(heatmap.name for each in audit.examples for heatmap in each)
+    examples = []
+    for name in names:
+        maps = [(each, heatmap) for each in audit.examples for heatmap in each if heatmap.name == name]
+        image = _image(maps[0][1], pictures)
+        picture = audited.get(name)
+        examples.append(
+            {
+                "name": name,
+                "true": picture.label or None if picture else None,
+                "predicted": picture.predicted if picture else "",
+                "right": picture.right if picture else None,
+                "confidence": f"{picture.confidence:.2f}" if picture else "",
+                "blank": image is None,
+                "maps": [_map(audit, each, heatmap, image) for each, heatmap in maps],
+            }
+        )
+    views.name_cards(examples)
+    return examples
+
+
+def _image(heatmap: Heatmap, pictures: Mapping[str, Image.Image]) -> Image.Image | None:
+    if heatmap.name in pictures:
+        return pictures[heatmap.name]
+    return None if heatmap.image is None else heatmap.image(MAP)
+
+
+def _map(audit: Audit, method: Explanation, heatmap: Heatmap, image: Image.Image | None) -> views.View:
+    """A map over its picture, or by itself, and the verdict that holds for it."""
+    height, width = heatmap.grid.picture
+    scale = MAP / max(height, width)
+    blank = image or Image.new("RGB", (max(1, round(width * scale)), max(1, round(height * scale))), colour.UNSEEN)
+    colours = colour.default(method.signed)
+    verdicts = [each for each in audit.verdicts if (each.method, each.settings) == (method.method, method.settings)]
+    return {
+        "method": method.method,
+        "status": verdicts[0].status if verdicts else "",
+        "target": "" if heatmap.target is None else "of the predicted class",
+        **views.frame(blank, heatmap, colours, MAP, method.signed),
+    }

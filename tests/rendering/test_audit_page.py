@@ -15,9 +15,10 @@ from regard.audit import rules
 from regard.measurement import METRICS
 from regard.measurement.metric import AUDITED
 from regard.records import Audit, Failure, Finding, RemovalCurves, Score
-from regard.records.audit import PARTS, STATUSES, is_control
+from regard.records.audit import PARTS, STATUSES
 from regard.rendering.pages import removal
-from regard.rendering.pages.audit import CARDS, HEADINGS, MARKS, RULE, audit_page, shown_names
+from regard.rendering.pages.audit import CARDS, audit_page, shown_names
+from regard.rendering.pages.audit_words import HEADINGS, MARKS, RULE
 
 NOTHING = Score(math.nan, math.nan, math.nan, 0)
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>\u202e'

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from regard.audit import rules
 from regard.audit.rules import ALPHA, Judgement, _holm, best_of_halves, judge
 
 Floats = NDArray[np.float64]
@@ -125,7 +126,7 @@ def test_by_group_fewer_units_decide_less() -> None:
 def test_draws_in_parts_give_what_they_give_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     scores, controls = _planted(np.random.default_rng(6), 50, (0.1, 0.2, 0.3))
     whole = judge(scores, controls, draws=999)["method 0"]
-    monkeypatch.setattr("regard.audit.rules.CHUNK", 7 * 50)
+    monkeypatch.setattr(rules, "CHUNK", 7 * 50)
     assert judge(scores, controls, draws=999)["method 0"] == whole
 
 

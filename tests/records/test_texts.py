@@ -108,12 +108,13 @@ def _samples() -> list[Any]:
 
 def _results(place: Path, evaluation: Any, explanation: Any, positions: Any, truth: Any) -> Iterator[Any]:
     """What commands give back."""
-    from regard.app.commands import caption, demo, explain, predict, scenes
+    from regard.app.commands import audit, caption, demo, explain, predict, scenes
     from regard.app.commands import evaluate as scoring
     from regard.app.commands import positions as positioning
     from regard.app.listing import Listing
 
     yield Listing("metrics", tuple({"name": f"metric {index}", "description": "what it is"} for index in range(MANY)))
+    yield audit.AuditResult(example_audit(), place)
     yield scoring.Result(evaluation, "classify", place)
     yield explain.ExplainResult(explanation, MANY, 14, 14)
     yield predict.PredictResult(place, 1)

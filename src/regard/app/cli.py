@@ -87,7 +87,7 @@ def _declare(command: Command) -> None:
     function = getattr(module, command.name)
     settings = {each.name for each in setting_options(())}
 
-    def run(json: bool = False, **values: Any) -> None:
+    def run(json: bool = False, **values: Any) -> int:
         given = {name: value for name, value in values.items() if value is not None or name not in settings}
         try:
             result = function(**given)
@@ -101,6 +101,7 @@ def _declare(command: Command) -> None:
             raise OutOfMemoryError(_less_memory(values)) from error
         if first_process():
             typer.echo(json_text(module.as_json(result)) if json else readable(module.as_text(result)))
+        return module.exit_code(result) if hasattr(module, "exit_code") else 0
 
     run.__name__ = command.name
     run.__doc__ = (getdoc(function) or "").split("\n\n")[0]

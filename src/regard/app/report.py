@@ -7,17 +7,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from regard.audit.notes import artifact_note
 from regard.data.dataset import Dataset
 from regard.data.images.thumbnails import thumbnails
-from regard.errors import NetworkError
 from regard.explanation.pictures.explain import attention_maps
-from regard.explanation.positions.analysis import positions as similarity_of
+from regard.explanation.positions.analysis import position_similarity
 from regard.measurement.selection import CROSS_VALIDATED
 from regard.networks.network import Network
-from regard.records import Evaluation, Positions
+from regard.records import Evaluation
 from regard.rendering.figures.charts import chart_png, classes_chart, confusion_chart, reliability_chart
 from regard.rendering.pages.report import GALLERIES, Report, report
 from regard.training.recipe import Recipe
@@ -45,7 +42,7 @@ def page(content: Report, scored: Dataset, network: Network | None = None, repai
         content = replace(
             content,
             heatmaps=attention_maps(network, scored, names) if names else {},
-            positions=_position_similarity(network),
+            positions=position_similarity(network),
         )
         if content.heatmaps:
             messages = list(content.messages)
@@ -114,11 +111,3 @@ def _shareable(recipe: Recipe) -> dict[str, Any]:
         if value is not None
     }
     return {"recipe": recipe.name, **arguments, **({} if recipe.settings is None else recipe.settings.as_json())}
-
-
-def _position_similarity(network: Network) -> Positions | None:
-    """None for a network without absolute positions."""
-    try:
-        return similarity_of(network.positions().double().numpy().astype(np.float64))
-    except NetworkError:
-        return None

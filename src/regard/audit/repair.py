@@ -52,6 +52,22 @@ class RepairAudit(Readable):
         return few([self.verdict, str(self.before), *([] if self.after is None else [f"after: {self.after}"])])
 
     @property
+    def text(self) -> str:
+        """All of it, as it is printed."""
+        lines = [_block_table(self), *_localisation_table(self)]
+        if self.repair.neurons:
+            moved = ", ".join(f"{neuron} of block {block}" for block, neuron in self.repair.neurons)
+            lines.append(
+                f"neurons moved to a register: {moved}; same answer on {self.agreement or 0:.1%} of the pictures"
+            )
+        if self.accuracy is not None:
+            lines.append(f"accuracy, after less before: {self.accuracy.difference}")
+        lines.append(self.verdict)
+        if self.out is not None:
+            lines.append(f"written to {self.out}")
+        return "\n".join(filter(None, lines))
+
+    @property
     def outliers_left(self) -> float | None:
         """The share of outliers that is left, over the blocks from where they appear."""
         return None if self.after is None else _share_left(self.before, self.after)
@@ -81,6 +97,35 @@ class RepairAudit(Readable):
                 for name, scores in self.localisation.items()
             },
         }
+
+
+def _block_table(result: RepairAudit) -> str:
+    """Outliers a picture, largest norm over the median, and the attention they take, by block."""
+    rows = ["block  outliers a picture  largest / median norm  attention to their places"]
+    for index, had in enumerate(result.before.blocks):
+        both = [had] if result.after is None else [had, result.after.blocks[index]]
+        cells = [
+            " → ".join(f"{each.per_picture:.2f}" for each in both),
+            " → ".join(f"{each.largest / each.median:.1f}" for each in both),
+            " → ".join(f"{each.attention:.1%}" for each in both),
+        ]
+        rows.append(f"{index:>5}  {cells[0]:>18}  {cells[1]:>21}  {cells[2]:>25}")
+    return "\n".join(rows)
+
+
+def _localisation_table(result: RepairAudit) -> list[str]:
+    if not result.localisation:
+        return []
+    columns = {
+        "AUC": "auc",
+        "AUC less that of the centre": "auc_over_centre",
+        "peak on the object": "peak_on_object",
+        "peak, object off centre": "peak_away_from_centre",
+    }
+    rows = ["  ".join([f"{'map':<16}", *(f"{title:<27}" for title in columns)])]
+    for name, scores in result.localisation.items():
+        rows.append("  ".join([f"{name:<16}", *(f"{scores[key]!s:<27}" for key in columns.values())]))
+    return rows
 
 
 def _artifacts_json(measured: Artifacts) -> dict[str, Any]:

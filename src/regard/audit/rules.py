@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.measurement.intervals import mean
-from regard.records import Choice, Score
+from regard.records import Choice
 
 Floats = NDArray[np.float64]
 
@@ -90,7 +90,7 @@ def judge(
 def _judgement(value: float, low: float, high: float, n: int, control: str, failed: float, unit: str) -> Judgement:
     several = f"{n} {unit}{'' if n == 1 else 's'}"
     smallest = value - low if math.isfinite(low) else math.nan
-    shown = f"a difference of {smallest:.3f} or more" if math.isfinite(smallest) else "no difference"
+    detectable = f"a difference of {smallest:.3f} or more" if math.isfinite(smallest) else "no difference"
     if failed > MOST_FAILED:
         status = "not decidable"
         why = f"it failed on {failed:.0%} of the pictures, and the others may not be like those"
@@ -105,9 +105,7 @@ def _judgement(value: float, low: float, high: float, n: int, control: str, fail
         why = f"its SRG is that of the best control, {control}: all of the interval is within ± {MARGIN}"
     else:
         status = "not decidable"
-        why = (
-            f"the interval holds 0 and reaches beyond ± {MARGIN}; {several} can show {shown} (best control: {control})"
-        )
+        why = f"the interval holds 0 and reaches beyond ± {MARGIN} of {control}; {several} can show {detectable}"
     return Judgement(status, why, value, low, high, n, control, smallest)
 
 
@@ -131,10 +129,10 @@ class _Bootstrap:
     """
 
     def __init__(self, rows: Floats, of: NDArray[np.int64], seed: int, draws: int) -> None:
-        known = np.isfinite(rows)
+        finite = np.isfinite(rows)
         count = int(of.max()) + 1
-        sizes = np.stack([np.bincount(of, row, count) for row in known.astype(np.float64)])  # (pairs, units)
-        sums = np.stack([np.bincount(of, row, count) for row in np.where(known, rows, 0.0)])
+        sizes = np.stack([np.bincount(of, row, count) for row in finite.astype(np.float64)])  # (pairs, units)
+        sums = np.stack([np.bincount(of, row, count) for row in np.where(finite, rows, 0.0)])
         totals = sizes.sum(axis=1)
         self.means = np.divide(sums.sum(axis=1), totals, out=np.full(len(rows), np.nan), where=totals > 0)
         self.units = (sizes > 0).sum(axis=1)
@@ -221,10 +219,9 @@ def best_of_halves(
             method: np.nanmean(values[half]) for method, values in scores.items() if np.isfinite(values[half]).any()
         }
         method = max(means, key=lambda each: means[each])
-        there, other = (_srg(scores[method], part, groups) for part in (half, ~half))
-        choices.append(Choice(name, method, there, other))
+        picked, reported = (
+            mean(scores[method][part], None if groups is None else groups[part], least=-1.0, most=1.0)
+            for part in (half, ~half)
+        )
+        choices.append(Choice(name, method, picked, reported))
     return tuple(choices)
-
-
-def _srg(values: Floats, part: NDArray[np.bool_], groups: NDArray[Any] | None) -> Score:
-    return mean(values[part], None if groups is None else groups[part], least=-1.0, most=1.0)

@@ -66,7 +66,7 @@ class Network:
         head = None if self.anatomy.head is None else self.module.get_submodule(self.anatomy.head)
         if isinstance(head, nn.Linear):
             return head.out_features
-        return int(self.logits(self._blank()).shape[1])
+        return int(self.logits(self.blank()).shape[1])
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Logits (batch, classes) → probabilities: of one class among all, or, as transformers' pipeline has it, each
@@ -177,7 +177,7 @@ class Network:
             return self.anatomy.head
         with self.borrow() as hooks, torch.no_grad():
             head = _watch(self._candidates(), hooks)
-            return head(self.forward(self._blank()))[0]
+            return head(self.forward(self.blank()))[0]
 
     def head_paths(self) -> tuple[str, ...]:
         """The paths of what is behind the blocks: here the one head."""
@@ -210,7 +210,8 @@ class Network:
             return {self.anatomy.head: self.module.get_submodule(self.anatomy.head)}
         return {path: part for path, part in self.module.named_modules() if isinstance(part, nn.Linear)}
 
-    def _blank(self) -> Tensor:
+    def blank(self) -> Tensor:
+        """A picture (1, channels, height, width) of zeros, as the preparation makes them."""
         return torch.zeros(1, self.preparation.channels, self.preparation.height, self.preparation.width)
 
     def check(self, x: Tensor) -> None:

@@ -289,10 +289,20 @@ class Audit(Readable):
             object.__setattr__(self, name, Rows(getattr(self, name)))
 
     def __str__(self) -> str:
-        head = f"{counted(self.n, 'picture')}{f' ({self.note})' if self.note else ''}"
-        failures = map(str, self.failures)
-        skipped = [f"{part} was not done: {why}" for part, why in self.skipped.items()]
-        return few([head, *self.sentences, *map(str, self.verdicts), *failures, *skipped])
+        return few([*self._head, *map(str, self.verdicts), *self._rest])
+
+    @property
+    def text(self) -> str:
+        """Its sentences, each verdict with how it follows, and what failed or was left out."""
+        return "\n".join([*self._head, *(f"{each}: {each.why}" for each in self.verdicts), *self._rest])
+
+    @property
+    def _head(self) -> list[str]:
+        return [f"{counted(self.n, 'picture')}{f' ({self.note})' if self.note else ''}", *self.sentences]
+
+    @property
+    def _rest(self) -> list[str]:
+        return [*map(str, self.failures), *(f"left out: {part}: {why}" for part, why in self.skipped.items())]
 
     def of(self, part: str, measure: str | None = None) -> tuple[Finding, ...]:
         """The findings of a part, of one measure of it alone where that is given."""

@@ -29,6 +29,7 @@ COMMANDS = (
     Command("compare", "Train and score"),
     Command("explain", "Look"),
     Command("caption", "Look"),
+    Command("audit", "Look"),
     Command("registers", "Look"),
     Command("positions", "Look"),
     Command("models", "What there is"),
@@ -37,6 +38,7 @@ COMMANDS = (
 )
 
 if TYPE_CHECKING:  # so that type checkers and editors know `regard.train` and its arguments
+    from regard.app.commands.audit import audit as audit
     from regard.app.commands.caption import caption as caption
     from regard.app.commands.compare import compare as compare
     from regard.app.commands.demo import demo as demo

@@ -157,44 +157,4 @@ def as_json(result: "RepairAudit") -> dict[str, Any]:
 
 
 def as_text(result: "RepairAudit") -> str:
-    lines = [_block_table(result), *_localisation_table(result)]
-    if result.repair.neurons:
-        moved = ", ".join(f"{neuron} of block {block}" for block, neuron in result.repair.neurons)
-        lines.append(
-            f"neurons moved to a register: {moved}; same answer on {result.agreement or 0:.1%} of the pictures"
-        )
-    if result.accuracy is not None:
-        lines.append(f"accuracy, after less before: {result.accuracy.difference}")
-    lines.append(result.verdict)
-    if result.out is not None:
-        lines.append(f"written to {result.out}")
-    return "\n".join(filter(None, lines))
-
-
-def _block_table(result: "RepairAudit") -> str:
-    """Outliers a picture, largest norm over the median, and the attention they take, by block."""
-    rows = ["block  outliers a picture  largest / median norm  attention to their places"]
-    for index, had in enumerate(result.before.blocks):
-        both = [had] if result.after is None else [had, result.after.blocks[index]]
-        cells = [
-            " → ".join(f"{each.per_picture:.2f}" for each in both),
-            " → ".join(f"{each.largest / each.median:.1f}" for each in both),
-            " → ".join(f"{each.attention:.1%}" for each in both),
-        ]
-        rows.append(f"{index:>5}  {cells[0]:>18}  {cells[1]:>21}  {cells[2]:>25}")
-    return "\n".join(rows)
-
-
-def _localisation_table(result: "RepairAudit") -> list[str]:
-    if not result.localisation:
-        return []
-    columns = {
-        "AUC": "auc",
-        "AUC less that of the centre": "auc_over_centre",
-        "peak on the object": "peak_on_object",
-        "peak, object off centre": "peak_away_from_centre",
-    }
-    rows = ["  ".join([f"{'map':<16}", *(f"{title:<27}" for title in columns)])]
-    for name, scores in result.localisation.items():
-        rows.append("  ".join([f"{name:<16}", *(f"{scores[key]!s:<27}" for key in columns.values())]))
-    return rows
+    return result.text

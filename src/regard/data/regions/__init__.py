@@ -152,6 +152,14 @@ def regions_of(data: str | Path, words: bool = False, max_pixels: int = MAX_PIXE
     raise DataError(f"{data} is no source of regions; give a folder of masks or of drawn scenes, or a COCO .json")
 
 
+def own_regions(data: str | Path) -> Regions | None:
+    """The regions that pictures bring with them, as drawn scenes and COCO files do; None for data that know none."""
+    try:
+        return regions_of(data, words=True)
+    except DataError:
+        return None
+
+
 def upright_mask(mask: Bools, source: Opener) -> Bools:
     """(H, W) bool: a mask of the pixels as they are stored, turned as the picture's EXIF orientation says.
 

@@ -10,9 +10,11 @@ from regard.explanation import Target
 from regard.networks.network import Network
 
 
-def resolve(logits: Tensor, target: Target) -> tuple[Target, ...]:
-    """The class of each picture: `target` where it is given, else the one with the largest of its logits (batch,
-    classes). Raises `UsageError` for a class that does not exist, naming the range."""
+def resolve(logits: Tensor, target: Target | list[int]) -> tuple[Target, ...]:
+    """The class of each picture: `target` where it is given, a list of one for each, else the one with the largest of
+    its logits (batch, classes). Raises `UsageError` for a class that does not exist, naming the range."""
+    if isinstance(target, list):
+        return tuple(resolve(row[None], each)[0] for row, each in zip(logits, target, strict=True))
     count = logits.shape[1]
     classes = target if isinstance(target, tuple) else () if target is None else (target,)
     wrong = [index for index in classes if not 0 <= index < count]

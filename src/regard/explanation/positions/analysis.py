@@ -13,6 +13,7 @@ from regard.explanation.positions.arrangement import Arrangement, OffsetArrangem
 from regard.explanation.positions.controls import Control
 from regard.explanation.positions.readout import BlockMeans
 from regard.networks.anatomy.encodings import Encoding
+from regard.networks.network import Network
 from regard.records import Positions
 
 Array = NDArray[np.float64]
@@ -173,3 +174,11 @@ def _record(
     numbers = summarise((similarity + similarity.T) / 2, rows, columns)
     folded = similarity.reshape(rows, columns, rows, columns).astype(np.float32)
     return Positions(folded, numbers, dict(provenance or {}), kind, source)
+
+
+def position_similarity(network: Network) -> Positions | None:
+    """The similarity of a network's learned or fixed positions; None for one without absolute positions."""
+    try:
+        return positions(network.positions().double().numpy().astype(np.float64))
+    except NetworkError:
+        return None

@@ -75,5 +75,5 @@ def test_an_audit_reads_as_its_sentences_and_verdicts() -> None:
     text = repr(example_audit())
     assert text.startswith("74 pictures\nOn these pictures the map of libra_fullgrad_plus can be believed")
     assert "gradcam failed on 1 picture: its map is not finite (beagle_3.jpg)" in text
-    assert "ceiling was not done" in text
+    assert "left out: ceiling: it is measured" in text
     assert "method" in repr(example_audit().verdicts).splitlines()[0]

@@ -1,0 +1,182 @@
+"""`regard audit`: which map can be trusted on this model, and what the model relies on."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from regard.app.console import progress
+from regard.app.listing import Printed
+from regard.app.options import (
+    METHOD,
+    WORK,
+    AnyModel,
+    BatchSize,
+    Data,
+    Device,
+    Group,
+    KeepSeen,
+    MaxPixels,
+    MaybeOut,
+    Overwrite,
+    Seed,
+    Size,
+    SkipBad,
+    Slices,
+    Split,
+    Weights,
+    WeightsPart,
+    Workers,
+    complete_picture_methods,
+    option,
+)
+from regard.data import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from regard.records import Audit
+
+log = logging.getLogger("regard")
+
+
+@dataclass(frozen=True, repr=False)
+class AuditResult(Printed):
+    """The audit, where it was written, if it was, and a line for each rule of `require` that it does not meet."""
+
+    audit: "Audit"
+    out: Path | None = None
+    unmet: tuple[str, ...] = ()
+
+
+def audit(
+    data: Data,
+    out: MaybeOut = None,
+    model: AnyModel = "pets-tiny",
+    weights: Weights = None,
+    weights_part: WeightsPart = None,
+    masks: Annotated[
+        str | Path | None,
+        option("Folder of masks under the pictures' names, of scenes, or a COCO .json.", type=Path | None),
+    ] = None,
+    methods: Annotated[
+        Sequence[str] | None,
+        option("A method to audit, or several with commas; may be repeated.", panel=METHOD, type=list[str] | None,
+               complete=complete_picture_methods),
+    ] = None,
+    maps: Annotated[
+        str | Path | None,
+        option("Folder of maps from outside (docs/audit.md).", panel=METHOD, type=Path | None),
+    ] = None,
+    require: Annotated[
+        Sequence[str] | None,
+        option("A rule, such as 'worst_slice>=0.8', else exit 1; may be repeated.", type=list[str] | None),
+    ] = None,
+    full: Annotated[bool, option("All occluders too, on 24 pictures.", "--full", panel=WORK)] = False,
+    split: Split = None,
+    group: Group = None,
+    slices: Slices = None,
+    keep_seen: KeepSeen = False,
+    size: Size = None,
+    device: Device = None,
+    batch_size: BatchSize = 8,
+    workers: Workers = 2,
+    seed: Seed = 0,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    skip_bad: SkipBad = False,
+    overwrite: Overwrite = False,
+) -> AuditResult:  # fmt: skip
+    """Audit a classifier: which method's map to believe on these pictures, and what the model relies on.
+
+    Measured is `split`, by default `val`, else `test`, else everything, without pictures of the training. `methods` are
+    by default attention, rollout, gradcam, grad_attention and libra_fullgrad_plus; `maps` from outside are audited
+    beside them where they are named too, else alone. Where the object is, `masks` say, or DATA itself; without, the
+    parts that need it are left out and named, as are those that need labels. docs/audit.md has the rules, and says what
+    each number means.
+
+    Into the folder `out` go `audit.json`, `pictures.parquet`, maps of a few pictures and `verdicts.json`, which also
+    goes into the run that `model` names; `regard explain` then shows a map's verdict. A rule of `require` holds a
+    measure against a number: `top1>=0.8`, `worst_slice>=0.8`, `srg:attention.low>=0.3`, `verdict:attention=supported`.
+    An audit that was interrupted is gone on with.
+
+    >>> import regard
+    >>> _ = regard.scenes(3, "drawn", size=64)
+    >>> network = regard.load("random:vit_tiny_patch16_224", classes=["bird", "cat", "dog"])
+    >>> result = regard.audit("drawn", model=network, methods=["gradcam"], split="all", workers=0)
+    >>> result.audit.verdict("gradcam").status
+    'not decidable'
+    """
+    from regard.audit.requirements import Requirement, unmet
+    from regard.audit.settings import DEFAULT_METHODS, PLANTED, AuditSettings
+    from regard.data.layouts import read
+    from regard.data.regions import own_regions, regions_of
+    from regard.explanation import method_named
+    from regard.files import check_free
+    from regard.measurement.selection import scored_part
+    from regard.networks.arguments import check_arguments
+    from regard.networks.run import is_run
+    from regard.predictors.command_inputs import check_data
+
+    check_data(data, "audit")
+    named = tuple(dict.fromkeys(name.strip() for each in methods or () for name in each.split(",") if name.strip()))
+    for name in named:
+        method_named(name, "picture")
+    rules = [Requirement.parse(each) for each in require or ()]
+    if out is not None:
+        check_free(out, overwrite)
+    check_arguments(model, weights, weights_part)
+    dataset = read(data, labels=False).up_to(max_pixels).check(split, group, *(slices or ()))
+    regions = own_regions(data) if masks is None else regions_of(masks, max_pixels=max_pixels)
+    outside = None if maps is None else Path(maps)
+    asked = named or (() if outside is not None else DEFAULT_METHODS)
+    folders = [] if outside is None else [outside.name, *(each.name for each in outside.glob("*/"))]
+    for rule in rules:
+        labelled = any(picture.label is not None for picture in dataset.pictures)
+        rule.check([*asked, *PLANTED, *folders], tuple(slices or ()), labelled, regions is not None)
+    # torch is imported when nothing else is wrong
+    from regard.audit.audit import AuditOutput
+    from regard.audit.audit import audit as audit_network
+    from regard.networks.load import load
+
+    network = load(model, weights=weights, weights_part=weights_part, size=size, device=device, seed=seed)
+    part, note = scored_part(dataset, model, split, keep_seen)
+    settings = AuditSettings(
+        methods=named,
+        maps=outside,
+        group=group,
+        slices=tuple(slices or ()),
+        full=full,
+        seed=seed,
+        batch_size=batch_size,
+        workers=workers,
+        skip_bad=skip_bad,
+    )
+    plain = isinstance(model, str | Path) and weights is None and size is None
+    record = audit_network(
+        network,
+        part,
+        settings,
+        regions=regions,
+        note="seen in training" if note else "",
+        output=AuditOutput(
+            None if out is None else Path(out), Path(model) if plain and is_run(model) else None, overwrite
+        ),
+        progress=progress,
+    )
+    lines = unmet(record, rules)
+    for line in lines:
+        log.error(line)
+    return AuditResult(record, None if out is None else Path(out), lines)
+
+
+def exit_code(result: AuditResult) -> int:
+    """1 where a rule of `require` is not met."""
+    return 1 if result.unmet else 0
+
+
+def as_json(result: AuditResult) -> dict[str, Any]:
+    where = {} if result.out is None else {"out": str(result.out)}
+    return {**where, "unmet": list(result.unmet), **result.audit.as_json()}
+
+
+def as_text(result: AuditResult) -> str:
+    return result.audit.text + ("" if result.out is None else f"\nwritten to {result.out}")

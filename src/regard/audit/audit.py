@@ -1,0 +1,328 @@
+"""An audit of a network on pictures: chunk by chunk, resumable to the same bytes, then brought together."""
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regard.audit import summary
+from regard.audit.pictures.chunk import Bools, Chunk, Plan, other_pictures
+from regard.audit.pictures.gathered import Gathered
+from regard.audit.pictures.methods import audited_methods
+from regard.audit.pictures.outside import MapBatch
+from regard.audit.pictures.parts import PARTS, Part
+from regard.audit.sentences import sentences
+from regard.audit.settings import FULL_PICTURES, AuditSettings
+from regard.audit.summary import Digests
+from regard.audit.verdicts import data_digest, model_digest, store
+from regard.data.dataset import Dataset, skipper
+from regard.data.hashes import picture_hashes
+from regard.data.images.decode import drawable
+from regard.data.regions import Regions
+from regard.errors import DataError
+from regard.files import check_free, exchange, writing
+from regard.measurement.faithfulness.occluders import occluders_of
+from regard.measurement.reliance.compositing import LENDABLE, fillable
+from regard.measurement.reliance.swaps import SWAPS, draw_donors
+from regard.networks.network import Network
+from regard.networks.predict import prepared
+from regard.networks.provenance import provenance
+from regard.progress import Progress, silent
+from regard.records import Audit, Explanation, Heatmap
+from regard.results.audits import write_audit
+from regard.results.writer import ResumableWriter
+
+log = logging.getLogger("regard")
+
+EXAMPLES = 6
+"""Pictures whose maps are shown."""
+NEEDS = {
+    "masks": "it needs to know where the object is: give --masks",
+    "labels": "the pictures have no labels",
+    "classes": "the network has one output alone",
+}
+
+
+@dataclass(frozen=True)
+class AuditOutput:
+    """Where an audit is written: the folder `out`, with what `finish` adds to it before it has its place, and its
+    verdicts into the `run` of the network too; nowhere by default."""
+
+    out: Path | None = None
+    run: Path | None = None
+    overwrite: bool = False
+    finish: Callable[[Path, Audit], None] = lambda folder, audit: None
+
+
+class AuditWriter(ResumableWriter):
+    """What was measured of pictures: what `regard audit` leaves when it is stopped."""
+
+    command = "audit"
+
+
+def audit(
+    network: Network,
+    dataset: Dataset,
+    settings: AuditSettings | None = None,
+    *,
+    regions: Regions | None = None,
+    note: str = "",
+    output: AuditOutput | None = None,
+    progress: Progress = silent,
+) -> Audit:
+    """Measure a network and its maps on pictures; `note` marks these ("seen in training").
+
+    Written as the `output` says; the same call after an interruption goes on. Raises `DataError` for labels that the
+    network does not know, and for pictures that cannot be read unless the settings skip them; `NetworkError` where no
+    method works with the network.
+    """
+    settings = settings or AuditSettings()
+    output = output or AuditOutput()
+    out = output.out
+    network = replace(network, precision="float32")
+    if network.classes is not None:
+        dataset = dataset.fitted(network.classes)
+    else:
+        dataset = replace(dataset, pictures=tuple(replace(each, label=None) for each in dataset.pictures))
+    if settings.group is not None:
+        dataset.column(settings.group)
+    with ExitStack() as stack:
+        if out is None:
+            out = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="regard-"))) / "audit"
+        check_free(out, output.overwrite)
+        hashes = picture_hashes(dataset.pictures)
+        plan, skipped = plan_of(network, dataset, settings, regions)
+        lacking = {part.name: why for part in PARTS if (why := _lacking(part, plan)) is not None}
+        skipped |= lacking
+        parts = [part for part in PARTS if part.name not in lacking]
+        origin = provenance(network)
+        fingerprint = _fingerprint(plan, parts, origin, hashes)
+        stack.enter_context(writing(out))
+        writer = stack.enter_context(AuditWriter.open(out, fingerprint, len(dataset), output.overwrite))
+        _measure(plan, parts, writer, progress)
+        if not writer.n:
+            raise DataError("none of the pictures could be read")
+        digests = Digests(model_digest(origin), data_digest(hashes.values()))
+        gathered = Gathered.of(writer.entries(), writer.n, plan.classes, settings.steps + 1)
+        result = _joined(plan, gathered, dataset, digests, skipped, note, origin)
+        shutil.rmtree(writer.result, ignore_errors=True)  # what an interruption left of it
+        writer.result.mkdir()
+        write_audit(writer.result, result)
+        store(result, hashes.values(), writer.result)
+        output.finish(writer.result, result)
+        exchange(writer.result, out)
+        writer.remove()
+        if output.run is not None:
+            store(result, hashes.values(), output.run, merge=True)
+    return result
+
+
+def plan_of(
+    network: Network, dataset: Dataset, settings: AuditSettings, regions: Regions | None
+) -> tuple[Plan, dict[str, str]]:
+    """What is measured, and by part or method why it is not. The first picture that can be read tries each method."""
+    stream = prepared(network, dataset.pictures, batch_size=1, workers=0, on_bad=skipper(settings.skip_bad))
+    batch, pixels = next(stream, (None, None))
+    if batch is None or pixels is None:
+        raise DataError("none of the pictures could be read")
+    logits = network.logits(pixels)
+    target = int(logits.argmax())
+    names = dataset.names
+    sample = MapBatch(pixels, (target,), (names[batch.indices[0]],), tuple(batch.sizes))
+    methods, skipped = audited_methods(network, settings, dataset.pictures, sample)
+    occluders = occluders_of(network)
+    few = np.zeros(len(dataset), bool)
+    if settings.full:
+        few[np.random.default_rng(settings.seed).permutation(len(dataset))[:FULL_PICTURES]] = True
+        occluders = occluders if len(dataset) > 1 else tuple(each for each in occluders if each != "other")
+    labels = dataset.labels if network.classes is not None else np.full(len(dataset), -1)
+    plan = Plan(
+        network,
+        methods,
+        dataset,
+        settings,
+        np.asarray(labels, np.int64),
+        regions,
+        {},
+        other_pictures(names, settings.seed),
+        few,
+        occluders if settings.full else occluders[:1],
+        logits.shape[1],
+    )
+    if regions is not None:
+        usable = _lenders(plan)
+        indices = [None if label < 0 else int(label) for label in plan.labels]
+        draw = partial(draw_donors, names, indices, names, indices, usable, seed=settings.seed)
+        plan = replace(plan, donors={name: draw(same=name == SWAPS[1]) for name in SWAPS})
+    return plan, skipped
+
+
+def _lenders(plan: Plan) -> Bools:
+    """(pictures,): whose background may be lent to others; read mask by mask, as there may be many."""
+    import torch
+
+    from regard.data.images.decode import stored_orientation
+
+    usable = np.zeros(len(plan.pictures), bool)
+    for index, picture in enumerate(plan.pictures.pictures):
+        try:
+            size, orientation = stored_orientation(picture.opener)
+        except DataError:
+            continue
+        masks = plan.masks([index], [size if orientation < 5 else (size[1], size[0])])
+        usable[index] = bool(masks.usable[0]) and bool(fillable(torch.from_numpy(masks.masks), LENDABLE)[0])
+    return usable
+
+
+def _lacking(part: Part, plan: Plan) -> str | None:
+    """Why a part cannot be measured, None where it can."""
+    available = {
+        "masks": plan.regions is not None,
+        "labels": bool((plan.labels >= 0).any()),
+        "classes": plan.classes > 1,
+    }
+    return next((NEEDS[need] for need in part.needs if not available[need]), None)
+
+
+def _fingerprint(plan: Plan, parts: Sequence[Part], origin: dict[str, Any], hashes: dict[str, str]) -> str:
+    """A hash of all that decides the entries."""
+    about = [
+        plan.settings.as_json(),
+        origin,
+        str(plan.network.device),
+        [[method.name, dict(method.settings)] for method in plan.methods],
+        list(hashes.items()),
+        plan.labels.tolist(),
+        None if plan.regions is None else plan.regions.digest,
+        [part.name for part in parts],
+        plan.occluders,
+    ]
+    return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _measure(plan: Plan, parts: Sequence[Part], writer: AuditWriter, progress: Progress) -> None:
+    """The pictures that are still missing, chunk by chunk."""
+    start = writer.pictures
+    rest = plan.pictures.pictures[start:]
+    settings = plan.settings
+    stream = prepared(
+        plan.network,
+        rest,
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        on_bad=skipper(settings.skip_bad),
+    )
+    with progress("auditing", len(plan.pictures)) as advance:
+        advance(start)
+        done = start
+        for batch, pixels in stream:
+            if done == start:
+                log.info(_estimate(plan, parts, pixels, len(rest)))
+            chunk = Chunk.of(plan, batch, pixels, start)
+            for part in parts:
+                part.measure(chunk)
+            for entry in chunk.entries():
+                writer.add(entry)
+            advance(chunk.indices[-1] + 1 - done)
+            done = chunk.indices[-1] + 1
+            writer.commit(done)
+        writer.commit(len(plan.pictures))
+
+
+def _estimate(plan: Plan, parts: Sequence[Part], pixels: Any, count: int) -> str:
+    """About how long it will take, from a few forwards and what each part costs of them."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        plan.network.logits(pixels)
+        times.append(time.perf_counter() - start)
+    forwards = 1 + sum(method.cost for method in plan.methods) + sum(part.cost(plan) for part in parts)
+    seconds = min(times) / len(pixels) * forwards * count
+    amount = f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.0f} minutes"
+    return f"auditing {count} pictures takes about {amount}: {forwards:.0f} forwards for each"
+
+
+def _joined(
+    plan: Plan,
+    gathered: Gathered,
+    dataset: Dataset,
+    digests: Digests,
+    skipped: dict[str, str],
+    note: str,
+    origin: dict[str, Any],
+) -> Audit:
+    settings = plan.settings
+    if settings.group is not None:
+        gathered.groups = dataset.column(settings.group)[gathered.indices]
+    evaluation = summary.evaluation_of(plan, gathered, dataset, note)
+    if evaluation is None:
+        skipped["quality"] = NEEDS["labels"] if plan.network.classes is not None else "the outputs have no names"
+    findings = [
+        *([] if evaluation is None else summary.quality(evaluation)),
+        *summary.faithfulness(plan, gathered),
+        *summary.single_deletions(plan, gathered),
+        *summary.sanity(plan, gathered),
+        *summary.localisation(plan, gathered),
+        *summary.reliance(plan, gathered),
+        *summary.robustness(gathered),
+    ]
+    findings = [each for each in findings if np.isfinite(each.score.value)]
+    verdicts = tuple(summary.verdicts(plan, gathered, digests))
+    best = summary.best(plan, gathered)
+    return Audit(
+        sentences(len(gathered), evaluation, findings, verdicts, best),
+        verdicts,
+        tuple(findings),
+        tuple(summary.curves(plan, gathered)),
+        tuple(summary.pictures(plan, gathered, dataset)),
+        best,
+        tuple(gathered.failed(tuple(dataset.names))),
+        skipped,
+        settings.as_json(),
+        {**origin, "model": digests.model, "data": digests.data, "data_name": dataset.source.name},
+        plan.network.classes or (),
+        len(gathered),
+        note,
+        tuple(_examples(plan, gathered)),
+    )
+
+
+def _examples(plan: Plan, gathered: Gathered) -> list[Explanation]:
+    """The maps of each method over the same few pictures."""
+    count = min(EXAMPLES, len(gathered))
+    chosen = np.unique(np.linspace(0, len(gathered) - 1, count).round().astype(int))
+    pictures = [plan.pictures.pictures[index] for index in gathered.indices[chosen].tolist()]
+    (batch, pixels), *_ = prepared(plan.network, pictures, batch_size=count, workers=0)
+    targets = tuple(map(int, gathered.predicted[chosen]))
+    maps = MapBatch(pixels, targets, tuple(picture.name for picture in pictures), tuple(batch.sizes))
+    examples = []
+    for method in plan.methods:
+        if method.control not in ("", method.name):
+            continue
+        values, _ = method.maps(maps)
+        if any(each is None for each in values):
+            continue
+        heatmaps = []
+        for place, each in enumerate(values):
+            assert each is not None
+            rows, columns = each.shape
+            grid = plan.network.preparation.grid(batch.sizes[place], rows, columns, plan.network.anatomy.prefix)
+            image = partial(drawable, pictures[place].opener)
+            of = targets[place] if method.class_specific else None
+            heatmaps.append(Heatmap(each, grid, pictures[place].name, of, None, targets[place], image))
+        examples.append(
+            Explanation(
+                tuple(heatmaps), method.name, method.signed, dict(method.settings), {}, plan.network.classes or ()
+            )
+        )
+    return examples

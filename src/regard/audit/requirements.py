@@ -1,0 +1,113 @@
+"""`--require`: what an audit must find, written as `NAME>=NUMBER`, for people's own checks."""
+
+import math
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from regard.errors import UsageError, unknown
+from regard.measurement import METRICS
+from regard.records import Audit, Score
+from regard.records.audit import STATUSES
+
+PATTERN = re.compile(
+    r"\s*(?P<name>[^<>=]+?)(?P<end>\.low|\.high)?\s*(?P<relation>>=|<=|>|<|=)\s*(?P<value>[^<>=]+?)\s*"
+)
+WORST = "worst_slice"
+VERDICT = "verdict"
+FORM = "write NAME>=NUMBER, such as top1>=0.8, worst_slice>=0.8, srg:attention.low>=0.3, or verdict:attention=supported"
+QUALITY = ("classification",)
+MORE = ("accuracy", "probability", "endpoint", "total")
+"""What an audit measures that is no row of METRICS."""
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A rule: a measure, of a subject and under a condition where it names them, held against a number.
+
+    `end` is "value", "low" or "high", of its interval. A rule on a verdict has the status in the place of the number.
+    """
+
+    text: str
+    measure: str
+    subject: str
+    condition: str
+    end: str
+    relation: str
+    value: float
+    status: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises `UsageError` for what is no rule, or names no measure."""
+        match = PATTERN.fullmatch(text)
+        if match is None:
+            raise UsageError(f"--require {text!r} is no rule; {FORM}")
+        name, end, relation, threshold = match.groups()
+        measure, subject, condition = [*name.split(":"), "", ""][:3]
+        names = [WORST, VERDICT, *MORE, *METRICS.names]
+        if measure not in names:
+            raise unknown("measure in --require", measure, names, "`regard metrics` lists them.")
+        if measure == VERDICT:
+            if threshold not in STATUSES or relation != "=" or not subject:
+                raise UsageError(f"--require {text!r} is no rule; a verdict is one of {', '.join(STATUSES)}: {FORM}")
+            return cls(text, measure, subject, condition, "value", "=", math.nan, threshold)
+        try:
+            value = float(threshold)
+        except ValueError:
+            raise UsageError(f"--require {text!r} holds {match['value']!r}, which is no number; {FORM}") from None
+        if relation == "=" or not math.isfinite(value):
+            raise UsageError(f"--require {text!r} is no rule; {FORM}")
+        return cls(text, measure, subject, condition, (end or ".value")[1:], relation, value)
+
+    def check(self, methods: Collection[str], slices: Sequence[str], labelled: bool, masks: bool) -> None:
+        """Raise `UsageError` where it can be known before any work that the rule names nothing."""
+        lacking = None
+        kind = METRICS[self.measure].kind if self.measure in METRICS else ""
+        if self.measure == WORST and not slices:
+            lacking = "there are no slices; give --slice COLUMN"
+        elif (kind in QUALITY or self.measure == WORST) and not labelled:
+            lacking = "the pictures have no labels"
+        elif kind in ("localisation", "reliance") and self.measure not in ("robustness", "grid_pointing") and not masks:
+            lacking = "that needs to know where the object is; give --masks"
+        elif (kind in ("faithfulness", "sanity") or self.measure == VERDICT) and self.subject not in {"", *methods}:
+            lacking = f"{self.subject!r} is none of the methods that are audited ({', '.join(methods)})"
+        if lacking is not None:
+            raise UsageError(f"--require {self.text!r} names nothing: {lacking}")
+
+    def unmet(self, audit: Audit) -> str | None:
+        """Why an audit does not meet it, in a line; None where it does."""
+        if self.measure == VERDICT:
+            verdict = audit.verdict(self.subject)
+            status = "no verdict" if verdict is None else verdict.status
+            return (
+                None if status == self.status else f"{self.text} is not met: the verdict on {self.subject} is {status}"
+            )
+        score = self._score(audit)
+        if score is None or not math.isfinite(getattr(score, self.end)):
+            return f"{self.text} is not met: it names nothing that was measured"
+        value = getattr(score, self.end)
+        relations = {
+            ">=": value >= self.value,
+            "<=": value <= self.value,
+            ">": value > self.value,
+            "<": value < self.value,
+        }
+        return None if relations[self.relation] else f"{self.text} is not met: {self.text_of(score)}"
+
+    def text_of(self, score: Score) -> str:
+        """What was measured, for a message."""
+        end = "" if self.end == "value" else f", whose {self.end} end counts"
+        return f"it is {score}{end}"
+
+    def _score(self, audit: Audit) -> Score | None:
+        if self.measure == WORST:
+            return next((each.score for each in audit.of("quality") if each.note == "the worst slice"), None)
+        finding = audit.finding(self.measure, self.subject, self.condition)
+        return None if finding is None else finding.score
+
+
+def unmet(audit: Audit, rules: Sequence[Requirement]) -> tuple[str, ...]:
+    """A line for each rule that is not met."""
+    return tuple(line for rule in rules if (line := rule.unmet(audit)) is not None)

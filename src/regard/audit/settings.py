@@ -1,0 +1,39 @@
+"""What an audit is asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DEFAULT_METHODS = ("attention", "rollout", "gradcam", "grad_attention", "libra_fullgrad_plus")
+"""The methods that are audited where none is named."""
+PLANTED = ("random", "centre", "edges", "constant")
+"""Maps that do not look at the network: whoever believes a measure must see it reject these."""
+RANDOMISED = "randomised"
+"""What the name of a control begins with that is a method on a randomised network."""
+FULL_PICTURES = 24
+"""The pictures on which pixels are taken away too, with `full`."""
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """What is measured. `methods` are names of METHODS, by default those of DEFAULT_METHODS that the network allows;
+    `maps` a folder of maps from outside. `steps` are those of a removal curve; `full` takes all occluders. `group` and
+    `slices` name columns of the data. `batch_size` pictures are a chunk; `workers` threads read ahead."""
+
+    methods: tuple[str, ...] = ()
+    maps: Path | None = None
+    group: str | None = None
+    slices: tuple[str, ...] = ()
+    steps: int = 10
+    full: bool = False
+    seed: int = 0
+    batch_size: int = 8
+    workers: int = 2
+    skip_bad: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """What decides the numbers."""
+        maps = {} if self.maps is None else {"maps": self.maps.name}
+        names = ("steps", "full", "seed", "group", "batch_size")
+        about = {"methods": list(self.methods), "slices": list(self.slices)}
+        return about | {name: getattr(self, name) for name in names} | maps

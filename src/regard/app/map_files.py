@@ -45,6 +45,7 @@ def explain_in_memory(job: ExplanationJob, dataset: Dataset) -> Explanation:
     if not maps:
         raise DataError(NO_PICTURES)
     job.warn_incomplete(heatmap.completeness for heatmap in maps)
+    job.report_curves(maps)
     return job.with_maps(*maps)
 
 
@@ -58,6 +59,7 @@ def write_maps(
             raise DataError(NO_PICTURES)
         shape = next(writer.heatmaps()).values.shape
         _report_sums(job, writer)
+        job.report_curves(writer.heatmaps())
         if plan.format == "panels":
             _write_sheets(job, dataset, writer, plan)
             writer.finish_folder(job.about, out)

@@ -224,6 +224,12 @@ Sheet = Annotated[
         "Also show methods, layers or heads (or METHOD,METHOD ...) of the first pictures side by side.", panel=OUTPUT
     ),
 ]
+Curve = Annotated[
+    bool,
+    option(
+        "Also what becomes of the class while a map's patches go: eleven points and their SRG.", "--curve", panel=METHOD
+    ),
+]
 Layer = Annotated[int | None, option("Block, counted from 0; by default the last.", panel=METHOD, min=0)]
 Head = Annotated[int | None, option("Head, counted from 0; by default the mean over heads.", panel=METHOD, min=0)]
 Query = Annotated[str, option("The token that looks: CLS, or a patch as ROW,COLUMN.", panel=METHOD)]

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from regard.data.dataset import Picture
 from regard.errors import DataError
 from regard.explanation import Method, method_named
@@ -16,6 +18,7 @@ from regard.networks.network import Network
 from regard.predictors.inputs import PictureLike, Pictures, input_batches, pictures_of
 from regard.predictors.method_options import MethodOptions, described, report_precision
 from regard.predictors.predictor import Predictor
+from regard.predictors.removal import check_curves, with_curves
 from regard.records import Completeness, Explanation, Heatmap
 
 log = logging.getLogger("regard")
@@ -26,7 +29,8 @@ class ExplanationJob:
     """A method, with its settings, for any pictures: their maps come one by one, in order.
 
     `workers` threads read ahead, or none. A picture that cannot be read is an error, unless `on_bad` takes it. Maps of
-    pictures whose hash is among `learnt` say that the network has seen them.
+    pictures whose hash is among `learnt` say that the network has seen them. With `curve` each map has its removal
+    curves.
     """
 
     network: Network
@@ -38,6 +42,7 @@ class ExplanationJob:
     workers: int = 0
     on_bad: Callable[[Picture, DataError], None] | None = None
     learnt: frozenset[str] = frozenset()
+    curve: bool = False
 
     def heatmaps(self, pictures: Sequence[Picture], start: int = 0) -> Iterator[tuple[int, Heatmap]]:
         """The maps from the picture `start` on, where batches begin, each with its picture's index.
@@ -47,9 +52,11 @@ class ExplanationJob:
         rest = pictures[start:]
         for batch in input_batches(self.network, rest, self.batch_size, self.workers, self.on_bad):
             rows = [rest[index] for index in batch.indices]
-            maps = batch_heatmaps(
+            maps: Iterable[Heatmap] = batch_heatmaps(
                 self.network, batch.pixels, rows, batch.sizes, self.method.name, self.settings, batch.preparation
             )
+            if self.curve:
+                maps = with_curves(self.network, batch.pixels, maps, self.options.seed)
             for index, heatmap in zip(batch.indices, maps, strict=True):
                 learnt = bool(self.learnt) and rest[index].opener.digest() in self.learnt
                 yield start + index, replace(self._with_prediction(heatmap), seen=learnt)
@@ -80,7 +87,17 @@ class ExplanationJob:
             str(self.network.device),
         ]
         rest = [{**self.settings}, vars(self.options), self.batch_size, list(names), vars(plan)]
+        rest += ["curve"] * self.curve
         return hashlib.sha256(json.dumps([about, rest], sort_keys=True, default=str).encode()).hexdigest()
+
+    def report_curves(self, heatmaps: Iterable[Heatmap]) -> None:
+        """Say in one line what the symmetric relevance gain of the maps is, and what it may be held against."""
+        gains = np.array([heatmap.curve.srg for heatmap in heatmaps if heatmap.curve is not None])
+        if len(gains):
+            log.info(
+                f"{self.method.name}: SRG {gains.mean():.3f}, the mean of {len(gains)} maps ({gains.min():.3f} to "
+                f"{gains.max():.3f}); a random map has 0, and `--method edges --curve` and centre are what to beat"
+            )
 
     def _with_prediction(self, heatmap: Heatmap) -> Heatmap:
         """Where a map's target was not chosen, it is what the network predicted."""
@@ -125,6 +142,7 @@ class Explainer(Predictor):
         prepared: bool = False,
         batch_size: int = 8,
         workers: int = 0,
+        curve: bool = False,
         **settings: Any,
     ) -> Explanation:
         """A map for each picture; one picture gives a record with one map.
@@ -132,15 +150,17 @@ class Explainer(Predictor):
         A picture is a path, an image of Pillow's, an array (height, width, 3) or (height, width) of uint8 or of floats
         in 0..1, or a tensor (3, height, width) of the same; a tensor (batch, 3, height, width) is several. With
         `prepared` they are tensors that are normalised already, at the network's size. `workers` threads read ahead.
-        `settings` are those of the method, as `MethodSettings` has them: `target`, a class by name or index, by default
-        the predicted one, `against` one that it is held against, `layer`, `head`, `query` and others; what a method
-        takes of these stands in `regard.METHODS`.
+        With `curve` each map says what becomes of its class while its patches go, most influential first and least
+        first (`heatmap.curve`), at about 20 forwards. `settings` are those of the method, as `MethodSettings` has
+        them: `target`, a class by name or index, by default the predicted one, `against` one that it is held against,
+        `layer`, `head`, `query` and others; what a method takes of these stands in `regard.METHODS`.
 
         Raises `UsageError` for a setting that the method does not take, an unknown class or an iterator (see
         `stream`), `DataError` for a picture that cannot be one, and `NetworkError` where the network has not what the
         method needs.
         """
-        job = self.job(method, MethodOptions.of(settings), batch_size=batch_size, workers=workers)
+        reading = {"batch_size": batch_size, "workers": workers, "curve": curve}
+        job = self.job(method, MethodOptions.of(settings), **reading)
         rows = pictures_of(pictures, self.network, prepared)
         explanation = job.with_maps(*(heatmap for _, heatmap in job.heatmaps(rows)))
         job.warn_incomplete(heatmap.completeness for heatmap in explanation)
@@ -181,6 +201,8 @@ class Explainer(Predictor):
                 f"{'the largest of each picture; --target N chooses one' if options.target is None else options.target}"
             )
         report_precision(row, self.network.precision)
+        if reading.get("curve"):
+            check_curves(self.network)
         network = at_precision_of(row, self.network)
         origin = {**self.provenance, "precision": network.precision}
         return ExplanationJob(network, row, options, options.settings(row, network), origin, **reading)

@@ -6,6 +6,7 @@ count from 0. Pictures are (height, width), boxes are (left, top, right, bottom)
     grid.py            PatchGrid: where patches lie in a picture
     maps.py            Heatmap, Explanation
     completeness.py    Completeness: what a map and what it does not hold sum to
+    removal.py         RemovalCurve: what becomes of a class while the patches of a map go
     captions.py        Word, Caption, Captions
     classification.py  Classification: predictions for pictures without labels
     scores.py          Score and all that is made of scores; Positions
@@ -24,6 +25,7 @@ from regard.records.completeness import Completeness
 from regard.records.grid import Box, Float, PatchGrid
 from regard.records.manifest import read_manifest, write_long_manifest, write_manifest
 from regard.records.maps import Explanation, Heatmap, Target
+from regard.records.removal import RemovalCurve
 from regard.records.scores import (
     CaptionEvaluation,
     ClassScores,
@@ -63,6 +65,7 @@ __all__ = [
     "Positions",
     "Predictions",
     "ReliabilityBin",
+    "RemovalCurve",
     "RemovalCurves",
     "Score",
     "SliceScore",

@@ -13,6 +13,7 @@ from regard.records.completeness import Completeness, gaps_in_words, relative_ga
 from regard.records.display import Displayed, Readable, counted, draw
 from regard.records.grid import Float, PatchGrid
 from regard.records.manifest import AGAIN, read_manifest, write_long_manifest
+from regard.records.removal import RemovalCurve
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,7 +31,8 @@ class Heatmap(Readable):
     known. `error` (rows, columns) float32 is the standard error of values that were sampled. `image` opens the picture,
     to be drawn at about so many pixels, where it is known; it is not saved. `completeness` says what the map and what
     it does not hold sum to: of a method that claims to be complete, unless an earlier version of regard saved the map.
-    `seen`: the network was trained on this picture, as far as its run knows.
+    `seen`: the network was trained on this picture, as far as its run knows. `curve`, where it was asked for, is what
+    becomes of the class while the map's patches go.
 
     >>> grid = PatchGrid.whole(2, 3, picture=(20, 30))
     >>> heatmap = Heatmap(np.zeros((2, 3), np.float32), grid, "cat.jpg", target=7)
@@ -51,12 +53,14 @@ class Heatmap(Readable):
     image: "Callable[[int], Image.Image] | None" = field(default=None, repr=False, compare=False)
     completeness: Completeness | None = None
     seen: bool = False
+    curve: RemovalCurve | None = None
 
     def __str__(self) -> str:
         ends = f"{self.values.min():.3g} to {self.values.max():.3g}" if self.values.size else "no values"
         target = "" if self.target is None else f", of class {' against '.join(map(str, np.atleast_1d(self.target)))}"
         sums = "" if self.completeness is None else f"; {self.completeness}"
-        return f"{self.name}: {self.size_in_words}, {ends}{target}{sums}{'; seen in training' * self.seen}"
+        curve = "" if self.curve is None else f"; {self.curve}"
+        return f"{self.name}: {self.size_in_words}, {ends}{target}{sums}{curve}{'; seen in training' * self.seen}"
 
     @property
     def size_in_words(self) -> str:
@@ -82,8 +86,9 @@ class Heatmap(Readable):
         """All but the values and their error, which are arrays."""
         about = {"name": self.name, "target": self.target, "predicted": self.predicted, "grid": asdict(self.grid)}
         sums = {} if self.completeness is None else {"completeness": self.completeness.as_json()}
-        shape = {"shape": list(self.values.shape)} if self.is_finer else {}
-        return about | shape | sums | ({"seen": True} if self.seen else {})
+        more: dict[str, Any] = {"shape": list(self.values.shape)} if self.is_finer else {}
+        more |= {} if self.curve is None else {"curve": self.curve.as_json()}
+        return about | more | sums | ({"seen": True} if self.seen else {})
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], values: Float, error: Float | None = None) -> Self:
@@ -93,6 +98,7 @@ class Heatmap(Readable):
         grid = PatchGrid.from_json(stored["grid"])
         completeness = Completeness.from_json(stored.get("completeness"))
         more = {"completeness": completeness, "seen": stored.get("seen", False)}
+        more |= {"curve": RemovalCurve.from_json(stored.get("curve"))}
         return cls(values, grid, stored["name"], target, error, stored.get("predicted"), **more)
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from regard.errors import DataError
 from regard.files import exchange, put_file, readable, reading
-from regard.records import Completeness, Explanation, Float, Heatmap
+from regard.records import Completeness, Explanation, Float, Heatmap, RemovalCurve
 from regard.records.manifest import AGAIN
-from regard.results.parquet import ARRAY, GRID, grid_of, grid_row, read_rows, write_rows
+from regard.results.parquet import ARRAY, GRID, LONG_ARRAY, grid_of, grid_row, read_rows, write_rows
 from regard.results.writer import ResumableWriter
 
 HEADER = 128
@@ -23,6 +23,8 @@ SUMS = ("logit", "baseline", "rest", "prefix", "biases", "sum", "gap")
 """What stands of a `Completeness` in columns, all null where a map has none."""
 PATCHES = ("patch_rows", "patch_columns")
 """How many patches there are; `rows` and `columns` are those of the map, which may be finer."""
+CURVE = {"srg": "float64", "curve_target": "int32", "curve_occluder": "string", "mif": LONG_ARRAY, "lif": LONG_ARRAY}
+"""The columns of a `RemovalCurve`, only where every map has one."""
 _ABOUT = ("method", "signed", "settings", "provenance", "classes")
 
 
@@ -79,7 +81,8 @@ class MapWriter(ResumableWriter):
     def finish_table(self, about: Explanation, out: Path, filenames: Mapping[str, str]) -> None:
         """Write a Parquet file of the maps and put it in its place; `filenames` are the user's, by the names."""
         path = self.folder / "maps.parquet"
-        write_table(path, self.heatmaps(), about, self.has_errors, filenames)
+        curves = next(self.heatmaps()).curve is not None
+        write_table(path, self.heatmaps(), about, self.has_errors, filenames, curves)
         with path.open("rb+") as file:
             os.fsync(file.fileno())
         put_file(path, out)
@@ -114,16 +117,19 @@ def write_table(
     about: Explanation,
     errors: bool = False,
     filenames: Mapping[str, str] | None = None,
+    curves: bool = False,
 ) -> None:
     """Write a row for each map; `about` is an explanation whose maps are left aside, and becomes the file's metadata.
 
-    With `errors` there is a column of standard errors. `filename` is what `filenames` has for a name, else the name.
+    With `errors` there is a column of standard errors, with `curves` those of removal curves. `filename` is what
+    `filenames` has for a name, else the name.
     """
     columns = {"name": "string", "filename": "string"}
     for name in ("target", "against", "predicted"):
         columns |= {name: "int32", f"{name}_name": "string"}
     columns |= {"seen": "bool", **GRID, **dict.fromkeys(PATCHES, "int32")}
     columns |= dict.fromkeys(map(_sums_column, SUMS), "float64")
+    columns |= CURVE if curves else {}
     columns |= {"map": ARRAY, **({"error": ARRAY} if errors else {})}
     names: dict[int | None, str] = dict(enumerate(map(readable, about.classes)))
     rows = (_row(heatmap, names, filenames or {}) for heatmap in heatmaps)
@@ -142,12 +148,17 @@ def _row(heatmap: Heatmap, names: Mapping[int | None, str], filenames: Mapping[s
         "seen": heatmap.seen,
         **grid_row(heatmap.grid),
         **{_sums_column(name): getattr(heatmap.completeness, name, None) for name in SUMS},
+        **({} if heatmap.curve is None else _curve_row(heatmap.curve)),
         "rows": heatmap.values.shape[0],
         "columns": heatmap.values.shape[1],
         **dict(zip(PATCHES, (heatmap.grid.rows, heatmap.grid.columns), strict=True)),
         "map": heatmap.values.ravel(),
         "error": None if heatmap.error is None else heatmap.error.ravel(),
     }
+
+
+def _curve_row(curve: RemovalCurve) -> dict[str, Any]:
+    return dict(zip(CURVE, (curve.srg, curve.target, curve.occluder, curve.mif, curve.lif), strict=True))
 
 
 def _sums_column(name: str) -> str:
@@ -177,5 +188,8 @@ def _heatmap(row: Mapping[str, Any]) -> Heatmap:
     completeness = None
     if row.get("logit") is not None:  # a table of version 1 has no such columns
         completeness = Completeness.from_json({name: row[_sums_column(name)] for name in SUMS})
-    more = {"completeness": completeness, "seen": bool(row.get("seen"))}
+    curve = None
+    if row.get("srg") is not None:
+        curve = RemovalCurve(row["curve_target"], row["curve_occluder"], tuple(row["mif"]), tuple(row["lif"]))
+    more = {"completeness": completeness, "seen": bool(row.get("seen")), "curve": curve}
     return Heatmap(values, grid, row["name"], target, error, row["predicted"], **more)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ ROWS = 4096
 EDGES = ("left", "top", "right", "bottom")
 ARRAY = "array"
 """The type of a column of float32 arrays, as all readers take it."""
+LONG_ARRAY = "array of float64"
 GRID: Mapping[str, str] = {
     **dict.fromkeys(("rows", "columns", "prefix", "picture_height", "picture_width"), "int32"),
     **{f"box_{edge}": "float64" for edge in EDGES},
@@ -37,9 +38,8 @@ def write_rows(
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
 
-    types = {
-        name: pa.list_(pa.float32()) if word == ARRAY else pa.type_for_alias(word) for name, word in columns.items()
-    }
+    arrays_of = {ARRAY: pa.list_(pa.float32()), LONG_ARRAY: pa.list_(pa.float64())}
+    types = {name: arrays_of.get(word) or pa.type_for_alias(word) for name, word in columns.items()}
     metadata = json.dumps({"schema": SCHEMAS.get(kind, SCHEMA), "kind": kind, **about}, allow_nan=False)
     schema = pa.schema(list(types.items()), {"regard": metadata})
     stream = iter(rows)

@@ -12,6 +12,7 @@ from regard.app.options import (
     Against,
     AnyModel,
     BatchSize,
+    Curve,
     Device,
     Figure,
     Format,
@@ -90,6 +91,7 @@ def explain(
     against: Against = None,
     steps: Steps = None,
     samples: Samples = None,
+    curve: Curve = False,
     model: AnyModel = "pets-tiny",
     weights: Weights = None,
     weights_part: WeightsPart = None,
@@ -117,6 +119,8 @@ def explain(
     manifest; with `sheet` ("methods", "layers", "heads", or names of methods) also one that shows those side by side.
     A file `out` that ends in `.parquet` (or any, with `format` "parquet") gets a row for each picture instead. Without
     `out` the maps are only returned. A run that was interrupted is gone on with.
+
+    With `curve` each map has its removal curves and their SRG in the manifest or the table (`heatmap.curve`).
 
     `query` is "CLS" or "ROW,COLUMN" of a patch; `layer`, `head` and `start` count from 0; `target` and `against` are
     names or indices of classes, by default the predicted one. `model` may be a module; of a network that regard does
@@ -168,7 +172,7 @@ def explain(
         grid=patches,
     )
     reading = {"batch_size": batch_size, "workers": workers, "on_bad": skipper(skip_bad)}
-    job = explainer.job(method, options, **reading, learnt=learnt_by(model))
+    job = explainer.job(method, options, **reading, learnt=learnt_by(model), curve=curve)
     if (method, layer, query) == ("attention", None, "CLS"):
         folders = [Path(each) for each in ([pictures] if isinstance(pictures, str | Path) else pictures)]
         data = folders[0] if len(folders) == 1 and folders[0].is_dir() else "DATA"

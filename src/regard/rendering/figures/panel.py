@@ -74,8 +74,8 @@ def panel(
 
 
 def caption_of(explanation: Explanation, index: int, classes: Sequence[str] | None = None) -> str:
-    """One line on how a map was made: network, method, layer, head, query, the target class where it has one, and what
-    the map and the rest sum to, where that is known.
+    """One line on how a map was made: network, method, layer, head, query, the target class where it has one, what the
+    map and the rest sum to, and the SRG of its removal curves, where these are known.
 
     `classes` are the names of the network's outputs, by default the explanation's own.
     """
@@ -86,9 +86,11 @@ def caption_of(explanation: Explanation, index: int, classes: Sequence[str] | No
     texts = {
         name: ",".join(map(str, value)) if isinstance(value, list | tuple) else value for name, value in facts.items()
     }
-    sums = explanation[index].completeness
+    heatmap = explanation[index]
     words = [f"{name} {text}" for name, text in texts.items() if text is not None]
-    return " · ".join([*words, *([] if sums is None else [str(sums)]), *["seen in training"] * explanation[index].seen])
+    words += [] if heatmap.completeness is None else [str(heatmap.completeness)]
+    words += [] if heatmap.curve is None else [f"SRG {heatmap.curve.srg:.2f}"]
+    return " · ".join([*words, *["seen in training"] * heatmap.seen])
 
 
 def target_words(target: Target, classes: Sequence[str] = ()) -> str:

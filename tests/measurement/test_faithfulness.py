@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from vit_twin import Run, embed, forward
 
 from regard.errors import NetworkError, UsageError
+from regard.measurement.blur import blurred
 from regard.measurement.faithfulness import occluders
 from regard.measurement.faithfulness.curves import Curves, area, influence, on_grid, removal_curves
-from regard.measurement.faithfulness.occluders import OCCLUDERS, blurred, occluders_of
+from regard.measurement.faithfulness.occluders import OCCLUDERS, occluders_of
 from regard.networks.anatomy.anatomy import Anatomy
 from regard.networks.load import load
 from regard.networks.network import Network

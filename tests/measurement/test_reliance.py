@@ -17,12 +17,12 @@ from regard.data.layouts import read
 from regard.data.openers import ArrayOpener, FileOpener
 from regard.data.regions import regions_of
 from regard.errors import UsageError
+from regard.measurement.blur import blurred
 from regard.measurement.localisation.objects import input_masks
 from regard.measurement.reliance.answers import Answers, answers, noise
 from regard.measurement.reliance.compositing import (
     as_shown,
     background_alone,
-    blurred,
     boxes,
     fillable,
     filled,

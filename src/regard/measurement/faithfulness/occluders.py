@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from regard.errors import NetworkError, UsageError, unknown
+from regard.measurement.blur import blurred
 from regard.networks.attention.removal import Tokens, can_remove_tokens
 from regard.networks.cells import cell_of_pixels, cells
 from regard.networks.guard import lock_of
@@ -82,19 +83,6 @@ def _fills(network: Network, pixels: Tensor, occluder: str, donors: Tensor | Non
         return torch.zeros_like(pixels)
     rows, columns = cells(network, pixels)
     return blurred(pixels, min(pixels.shape[2] / rows, pixels.shape[3] / columns))
-
-
-def blurred(pixels: Tensor, sigma: float) -> Tensor:
-    """Pictures (batch, channels, height, width) behind a Gaussian of `sigma` pixels; its edge goes on beyond it."""
-    radius = int(3 * sigma + 0.5)
-    place = torch.arange(-radius, radius + 1, device=pixels.device, dtype=pixels.dtype)
-    kernel = torch.exp(-0.5 * (place / sigma) ** 2)
-    kernel = (kernel / kernel.sum())[None, None]
-    for _ in range(2):  # along each row, then, transposed, along each column
-        rows = pixels.flatten(0, 2)[:, None]  # (batch · channels · height, 1, width)
-        wide = torch.nn.functional.pad(rows, (radius, radius), mode="replicate")
-        pixels = torch.nn.functional.conv1d(wide, kernel).view(pixels.shape).transpose(2, 3).contiguous()
-    return pixels
 
 
 def _at_once(network: Network, tokens: int) -> int:

@@ -4,7 +4,6 @@ The montage has the size of the network's input; its cells are whole numbers of 
 Where a side has an odd number of patches the middle one is left grey, and counts for no cell.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.errors import DataError
+from regard.measurement.chance import generator_of_name
 from regard.measurement.localisation.measures import Floats, Ints
 
 CELLS = 4
@@ -66,8 +66,7 @@ def montages(
         others = sorted(set(members) - {int(predicted[index])})
         if len(others) < CELLS - 1:
             continue
-        digest = hashlib.sha256(names[index].encode("utf-8", "surrogateescape")).digest()
-        generator = np.random.default_rng((seed, int.from_bytes(digest[:8], "little")))
+        generator = generator_of_name(names[index], seed, "montage")
         row = [int(generator.choice(members[each])) for each in generator.choice(others, CELLS - 1, replace=False)]
         cells.append(int(generator.integers(CELLS)))
         row.insert(cells[-1], index)

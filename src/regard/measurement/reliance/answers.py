@@ -1,6 +1,5 @@
 """What a network answers to variants of pictures: the class and one probability, for each variant and picture."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
@@ -10,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from regard.measurement.chance import generator_of
 from regard.measurement.reliance.compositing import normalised
 from regard.networks.network import Network
 from regard.networks.predict import batch_probabilities
@@ -76,9 +76,7 @@ def answers(
 def noise(pictures: Tensor, seed: int, draws: int) -> Iterator[Tensor]:
     """Draws of standard normal noise (pictures, 3, height, width), from the seed and each picture's own values
     alone."""
-    shape = pictures.shape[1:]
-    digests = [hashlib.sha256(each.cpu().contiguous().numpy().tobytes()).digest() for each in pictures]
     for draw in range(draws):
-        seeds = ((seed, draw, int.from_bytes(digest[:8], "little")) for digest in digests)
-        fields = [np.random.default_rng(each).standard_normal(shape, np.float32) for each in seeds]
+        generators = (generator_of(each, seed, f"noise {draw}") for each in pictures)
+        fields = [each.standard_normal(pictures.shape[1:], np.float32) for each in generators]
         yield torch.from_numpy(np.stack(fields)).to(pictures)

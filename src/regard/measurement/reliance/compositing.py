@@ -105,19 +105,3 @@ def filled(pictures: Tensor, holes: Tensor) -> Tensor:
         around = (padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1] + padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:]) / 4
         values = torch.where(valid, pictures, around)
     return values
-
-
-def blurred(pictures: Tensor, sigma: float) -> Tensor:
-    """Pictures (..., height, width) under a Gaussian of `sigma` pixels, cut at 3 σ; edges go on as they are."""
-    down, across = (_gaussian(size, sigma).to(pictures) for size in pictures.shape[-2:])
-    return down @ pictures @ across.T
-
-
-def _gaussian(size: int, sigma: float) -> Tensor:
-    """(size, size): how much of each pixel of a line goes into each; what lies beyond an end is the last pixel
-    there."""
-    radius = max(1, round(3 * sigma))
-    offsets = torch.arange(-radius, radius + 1)
-    weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    places = (torch.arange(size)[:, None] + offsets).clamp(0, size - 1)
-    return torch.zeros(size, size).scatter_add(1, places, (weights / weights.sum()).expand(size, -1))

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from regard.measurement.blur import blurred
 from regard.measurement.reliance.answers import Bools, Floats, answers
-from regard.measurement.reliance.compositing import blurred
 from regard.networks.network import Network
 
 STAGES = 9

@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from regard.errors import unknown
+from regard.measurement.blur import blurred
 from regard.measurement.reliance.answers import Answers, answers, noise
-from regard.measurement.reliance.compositing import blurred
 from regard.networks.network import Network
 
 STRENGTHS: dict[str, tuple[float, float, float]] = {

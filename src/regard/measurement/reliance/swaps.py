@@ -5,7 +5,6 @@ network loses from there to another picture's background is its reliance on the 
 2006.09994, whose Mixed-Rand and Mixed-Same these are, but for the control).
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import Tensor
 from regard.data.dataset import Picture
 from regard.data.images.preparation import Preparation, batches
 from regard.data.regions import Regions
+from regard.measurement.chance import generator_of_name
 from regard.measurement.localisation.objects import input_masks
 from regard.measurement.reliance.answers import Answers, Bools, Floats, Ints, answers
 from regard.measurement.reliance.compositing import (
@@ -64,8 +64,7 @@ def draw_donors(
     lender_of = {donors[index]: index for index in everyone}
     chosen = np.full(len(names), -1, np.int64)
     for row, (name, label) in enumerate(zip(names, labels, strict=True)):
-        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-        generator = np.random.default_rng((seed, int(same), int.from_bytes(digest[:8], "little")))
+        generator = generator_of_name(name, seed, "same" if same else "random")
         pool = everyone
         if same:
             pool = members.get(label, []) if label is not None else []

@@ -17,7 +17,8 @@ from regard.measurement.metric import AUDITED
 from regard.records import Audit, Failure, Finding, RemovalCurves, Score
 from regard.records.audit import PARTS, STATUSES
 from regard.rendering.pages import removal
-from regard.rendering.pages.audit import CARDS, audit_page, shown_names
+from regard.rendering.pages.audit import audit_page, shown_names
+from regard.rendering.pages.audit_pictures import CARDS
 from regard.rendering.pages.audit_words import HEADINGS, MARKS, RULE
 
 NOTHING = Score(math.nan, math.nan, math.nan, 0)

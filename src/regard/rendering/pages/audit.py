@@ -4,32 +4,20 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from regard.records import Audit, AuditedPicture, Explanation, Finding, Heatmap, Score, Verdict
+from regard.records import Audit, Finding, Score, Verdict
 from regard.records.audit import PARTS, RANDOMISED, is_control
 from regard.rendering import colour
 from regard.rendering.pages import removal, views
 from regard.rendering.pages.anonymiser import pathless
+from regard.rendering.pages.audit_pictures import example_maps, galleries
+from regard.rendering.pages.audit_pictures import shown_names as shown_names
 from regard.rendering.pages.audit_words import HEADINGS, MARKS, RULE, VARIANTS, WORDS
 from regard.rendering.pages.shell import render, shell
 
-MAP = 220
-"""The longer side in pixels of pictures with maps over them: each is on the page once for every method."""
-CARDS = 12
-"""Pictures that flip, and surest mistakes, that are shown as pictures."""
-LINES = 100
-"""Those that are listed, where there are no thumbnails."""
 ROWS = 8
 """A table of more rows is folded away, unless it is the first of its part."""
-
-
-def shown_names(audit: Audit) -> list[str]:
-    """The pictures that the page shows, where there are thumbnails."""
-    examples = (heatmap.name for each in audit.examples for heatmap in each)
-    fooled = (each.name for rows in (_flipped(audit), _mistakes(audit)) for each in rows[:CARDS])
-    return list(dict.fromkeys([*examples, *fooled]))
 
 
 def audit_page(audit: Audit, pictures: Mapping[str, Image.Image] | None = None, title: str = "") -> str:
@@ -40,7 +28,7 @@ def audit_page(audit: Audit, pictures: Mapping[str, Image.Image] | None = None, 
     pictures = pictures or {}
     title = title or f"Audit of {audit.provenance.get('network', 'a network')}"
     parts = [part for name in PARTS if (part := _part(audit, name))]
-    examples = _examples(audit, pictures)
+    examples = example_maps(audit, pictures)
     context = {
         "title": title,
         "audit": audit,
@@ -49,7 +37,8 @@ def audit_page(audit: Audit, pictures: Mapping[str, Image.Image] | None = None, 
         **_verdicts(audit),
         "curves": removal.panels(audit),
         "parts_of": parts,
-        "fooled": _fooled(audit, pictures),
+        "slices": _slices(audit),
+        "galleries": galleries(audit, pictures),
         "examples": examples,
         "has_blanks": any(each["blank"] for each in examples),
         "skipped": [(name, pathless(why)) for name, why in audit.skipped.items()],
@@ -79,7 +68,7 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("rule", "Rule", context["followed"]),
         ("curves", "Curves", context["curves"]),
         *((part["id"], part["short"], True) for part in context["parts_of"]),
-        ("fooled", "Fooled", context["fooled"]),
+        ("fooled", "Fooled", context["slices"] or context["galleries"]),
         ("maps-of-pictures", "Maps", context["examples"]),
         ("left-out", "Left out", context["skipped"] or context["failures"]),
         ("provenance", "Provenance", True),
@@ -193,10 +182,16 @@ def _part(audit: Audit, name: str) -> views.View | None:
     }
 
 
+def _slices(audit: Audit) -> list[views.View]:
+    """How good the network is on each slice, the worst first."""
+    slices = [each for each in audit.of("quality") if each.subject]
+    slices.sort(key=lambda each: each.score.value if math.isfinite(each.score.value) else math.inf)
+    return [{**_row(each, (0.0, 1.0)), "name": each.subject, "measure": _words(each)[0]} for each in slices]
+
+
 def _whole(found: Sequence[Finding]) -> views.View:
     """Numbers of the network itself, those of one measure together."""
-    shares = [each.score for each in found if abs(each.score.value) <= 1]
-    ends = (-1.0, 1.0) if any(min(each.low, each.value) < 0 for each in shares) else (0.0, 1.0)
+    ends = (_ends(each.score for each in found if abs(each.score.value) <= 1)[0], 1.0)
     rows = []
     before = ""
     for each in sorted(found, key=lambda row: [other.measure for other in found].index(row.measure)):
@@ -308,109 +303,3 @@ def _at(value: float, ends: tuple[float, float]) -> float:
 
 def _texts(ends: tuple[float, float]) -> list[str]:
     return [f"{each:g}".replace("-", "\N{MINUS SIGN}") for each in ends]
-
-
-# Pictures
-
-
-def _flipped(audit: Audit) -> list[AuditedPicture]:
-    """Pictures that are answered otherwise with something changed, the surest first."""
-    return sorted((each for each in audit.pictures if each.flips), key=lambda each: -each.confidence)
-
-
-def _mistakes(audit: Audit) -> list[AuditedPicture]:
-    """Wrong answers, the surest first."""
-    return sorted((each for each in audit.pictures if each.right is False), key=lambda each: -each.confidence)
-
-
-def _fooled(audit: Audit, pictures: Mapping[str, Image.Image]) -> views.View | None:
-    """Slices, the worst first, pictures that flip, and the surest mistakes; None where there is nothing of it."""
-    slices = sorted(
-        (each for each in audit.of("quality") if each.subject),
-        key=lambda each: np.nan_to_num(each.score.value, nan=2.0),
-    )
-    galleries = [
-        _gallery(
-            "Pictures that flip",
-            "With the object on another background another class is predicted, though on its own filled background the "
-            "answer is still that of the whole picture: the background has decided.",
-            _flipped(audit),
-            pictures,
-        ),
-        _gallery("Surest mistakes", "Wrong answers, the surest first.", _mistakes(audit), pictures),
-    ]
-    galleries = [each for each in galleries if each["of"]]
-    if not slices and not galleries:
-        return None
-    rows = [{**_row(each, (0.0, 1.0)), "name": each.subject, "measure": _words(each)[0]} for each in slices]
-    return {"slices": rows, "galleries": galleries, "n": audit.n}
-
-
-def _gallery(
-    name: str, meaning: str, chosen: Sequence[AuditedPicture], pictures: Mapping[str, Image.Image]
-) -> views.View:
-    cards: list[views.View] = []
-    lines = []
-    for each in chosen[:LINES]:
-        view = {
-            "name": each.name,
-            "true": each.label or None,
-            "predicted": each.predicted,
-            "right": each.right,
-            "confidence": f"{each.confidence:.2f}",
-            "flips": list(each.flips.items()),
-        }
-        image = pictures.get(each.name)
-        if image is None:
-            lines.append(view)
-        elif len(cards) < CARDS:
-            cards.append({**view, **views.frame(image, None, colour.OVERLAY)})
-    views.name_cards(cards)
-    lines = [] if cards else lines
-    shown = len(cards) + len(lines)
-    return {"name": name, "meaning": meaning, "cards": cards, "lines": lines, "of": len(chosen), "shown": shown}
-
-
-def _examples(audit: Audit, pictures: Mapping[str, Image.Image]) -> list[views.View]:
-    """Some pictures, each with the map of every method and the verdict on it."""
-    audited = {each.name: each for each in audit.pictures}
-    names = dict.fromkeys(heatmap.name for each in audit.examples for heatmap in each)
-    examples = []
-    for name in names:
-        maps = [(each, heatmap) for each in audit.examples for heatmap in each if heatmap.name == name]
-        image = _image(maps[0][1], pictures)
-        picture = audited.get(name)
-        examples.append(
-            {
-                "name": name,
-                "true": picture.label or None if picture else None,
-                "predicted": picture.predicted if picture else "",
-                "right": picture.right if picture else None,
-                "confidence": f"{picture.confidence:.2f}" if picture else "",
-                "blank": image is None,
-                "maps": [_map(audit, each, heatmap, image) for each, heatmap in maps],
-            }
-        )
-    views.name_cards(examples)
-    return examples
-
-
-def _image(heatmap: Heatmap, pictures: Mapping[str, Image.Image]) -> Image.Image | None:
-    if heatmap.name in pictures:
-        return pictures[heatmap.name]
-    return None if heatmap.image is None else heatmap.image(MAP)
-
-
-def _map(audit: Audit, method: Explanation, heatmap: Heatmap, image: Image.Image | None) -> views.View:
-    """A map over its picture, or by itself, and the verdict that holds for it."""
-    height, width = heatmap.grid.picture
-    scale = MAP / max(height, width)
-    blank = image or Image.new("RGB", (max(1, round(width * scale)), max(1, round(height * scale))), colour.UNSEEN)
-    colours = colour.default(method.signed)
-    verdicts = [each for each in audit.verdicts if (each.method, each.settings) == (method.method, method.settings)]
-    return {
-        "method": method.method,
-        "status": verdicts[0].status if verdicts else "",
-        "target": "" if heatmap.target is None else "of the predicted class",
-        **views.frame(blank, heatmap, colours, MAP, method.signed),
-    }

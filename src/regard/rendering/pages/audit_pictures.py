@@ -1,0 +1,118 @@
+"""The pictures on the page of an audit: those that fool the network, and some with every method's map."""
+
+from collections.abc import Mapping, Sequence
+
+from PIL import Image
+
+from regard.records import Audit, AuditedPicture, Explanation, Heatmap
+from regard.rendering import colour
+from regard.rendering.pages import views
+
+MAP = 220
+"""The longer side in pixels of pictures with maps over them: each is on the page once for every method."""
+CARDS = 12
+"""Pictures that flip, and surest mistakes, that are shown as pictures."""
+LINES = 100
+"""Those that are listed, where there are no thumbnails."""
+
+
+def shown_names(audit: Audit) -> list[str]:
+    """The pictures that the page shows, where there are thumbnails."""
+    examples = (heatmap.name for each in audit.examples for heatmap in each)
+    fooled = (each.name for rows in (_flipped(audit), _mistakes(audit)) for each in rows[:CARDS])
+    return list(dict.fromkeys([*examples, *fooled]))
+
+
+def _flipped(audit: Audit) -> list[AuditedPicture]:
+    """Pictures that are answered otherwise with something changed, the surest first."""
+    return sorted((each for each in audit.pictures if each.flips), key=lambda each: -each.confidence)
+
+
+def _mistakes(audit: Audit) -> list[AuditedPicture]:
+    """Wrong answers, the surest first."""
+    return sorted((each for each in audit.pictures if each.right is False), key=lambda each: -each.confidence)
+
+
+def galleries(audit: Audit, pictures: Mapping[str, Image.Image]) -> list[views.View]:
+    """Pictures that flip, and the surest mistakes, each where there are any."""
+    both = [
+        _gallery(
+            "Pictures that flip",
+            "With the object on another background another class is predicted, though on its own filled background the "
+            "answer is still that of the whole picture: the background has decided.",
+            _flipped(audit),
+            pictures,
+        ),
+        _gallery("Surest mistakes", "Wrong answers, the surest first.", _mistakes(audit), pictures),
+    ]
+    return [each for each in both if each["of"]]
+
+
+def _gallery(
+    name: str, meaning: str, chosen: Sequence[AuditedPicture], pictures: Mapping[str, Image.Image]
+) -> views.View:
+    cards: list[views.View] = []
+    lines = []
+    for each in chosen[:LINES]:
+        view = {
+            "name": each.name,
+            "true": each.label or None,
+            "predicted": each.predicted,
+            "right": each.right,
+            "confidence": f"{each.confidence:.2f}",
+            "flips": list(each.flips.items()),
+        }
+        image = pictures.get(each.name)
+        if image is None:
+            lines.append(view)
+        elif len(cards) < CARDS:
+            cards.append({**view, **views.frame(image, None, colour.OVERLAY)})
+    views.name_cards(cards)
+    lines = [] if cards else lines
+    shown = len(cards) + len(lines)
+    return {"name": name, "meaning": meaning, "cards": cards, "lines": lines, "of": len(chosen), "shown": shown}
+
+
+def example_maps(audit: Audit, pictures: Mapping[str, Image.Image]) -> list[views.View]:
+    """Some pictures, each with the map of every method and the verdict on it."""
+    audited = {each.name: each for each in audit.pictures}
+    names = dict.fromkeys(heatmap.name for each in audit.examples for heatmap in each)
+    examples = []
+    for name in names:
+        maps = [(each, heatmap) for each in audit.examples for heatmap in each if heatmap.name == name]
+        image = _image(maps[0][1], pictures)
+        picture = audited.get(name)
+        examples.append(
+            {
+                "name": name,
+                "true": picture.label or None if picture else None,
+                "predicted": picture.predicted if picture else "",
+                "right": picture.right if picture else None,
+                "confidence": f"{picture.confidence:.2f}" if picture else "",
+                "blank": image is None,
+                "maps": [_map(audit, each, heatmap, image) for each, heatmap in maps],
+            }
+        )
+    views.name_cards(examples)
+    return examples
+
+
+def _image(heatmap: Heatmap, pictures: Mapping[str, Image.Image]) -> Image.Image | None:
+    if heatmap.name in pictures:
+        return pictures[heatmap.name]
+    return None if heatmap.image is None else heatmap.image(MAP)
+
+
+def _map(audit: Audit, method: Explanation, heatmap: Heatmap, image: Image.Image | None) -> views.View:
+    """A map over its picture, or by itself, and the verdict that holds for it."""
+    height, width = heatmap.grid.picture
+    scale = MAP / max(height, width)
+    blank = image or Image.new("RGB", (max(1, round(width * scale)), max(1, round(height * scale))), colour.UNSEEN)
+    colours = colour.default(method.signed)
+    verdicts = [each for each in audit.verdicts if (each.method, each.settings) == (method.method, method.settings)]
+    return {
+        "method": method.method,
+        "status": verdicts[0].status if verdicts else "",
+        "target": "" if heatmap.target is None else "of the predicted class",
+        **views.frame(blank, heatmap, colours, MAP, method.signed),
+    }

@@ -17,7 +17,7 @@ from torch import nn
 from regard.audit.audit import AuditOutput, audit
 from regard.audit.pictures.methods import AuditedMethod
 from regard.audit.pictures.outside import MapBatch, within
-from regard.audit.settings import PLANTED, AuditSettings
+from regard.audit.settings import AuditSettings
 from regard.audit.verdicts import find
 from regard.data.dataset import Dataset
 from regard.data.layouts import read
@@ -28,6 +28,7 @@ from regard.networks.network import Network
 from regard.networks.run import save_network
 from regard.predictors.explainer import Explainer
 from regard.records import Audit
+from regard.records.audit import PLANTED
 from regard.results.audits import read_audit
 
 FEW = AuditSettings(methods=("attention", "gradcam"), workers=0, steps=4, batch_size=5)
@@ -357,6 +358,7 @@ def test_the_command_writes_says_and_holds_to_rules(
     assert sum("is not met" in line for line in messages.splitlines()) == 2
     assert "auditing 12 pictures takes about" in messages
     assert (tmp_path / "out" / "manifest.json").is_file() and (model / "verdicts.json").is_file()
+    assert "supported" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     code, printed, _ = run(*words, "--require", "top1>=0", "--require", "robustness::blur, weak>=0")
     assert code == 0 and "attention: " in printed
     code, _, messages = run(*words, "--out", tmp_path / "out")
@@ -381,3 +383,21 @@ def test_a_rule_that_names_nothing_is_refused_before_any_work(
 ) -> None:
     code, _, messages = run("audit", folder, "--model", "nowhere", *COMMAND, "--require", rule)
     assert code == 2 and why in messages.splitlines()[-1] and "Traceback" not in messages, messages
+
+
+def test_explain_shows_the_verdict_of_the_run_or_of_an_audits_folder(
+    network: Network, folder: Path, data: Dataset, out: Path, tmp_path: Path, run: Any
+) -> None:
+    model = save_network(network, tmp_path / "run")
+    words = ("explain", folder / "red", "--model", model, "--workers", 0)
+    code, printed, _ = run(*words, "--out", tmp_path / "a", "--method", "gradcam")
+    assert code == 0 and "verdict of an audit" not in printed
+    code, printed, _ = run(*words, "--out", tmp_path / "b", "--method", "gradcam", "--audit", out)
+    assert code == 0 and "verdict of an audit: " in printed and "measured on" not in printed
+    audit(network, data.select(range(3)), replace(FEW, methods=("gradcam",)), output=AuditOutput(run=model))
+    code, printed, _ = run(*words, "--out", tmp_path / "c", "--method", "gradcam", "--json")
+    assert code == 0 and "measured on 3 pictures of data" in json.loads(printed)["verdict"]
+    code, printed, _ = run(*words, "--out", tmp_path / "d", "--method", "gradcam", "--target", "red", "--json")
+    assert code == 0 and json.loads(printed)["verdict"] is None  # other settings
+    code, _, messages = run(*words, "--out", tmp_path / "e", "--audit", tmp_path / "a")
+    assert code == 1 and "holds no verdicts.json" in messages

@@ -25,7 +25,7 @@ from regard.rendering.figures.canvas import png
 from regard.rendering.figures.caption_panels import SOURCE, Style, caption_sheet
 from regard.rendering.lettering import visible
 from regard.results.caption_table import read_caption_table, write_caption_table
-from regard.results.captions import KIND, CaptionWriter, Names, Tally, read_captions
+from regard.results.captions import KIND, CaptionWriter, Tally, read_captions
 
 log = logging.getLogger("regard")
 
@@ -136,25 +136,5 @@ class CaptionOutput:
 
 def warn(tally: Tally, job: CaptionJob) -> None:
     """Log what a user should know of all captions together."""
-    if tally.cut.n:
-        limit = job.options.limit
-        most = job.network.limit
-        advice = f"give a higher --limit, up to {most}" if (limit or most) < most else "the network takes no more"
-        log.warning(
-            f"{_several(tally.cut, 'caption')} reached the length limit of {limit} tokens and {_have(tally.cut)} "
-            f"no <end>; {advice}"
-        )
-    if tally.empty.n:
-        log.warning(f"{_several(tally.empty, 'caption')} {_have(tally.empty)} no words: the network ended at once")
-    if tally.unknown.n:
-        verb = "is" if tally.unknown.n == 1 else "are"
-        log.warning(f"{_several(tally.unknown, 'word')} {verb} unknown to {job.network.name}, which reads [UNK] there")
-
-
-def _several(names: Names, what: str) -> str:
-    listed = ", ".join(map(visible, names.first)) + (", ..." if names.n > len(names.first) else "")
-    return f"{names.n} {what}{'s' if names.n != 1 else ''} ({listed})"
-
-
-def _have(names: Names) -> str:
-    return "has" if names.n == 1 else "have"
+    for line in tally.warnings(job.network.name, job.options.limit, job.network.limit):
+        log.warning(visible(line))

@@ -4,12 +4,15 @@ import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
+from regard.audit.settings import DEFAULT_METHODS
+from regard.data.dataset import Dataset
 from regard.errors import UsageError, unknown
 from regard.measurement import METRICS
 from regard.records import Audit, Score
-from regard.records.audit import STATUSES
+from regard.records.audit import PLANTED, STATUSES
 
 PATTERN = re.compile(
     r"\s*(?P<name>[^<>=]+?)(?P<end>\.low|\.high)?\s*(?P<relation>>=|<=|>|<|=)\s*(?P<value>[^<>=]+?)\s*"
@@ -111,3 +114,20 @@ class Requirement:
 def unmet(audit: Audit, rules: Sequence[Requirement]) -> tuple[str, ...]:
     """A line for each rule that is not met."""
     return tuple(line for rule in rules if (line := rule.unmet(audit)) is not None)
+
+
+def check_rules(
+    rules: Sequence[Requirement],
+    named: Sequence[str],
+    outside: Path | None,
+    dataset: Dataset,
+    slices: Sequence[str],
+    masks: bool,
+) -> None:
+    """Raise `UsageError` for a rule that can be seen to name nothing: of methods that are `named` or the default ones,
+    and of maps in the folder `outside`."""
+    folders = [] if outside is None else [outside.name, *(each.name for each in outside.glob("*/"))]
+    methods = [*(named or (DEFAULT_METHODS if outside is None else ())), *PLANTED, *folders]
+    labelled = any(picture.label is not None for picture in dataset.pictures)
+    for rule in rules:
+        rule.check(methods, slices, labelled, masks)

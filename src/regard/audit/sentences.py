@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from regard.audit.settings import PLANTED
 from regard.audit.summary import in_words
 from regard.records import Choice, Evaluation, Finding, Verdict
+from regard.records.audit import PLANTED
 from regard.results.evaluations import worst_slice
 
 

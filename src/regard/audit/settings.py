@@ -6,10 +6,6 @@ from typing import Any
 
 DEFAULT_METHODS = ("attention", "rollout", "gradcam", "grad_attention", "libra_fullgrad_plus")
 """The methods that are audited where none is named."""
-PLANTED = ("random", "centre", "edges", "constant")
-"""Maps that do not look at the network: whoever believes a measure must see it reject these."""
-RANDOMISED = "randomised"
-"""What the name of a control begins with that is a method on a randomised network."""
 FULL_PICTURES = 24
 """The pictures on which pixels are taken away too, with `full`."""
 

@@ -9,7 +9,6 @@ import numpy as np
 from regard.audit.pictures.chunk import Floats, Plan
 from regard.audit.pictures.gathered import Gathered
 from regard.audit.rules import Judgement, best_of_halves, judge
-from regard.audit.settings import PLANTED, RANDOMISED
 from regard.data.dataset import Dataset
 from regard.measurement.classification.evaluation import evaluate
 from regard.measurement.classification.scoring import predictions_of
@@ -18,6 +17,7 @@ from regard.measurement.measure import labelled
 from regard.measurement.reliance.foreground import sensitivity
 from regard.measurement.reliance.swaps import SWAPS, VARIANTS
 from regard.records import AuditedPicture, Evaluation, Finding, RemovalCurves, Score, Verdict
+from regard.records.audit import PLANTED, RANDOMISED
 from regard.results.evaluations import worst_slice
 
 QUESTION = "Does its map mark what this network uses, better than maps that cannot know it?"

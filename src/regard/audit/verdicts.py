@@ -2,14 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from regard.audit.settings import PLANTED
+from regard.data.dataset import Picture
+from regard.errors import DataError
 from regard.files import SCHEMA, is_file, read_json, reading, write_json
-from regard.records import Audit, Verdict
+from regard.networks.run import run_of
+from regard.records import Audit, Explanation, Verdict
+from regard.records.audit import is_control
 
 VERDICTS = "verdicts.json"
 AGAIN = "audit again: `regard audit DATA --model RUN`"
@@ -49,13 +52,23 @@ def store(audit: Audit, hashes: Iterable[str], folder: Path, merge: bool = False
     path = folder / VERDICTS
     if merge and is_file(path):
         stored = read_json(path, AGAIN, fields={"verdicts": list, "data": dict})
-    new = [each.as_json() for each in audit.verdicts if each.method not in PLANTED]
+    new = [each.as_json() for each in audit.verdicts if not is_control(each.method)]
     keys = [(each["method"], each["settings"], each["data"], each["model"]) for each in new]
     others = [each for each in stored["verdicts"]
             if (each["method"], each["settings"], each["data"], each["model"]) not in keys]  # fmt: skip
     about = {"name": audit.provenance["data_name"], "n": audit.n, "pictures": sorted(each[:16] for each in hashes)}
     content = {"verdicts": [*others, *new], "data": {**stored["data"], data: about}}
     write_json(path, {"schema": SCHEMA, "kind": "verdicts", **content})
+
+
+def verdict_on(about: Explanation, folder: Path | str | None, model: Any, pictures: Sequence[Picture]) -> str:
+    """The verdict on an explanation's method in a line, from an audit's folder or else from the run of the `model`; ""
+    where there is none. Raises `DataError` for a folder that holds no verdicts."""
+    place = run_of(model) if folder is None else Path(folder)
+    if folder is not None and not is_file(Path(folder) / VERDICTS):
+        raise DataError(f"{folder} holds no {VERDICTS}; give a folder that `regard audit` wrote")
+    stored = None if place is None else find(place, about.method, about.settings, about.provenance)
+    return "" if stored is None else stored.text(each.opener.digest() for each in pictures)
 
 
 def find(folder: Path, method: str, settings: Mapping[str, Any], provenance: Mapping[str, Any]) -> StoredVerdict | None:

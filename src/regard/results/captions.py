@@ -219,3 +219,26 @@ class Tally:
             self.empty.add(name)
         for word in entry.get("unknown", ()):
             self.unknown.add(f"{word} in {name}")
+
+    def warnings(self, network: str, limit: int | None, most: int) -> Iterator[str]:
+        """What a user should know of all captions together, of a `network` that says at most so many tokens."""
+        if self.cut.n:
+            advice = f"give a higher --limit, up to {most}" if (limit or most) < most else "the network takes no more"
+            yield (
+                f"{_several(self.cut, 'caption')} reached the length limit of {limit} tokens and {_have(self.cut)} "
+                f"no <end>; {advice}"
+            )
+        if self.empty.n:
+            yield f"{_several(self.empty, 'caption')} {_have(self.empty)} no words: the network ended at once"
+        if self.unknown.n:
+            verb = "is" if self.unknown.n == 1 else "are"
+            yield f"{_several(self.unknown, 'word')} {verb} unknown to {network}, which reads [UNK] there"
+
+
+def _several(names: Names, what: str) -> str:
+    listed = ", ".join(names.first) + (", ..." if names.n > len(names.first) else "")
+    return f"{names.n} {what}{'s' if names.n != 1 else ''} ({listed})"
+
+
+def _have(names: Names) -> str:
+    return "has" if names.n == 1 else "have"

@@ -19,6 +19,7 @@ from regard.app.options import (
     KeepSeen,
     MaxPixels,
     MaybeOut,
+    NoPictures,
     Overwrite,
     Seed,
     Size,
@@ -83,6 +84,7 @@ def audit(
     seed: Seed = 0,
     max_pixels: MaxPixels = MAX_PIXELS,
     skip_bad: SkipBad = False,
+    no_pictures: NoPictures = False,
     overwrite: Overwrite = False,
 ) -> AuditResult:  # fmt: skip
     """Audit a classifier: which method's map to believe on these pictures, and what the model relies on.
@@ -93,9 +95,10 @@ def audit(
     parts that need it are left out and named, as are those that need labels. docs/audit.md has the rules, and says what
     each number means.
 
-    Into the folder `out` go `audit.json`, `pictures.parquet`, maps of a few pictures and `verdicts.json`, which also
-    goes into the run that `model` names; `regard explain` then shows a map's verdict. A rule of `require` holds a
-    measure against a number: `top1>=0.8`, `worst_slice>=0.8`, `srg:attention.low>=0.3`, `verdict:attention=supported`.
+    Into the folder `out` go the page `report.html`, `audit.json`, `pictures.parquet`, maps of a few pictures and
+    `verdicts.json`, which also goes into the run that `model` names; `regard explain` then shows a map's verdict. A
+    rule of `require` holds a measure against a number: `top1>=0.8`, `worst_slice>=0.8`, `srg:attention.low>=0.3`,
+    `verdict:attention=supported`.
     An audit that was interrupted is gone on with.
 
     >>> import regard
@@ -105,12 +108,12 @@ def audit(
     >>> result.audit.verdict("gradcam").status
     'not decidable'
     """
-    from regard.audit.requirements import Requirement, unmet
-    from regard.audit.settings import DEFAULT_METHODS, PLANTED, AuditSettings
+    from regard.audit.requirements import Requirement, check_rules, unmet
+    from regard.audit.settings import AuditSettings
     from regard.data.layouts import read
     from regard.data.regions import own_regions, regions_of
     from regard.explanation import method_named
-    from regard.files import check_free
+    from regard.files import check_free, write_file
     from regard.measurement.selection import scored_part
     from regard.networks.arguments import check_arguments
     from regard.networks.run import is_run
@@ -127,29 +130,23 @@ def audit(
     dataset = read(data, labels=False).up_to(max_pixels).check(split, group, *(slices or ()))
     regions = own_regions(data) if masks is None else regions_of(masks, max_pixels=max_pixels)
     outside = None if maps is None else Path(maps)
-    asked = named or (() if outside is not None else DEFAULT_METHODS)
-    folders = [] if outside is None else [outside.name, *(each.name for each in outside.glob("*/"))]
-    for rule in rules:
-        labelled = any(picture.label is not None for picture in dataset.pictures)
-        rule.check([*asked, *PLANTED, *folders], tuple(slices or ()), labelled, regions is not None)
+    check_rules(rules, named, outside, dataset, tuple(slices or ()), regions is not None)
     # torch is imported when nothing else is wrong
     from regard.audit.audit import AuditOutput
     from regard.audit.audit import audit as audit_network
+    from regard.data.images.thumbnails import thumbnails
     from regard.networks.load import load
+    from regard.rendering.pages.audit import audit_page, shown_names
 
     network = load(model, weights=weights, weights_part=weights_part, size=size, device=device, seed=seed)
     part, note = scored_part(dataset, model, split, keep_seen)
-    settings = AuditSettings(
-        methods=named,
-        maps=outside,
-        group=group,
-        slices=tuple(slices or ()),
-        full=full,
-        seed=seed,
-        batch_size=batch_size,
-        workers=workers,
-        skip_bad=skip_bad,
-    )
+    work = {"seed": seed, "batch_size": batch_size, "workers": workers, "skip_bad": skip_bad}
+    settings = AuditSettings(named, outside, group, tuple(slices or ()), full=full, **work)
+
+    def write_page(folder: Path, record: "Audit") -> None:
+        images = {} if no_pictures else thumbnails(part, shown_names(record))
+        write_file(folder / "report.html", audit_page(record, images))
+
     plain = isinstance(model, str | Path) and weights is None and size is None
     record = audit_network(
         network,
@@ -158,7 +155,7 @@ def audit(
         regions=regions,
         note="seen in training" if note else "",
         output=AuditOutput(
-            None if out is None else Path(out), Path(model) if plain and is_run(model) else None, overwrite
+            None if out is None else Path(out), Path(model) if plain and is_run(model) else None, overwrite, write_page
         ),
         progress=progress,
     )

@@ -53,7 +53,8 @@ log = logging.getLogger("regard")
 class ExplainResult(Printed):
     """The maps of `n` pictures and where they were written, if they were; `about` is their explanation without maps.
 
-    `rows` and `columns` are of the first map. `explanation` has the maps, read from the disk when it is asked for.
+    `rows` and `columns` are of the first map. `explanation` has the maps, read from the disk when it is asked for;
+    `verdict` is what an audit found of the method on this network, "" where there is none.
     """
 
     about: "Explanation"
@@ -61,6 +62,7 @@ class ExplainResult(Printed):
     rows: int
     columns: int
     out: Path | None = None
+    verdict: str = ""
 
     @cached_property
     def explanation(self) -> "Explanation":
@@ -95,6 +97,7 @@ def explain(
     model: AnyModel = "pets-tiny",
     weights: Weights = None,
     weights_part: WeightsPart = None,
+    audit: Annotated[str | Path | None, option("Folder of an audit that may hold a verdict.", type=Path | None)] = None,
     grid: Grid = None,
     format: Format = None,
     figure: Figure = None,
@@ -120,6 +123,7 @@ def explain(
     A file `out` that ends in `.parquet` (or any, with `format` "parquet") gets a row for each picture instead. Without
     `out` the maps are only returned. A run that was interrupted is gone on with.
 
+    What an audit found of the method on this network stands in `verdict`: from the folder `audit`, else from the run.
     With `curve` each map has its removal curves and their SRG in the manifest or the table (`heatmap.curve`).
 
     `query` is "CLS" or "ROW,COLUMN" of a patch; `layer`, `head` and `start` count from 0; `target` and `against` are
@@ -158,6 +162,7 @@ def explain(
     # torch is imported when nothing else is wrong
     from regard.app.map_files import explain_in_memory, write_maps
     from regard.audit.notes import artifact_note, repair_command
+    from regard.audit.verdicts import verdict_on
     from regard.measurement.selection import learnt_by
     from regard.predictors.explainer import Explainer
 
@@ -179,12 +184,13 @@ def explain(
         repair = repair_command(data, model, weights=weights) if isinstance(model, str | Path) else ""
         if note := artifact_note(job.network, dataset, dataset.names, repair):
             log.info(note)
+    verdict = verdict_on(job.about, audit, model, dataset.pictures)
     if out is None:
         explanation = explain_in_memory(job, dataset)
         rows, columns = explanation.heatmaps[0].values.shape
-        return ExplainResult(explanation, len(explanation.heatmaps), rows, columns)
+        return ExplainResult(explanation, len(explanation.heatmaps), rows, columns, None, verdict)
     count, (rows, columns) = write_maps(job, dataset, out, plan, overwrite)
-    return ExplainResult(job.about, count, rows, columns, out)
+    return ExplainResult(job.about, count, rows, columns, out, verdict)
 
 
 def as_json(result: ExplainResult) -> dict[str, Any]:
@@ -195,9 +201,12 @@ def as_json(result: ExplainResult) -> dict[str, Any]:
         "settings": dict(result.about.settings),
         "rows": result.rows,
         "columns": result.columns,
+        "verdict": result.verdict or None,
     }
 
 
 def as_text(result: ExplainResult) -> str:
     pictures = f"{result.n} picture{'s' if result.n != 1 else ''}"
-    return f"{pictures} explained by {result.about.method}{'' if result.out is None else f', written to {result.out}'}"
+    verdict = f"\nverdict of an audit: {result.verdict}" if result.verdict else ""
+    where = "" if result.out is None else f", written to {result.out}"
+    return f"{pictures} explained by {result.about.method}{where}{verdict}"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from regard.audit.pictures.outside import Array, Maker, MapBatch, maps_from
-from regard.audit.settings import DEFAULT_METHODS, PLANTED, RANDOMISED, AuditSettings
+from regard.audit.settings import DEFAULT_METHODS, AuditSettings
 from regard.data.dataset import Picture
 from regard.errors import NetworkError, RegardError
 from regard.explanation import METHODS, Maps, method_named
@@ -18,6 +18,7 @@ from regard.networks.guard import lock_of
 from regard.networks.network import Network
 from regard.networks.randomised import randomised
 from regard.predictors.method_options import MethodOptions, described
+from regard.records.audit import PLANTED, RANDOMISED
 
 log = logging.getLogger("regard")
 

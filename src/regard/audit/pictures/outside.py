@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regard.audit.settings import PLANTED
 from regard.data.dataset import Picture
 from regard.data.images.decode import stored_orientation
 from regard.errors import DataError, UsageError
@@ -18,6 +17,7 @@ from regard.explanation import METHODS
 from regard.networks.cells import cells
 from regard.networks.network import Network
 from regard.records import Box, Explanation
+from regard.records.audit import PLANTED
 
 Array = NDArray[np.float32]
 Size = tuple[int, int]

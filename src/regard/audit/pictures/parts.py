@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from regard.audit.pictures.chunk import Chunk, Plan
-from regard.audit.settings import RANDOMISED
 from regard.explanation import METHODS
 from regard.measurement.faithfulness.curves import removal_curves
 from regard.measurement.faithfulness.deletion import single_deletion
@@ -21,6 +20,7 @@ from regard.measurement.reliance.robustness import robustness
 from regard.measurement.reliance.swaps import SWAPS, swaps
 from regard.measurement.sanity.classes import class_sensitivity, other_classes
 from regard.measurement.sanity.randomisation import emprt
+from regard.records.audit import RANDOMISED
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def audit(
 
     network = load(model, weights=weights, weights_part=weights_part, size=size, device=device, seed=seed)
     part, note = scored_part(dataset, model, split, keep_seen)
-    work = {"seed": seed, "batch_size": batch_size, "workers": workers, "skip_bad": skip_bad}
+    work: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "workers": workers, "skip_bad": skip_bad}
     settings = AuditSettings(named, outside, group, tuple(slices or ()), full=full, **work)
 
     def write_page(folder: Path, record: "Audit") -> None:

@@ -75,6 +75,19 @@ def test_measures_of_an_audit_have_words_for_readers() -> None:
             assert row.description[1:] in _text(audit_page(Audit((), findings=(told,))))
 
 
+def test_every_measure_of_an_audit_is_explained_in_the_docs() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "audit.md").read_text(encoding="utf-8")
+    chapter = text[text.index("## What each number means") :]
+    rows = [row.name for row in METRICS if row.kind in AUDITED]
+    explained = re.findall(r"\*\*`(\w+)`\*\*", chapter)
+    assert sorted(explained) == sorted(rows)
+    assert chapter.count("Weak:") >= len(rows) - 5  # some share a paragraph
+    links = set(re.findall(r"arxiv.org/abs/([\d.]+)", chapter))
+    assert {
+        number for row in METRICS if row.kind in AUDITED for number in re.findall(r"arXiv ([\d.]+)", row.source)
+    } <= links
+
+
 def test_curves_lie_where_the_numbers_say_with_controls_behind() -> None:
     line = (score(1.0, 0.0), score(0.5, 0.1), score(0.0, 0.0))
     broken = (score(1.0, 0.0), NOTHING, score(0.0, 0.0))
@@ -141,6 +154,9 @@ def test_pictures_are_asked_for_and_shown_without_their_metadata() -> None:
     image = Image.new("RGB", (90, 60))
     image.info["comment"] = b"secret"
     image.getexif()[270] = "secret"
+    opened = replace(audit.examples[0], heatmaps=tuple(replace(each, image=lambda size: 1 / 0)  # type: ignore[arg-type]
+                                                       for each in audit.examples[0]))  # fmt: skip
+    assert audit_page(replace(audit, examples=(opened,)))  # no picture but those that it is handed
     page = audit_page(audit, dict.fromkeys(names, image))
     assert page.count('class="card"') >= len(flipped) and "secret" not in page
     assert flipped[0] in _text(audit_page(audit))  # listed by name where there is no picture

@@ -80,7 +80,7 @@ def example_maps(audit: Audit, pictures: Mapping[str, Image.Image]) -> list[view
     examples = []
     for name in names:
         maps = [(each, heatmap) for each in audit.examples for heatmap in each if heatmap.name == name]
-        image = _image(maps[0][1], pictures)
+        image = pictures.get(name)
         picture = audited.get(name)
         examples.append(
             {
@@ -95,12 +95,6 @@ def example_maps(audit: Audit, pictures: Mapping[str, Image.Image]) -> list[view
         )
     views.name_cards(examples)
     return examples
-
-
-def _image(heatmap: Heatmap, pictures: Mapping[str, Image.Image]) -> Image.Image | None:
-    if heatmap.name in pictures:
-        return pictures[heatmap.name]
-    return None if heatmap.image is None else heatmap.image(MAP)
 
 
 def _map(audit: Audit, method: Explanation, heatmap: Heatmap, image: Image.Image | None) -> views.View:

@@ -9,6 +9,7 @@ arrays by picture.
 """
 
 from regard.errors import UsageError
+from regard.measurement.artifacts import ROWS as ARTIFACTS
 from regard.measurement.faithfulness import ROWS as FAITHFULNESS
 from regard.measurement.localisation import ROWS as LOCALISATION
 from regard.measurement.metric import Metric as Metric
@@ -294,6 +295,7 @@ METRICS = Table(
         *LOCALISATION,
         *SANITY,
         *RELIANCE,
+        *ARTIFACTS,
     ),
     group="regard.metrics",
     hint="`regard metrics` lists them.",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from regard.registry import Described
 
-AUDITED = ("faithfulness", "localisation", "sanity", "reliance")
+AUDITED = ("faithfulness", "localisation", "sanity", "reliance", "artifacts", "positions")
 """The kinds whose functions have arguments of their own and give arrays by picture, which an audit joins."""
 
 

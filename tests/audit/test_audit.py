@@ -401,3 +401,47 @@ def test_explain_shows_the_verdict_of_the_run_or_of_an_audits_folder(
     assert code == 0 and json.loads(printed)["verdict"] is None  # other settings
     code, _, messages = run(*words, "--out", tmp_path / "e", "--audit", tmp_path / "a")
     assert code == 1 and "holds no verdicts.json" in messages
+
+
+def test_a_method_finds_its_class_in_a_montage_better_than_chance_only_where_it_does(
+    network: Network, data: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from regard.audit.pictures import grid_pointing
+
+    original = grid_pointing.montages
+    monkeypatch.setattr(grid_pointing, "montages", lambda names, predicted, confidence, labels, seed: original(
+        names, np.arange(len(names)) % 4, np.ones(len(names)), seed=seed))  # fmt: skip
+    found = audit(network, data, FEW, output=AuditOutput(tmp_path / "audit"))
+    finding = found.finding("grid_pointing", "gradcam")
+    assert finding is not None and finding.score.n == 12 and finding.baseline.value == 0.25
+    assert "fewer than 30 montages" in finding.note and found.finding("grid_pointing", "attention") is None
+    assert 0 <= finding.score.value <= 1 and "grid pointing game" not in found.skipped
+    assert found.n == 12
+
+
+def test_an_audit_interrupted_among_its_montages_goes_on(
+    network: Network, data: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from regard.audit.pictures import grid_pointing
+
+    original = grid_pointing.montages
+    monkeypatch.setattr(grid_pointing, "montages", lambda names, predicted, confidence, labels, seed: original(
+        names, np.arange(len(names)) % 4, np.ones(len(names)), seed=seed))  # fmt: skip
+    whole = tmp_path / "whole"
+    settings = replace(FEW, methods=("gradcam",))
+    audit(network, data, settings, output=AuditOutput(whole))
+    played = grid_pointing.grid_pointing
+    calls = []
+
+    def interrupted(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 7:
+            raise KeyboardInterrupt
+        return played(*arguments)
+
+    monkeypatch.setattr(grid_pointing, "grid_pointing", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        audit(network, data, settings, output=AuditOutput(tmp_path / "audit"))
+    audit(network, data, settings, output=AuditOutput(tmp_path / "audit"))
+    assert len(calls) == 7 + 7  # five of the first batch stay
+    assert (tmp_path / "audit" / "audit.json").read_bytes() == (whole / "audit.json").read_bytes()

@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from regard.audit import summary
+from regard.audit.pictures import grid_pointing
 from regard.audit.pictures.chunk import Bools, Chunk, Plan, other_pictures
 from regard.audit.pictures.gathered import Gathered
 from regard.audit.pictures.methods import audited_methods
@@ -38,7 +40,7 @@ from regard.networks.network import Network
 from regard.networks.predict import prepared
 from regard.networks.provenance import provenance
 from regard.progress import Progress, silent
-from regard.records import Audit, Explanation, Heatmap
+from regard.records import Audit, Explanation, Finding, Heatmap
 from regard.results.audits import write_audit
 from regard.results.writer import ResumableWriter
 
@@ -110,11 +112,15 @@ def audit(
         stack.enter_context(writing(out))
         writer = stack.enter_context(AuditWriter.open(out, fingerprint, len(dataset), output.overwrite))
         _measure(plan, parts, writer, progress)
-        if not writer.n:
+        count = sum("index" in entry for entry in writer.entries())
+        if not count:
             raise DataError("none of the pictures could be read")
         digests = Digests(model_digest(origin), data_digest(hashes.values()))
-        gathered = Gathered.of(writer.entries(), writer.n, plan.classes, settings.steps + 1)
-        result = _joined(plan, gathered, dataset, digests, skipped, note, origin)
+        rows = islice(writer.entries(), count)
+        gathered = Gathered.of(rows, count, plan.classes, settings.steps + 1)
+        skipped |= _measure_montages(plan, gathered, writer)
+        pointing = list(grid_pointing.pointing(plan, islice(writer.entries(), count, None)))
+        result = _joined(plan, gathered, pointing, digests, skipped, note, origin)
         shutil.rmtree(writer.result, ignore_errors=True)  # what an interruption left of it
         writer.result.mkdir()
         write_audit(writer.result, result)
@@ -236,7 +242,22 @@ def _measure(plan: Plan, parts: Sequence[Part], writer: AuditWriter, progress: P
             advance(chunk.indices[-1] + 1 - done)
             done = chunk.indices[-1] + 1
             writer.commit(done)
-        writer.commit(len(plan.pictures))
+        if done < len(plan.pictures):
+            writer.commit(len(plan.pictures))
+
+
+def _measure_montages(plan: Plan, gathered: Gathered, writer: AuditWriter) -> dict[str, str]:
+    """The montages that are still missing; why there are none, by the part."""
+    chosen = grid_pointing.montages_of(plan, gathered)
+    why = grid_pointing.lacking(plan, chosen)
+    if why is not None:
+        return {"grid pointing game": why}
+    before = len(plan.pictures)
+    for count, entries in grid_pointing.measure_montages(plan, gathered, chosen, writer.pictures - before):
+        for entry in entries:
+            writer.add(entry)
+        writer.commit(before + count)
+    return {}
 
 
 def _estimate(plan: Plan, parts: Sequence[Part], pixels: Any, count: int) -> str:
@@ -255,13 +276,14 @@ def _estimate(plan: Plan, parts: Sequence[Part], pixels: Any, count: int) -> str
 def _joined(
     plan: Plan,
     gathered: Gathered,
-    dataset: Dataset,
+    pointing: Sequence[Finding],
     digests: Digests,
     skipped: dict[str, str],
     note: str,
     origin: dict[str, Any],
 ) -> Audit:
     settings = plan.settings
+    dataset = plan.pictures
     if settings.group is not None:
         gathered.groups = dataset.column(settings.group)[gathered.indices]
     evaluation = summary.evaluation_of(plan, gathered, dataset, note)
@@ -273,6 +295,7 @@ def _joined(
         *summary.single_deletions(plan, gathered),
         *summary.sanity(plan, gathered),
         *summary.localisation(plan, gathered),
+        *pointing,
         *summary.reliance(plan, gathered),
         *summary.robustness(gathered),
     ]

@@ -12,12 +12,14 @@ count from 0. Pictures are (height, width), boxes are (left, top, right, bottom)
     scores.py          Score and all that is made of scores; Positions
     comparison.py      runs side by side on the same pictures
     audit.py           Audit: verdicts on methods, and every number with its baseline
+    audit_comparison.py  AuditComparison: audits side by side
     manifest.py        the file that finishes a result folder
     quantised.py       maps as bytes, for the viewer
     display.py         what a notebook shows of a record: its text or its picture
 """
 
 from regard.records.audit import Audit, AuditedPicture, Choice, Failure, Finding, RemovalCurves, Verdict
+from regard.records.audit_comparison import AuditComparison, AuditDifference
 from regard.records.captions import END, START, Caption, Captions, Word
 from regard.records.classification import Classification
 from regard.records.comparison import Change, ComparedRun, Comparison, Difference, PartDifference
@@ -41,6 +43,8 @@ __all__ = [
     "END",
     "START",
     "Audit",
+    "AuditComparison",
+    "AuditDifference",
     "AuditedPicture",
     "Box",
     "Caption",

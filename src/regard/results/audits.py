@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from regard.files import read_json, readable, reading, write_json
-from regard.records import Audit, AuditedPicture, Explanation, read_manifest, write_manifest
+from regard.errors import UsageError
+from regard.files import is_file, read_json, readable, reading, write_json
+from regard.records import Audit, AuditComparison, AuditedPicture, Explanation, read_manifest, write_manifest
 from regard.results.parquet import read_rows, write_rows
 
 KIND = "audit"
@@ -62,6 +63,28 @@ def read_audit(folder: Path | str) -> Audit:
         _, rows = read_rows(folder / PICTURES, "audited pictures", "pictures of an audit", "audit")
         examples = tuple(Explanation.load(folder / MAPS / name) for name in manifest["maps"])
         return Audit.from_json(stored, tuple(map(_picture, rows)), examples)
+
+
+def read_audits(folders: Mapping[str, Path | str]) -> dict[str, Audit] | None:
+    """The audits by name; None where none of the folders holds one. Raises `UsageError` where some alone do."""
+    kinds = {name: _kind(Path(folder)) for name, folder in folders.items()}
+    if KIND not in kinds.values():
+        return None
+    others = [name for name, kind in kinds.items() if kind != KIND]
+    if others:
+        raise UsageError(f"{', '.join(others)}: no audit, but another of them is one; compare audits with audits alone")
+    return {name: read_audit(folder) for name, folder in folders.items()}
+
+
+def _kind(folder: Path) -> str:
+    path = folder / "manifest.json"
+    return str(read_json(path, AGAIN).get("kind")) if is_file(path) else ""
+
+
+def write_audit_comparison(folder: Path, comparison: AuditComparison) -> None:
+    """The numbers of audits side by side, as JSON; the manifest last."""
+    write_json(folder / "comparison.json", comparison.as_json())
+    write_manifest(folder, "audit comparison", audits=list(comparison.audits))
 
 
 def _picture(row: Mapping[str, Any]) -> AuditedPicture:

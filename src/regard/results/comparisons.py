@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from regard.files import write_file, write_json
-from regard.records import Change, Comparison, Difference, PartDifference, write_manifest
+from regard.records import AuditComparison, Change, Comparison, Difference, PartDifference, write_manifest
 from regard.results.evaluations import Row, csv_text, spread
 
 FILES = ("comparison.json", "comparison.csv", "parts.csv", "changes.csv")
@@ -31,8 +31,10 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
     write_manifest(folder, "comparison", n=comparison.n, runs=[run.name for run in comparison.runs])
 
 
-def as_json(comparison: Comparison) -> dict[str, Any]:
+def as_json(comparison: Comparison | AuditComparison) -> dict[str, Any]:
     """The comparison as JSON; what is not defined is null."""
+    if isinstance(comparison, AuditComparison):
+        return comparison.as_json()
     return {
         "n": comparison.n,
         "runs": [

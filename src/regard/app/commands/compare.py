@@ -29,13 +29,13 @@ from regard.errors import UsageError
 from regard.files import check_free, new_folder, write_file
 
 if TYPE_CHECKING:
-    from regard.records import Comparison
+    from regard.records import Audit, AuditComparison, Comparison
 
 
 def compare(
     runs: Annotated[
         Sequence[str | Path],
-        argument("Two runs or more; the first is what the others are compared with.", type=list[str]),
+        argument("Two runs or audits or more; the others are compared with the first.", type=list[str]),
     ],
     data: Annotated[
         str | Path | None,
@@ -57,14 +57,24 @@ def compare(
     no_pictures: NoPictures = False,
     anonymise: Anonymise = False,
     overwrite: Overwrite = False,
-) -> "Comparison":
+) -> "Comparison | AuditComparison":
     """Compare runs on the very same pictures: one table with paired differences.
 
     Without `data` on what each run scored when it was trained; with it, all are scored on the same part of `data`,
     less the pictures that any of them was trained on. With `out` a result folder: the page `report.html` with the
     differences by class and by slice and the pictures that changed, and the same as JSON and tables. Raises `DataError`
-    when the runs' pictures differ.
+    when the runs' pictures differ. Folders of `regard audit` are laid side by side: verdicts, numbers and, of the same
+    pictures, paired differences.
     """
+    from regard.results.audits import read_audits
+
+    names = _names(runs)
+    if out is not None:
+        check_free(out, overwrite)
+    if (audits := read_audits(names)) is not None:
+        if data is not None or slices or group:
+            raise UsageError("audits are compared as they are; leave out --data, --slice and --group")
+        return _compare_audits(audits, None if out is None else Path(out), anonymise, overwrite)
     from regard.app.console import progress
     from regard.data.dataset import skipper
     from regard.data.layouts import read_labelled
@@ -74,10 +84,7 @@ def compare(
     from regard.rendering.pages.comparison import ComparisonPage, changed_names, comparison_page
     from regard.results.comparisons import FILES, write_comparison
 
-    names = _names(runs)
     check_arguments(None, precision=precision)
-    if out is not None:
-        check_free(out, overwrite)
     dataset = None
     notes: dict[str, str] = {}
     reading = {"batch_size": batch_size, "workers": workers, "on_bad": skipper(skip_bad), "progress": progress}
@@ -110,6 +117,21 @@ def compare(
     return comparison
 
 
+def _compare_audits(
+    audits: "dict[str, Audit]", out: Path | None, anonymise: bool, overwrite: bool
+) -> "AuditComparison":
+    from regard.measurement.audits import compare_audits
+    from regard.rendering.pages.audits import audits_page
+    from regard.results.audits import write_audit_comparison
+
+    found = compare_audits(audits)
+    if out is not None:
+        with new_folder(out, overwrite) as folder:
+            write_file(folder / "report.html", audits_page(found, out.name, anonymise))
+            write_audit_comparison(folder, found)
+    return found
+
+
 def _names(runs: Sequence[str | Path]) -> dict[str, str | Path]:
     """Each run by the last part of its path, or, where others have that too, by as many as tell it from them."""
     if len(set(map(str, runs))) < len(runs):
@@ -123,11 +145,11 @@ def _names(runs: Sequence[str | Path]) -> dict[str, str | Path]:
     return names
 
 
-def as_json(comparison: "Comparison") -> dict[str, Any]:
+def as_json(comparison: "Comparison | AuditComparison") -> dict[str, Any]:
     from regard.results import comparisons
 
     return comparisons.as_json(comparison)
 
 
-def as_text(comparison: "Comparison") -> str:
+def as_text(comparison: "Comparison | AuditComparison") -> str:
     return comparison.text

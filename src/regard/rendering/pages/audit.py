@@ -13,7 +13,7 @@ from regard.rendering.pages import removal, views
 from regard.rendering.pages.anonymiser import pathless
 from regard.rendering.pages.audit_pictures import example_maps, galleries
 from regard.rendering.pages.audit_pictures import shown_names as shown_names
-from regard.rendering.pages.audit_words import HEADINGS, MARKS, RULE, VARIANTS, WORDS
+from regard.rendering.pages.audit_words import HEADINGS, MARKS, RULE, measure_words, variant_words
 from regard.rendering.pages.shell import render, shell
 
 ROWS = 8
@@ -186,7 +186,7 @@ def _slices(audit: Audit) -> list[views.View]:
     """How good the network is on each slice, the worst first."""
     slices = [each for each in audit.of("quality") if each.subject]
     slices.sort(key=lambda each: each.score.value if math.isfinite(each.score.value) else math.inf)
-    return [{**_row(each, (0.0, 1.0)), "name": each.subject, "measure": _words(each)[0]} for each in slices]
+    return [{**_row(each, (0.0, 1.0)), "name": each.subject, "measure": measure_words(each)[0]} for each in slices]
 
 
 def _whole(found: Sequence[Finding]) -> views.View:
@@ -195,13 +195,11 @@ def _whole(found: Sequence[Finding]) -> views.View:
     rows = []
     before = ""
     for each in sorted(found, key=lambda row: [other.measure for other in found].index(row.measure)):
-        label, description = _words(each)
-        answers = each.measure in ("accuracy", "probability")
-        condition = VARIANTS.get(each.condition, each.condition) if answers else each.condition
+        label, description = measure_words(each)
         rows.append(
             {
                 "name": label,
-                "condition": condition,
+                "condition": variant_words(each),
                 "meaning": description if each.measure != before else "",
                 "first": each.measure != before,
                 "control": False,
@@ -217,7 +215,7 @@ def _table(found: Sequence[Finding], condition: str, order: Sequence[str]) -> vi
     places = {name: place for place, name in enumerate(order)}
     rows = sorted(found, key=lambda each: (is_control(each.subject), places.get(each.subject, len(order))))
     ends = _ends([each.score for each in rows], [each.baseline for each in rows if each.baseline is not None])
-    label, description = _words(found[0])
+    label, description = measure_words(found[0])
     return {
         "name": label,
         "meaning": description,
@@ -249,12 +247,6 @@ def _row(each: Finding, ends: tuple[float, float]) -> views.View:
         "at": f"{at:.4f}" if 0 <= at <= 1 and view["bar"] else None,
         "note": "; ".join(filter(None, [each.note, each.score.note])),
     }
-
-
-def _words(each: Finding) -> tuple[str, str]:
-    """What a measure is called and means: by its row of METRICS, which its score carries."""
-    label, description = WORDS.get(each.measure, (each.measure.replace("_", " ").capitalize(), ""))
-    return each.score.label or label, each.score.description or description
 
 
 def _subject(name: str) -> str:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from regard.records import Finding
+
 RULE = {"alpha": 0.05, "margin": 0.05, "draws": 10_000}
 """What the rule of the verdicts holds: those of `audit/rules.py`, in words."""
 MARKS = {"supported": "✓", "contradicted": "✕", "no better than a control": "≈", "not decidable": "?"}
@@ -75,3 +77,15 @@ VARIANTS: Mapping[str, str] = {
     "same": "the object on the background of another picture of its class",
 }
 """What is shown to the network, of the measures of answers."""
+
+
+def measure_words(each: Finding) -> tuple[str, str]:
+    """What a measure is called and means: by its row of METRICS, which its score carries."""
+    label, description = WORDS.get(each.measure, (each.measure.replace("_", " ").capitalize(), ""))
+    return each.score.label or label, each.score.description or description
+
+
+def variant_words(each: Finding) -> str:
+    """The condition of a number, in words where it is what was shown to the network."""
+    answers = each.measure in ("accuracy", "probability")
+    return VARIANTS.get(each.condition, each.condition) if answers else each.condition

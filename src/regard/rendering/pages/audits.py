@@ -1,0 +1,92 @@
+"""The page of audits side by side: verdicts, numbers, and paired differences where pictures are the same."""
+
+import math
+from collections.abc import Mapping
+
+from regard.records import AuditComparison, Finding, Verdict
+from regard.records.audit import PARTS
+from regard.rendering.pages import views
+from regard.rendering.pages.anonymiser import Anonymiser
+from regard.rendering.pages.audit_words import HEADINGS, MARKS, measure_words, variant_words
+from regard.rendering.pages.shell import render, shell
+
+
+def audits_page(comparison: AuditComparison, title: str, anonymise: bool = False) -> str:
+    """The page of audits side by side, as HTML text; `anonymise` takes what looks like a path out of their names."""
+    names = dict.fromkeys(comparison.audits)
+    hide = Anonymiser(())
+    shown = {name: hide.text(name) if anonymise else name for name in names}
+    if len(set(shown.values())) < len(shown):  # two paths look alike without them
+        shown = {name: f"audit {place}" for place, name in enumerate(names, 1)}
+    columns = dict(zip(names, views.shortened(list(shown.values()), views.NAME), strict=True))
+    context = {
+        "title": hide.text(title) if anonymise else title,
+        "columns": [(columns[name], shown[name]) for name in names],
+        "audits": [
+            {
+                "name": shown[name],
+                "sentences": audit.sentences,
+                "n": audit.n,
+                "note": views.NOTES.get(audit.note, audit.note),
+                "network": audit.provenance.get("network", ""),
+            }
+            for name, audit in comparison.audits.items()
+        ],
+        "notes": [hide.text(each) if anonymise else each for each in comparison.notes],
+        "verdicts": [
+            {"method": method, "settings": settings, "cells": [_verdict(row.get(name)) for name in names]}
+            for (method, settings), row in comparison.verdicts.items()
+        ],
+        "parts_of": [part for name in PARTS if (part := _part(comparison, name, names))],
+        "differences": [
+            {
+                "label": each.score.label or each.measure,
+                "subject": each.subject,
+                "name": shown[each.name],
+                "first": shown[each.first],
+                "gain": each.gain,
+                "n": each.score.n,
+                "decided": each.score.low > 0 or each.score.high < 0,
+            }
+            for each in comparison.differences
+        ],
+        "marks": MARKS,
+    }
+    parts = [(part["id"], part["short"]) for part in context["parts_of"]]
+    middle = [("differences", "Differences")] if context["differences"] else []
+    sections = [("verdicts", "Verdicts"), *middle, *parts]
+    data = {} if anonymise else comparison.as_json()
+    return shell(title=context["title"], body=render("audits.html", context), sections=sections, data=data,
+                 styles=("audit.css",))  # fmt: skip
+
+
+def _verdict(each: Verdict | None) -> views.View | None:
+    if each is None:
+        return None
+    return {"status": each.status, "difference": each.cells()["difference"], "n": each.n, "why": each.why}
+
+
+def _part(comparison: AuditComparison, part: str, names: Mapping[str, None]) -> views.View | None:
+    """The rows of a part, an audit a column; None where no audit has it."""
+    rows = [_row(row, names) for (name, *_), row in comparison.numbers.items() if name == part]
+    short, heading, _ = HEADINGS[part]
+    return {"id": part, "short": short, "heading": heading, "rows": rows} if rows else None
+
+
+def _row(row: Mapping[str, Finding], names: Mapping[str, None]) -> views.View:
+    each = next(iter(row.values()))
+    label, description = measure_words(each)
+    return {
+        "label": label,
+        "meaning": description,
+        "subject": each.subject,
+        "condition": variant_words(each),
+        "cells": [_cell(row.get(name)) for name in names],
+    }
+
+
+def _cell(each: Finding | None) -> views.View | None:
+    if each is None or not math.isfinite(each.score.value):
+        return None
+    score = views.score(each.score)
+    return {"text": score["text"], "interval": score["interval"], "n": each.score.n}

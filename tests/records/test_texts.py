@@ -19,6 +19,7 @@ from regard.audit.repair import RepairAudit
 from regard.data.dataset import Dataset, Picture
 from regard.data.openers import BytesOpener
 from regard.explanation.artifacts import Artifacts, BlockArtifacts, Repair, Trial
+from regard.measurement.audits import compare_audits
 from regard.measurement.classification.compare import compare
 from regard.measurement.classification.evaluation import evaluate
 from regard.measurement.classification.noninferiority import NotWorse
@@ -101,6 +102,7 @@ def _samples() -> list[Any]:
         QuantisedMaps("cat.jpg", grid, {"cls": quantised}), Dataset(Path("data"), "folder", (picture,), ("cat",)),
         RepairAudit("the repair holds", repair, measured, measured, not_worse, THIRD, {"map": scores}),
         Run(place, "classify", evaluation, ("a note",)),
+        compare_audits({"a": audit, "b": audit}), compare_audits({"a": audit, "b": audit}).differences[0],
         audit, audit.verdicts[0], audit.findings[0], audit.curves[0], audit.pictures[1], audit.best[0],
         audit.failures[0], *_results(place, evaluation, explanation, positions, truth),
     ]  # fmt: skip

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regard.records.audit import Audit, Finding, Verdict, is_control
-from regard.records.display import Readable, Row, Rows, rounded, table
+from regard.records.display import Readable, Row, Rows, few, rounded, table
 from regard.records.scores import Score
 
 PRIMARY = ("top1", "background_reliance", "foreground_sensitivity", "srg")
@@ -31,7 +31,7 @@ class AuditDifference(Row):
     def gain(self) -> str:
         """The difference with its interval, all with their signs."""
         value, low, high = (rounded(each, signed=True) for each in (self.score.value, self.score.low, self.score.high))
-        return f"{value} [{low}, {high}]"
+        return f"{value} ({self.score.note})" if self.score.note else f"{value} [{low}, {high}]"
 
     def __str__(self) -> str:
         return (
@@ -105,7 +105,7 @@ class AuditComparison(Readable):
         return "\n".join([*tables, *map(str, self.differences), *self.notes])
 
     def __str__(self) -> str:
-        return self.text
+        return few(self.text.splitlines())
 
     def as_json(self) -> dict[str, Any]:
         """Verdicts and numbers by audit, and the differences."""

@@ -19,7 +19,7 @@ def audits_page(comparison: AuditComparison, title: str, anonymise: bool = False
     if len(set(shown.values())) < len(shown):  # two paths look alike without them
         shown = {name: f"audit {place}" for place, name in enumerate(names, 1)}
     columns = dict(zip(names, views.shortened(list(shown.values()), views.NAME), strict=True))
-    context = {
+    context: views.View = {
         "title": hide.text(title) if anonymise else title,
         "columns": [(columns[name], shown[name]) for name in names],
         "audits": [

@@ -34,7 +34,7 @@ DRAWS = 10_000
 """Bootstrap draws, so that the corrected error can still be resolved."""
 MOST_FAILED = 0.1
 """The share of pictures a method may fail on: what is left of more may not be like the others."""
-CHUNK = 4_000_000
+CHUNK = 500_000
 """Weights of draws that are in memory at once."""
 
 

@@ -88,7 +88,16 @@ def test_it_has_verdicts_numbers_with_intervals_curves_and_pictures(found: Audit
     names = {each.method for each in found.curves}
     assert names == {"attention", "gradcam", *PLANTED, "randomised attention", "randomised gradcam"}
     assert all(len(each.mif) == 5 for each in found.curves)
-    for part in ("quality", "faithfulness", "sanity", "localisation", "reliance", "robustness"):
+    for part in (
+        "quality",
+        "faithfulness",
+        "sanity",
+        "localisation",
+        "reliance",
+        "robustness",
+        "artifacts",
+        "positions",
+    ):
         assert found.of(part), part
     for each in found.findings:
         assert each.score.n > 0 and np.isfinite(each.score.value), each
@@ -233,9 +242,31 @@ def test_of_a_network_without_attention_the_other_methods_are_audited(network: N
 
 def test_full_takes_all_occluders(network: Network, data: Dataset) -> None:
     found = audit(network, data.select(range(6)), replace(FEW, methods=("attention",), full=True))
-    conditions = {each.condition for each in found.of("faithfulness", "srg")}
+    conditions = {each.condition for each in found.of("faithfulness", "srg") if each.subject == "attention"}
     assert conditions == {"", "mean", "blur", "other"}
     assert {each.condition for each in found.of("faithfulness", "reliability")} == {"tokens", "mean", "blur", "other"}
+
+
+def test_full_plants_an_adversary_and_a_ceiling_and_without_it_their_lack_is_named(
+    network: Network, data: Dataset, found: Audit
+) -> None:
+    full = audit(network, data.select(range(0, 12, 2)), replace(FEW, full=True))
+    adversary, ceiling = (full.finding("deletion", name) for name in ("adversary", "ceiling"))
+    assert adversary.against in ("attention", "gradcam") and adversary.score.n == ceiling.score.n == 6
+    assert adversary.score.value <= ceiling.score.value < ceiling.baseline.value  # each at what it was made for
+    names = {(each.measure, each.condition) for each in full.findings if each.subject == "adversary" and each.note}
+    best = adversary.against
+    gained = (("deletion", ""), ("insertion", ""), ("srg", ""), ("deletion", "mean, "), ("srg", "mean, "))
+    assert names == {(measure, f"{where}better than {best}") for measure, where in gained}
+    assert "--full" in found.skipped["the ceiling"] and "--full" in found.skipped["the adversary"]
+
+
+def test_the_network_s_positions_and_artifact_tokens_have_their_numbers(found: Audit) -> None:
+    assert [each.method for each in found.claims] == ["neighbour_gain"]  # 4 × 4 patches have no others
+    assert found.finding("artifact_share").score.n == 12
+    assert found.finding("artifact_share", condition="median filter").baseline == found.finding("artifact_share").score
+    assert found.finding("attention_on_object", condition="untreated").score.n == 9
+    assert Audit.from_json(found.as_json()).claims == found.claims
 
 
 def test_maps_from_outside_of_any_size_get_the_verdict_of_the_method_they_are_of(

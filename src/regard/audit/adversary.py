@@ -20,8 +20,6 @@ from regard.networks.cells import cells
 from regard.networks.network import Network
 from regard.records import Score
 
-PICTURES = 12
-"""The most pictures that it is built for."""
 COST = 70.0
 """In forwards a picture, where tokens can be left out: of 135 subsets of 16 cells, half the patches in the mean."""
 MADE_FOR = "deletion"

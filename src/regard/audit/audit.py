@@ -6,7 +6,7 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,22 +16,25 @@ from typing import Any
 
 import numpy as np
 
-from regard.audit import summary
+from regard.audit import planted, summary
+from regard.audit.fooled import TokenRepair, artifact_findings, doubted, flips, label_errors, token_repair
 from regard.audit.pictures import grid_pointing
 from regard.audit.pictures.chunk import Bools, Chunk, Plan, other_pictures
 from regard.audit.pictures.gathered import Gathered
 from regard.audit.pictures.methods import audited_methods
 from regard.audit.pictures.outside import MapBatch
 from regard.audit.pictures.parts import PARTS, Part
+from regard.audit.positions import audit_positions
 from regard.audit.sentences import sentences
-from regard.audit.settings import FULL_PICTURES, AuditSettings
+from regard.audit.settings import FULL_PICTURES, PLANTED_PICTURES, AuditSettings
 from regard.audit.summary import Digests
 from regard.audit.verdicts import data_digest, model_digest, store
 from regard.data.dataset import Dataset, skipper
 from regard.data.hashes import picture_hashes
 from regard.data.images.decode import drawable
 from regard.data.regions import Regions
-from regard.errors import DataError
+from regard.errors import DataError, NetworkError
+from regard.explanation.artifacts import observe
 from regard.files import check_free, exchange, writing
 from regard.measurement.faithfulness.occluders import occluders_of
 from regard.measurement.reliance.compositing import LENDABLE, fillable
@@ -52,6 +55,7 @@ NEEDS = {
     "masks": "it needs to know where the object is: give --masks",
     "labels": "the pictures have no labels",
     "classes": "the network has one output alone",
+    "full": "it is measured with --full alone",
 }
 
 
@@ -80,9 +84,11 @@ def audit(
     regions: Regions | None = None,
     note: str = "",
     output: AuditOutput | None = None,
+    every: Dataset | None = None,
     progress: Progress = silent,
 ) -> Audit:
-    """Measure a network and its maps on pictures; `note` marks these ("seen in training").
+    """Measure a network and its maps on pictures; `note` marks these ("seen in training"). In those of `every` that are
+    not among them a repair of artifact tokens is searched for.
 
     Written as the `output` says; the same call after an interruption goes on. Raises `DataError` for labels that the
     network does not know, and for pictures that cannot be read unless the settings skip them; `NetworkError` where no
@@ -104,11 +110,17 @@ def audit(
         check_free(out, output.overwrite)
         hashes = picture_hashes(dataset.pictures)
         plan, skipped = plan_of(network, dataset, settings, regions)
-        lacking = {part.name: why for part in PARTS if (why := _lacking(part, plan)) is not None}
+        repair = TokenRepair(None, plan.few)
+        if "artifacts" not in skipped:
+            repair = token_repair(network, dataset, every, seed=settings.seed, skip_bad=settings.skip_bad)
+        if repair.why:
+            skipped["token repair"] = repair.why
+        plan = replace(plan, repaired=repair.network, searched=repair.searched)
+        lacking = {part.name: why for part in PARTS if (why := _lacking(part, plan, skipped)) is not None}
         skipped |= lacking
         parts = [part for part in PARTS if part.name not in lacking]
         origin = provenance(network)
-        fingerprint = _fingerprint(plan, parts, origin, hashes)
+        fingerprint = _fingerprint(plan, parts, {**origin, "repair": repair.edit}, hashes)
         stack.enter_context(writing(out))
         writer = stack.enter_context(AuditWriter.open(out, fingerprint, len(dataset), output.overwrite))
         _measure(plan, parts, writer, progress)
@@ -147,9 +159,11 @@ def plan_of(
     sample = MapBatch(pixels, (target,), (names[batch.indices[0]],), tuple(batch.sizes))
     methods, skipped = audited_methods(network, settings, dataset.pictures, sample)
     occluders = occluders_of(network)
-    few = np.zeros(len(dataset), bool)
+    few, rare = np.zeros((2, len(dataset)), bool)
     if settings.full:
-        few[np.random.default_rng(settings.seed).permutation(len(dataset))[:FULL_PICTURES]] = True
+        order = np.random.default_rng(settings.seed).permutation(len(dataset))
+        few[order[:FULL_PICTURES]] = True
+        rare[order[:PLANTED_PICTURES]] = True
         occluders = occluders if len(dataset) > 1 else tuple(each for each in occluders if each != "other")
     labels = dataset.labels if network.classes is not None else np.full(len(dataset), -1)
     plan = Plan(
@@ -164,7 +178,12 @@ def plan_of(
         few,
         occluders if settings.full else occluders[:1],
         logits.shape[1],
+        rare,
     )
+    try:
+        observe(network, [pixels])
+    except NetworkError as error:
+        skipped["artifacts"] = str(error)
     if regions is not None:
         usable = _lenders(plan)
         indices = [None if label < 0 else int(label) for label in plan.labels]
@@ -190,13 +209,16 @@ def _lenders(plan: Plan) -> Bools:
     return usable
 
 
-def _lacking(part: Part, plan: Plan) -> str | None:
+def _lacking(part: Part, plan: Plan, skipped: Mapping[str, str]) -> str | None:
     """Why a part cannot be measured, None where it can."""
     available = {
         "masks": plan.regions is not None,
         "labels": bool((plan.labels >= 0).any()),
         "classes": plan.classes > 1,
+        "full": plan.settings.full,
     }
+    if part.name in skipped:
+        return skipped[part.name]
     return next((NEEDS[need] for need in part.needs if not available[need]), None)
 
 
@@ -298,16 +320,28 @@ def _joined(
         *pointing,
         *summary.reliance(plan, gathered),
         *summary.robustness(gathered),
+        *flips(gathered),
+        *planted.adversary_findings(plan, gathered),
+        *artifact_findings(gathered, plan.labels[gathered.indices]),
     ]
+    ceiling = list(planted.ceiling_findings(gathered, settings.seed))
+    labelled = np.flatnonzero(plan.labels[gathered.indices] >= 0)
+    suspects = () if evaluation is None else evaluation.suspects
+    if evaluation is not None and evaluation.note != "seen in training":
+        findings.append(label_errors(suspects, evaluation.n))
+    places = audit_positions(plan.network, digests.model, digests.data, seed=settings.seed)
+    if places.skipped:
+        skipped["positions"] = places.skipped
+    findings += [*ceiling, *places.findings]
     findings = [each for each in findings if np.isfinite(each.score.value)]
-    verdicts = tuple(summary.verdicts(plan, gathered, digests))
+    verdicts = planted.tempered(tuple(summary.verdicts(plan, gathered, digests)), ceiling)
     best = summary.best(plan, gathered)
     return Audit(
         sentences(len(gathered), evaluation, findings, verdicts, best),
         verdicts,
         tuple(findings),
         tuple(summary.curves(plan, gathered)),
-        tuple(summary.pictures(plan, gathered, dataset)),
+        tuple(doubted(tuple(summary.pictures(plan, gathered, dataset)), labelled, suspects)),
         best,
         tuple(gathered.failed(tuple(dataset.names))),
         skipped,
@@ -317,6 +351,7 @@ def _joined(
         len(gathered),
         note,
         tuple(_examples(plan, gathered)),
+        places.verdicts,
     )
 
 

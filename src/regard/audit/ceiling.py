@@ -21,8 +21,6 @@ from regard.measurement.localisation.objects import input_cover
 from regard.networks.cells import cells
 from regard.networks.network import Network
 
-PICTURES = 12
-"""The most pictures that it is made for."""
 SAMPLES = 8
 """Orders of the cells, each with its reverse."""
 COST = SAMPLES * 16.0

@@ -141,7 +141,7 @@ def artifacts(network: Network, batches: Batches, places: NDArray[np.bool_] | No
     behind the last block; give those of another network to see what became of them. Raises `NetworkError` for a network
     without attention that regard knows.
     """
-    return _artifacts(network, _observe(network, batches), places)
+    return _artifacts(network, observe(network, batches), places)
 
 
 def find_repair(network: Network, batches: Batches, advance: Advance = lambda done: None) -> Repair:
@@ -153,7 +153,7 @@ def find_repair(network: Network, batches: Batches, advance: Advance = lambda do
     that changes the network's predictions, so the number matters. The network is not changed. `advance` is called
     after each trial. Raises `NetworkError` for a network that no token can be added to.
     """
-    observation = _observe(network, batches)
+    observation = observe(network, batches)
     before = _artifacts(network, observation)
     if before.first is None:
         return Repair(before, (), ())
@@ -181,8 +181,9 @@ def _enough(trial: Trial, before: Artifacts) -> bool:
 
 
 @dataclass(frozen=True)
-class _Observation:
-    """`outliers` and `norms` (blocks, pictures, patches), `attention` (layers, pictures, patches), `logits`."""
+class Observation:
+    """What artifact tokens show in, picture by picture: `outliers` (bool) and `norms` (blocks, pictures, patches),
+    `attention` (layers, pictures, patches), `logits` (pictures, classes)."""
 
     outliers: Tensor
     norms: Tensor
@@ -190,14 +191,15 @@ class _Observation:
     logits: Tensor
 
 
-def _observe(network: Network, batches: Batches) -> _Observation:
+def observe(network: Network, batches: Batches) -> Observation:
+    """Norms, outliers and attention of each block, for every picture. Raises as `artifacts`."""
     layer_count(network)
     if not batches:
         raise NetworkError("artifacts are looked for in pictures; give at least one")
     parts = [_measure(network, pixels) for pixels in batches]
     norms, attention = (torch.cat([part[index] for part in parts], dim=1) for index in (0, 1))
     outliers = norms > OUTLIER * norms.median(dim=2, keepdim=True).values
-    return _Observation(outliers, norms, attention, torch.cat([part[2] for part in parts]))
+    return Observation(outliers, norms, attention, torch.cat([part[2] for part in parts]))
 
 
 def _measure(network: Network, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -209,7 +211,7 @@ def _measure(network: Network, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return norms.cpu(), attention.cpu(), logits.float().cpu()
 
 
-def _artifacts(network: Network, observation: _Observation, places: NDArray[np.bool_] | None = None) -> Artifacts:
+def _artifacts(network: Network, observation: Observation, places: NDArray[np.bool_] | None = None) -> Artifacts:
     shares = observation.outliers.float().mean(dim=(1, 2)).tolist()
     first = next((block for block, share in enumerate(shares) if share > APPEAR), None)
     outliers = observation.outliers[-1] if first is not None else torch.zeros_like(observation.outliers[-1])
@@ -279,10 +281,10 @@ def _activations(network: Network, pixels: Tensor, paths: Sequence[str]) -> Iter
 
 
 def _try(
-    network: Network, batches: Batches, observation: _Observation, before: Artifacts, neurons: Sequence[tuple[int, int]]
+    network: Network, batches: Batches, observation: Observation, before: Artifacts, neurons: Sequence[tuple[int, int]]
 ) -> Trial:
     changed = repaired(network, {"kind": "registers", "neurons": [list(each) for each in neurons]})
-    after = _observe(changed, batches)
+    after = observe(changed, batches)
     share_before, share_after = (each.outliers[before.first :].float().mean() for each in (observation, after))
     places = observation.outliers[-1] if observation.outliers[-1].any() else observation.outliers[before.first or 0]
     attention = (after.attention[before.first :] * places).sum(dim=2).mean()

@@ -19,9 +19,14 @@ RANDOMISED = "randomised"
 """What the name of a control begins with that is a method on a randomised network."""
 
 
+ADVERSARY = "adversary"
+CEILING = "ceiling"
+"""What else is planted with `full`: a map that games one measure, and the best that is to be had."""
+
+
 def is_control(name: str) -> bool:
     """Whether a map of this name was planted to be held against methods, rather than asked about."""
-    return name in PLANTED or name.startswith(f"{RANDOMISED} ")
+    return name in (*PLANTED, ADVERSARY, CEILING) or name.startswith(f"{RANDOMISED} ")
 
 
 @dataclass(frozen=True, repr=False)
@@ -253,11 +258,11 @@ class Failure(Row):
 class Audit(Readable):
     """What an audit of a network on `n` pictures found.
 
-    `sentences` say the most important of it; `verdicts` one for each method and question; `findings` every number,
-    with interval and baseline; `curves` of each method and occluder. `skipped` has, by part, why it was not done;
-    `failures` what failed on some pictures. `note` marks the pictures ("seen in training"). `examples` are maps of
-    each method over the same few pictures. `settings` are the audit's own, `provenance` is the network's, with its
-    digest; `classes` are the names of its outputs.
+    `sentences` say the most important of it; `verdicts` one for each method and question, `claims` one for each claim
+    about the network itself; `findings` every number, with interval and baseline; `curves` of each method and occluder.
+    `skipped` has, by part, why it was not done; `failures` what failed on some pictures. `note` marks the pictures
+    ("seen in training"). `examples` are maps of each method over the same few pictures. `settings` are the audit's own,
+    `provenance` is the network's, with its digest; `classes` are the names of its outputs.
 
     >>> verdict = Verdict("Faithful?", "attention", {}, "3f9a", "77c1", "supported", "", 0.19, 0.11, 0.27, 74)
     >>> audit = Audit(("The map of attention can be believed.",), (verdict,), n=74)
@@ -283,9 +288,10 @@ class Audit(Readable):
     n: int = 0
     note: str = ""
     examples: tuple[Explanation, ...] = field(default=(), compare=False)
+    claims: tuple[Verdict, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("verdicts", "findings", "curves", "pictures", "best", "failures"):
+        for name in ("verdicts", "claims", "findings", "curves", "pictures", "best", "failures"):
             object.__setattr__(self, name, Rows(getattr(self, name)))
 
     def __str__(self) -> str:
@@ -294,7 +300,9 @@ class Audit(Readable):
     @property
     def text(self) -> str:
         """Its sentences, each verdict with how it follows, and what failed or was left out."""
-        return "\n".join([*self._head, *(f"{each}: {each.why}" for each in self.verdicts), *self._rest])
+        verdicts = [f"{each}: {each.why}" for each in self.verdicts]
+        claims = [f"{each.question} {each.status}: {each.why}" for each in self.claims]
+        return "\n".join([*self._head, *verdicts, *claims, *self._rest])
 
     @property
     def _head(self) -> list[str]:
@@ -321,7 +329,7 @@ class Audit(Readable):
 
     def as_json(self) -> dict[str, Any]:
         """All but the pictures and the examples, which have files of their own; null for what is not a number."""
-        rows = ("verdicts", "findings", "curves", "best")
+        rows = ("verdicts", "claims", "findings", "curves", "best")
         return {
             "n": self.n,
             "note": self.note,
@@ -350,6 +358,7 @@ class Audit(Readable):
             tuple(Failure(**{**each, "names": tuple(each["names"])}) for each in stored["failures"]),
             **{name: stored[name] for name in ("skipped", "settings", "provenance", "n", "note")},
             classes=tuple(stored["classes"]),
+            claims=tuple(map(Verdict.from_json, stored.get("claims", ()))),
             examples=examples,
         )
 

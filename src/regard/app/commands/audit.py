@@ -72,7 +72,7 @@ def audit(
         Sequence[str] | None,
         option("A rule, such as 'worst_slice>=0.8', else exit 1; may be repeated.", type=list[str] | None),
     ] = None,
-    full: Annotated[bool, option("All occluders too, on 24 pictures.", "--full", panel=WORK)] = False,
+    full: Annotated[bool, option("All occluders, an adversary and a ceiling too.", "--full", panel=WORK)] = False,
     split: Split = None,
     group: Group = None,
     slices: Slices = None,
@@ -148,15 +148,15 @@ def audit(
         write_file(folder / "report.html", audit_page(record, images))
 
     plain = isinstance(model, str | Path) and weights is None and size is None
+    run = Path(model) if plain and is_run(model) else None
     record = audit_network(
         network,
         part,
         settings,
         regions=regions,
         note="seen in training" if note else "",
-        output=AuditOutput(
-            None if out is None else Path(out), Path(model) if plain and is_run(model) else None, overwrite, write_page
-        ),
+        output=AuditOutput(None if out is None else Path(out), run, overwrite, write_page),
+        every=dataset,
         progress=progress,
     )
     lines = unmet(record, rules)

@@ -35,6 +35,8 @@ class Plan:
     `labels` (pictures,) are indices into the network's classes, -1 where there is none; `donors` (pictures,) say by
     the names of swaps which picture lends its background, -1 for none, and `others` which one its patches. `few`
     (pictures,) marks those whose pixels are taken away. `occluders` has the one of the primary measure first.
+    `planted` (pictures,) are those for an adversary and a ceiling. `repaired` is the network without its artifact
+    tokens, `searched` (pictures,) those that this was found with.
     """
 
     network: Network
@@ -48,6 +50,9 @@ class Plan:
     few: Bools
     occluders: tuple[str, ...]
     classes: int
+    planted: Bools
+    repaired: Network | None = None
+    searched: Bools | None = None
 
     def read(self, indices: Sequence[int]) -> tuple[Tensor, list[tuple[int, int]]]:
         """Pictures (batch, 3, height, width) in [0, 1] as the network is shown them, and their upright sizes."""

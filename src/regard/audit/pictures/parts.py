@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from regard.audit import adversary, ceiling, fooled
 from regard.audit.pictures.chunk import Chunk, Plan
+from regard.audit.pictures.planted import adverse, artifacts, best_possible
 from regard.explanation import METHODS
 from regard.measurement.faithfulness.curves import removal_curves
 from regard.measurement.faithfulness.deletion import single_deletion
@@ -25,8 +27,8 @@ from regard.records.audit import RANDOMISED
 
 @dataclass(frozen=True)
 class Part:
-    """A part by its name: `measure` adds to a chunk what it measured; `needs` are of "masks" and "labels"; `cost` is in
-    forwards a picture."""
+    """A part by its name: `measure` adds to a chunk what it measured; `needs` are of "masks", "labels", "classes",
+    and "full"; `cost` is in forwards a picture."""
 
     name: str
     measure: Callable[[Chunk], None]
@@ -216,5 +218,8 @@ PARTS = (
     Part("reveal path", reveal_path, lambda plan: 32.0, ("masks",)),
     Part("sensitivity to noise", noise, lambda plan: 6.0, ("masks", "labels")),
     Part("robustness", corruptions, lambda plan: 12.0),
+    Part("artifacts", artifacts, lambda plan: fooled.COST),
+    Part("the adversary", adverse, lambda plan: adversary.COST * float(plan.planted.mean()), ("full",)),
+    Part("the ceiling", best_possible, lambda plan: ceiling.COST * float(plan.planted.mean()), ("full",)),
 )
 """The parts, in their order."""

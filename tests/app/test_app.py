@@ -226,10 +226,10 @@ def test_compare_is_paired(trained: Path, data: Path, tmp_path: Path, run: Run) 
 
 
 def test_runs_of_one_name_are_told_apart_without_the_place_of_this_machine(tmp_path: Path) -> None:
-    from regard.app.commands.compare import _names
+    from regard.results.comparisons import run_names
 
     runs = [tmp_path / "a" / "run", tmp_path / "b" / "run", tmp_path / "c"]
-    assert list(_names(runs)) == ["a/run", "b/run", "c"]
+    assert list(run_names(runs)) == ["a/run", "b/run", "c"]
 
 
 def test_compare_refuses_different_pictures(trained: Path, data: Path, tmp_path: Path, run: Run) -> None:
@@ -372,13 +372,14 @@ def test_only_the_first_process_speaks(data: Path, tmp_path: Path, run: Run, mon
 def test_the_demo_leaves_a_report(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole job on what is shipped, with fewer scenes than a user gets."""
     monkeypatch.setattr("regard.app.commands.demo.SCENES", 40)
+    monkeypatch.setattr("regard.app.commands.demo.AUDITED", 3)
     monkeypatch.setattr("regard.app.commands.demo.QUICK", {"epochs": 1, "search": "never"})
     code, out, err = run("demo", "--out", tmp_path / "demo")
     assert code == 0, err
     assert out.splitlines()[-1] == f"report: {tmp_path / 'demo' / 'report.html'}"
-    assert {"scenes", "run", "photographs", "positions", "captions", "report.html", "manifest.json"} == {
-        path.name for path in (tmp_path / "demo").iterdir()
-    }
+    folders = {"scenes", "run", "new_scenes", "audit", "photographs", "positions", "captions"}
+    assert folders | {"report.html", "manifest.json"} == {path.name for path in (tmp_path / "demo").iterdir()}
+    assert "libra_fullgrad_plus" in (tmp_path / "demo" / "audit" / "report.html").read_text(encoding="utf-8")
     html = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     assert "chelsea.png" in html
     assert str(tmp_path) not in html

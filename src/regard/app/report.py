@@ -14,8 +14,7 @@ from regard.explanation.pictures.explain import attention_maps
 from regard.explanation.positions.analysis import position_similarity
 from regard.measurement.selection import CROSS_VALIDATED
 from regard.networks.network import Network
-from regard.records import Evaluation
-from regard.rendering.figures.charts import chart_png, classes_chart, confusion_chart, reliability_chart
+from regard.rendering.figures.charts import evaluation_charts
 from regard.rendering.pages.report import GALLERIES, Report, report
 from regard.training.recipe import Recipe
 from regard.training.run import Drawing
@@ -89,18 +88,7 @@ def drawing(title: str, no_pictures: bool, anonymise: bool, repair: str = "") ->
         nothing_new = evaluation is None or evaluation.note == CROSS_VALIDATED
         return page(whole, pictures, content.network, f"{repair} --keep-seen" if repair and nothing_new else repair)
 
-    return Drawing(report_of, _charts)
-
-
-def _charts(evaluation: Evaluation) -> dict[str, bytes]:
-    """A classifier's charts for a paper, as PNG files by name."""
-    charts = {
-        "confusion.png": confusion_chart(evaluation.confusion, evaluation.predictions.classes),
-        "per_class.png": classes_chart(evaluation.per_class),
-    }
-    if evaluation.reliability:
-        charts["reliability.png"] = reliability_chart(evaluation.reliability, evaluation.scores.get("ece"))
-    return {name: chart_png(chart) for name, chart in charts.items()}
+    return Drawing(report_of, evaluation_charts)
 
 
 def _shareable(recipe: Recipe) -> dict[str, Any]:

@@ -10,11 +10,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from regard.errors import UsageError
 from regard.files import write_file, write_json
 from regard.records import AuditComparison, Change, Comparison, Difference, PartDifference, write_manifest
 from regard.results.evaluations import Row, csv_text, spread
 
 FILES = ("comparison.json", "comparison.csv", "parts.csv", "changes.csv")
+
+
+def run_names(runs: Sequence[str | Path]) -> dict[str, str | Path]:
+    """Each run by the last part of its path, or, where others have that too, by as many as tell it from them."""
+    if len(set(map(str, runs))) < len(runs):
+        raise UsageError("the same run is given twice; a run does not differ from itself")
+    names = {}
+    for run in runs:
+        tails = [Path(*Path(run).parts[-count:]).as_posix() for count in range(1, len(Path(run).parts) + 1)]
+        others = [f"/{Path(other).as_posix()}" for other in runs if other is not run]
+        unique = (tail for tail in tails if not any(other.endswith(f"/{tail}") for other in others))
+        names[next(unique, str(run))] = run
+    return names
 
 
 def write_comparison(folder: Path, comparison: Comparison) -> None:

@@ -67,8 +67,9 @@ def compare(
     pictures, paired differences.
     """
     from regard.results.audits import read_audits
+    from regard.results.comparisons import run_names
 
-    names = _names(runs)
+    names = run_names(runs)
     if out is not None:
         check_free(out, overwrite)
     if (audits := read_audits(names)) is not None:
@@ -130,19 +131,6 @@ def _compare_audits(
             write_file(folder / "report.html", audits_page(found, out.name, anonymise))
             write_audit_comparison(folder, found)
     return found
-
-
-def _names(runs: Sequence[str | Path]) -> dict[str, str | Path]:
-    """Each run by the last part of its path, or, where others have that too, by as many as tell it from them."""
-    if len(set(map(str, runs))) < len(runs):
-        raise UsageError("the same run is given twice; a run does not differ from itself")
-    names = {}
-    for run in runs:
-        tails = [Path(*Path(run).parts[-count:]).as_posix() for count in range(1, len(Path(run).parts) + 1)]
-        others = [f"/{Path(other).as_posix()}" for other in runs if other is not run]
-        unique = (tail for tail in tails if not any(other.endswith(f"/{tail}") for other in others))
-        names[next(unique, str(run))] = run
-    return names
 
 
 def as_json(comparison: "Comparison | AuditComparison") -> dict[str, Any]:

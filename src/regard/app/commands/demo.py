@@ -27,6 +27,9 @@ PANELS = 4
 """Panels of captions on the page; all are in the folder."""
 LAYER = 5
 WHY = f"The maps of the examples are of layer {LAYER} (of 0 to 11), before artifact tokens appear."
+AUDITED = 12
+METHODS = ("attention", "libra_fullgrad_plus")
+AUDIT = "Which of its maps can be believed, and what it relies on: see audit/report.html, a small audit on new scenes."
 PHOTOGRAPHS = ("chelsea.png", "astronaut.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
 """Photographs in scikit-image's own package, so that they are there offline."""
 
@@ -43,8 +46,9 @@ def demo(out: Out = Path("demo"), overwrite: Overwrite = False) -> DemoResult:
     """The whole job on what is shipped, offline, in about two minutes: draws, trains, scores, explains, reports.
 
     Leaves `report.html` in `out`, and beside it `scenes/` (pictures with masks and captions), `run/` (the trained
-    network), `photographs/` (panels and maps), `positions/`, and `captions/`, where `scenes-captioner` describes some
-    scenes, with a map for every word and the true region of what it speaks of. Needs no network connection.
+    network), `audit/` (a small audit of it), `photographs/` (panels and maps), `positions/`, and `captions/`, where
+    `scenes-captioner` describes some scenes, with a map for every word and the true region of what it speaks of. Needs
+    no network connection.
     """
     import regard  # the demo does what a user would, by the functions that users call
     from regard.app.report import page
@@ -55,22 +59,27 @@ def demo(out: Out = Path("demo"), overwrite: Overwrite = False) -> DemoResult:
     from regard.rendering.pages.report import Report
 
     with new_folder(out, overwrite) as folder:
-        log.info(f"1/5 drawing {SCENES} scenes")
+        log.info(f"1/6 drawing {SCENES} scenes")
         scenes = folder / "scenes"
         regard.scenes(SCENES, scenes)
-        log.info("2/5 training a classifier of the animals in them")
+        log.info("2/6 training a classifier of the animals in them")
         run = regard.train(scenes, folder / "run", model=MODEL, slices=("ground", "size"), **QUICK)
-        log.info("3/5 explaining photographs and scenes")
+        log.info("3/6 explaining photographs and scenes")
         photographs = _photographs()
         regard.explain(photographs, folder / "photographs", model=folder / "run", layer=LAYER)
         regard.positions(folder / "positions", model=folder / "run")
-        log.info("4/5 describing scenes, word by word")
+        log.info("4/6 describing scenes, word by word")
         network = regard.load(folder / "run", device="cpu")
         scored = read(scenes).part("val")
         first = {picture.label: index for index, picture in reversed(list(enumerate(scored.pictures)))}
         described = scored.select(sorted(first.values()))  # the first scene of each class
         regard.caption([scenes / name for name in described.names], folder / "captions", truth=scenes)
-        log.info("5/5 writing the report")
+        log.info("5/6 auditing the network on new scenes")
+        regard.scenes(AUDITED, folder / "new_scenes", seed=1)
+        regard.audit(
+            folder / "new_scenes", folder / "audit", folder / "run", methods=METHODS, split="all", slices=("ground",)
+        )
+        log.info("6/6 writing the report")
         evaluation = run.evaluation
         metrics = (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8")
         content = Report(
@@ -80,7 +89,7 @@ def demo(out: Out = Path("demo"), overwrite: Overwrite = False) -> DemoResult:
                 "Network": network.name,
                 "Data": f"{SCENES} drawn scenes, a fifth of them set aside and scored here",
             },
-            messages=[WHY, *run.messages],
+            messages=[WHY, AUDIT, *run.messages],
             examples=[*_examples(network, read_pictures(photographs)), *_examples(network, described)],
             panels=_panels(folder / "captions", described),
             history=[json.loads(line) for line in metrics.splitlines()],
@@ -133,4 +142,6 @@ def as_json(result: DemoResult) -> dict[str, Any]:
 def as_text(result: DemoResult) -> str:
     """The last line says where the report is."""
     top1 = result.evaluation.scores["top1"]
-    return f"right on {top1.value:.1%} of {result.evaluation.n} scenes set aside\nreport: {result.out / 'report.html'}"
+    audit = f"audit: {result.out / 'audit' / 'report.html'}"
+    right = f"right on {top1.value:.1%} of {result.evaluation.n} scenes set aside"
+    return f"{right}\n{audit}\nreport: {result.out / 'report.html'}"

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from regard.errors import DataError
-from regard.records import ClassScores, ReliabilityBin, Score
+from regard.records import ClassScores, Evaluation, ReliabilityBin, Score
 from regard.rendering.curves import ACCURACY, LOSS, Curves, Trials, curves, limits, trials
 from regard.rendering.lettering import distinct
 
@@ -39,6 +39,17 @@ def chart_svg(chart: Figure) -> bytes:
     """A chart as SVG bytes, the same for the same chart: no date, no random names."""
     with matplotlib.rc_context({"svg.hashsalt": "regard"}):
         return _bytes(chart, "svg", metadata={"Date": None, "Creator": None})
+
+
+def evaluation_charts(evaluation: Evaluation) -> dict[str, bytes]:
+    """A classifier's charts for a paper, as PNG files by name."""
+    charts = {
+        "confusion.png": confusion_chart(evaluation.confusion, evaluation.predictions.classes),
+        "per_class.png": classes_chart(evaluation.per_class),
+    }
+    if evaluation.reliability:
+        charts["reliability.png"] = reliability_chart(evaluation.reliability, evaluation.scores.get("ece"))
+    return {name: chart_png(chart) for name, chart in charts.items()}
 
 
 def confusion_chart(confusion: NDArray[np.int64], classes: Sequence[str]) -> Figure:

@@ -10,6 +10,7 @@ compared file by file with one that was not.
 """
 
 import argparse
+import json
 import signal
 import subprocess
 import sys
@@ -96,12 +97,12 @@ def measure_kill(data: Path) -> None:
 
         subprocess.run(command("whole"), check=True, capture_output=True)
         process = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        entries = folder / "killed.part" / "pictures.jsonl"
-        while process.poll() is None and not (entries.is_file() and entries.stat().st_size):
-            time.sleep(0.05)
+        whole = folder / "killed.part" / "progress.json"
+        while process.poll() is None and not (whole.is_file() and json.loads(whole.read_text())["whole"]["pictures"]):
+            time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert not (folder / "killed").exists() and entries.is_file()
+        assert not (folder / "killed").exists() and whole.is_file()
         again = subprocess.run(command("killed"), check=True, capture_output=True, text=True)
         print(next(line for line in again.stderr.splitlines() if "going on after" in line))
         files = sorted(path.relative_to(folder / "whole") for path in (folder / "whole").rglob("*") if path.is_file())

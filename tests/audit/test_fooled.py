@@ -28,7 +28,7 @@ from regard.audit.planted import ceiling_findings, tempered
 from regard.data.layouts import read
 from regard.errors import NetworkError, UsageError
 from regard.explanation.artifacts import artifacts
-from regard.measurement.artifacts.spots import spots, where_wrong
+from regard.measurement.artifacts.spots import on_background, spots, where_wrong
 from regard.networks.load import load
 from regard.networks.network import Network
 from regard.records import AuditedPicture, Verdict
@@ -89,8 +89,7 @@ def test_spots_solved_by_hand() -> None:
     found = spots(tokens, attention, masks, (1, 4))
     np.testing.assert_allclose(found.share, [0.5, 0.25, 0])
     np.testing.assert_allclose(found.attention, [5 / 8, 0.25, np.nan])
-    np.testing.assert_allclose(found.on_background, [0.75, np.nan, np.nan])  # a half of one, all of the other
-    np.testing.assert_allclose(found.background, [5 / 8, np.nan, np.nan])
+    np.testing.assert_allclose(on_background(tokens, masks, (1, 4)), [0.75, np.nan, np.nan])  # a half and a whole one
     np.testing.assert_allclose(found.on_object, [0.5, np.nan, np.nan])  # 4 / 2 + 2 of 8
 
 
@@ -158,6 +157,7 @@ def test_findings_of_artifacts_are_paired_and_say_what_they_are_read_against() -
         ("artifact_attention", "", ""): share * 2,
         ("artifacts_on_background", "", ""): np.array([1.0, 1, 0.5, np.nan, 1, 1]),
         ("background_share", "", ""): np.array([0.5, 0.5, 0.5, 0.5, 0.25, 0.5]),
+        ("same_places_elsewhere", "", ""): np.array([1.0, np.nan, 0.5, 1.0, 0.9, 0.9]),
         ("accuracy", "", UNTREATED): np.array([1.0, 1, 0, 1, 1, 0]),
         ("accuracy", "", MEDIAN): np.array([1.0, 1, 1, 1, 1, 0]),
     }
@@ -165,7 +165,11 @@ def test_findings_of_artifacts_are_paired_and_say_what_they_are_read_against() -
     assert found["artifact_share", MEDIAN].baseline.value == pytest.approx(0.1)  # of the five that were treated
     assert found["artifact_share", f"{MEDIAN}, more than {UNTREATED}"].score.value == pytest.approx(-0.04)
     assert found["accuracy", f"{MEDIAN}, more than {UNTREATED}"].score.value == pytest.approx(1 / 6)
-    assert found["artifacts_on_background", "more than its area"].score.value == pytest.approx(4.5 / 5 - 2.25 / 5)
+    lifts = {
+        condition: each.score for (measure, condition), each in found.items() if measure == "artifacts_on_background"
+    }
+    assert lifts["more than the background's share of the area"].value == pytest.approx(4.5 / 5 - 2.25 / 5)
+    assert lifts["more than the same places in other pictures"].value == pytest.approx((0 + 0 + 0.1 + 0.1) / 4)
     assert found["artifact_attention", ""].baseline.value == pytest.approx(share.mean())
     assert found["artifacts_where_wrong", ""].score.value == pytest.approx(0.4 / 3 - 0.4 / 3)
     measured.numbers["artifact_share", "", ""] = np.zeros(6)

@@ -196,15 +196,15 @@ def _lenders(plan: Plan) -> Bools:
     """(pictures,): whose background may be lent to others; read mask by mask, as there may be many."""
     import torch
 
-    from regard.data.images.decode import stored_orientation
+    from regard.data.images.decode import upright_size
 
     usable = np.zeros(len(plan.pictures), bool)
     for index, picture in enumerate(plan.pictures.pictures):
         try:
-            size, orientation = stored_orientation(picture.opener)
+            size = upright_size(picture.opener)
         except DataError:
             continue
-        masks = plan.masks([index], [size if orientation < 5 else (size[1], size[0])])
+        masks = plan.masks([index], [size])
         usable[index] = bool(masks.usable[0]) and bool(fillable(torch.from_numpy(masks.masks), LENDABLE)[0])
     return usable
 

@@ -41,6 +41,9 @@ SEARCHED = 32
 """The most pictures in which a repair is searched for."""
 COST = 4.0
 """In forwards a picture, tracing attention in each."""
+ELSEWHERE = "same_places_elsewhere"
+AREA = "background_share"
+"""What the share of artifact tokens on the background is read against, by picture."""
 MEASURES = ("artifact_share", "artifact_attention", "attention_on_object")
 """What is measured under each treatment beside accuracy."""
 
@@ -129,6 +132,7 @@ class Treated:
     treatment: str
     predicted: Ints
     spots: Spots
+    artifacts: Bools  # (pictures, patches)
 
 
 def treated(
@@ -149,13 +153,14 @@ def treated(
         observation = observe(of, [pixels])
         grid = network.anatomy.grid(pixels.shape[2], pixels.shape[3])
         attention = observation.attention[-1].double().numpy()
-        measured = spots(observation.outliers[-1].numpy(), attention, masks, grid)
+        tokens = observation.outliers[-1].numpy()
+        measured = spots(tokens, attention, masks, grid)
         predicted = observation.logits.argmax(dim=1).numpy().astype(np.int64)
         if treatment == REPAIR and unrepaired is not None:
             values = (np.where(unrepaired, np.nan, each) for each in vars(measured).values())
             measured = Spots(*values)
             predicted = np.where(unrepaired, -1, predicted)
-        yield Treated(treatment, predicted, measured)
+        yield Treated(treatment, predicted, measured, tokens)
 
 
 # From what was measured of each picture
@@ -172,23 +177,32 @@ def artifact_findings(gathered: Gathered, labels: Ints) -> Iterator[Finding]:
         chance = gathered.score(share, "artifact_share") if measure == "artifact_attention" else None
         against = "their share of the patches" if chance is not None else ""
         yield Finding("artifacts", measure, "", gathered.score(gathered.get(measure), measure), chance, against, note)
-    covered = gathered.get("artifacts_on_background")
-    background = gathered.get("background_share")
-    if covered is not None and background is not None:
-        there = np.where(np.isfinite(covered), background, np.nan)
-        area = gathered.score(there, "artifacts_on_background")
-        score = gathered.score(covered, "artifacts_on_background")
-        yield Finding(
-            "artifacts", "artifacts_on_background", "", score, area, "the background's share of the area", note
-        )
-        lift = gathered.score(covered - there, "artifacts_on_background", signed=True)
-        yield Finding("artifacts", "artifacts_on_background", "", lift, note=note, condition="more than its area")
+    yield from _covered(gathered, note)
     known = labels >= 0
     if known.any():
         values = np.where(known, share, np.nan)
         score = labelled("artifacts_where_wrong", where_wrong(values, gathered.predicted != labels, gathered.groups))
         yield Finding("artifacts", "artifacts_where_wrong", "", score, note=note)
     yield from _treatments(gathered)
+
+
+def _covered(gathered: Gathered, note: str) -> Iterator[Finding]:
+    """What artifact tokens cover, beside what the same places cover in other pictures, and the area."""
+    measure = "artifacts_on_background"
+    covered = gathered.get(measure)
+    if covered is None:
+        return
+    baselines = {"the same places in other pictures": ELSEWHERE, "the background's share of the area": AREA}
+    for against, name in baselines.items():
+        other = gathered.get(name)
+        if other is None:
+            continue
+        both = np.isfinite(covered) & np.isfinite(other)
+        values, base = (np.where(both, each, np.nan) for each in (covered, other))
+        score, of_base = (gathered.score(each, measure) for each in (values, base))
+        yield Finding("artifacts", measure, "", score, of_base, against, note)
+        lift = gathered.score(values - base, measure, signed=True)
+        yield Finding("artifacts", measure, "", lift, note=note, condition=f"more than {against}")
 
 
 def _treatments(gathered: Gathered) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.data.dataset import Picture
-from regard.data.images.decode import stored_orientation
+from regard.data.images.decode import upright_size
 from regard.errors import DataError, UsageError
 from regard.explanation import METHODS
 from regard.networks.cells import cells
@@ -117,8 +117,7 @@ def _check(folder: Path, picture: Picture, shape: tuple[int, ...], network: Netw
     inputs = (network.preparation.height, network.preparation.width)
     if shape in (grid, inputs):
         return
-    size, orientation = stored_orientation(picture.opener)
-    size = (size[1], size[0]) if orientation >= 5 else size
+    size = upright_size(picture.opener)
     if shape != size:
         allowed = [f"{rows} × {columns} ({what})" for (rows, columns), what in (
             (grid, "the network's patches"), (inputs, "its input's pixels"), (size, "the picture's own"))]  # fmt: skip

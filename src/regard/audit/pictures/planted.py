@@ -7,10 +7,13 @@ import torch
 from torch import Tensor
 
 from regard.audit import adversary, ceiling
-from regard.audit.fooled import MEASURES, UNTREATED, treated
+from regard.audit.fooled import AREA, ELSEWHERE, MEASURES, UNTREATED, treated
 from regard.audit.pictures.chunk import Bools, Chunk, Floats
 from regard.data.dataset import Picture
+from regard.data.images.decode import upright_size
 from regard.data.regions import Regions
+from regard.errors import DataError
+from regard.measurement.artifacts.spots import on_background
 from regard.measurement.faithfulness.curves import removal_curves
 from regard.measurement.faithfulness.deletion import single_deletion
 from regard.measurement.faithfulness.occluders import OTHER
@@ -29,12 +32,31 @@ def artifacts(chunk: Chunk) -> None:
         spots = each.spots
         for measure, values in zip(MEASURES, (spots.share, spots.attention, spots.on_object), strict=True):
             chunk.add(measure, values, condition="" if untreated else each.treatment)
-        if untreated:
-            chunk.add("artifacts_on_background", spots.on_background)
-            chunk.add("background_share", spots.background)
+        if untreated and masks is not None:
+            grid = cells(plan.network, chunk.batch.pixels)
+            usable = chunk.masks is not None and chunk.masks.usable
+            chunk.add("artifacts_on_background", on_background(each.artifacts, masks, grid))
+            chunk.add(AREA, np.where(usable, 1 - masks.mean(axis=(1, 2)), np.nan))
+            chunk.add(ELSEWHERE, on_background(each.artifacts, _other_masks(chunk), grid))
         known = (each.predicted >= 0) & (chunk.labels >= 0)
         correct = np.where(known, each.predicted == chunk.labels, np.nan)
         chunk.add("accuracy", correct, condition=each.treatment)
+
+
+def _other_masks(chunk: Chunk) -> Bools:
+    """(batch, height, width): another picture's object for each, nowhere for one that is alone or cannot be read."""
+    plan = chunk.plan
+    masks = np.zeros((len(chunk), plan.network.preparation.height, plan.network.preparation.width), bool)
+    for place, (index, other) in enumerate(zip(chunk.indices, plan.others[chunk.indices].tolist(), strict=True)):
+        if other == index:
+            continue
+        try:
+            size = upright_size(plan.pictures.pictures[other].opener)
+        except DataError:
+            continue
+        found = plan.masks([other], [size])
+        masks[place] = found.masks[0] & found.usable[0]
+    return masks
 
 
 def adverse(chunk: Chunk) -> None:

@@ -105,6 +105,12 @@ def stored_orientation(source: Source) -> tuple[Size, int]:
         return (height, width), turned
 
 
+def upright_size(source: Source) -> Size:
+    """The (height, width) of a picture turned as its EXIF orientation says."""
+    (height, width), orientation = stored_orientation(source)
+    return (height, width) if orientation < 5 else (width, height)
+
+
 def drawable(source: Source, longest: int) -> Image.Image:
     """A picture to be drawn at `longest` pixels or less: whole, but of a large JPEG only a fraction is decoded."""
 

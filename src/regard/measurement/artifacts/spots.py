@@ -16,13 +16,10 @@ Bools = NDArray[np.bool_]
 @dataclass(frozen=True)
 class Spots:
     """By picture (pictures,), NaN where it is not defined: the `share` of patches that are artifact tokens, the
-    `attention` that they draw of that to all patches, the share of them `on_background`, the share of the picture that
-    is background (`background`, what chance would give), and the share of attention `on_object`."""
+    `attention` that they draw of that to all patches, and the share of that attention `on_object`."""
 
     share: Floats
     attention: Floats
-    on_background: Floats
-    background: Floats
     on_object: Floats
 
 
@@ -32,20 +29,37 @@ def spots(
     """From artifact tokens and attention (pictures, patches) of one block; `masks` (pictures, height, width) of objects
     at the network's input, false everywhere where there is none, on patches of the `grid`."""
     attention = np.asarray(attention, np.float64)
-    total = attention.sum(axis=1)
     share = artifacts.mean(axis=1)
-    drawn = np.divide((attention * artifacts).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
-    nothing = np.full(len(total), np.nan)
+    drawn = _of(attention, artifacts.astype(np.float64))
     if masks is None or grid is None:
-        return Spots(share, drawn, nothing, nothing, nothing)
+        return Spots(share, drawn, np.full(len(share), np.nan))
+    return Spots(share, drawn, np.where(_known(masks), _of(attention, _inside(masks, grid)), np.nan))
+
+
+def on_background(artifacts: Bools, masks: Bools, grid: tuple[int, int]) -> Floats:
+    """(pictures,): the share of artifact tokens (pictures, patches) that lies off the object, NaN where there is none.
+
+    To be read against the same with the masks of *other* pictures: where artifact tokens always take the same places,
+    the corners say, what they cover is a matter of where objects are in all pictures, not of what is to be seen there.
+    """
+    return np.where(_known(masks), _of(artifacts.astype(np.float64), 1 - _inside(masks, grid)), np.nan)
+
+
+def _of(amounts: Floats, shares: Floats) -> Floats:
+    """(pictures,): how much of the amounts (pictures, patches) these shares of them are, NaN of nothing."""
+    total = amounts.sum(axis=1)
+    return np.divide((amounts * shares).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+def _inside(masks: Bools, grid: tuple[int, int]) -> Floats:
+    """(pictures, patches): the share of each patch that lies on the object."""
     covers = [input_cover(mask, *grid) for mask in masks]
-    inside = np.stack([(cover.inside / cover.area).ravel() for cover in covers])  # (pictures, patches)
-    known = (masks.any(axis=(1, 2))) & ~masks.all(axis=(1, 2))
-    count = artifacts.sum(axis=1)
-    off = np.divide((artifacts * (1 - inside)).sum(axis=1), count, out=nothing.copy(), where=known & (count > 0))
-    on = np.divide((attention * inside).sum(axis=1), total, out=nothing.copy(), where=known & (total > 0))
-    background = np.where(known, 1 - masks.mean(axis=(1, 2)), np.nan)
-    return Spots(share, drawn, off, background, on)
+    return np.stack([(cover.inside / cover.area).ravel() for cover in covers])
+
+
+def _known(masks: Bools) -> Bools:
+    """(pictures,): where there is an object and a background."""
+    return np.asarray(masks.any(axis=(1, 2)) & ~masks.all(axis=(1, 2)), bool)
 
 
 def where_wrong(values: Floats, wrong: Bools, groups: NDArray[np.generic] | None = None) -> Score:

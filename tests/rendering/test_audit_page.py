@@ -103,6 +103,19 @@ def test_curves_lie_where_the_numbers_say_with_controls_behind() -> None:
     assert [each["name"] for each in removal.panels(example_audit())[0]["panels"]] == list(SRG)
 
 
+def test_a_verdict_on_positions_is_no_verdict_on_a_map() -> None:
+    audit = example_audit()
+    asked = replace(audit.verdicts[0], method="neighbours", question="Are neighbours more alike?", why="all is above")
+    text = _text(audit_page(replace(audit, verdicts=(*audit.verdicts, asked))))
+    maps, _, rest = text.partition("How the verdicts follow")
+    assert "neighbours" not in maps and "Are neighbours more alike? ✓ supported +0.383" in rest
+
+
+def test_a_bar_that_the_scale_cannot_hold_is_not_drawn() -> None:
+    loss = Finding("quality", "nll", "", Score(0.9, 0.1, 5.8, 8))
+    assert 'class="interval' not in audit_page(Audit((), findings=(loss,))).partition('id="quality"')[2]
+
+
 def test_a_map_has_the_verdict_of_its_own_settings_alone() -> None:
     audit = example_audit()
     assert "no verdict on these settings" not in _text(audit_page(audit, _pictures(audit)))

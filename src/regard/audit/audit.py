@@ -319,7 +319,7 @@ def _joined(
         *summary.localisation(plan, gathered),
         *pointing,
         *summary.reliance(plan, gathered),
-        *summary.robustness(gathered),
+        *summary.robustness(gathered, evaluation),
         *flips(gathered),
         *planted.adversary_findings(plan, gathered),
         *artifact_findings(gathered, plan.labels[gathered.indices]),

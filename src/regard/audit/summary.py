@@ -139,8 +139,8 @@ def single_deletions(plan: Plan, gathered: Gathered) -> Iterator[Finding]:
         against = None if method.name == "random" else baseline
         yield Finding("faithfulness", "single_deletion", method.name, score, against, "random")
     for occluder in plan.occluders:
-        score = gathered.score(gathered.get("reliability", "", occluder), "reliability")
-        yield Finding("faithfulness", "reliability", "", score, condition=occluder)
+        score = gathered.score(gathered.get("reliability", "", occluder), "occluder_reliability")
+        yield Finding("faithfulness", "occluder_reliability", "", score, condition=occluder)
 
 
 def sanity(plan: Plan, gathered: Gathered) -> Iterator[Finding]:
@@ -194,7 +194,7 @@ def reliance(plan: Plan, gathered: Gathered) -> Iterator[Finding]:
             swapped = gathered.get(measure, "", swap)
             if control is None or swapped is None:
                 continue
-            lost = gathered.score(control - swapped, name if measure == "accuracy" else measure, signed=True)
+            lost = labelled(name, gathered.score(control - swapped, measure, signed=True))
             condition = "" if measure == "accuracy" else "of the probability"
             note = "its control is the object on its own background, filled"
             yield Finding("reliance", name, "", lost, condition=condition, note=note)
@@ -206,17 +206,21 @@ def reliance(plan: Plan, gathered: Gathered) -> Iterator[Finding]:
     places = [gathered.get("noise_accuracy", "", place) for place in ("object", "background")]
     if all(each is not None for each in places):
         correct = np.stack([each for each in places if each is not None])
-        yield Finding("reliance", "foreground_sensitivity", "", sensitivity(correct, labels, gathered.groups))
+        score = labelled("foreground_sensitivity", sensitivity(correct, labels, gathered.groups))
+        yield Finding("reliance", "foreground_sensitivity", "", score)
 
 
-def robustness(gathered: Gathered) -> Iterator[Finding]:
-    """How far accuracy, or without labels the probability of the class, holds when pictures get worse."""
+def robustness(gathered: Gathered, evaluation: Evaluation | None) -> Iterator[Finding]:
+    """How far accuracy holds when pictures get worse, beside that on the pictures as they are."""
+    whole = None if evaluation is None else evaluation.scores["top1"]
     strengths = ("weak", "medium", "strong")
     for (measure, _, condition), values in gathered.numbers.items():
         kind, _, level = condition.partition(" ")
         if measure == "robustness" and level.isdecimal():
             score = gathered.score(values, measure)
-            yield Finding("robustness", measure, "", score, condition=f"{kind}, {strengths[int(level)]}")
+            condition = f"{kind}, {strengths[int(level)]}"
+            against = "" if whole is None else "the pictures as they are"
+            yield Finding("robustness", measure, "", score, whole, against, condition=condition)
 
 
 def curves(plan: Plan, gathered: Gathered) -> Iterator[RemovalCurves]:

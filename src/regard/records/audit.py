@@ -323,6 +323,12 @@ class Audit(Readable):
                 return each
         return None
 
+    @property
+    def on_maps(self) -> tuple[Verdict, ...]:
+        """The verdicts on maps, of methods and planted ones; the others answer what a measure of positions asks."""
+        others = {each.measure for each in self.of("positions")}
+        return Rows(each for each in self.verdicts if each.method not in others)
+
     def verdict(self, method: str) -> Verdict | None:
         """The first verdict on a method; None where there is none."""
         return next((each for each in self.verdicts if each.method == method), None)

@@ -66,7 +66,7 @@ class AuditComparison(Readable):
         """By method and its settings in words, the verdict in each audit that has one; planted maps left out."""
         found: dict[tuple[str, str], dict[str, Verdict]] = {}
         for name, audit in self.audits.items():
-            for each in audit.verdicts:
+            for each in audit.on_maps:
                 if not is_control(each.method):
                     settings = ", ".join(f"{key} {value}" for key, value in each.settings.items())
                     found.setdefault((each.method, settings), {})[name] = each

@@ -77,7 +77,7 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _facts(audit: Audit) -> list[tuple[str, str]]:
-    asked = [each.method for each in audit.verdicts if not is_control(each.method)]
+    asked = [each.method for each in audit.on_maps if not is_control(each.method)]
     about = {
         "Network": audit.provenance.get("network"),
         "Pictures": f"{audit.n} of {audit.provenance['data_name']}" if "data_name" in audit.provenance else audit.n,
@@ -93,11 +93,11 @@ def _facts(audit: Audit) -> list[tuple[str, str]]:
 def _verdicts(audit: Audit) -> views.View:
     """The rows of methods and of planted maps, on one scale, and how each follows from its numbers."""
     asked = sorted(
-        (each for each in audit.verdicts if not is_control(each.method)),
+        (each for each in audit.on_maps if not is_control(each.method)),
         key=lambda each: -each.value if math.isfinite(each.value) else math.inf,
     )
-    planted = [each for each in audit.verdicts if is_control(each.method)]
-    ends = _ends([each.score for each in audit.verdicts], least=-0.1)
+    planted = [each for each in audit.on_maps if is_control(each.method)]
+    ends = _ends([each.score for each in audit.on_maps], least=-0.1)
     return {
         "asked": [_verdict(each, ends) for each in asked],
         "planted": [_verdict(each, ends) for each in planted],
@@ -119,6 +119,14 @@ def _verdict(each: Verdict, ends: tuple[float, float]) -> views.View:
         "why": f"{each.why[:1].upper()}{each.why[1:]}.",
         **_score(each.score, ends, signed=True),
     }
+
+
+def _answer(each: Verdict) -> views.View:
+    """A verdict on something else than a map: its question, and how it lies."""
+    number = f"{each.value:+.3f}" if math.isfinite(each.value) else "–"
+    interval = _interval(each.score, signed=True)
+    why = f"{number}{f', {interval}' if interval else ''}: {each.why}"
+    return {"question": each.question, "status": each.status, "why": why}
 
 
 def _followed(audit: Audit, each: Verdict) -> views.View | None:
@@ -166,9 +174,7 @@ def _part(audit: Audit, name: str) -> views.View | None:
     for each in found:
         if each.subject:
             by_measure.setdefault((each.measure, each.condition), []).append(each)
-    order = [
-        each.method for each in sorted(audit.verdicts, key=lambda each: -each.value) if not is_control(each.method)
-    ]
+    order = [each.method for each in sorted(audit.on_maps, key=lambda each: -each.value) if not is_control(each.method)]
     tables = [_table(rows, condition, order) for (_, condition), rows in by_measure.items()]
     for place, table in enumerate(tables):
         table["open"] = place == 0 or (not table["condition"] and len(table["rows"]) <= ROWS)
@@ -177,6 +183,9 @@ def _part(audit: Audit, name: str) -> views.View | None:
         "short": short,
         "heading": heading,
         "reading": reading,
+        "verdicts": []
+        if name != "positions"
+        else [_answer(each) for each in audit.verdicts if each not in audit.on_maps],
         "whole": _whole(whole) if whole else None,
         "tables": tables,
     }
@@ -260,7 +269,9 @@ def _subject(name: str) -> str:
 def _score(score: Score, ends: tuple[float, float], signed: bool = False) -> views.View:
     """Text and, where it lies on the scale, its places there in shares."""
     low, value, high = (_at(each, ends) for each in (score.low, score.value, score.high))
-    inside = math.isfinite(value) and -1e-9 <= value <= 1 + 1e-9
+    inside = math.isfinite(value) and all(
+        -1e-9 <= each <= 1 + 1e-9 for each in (low, value, high) if math.isfinite(each)
+    )
     low, high = (value if math.isnan(each) else min(max(each, 0.0), 1.0) for each in (low, high))
     zero = _at(0.0, ends)
     return {

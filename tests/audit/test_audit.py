@@ -244,7 +244,12 @@ def test_full_takes_all_occluders(network: Network, data: Dataset) -> None:
     found = audit(network, data.select(range(6)), replace(FEW, methods=("attention",), full=True))
     conditions = {each.condition for each in found.of("faithfulness", "srg") if each.subject == "attention"}
     assert conditions == {"", "mean", "blur", "other"}
-    assert {each.condition for each in found.of("faithfulness", "occluder_reliability")} == {"tokens", "mean", "blur", "other"}
+    assert {each.condition for each in found.of("faithfulness", "occluder_reliability")} == {
+        "tokens",
+        "mean",
+        "blur",
+        "other",
+    }
 
 
 def test_full_plants_an_adversary_and_a_ceiling_and_without_it_their_lack_is_named(

@@ -27,7 +27,7 @@ PANELS = 4
 """Panels of captions on the page; all are in the folder."""
 LAYER = 5
 WHY = f"The maps of the examples are of layer {LAYER} (of 0 to 11), before artifact tokens appear."
-AUDITED = 12
+AUDITED = 8
 METHODS = ("attention", "libra_fullgrad_plus")
 AUDIT = "Which of its maps can be believed, and what it relies on: see audit/report.html, a small audit on new scenes."
 PHOTOGRAPHS = ("chelsea.png", "astronaut.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from PIL import Image
 
 from regard.records import Audit, AuditedPicture, Explanation, Heatmap
+from regard.records.audit import is_control
 from regard.rendering import colour
 from regard.rendering.pages import views
 
@@ -106,6 +107,7 @@ def _map(audit: Audit, method: Explanation, heatmap: Heatmap, image: Image.Image
     verdicts = [each for each in audit.verdicts if (each.method, each.settings) == (method.method, method.settings)]
     return {
         "method": method.method,
+        "planted": is_control(method.method),
         "status": verdicts[0].status if verdicts else "",
         "target": "" if heatmap.target is None else "of the predicted class",
         **views.frame(blank, heatmap, colours, MAP, method.signed),

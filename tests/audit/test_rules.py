@@ -80,6 +80,18 @@ def test_a_map_like_a_controls_own_is_no_better() -> None:
     assert (judged.status, judged.value, judged.low, judged.high) == ("no better than a control", 0.0, 0.0, 0.0)
 
 
+def test_a_control_against_itself_is_no_better_whatever_another_control_leaves_open() -> None:
+    values = np.random.default_rng(1).normal(0.2, 0.2, 30)
+    centre = values - np.random.default_rng(2).normal(0.03, 0.4, 30)
+    judged = judge({"edges": values}, {"edges": {"centre": centre, "edges": values}}, draws=999)["edges"]
+    assert judged.low < -rules.MARGIN and judged.status == "no better than a control"
+    assert judged.why == "its map is that of a control, edges: their SRG is the same on every picture"
+    worse = judge({"edges": values}, {"edges": {"centre": centre + 0.9, "edges": values}}, draws=999)["edges"]
+    assert worse.status == "contradicted" and worse.control == "centre"
+    few = judge({"edges": values[:2]}, {"edges": {"centre": centre[:2], "edges": values[:2]}}, draws=999)["edges"]
+    assert few.status == "not decidable"
+
+
 def test_a_small_difference_within_the_margin_is_none_and_few_pictures_cannot_show_it() -> None:
     values = np.random.default_rng(1).normal(0.2, 0.2, 2000)
     noise = np.random.default_rng(2).normal(0, 0.2, 2000)

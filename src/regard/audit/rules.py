@@ -83,11 +83,15 @@ def judge(
         failed = float(np.mean(np.isnan(scores[method])))
         value = float(ends.means[best])
         n = int(ends.units[best])
-        judged[method] = _judgement(value, low, high, n, pairs[best][1], failed, unit)
+        twin = next((pairs[place][1] for place in places if ends.units[place] > 2 and ends.is_zero(place)), "")
+        judged[method] = _judgement(value, low, high, n, pairs[best][1], twin, failed, unit)
     return judged
 
 
-def _judgement(value: float, low: float, high: float, n: int, control: str, failed: float, unit: str) -> Judgement:
+def _judgement(
+    value: float, low: float, high: float, n: int, control: str, twin: str, failed: float, unit: str
+) -> Judgement:
+    """`control` is the best one, `twin` one whose SRG is the method's on every picture, `failed` a share."""
     several = f"{n} {unit}{'' if n == 1 else 's'}"
     smallest = value - low if math.isfinite(low) else math.nan
     detectable = f"a difference of {smallest:.3f} or more" if math.isfinite(smallest) else "no difference"
@@ -100,6 +104,9 @@ def _judgement(value: float, low: float, high: float, n: int, control: str, fail
     elif high < 0:
         status = "contradicted"
         why = f"its SRG is lower than that of the best control, {control}: all of the interval is below 0"
+    elif twin:
+        status = "no better than a control"
+        why = f"its map is that of a control, {twin}: their SRG is the same on every picture"
     elif low >= -MARGIN and high <= MARGIN:
         status = "no better than a control"
         why = f"its SRG is that of the best control, {control}: all of the interval is within ± {MARGIN}"
@@ -167,6 +174,10 @@ class _Bootstrap:
             error: Floats = np.sqrt(np.maximum(squares, 0.0) * factor) / sizes
         return np.where(squares > 1e-12 * np.maximum(off_off, 1e-300), error, 0.0)
 
+    def is_zero(self, place: int) -> bool:
+        """Whether there is no difference in any unit."""
+        return bool(self.units[place] > 0 and self.errors[place] == 0 and self.means[place] == 0)
+
     def p(self, places: Sequence[int]) -> float:
         """Of D = 0, two-sided: how rarely draws are as far off as all controls are below, or as any is above."""
         below = max(self._tail(place, 1.0) for place in places)
@@ -191,7 +202,7 @@ class _Bootstrap:
     def _end(self, place: int, error: float, sign: float) -> float:
         """One end of a δ at this one-sided error: the lower one for a `sign` of 1; infinite where draws cannot say."""
         mean_of = float(self.means[place])
-        if self.units[place] >= 2 and not self.errors[place] > 0 and mean_of == 0.0:
+        if self.units[place] >= 2 and self.is_zero(place):
             return 0.0  # a map like the control's own: there is nothing to vary
         t = self.t[place]
         rank = math.floor(error * (len(t) + 1) + 1e-9)

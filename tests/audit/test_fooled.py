@@ -8,6 +8,9 @@ import torch
 from outliers import SIZE, pictures, planted
 from PIL import Image
 
+import regard
+from regard.audit.audit import audit
+from regard.audit.ceiling import oracle
 from regard.audit.fooled import (
     MEANS,
     MEDIAN,
@@ -24,13 +27,19 @@ from regard.audit.fooled import (
     treated,
 )
 from regard.audit.pictures.gathered import Gathered
+from regard.audit.pictures.planted import is_drawn
 from regard.audit.planted import ceiling_findings, tempered
+from regard.audit.settings import AuditSettings
 from regard.data.layouts import read
+from regard.data.regions import regions_of
 from regard.errors import NetworkError, UsageError
 from regard.explanation.artifacts import artifacts
 from regard.measurement.artifacts.spots import on_background, spots, where_wrong
+from regard.measurement.faithfulness.curves import removal_curves
+from regard.measurement.localisation.objects import input_masks
 from regard.networks.load import load
 from regard.networks.network import Network
+from regard.networks.predict import prepared
 from regard.records import AuditedPicture, Verdict
 
 
@@ -211,3 +220,20 @@ def test_where_the_ceiling_does_not_beat_the_controls_what_is_not_supported_is_l
         assert len(found) == 1 and bool(found[0].note) == (high == 0) and found[0].against in noise
         assert tuple(each.status for each in tempered(verdicts, found)) == statuses
     assert tempered(verdicts, ()) == verdicts
+
+
+def test_on_drawn_scenes_the_ceiling_is_the_map_of_the_planted_truth(tmp_path: Path) -> None:
+    regard.scenes(2, tmp_path / "drawn", size=48)
+    data = read(tmp_path / "drawn", labels=False)
+    network = load("random:vit_tiny_patch16_224", size=(48, 48), arguments={"depth": 1, "num_classes": 3}, seed=1)
+    regions = regions_of(tmp_path / "drawn")
+    settings = AuditSettings(methods=("attention",), full=True, steps=3, workers=0)
+    found = audit(network, data, settings, regions=regions)
+    (_, pixels), *_ = prepared(network, data.pictures, batch_size=8, workers=0)
+    targets = network.logits(pixels).argmax(1).numpy()
+    for place, picture in enumerate(found.pictures):
+        mask = input_masks(regions, data.pictures[place : place + 1], [(48, 48)], network.preparation).masks
+        one = pixels[place : place + 1]
+        curves = removal_curves(network, one, oracle(mask, 3, 3)[None], targets[place : place + 1], steps=3)
+        assert picture.numbers["srg:ceiling"] == pytest.approx(curves.srg[0, 0], abs=1e-6)
+    assert is_drawn(regions, data.pictures[0]) and not is_drawn(None, data.pictures[0])

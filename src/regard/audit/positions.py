@@ -99,7 +99,9 @@ def judged(
         score = labelled(name, Score(numbers[name], *ends, arrangement.labels))
         for description, control in controls:
             random = Score(*control[name], arrangement.labels)
-            findings.append(Finding("positions", name, "", score, random, description, f"{status}: {why}"))
+            findings.append(
+                Finding("positions", name, "", score, random, description, f"{status}: {why}; n counts places")
+            )
     return tuple(verdicts), tuple(findings)
 
 

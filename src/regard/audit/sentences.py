@@ -25,7 +25,11 @@ def _quality(n: int, evaluation: Evaluation | None) -> str:
     if evaluation is None:
         return f"How often it is right on these {n} pictures cannot be told, as they have no labels."
     worst = worst_slice(evaluation)
-    of_worst = "" if worst is None else f"; on its worst slice, {worst.column} {worst.value}, of {in_words(worst.top1)}"
+    of_worst = (
+        ""
+        if worst is None
+        else f"; on its worst slice of ten pictures or more, {worst.column} {worst.value}, of {in_words(worst.top1)}"
+    )
     note = f" ({evaluation.note})" if evaluation.note else ""
     return f"It is right on {in_words(evaluation.scores['top1'])} of {evaluation.n} pictures{note}{of_worst}."
 

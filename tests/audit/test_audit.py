@@ -257,7 +257,10 @@ def test_full_plants_an_adversary_and_a_ceiling_and_without_it_their_lack_is_nam
 ) -> None:
     full = audit(network, data.select(range(0, 12, 2)), replace(FEW, full=True))
     adversary, ceiling = (full.finding("deletion", name) for name in ("adversary", "ceiling"))
-    assert adversary.against in ("attention", "gradcam") and adversary.score.n == ceiling.score.n == 6
+    assert (
+        adversary.against in ("attention on 4 × 4 cells", "gradcam on 4 × 4 cells")
+        and adversary.score.n == ceiling.score.n == 6
+    )
     assert adversary.score.value <= ceiling.score.value < ceiling.baseline.value  # each at what it was made for
     names = {(each.measure, each.condition) for each in full.findings if each.subject == "adversary" and each.note}
     best = adversary.against

@@ -9,7 +9,7 @@ import torch
 from tiny_vits import CLS
 from torch import Tensor, nn
 
-from regard.audit.adversary import HELD_OUT, MADE_FOR, adversary, gains
+from regard.audit.adversary import HELD_OUT, MADE_FOR, adversary, coarse, gains
 from regard.audit.ceiling import cell_shapley, oracle
 from regard.audit.positions import audit_positions, drawn, judged, weighted
 from regard.errors import NetworkError, UsageError
@@ -89,7 +89,16 @@ def test_a_gain_is_kept_has_vanished_or_cannot_be_decided() -> None:
         "srg, held out": "not decidable",
     }
     nothing = gains(best | {"srg": np.array([0.9, 0.9])}, best, interval)
-    assert {each.status for each in nothing[1:]} == {"not decidable"}  # there was no gain that could have gone
+    assert {each.status for each in nothing[1:]} == {"none"}  # there was no gain that could have gone
+
+
+def test_a_map_is_made_coarse_by_means_of_what_is_a_number() -> None:
+    maps = np.arange(25.0).reshape(1, 5, 5)  # cells of one patch, but the first of a side, which is of two
+    maps[0, 0, 0] = np.nan
+    (coarsened,) = coarse(maps)
+    assert (coarsened[:2, :2] == (1 + 5 + 6) / 3).all() and coarsened[4, 4] == 24 and coarsened[0, 4] == (4 + 9) / 2
+    maps[0, :2, :2] = np.nan
+    assert np.isnan(coarse(maps)[0, :2, :2]).all()
 
 
 # the ceiling

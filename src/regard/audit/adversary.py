@@ -22,6 +22,8 @@ from regard.records import Score
 
 COST = 70.0
 """In forwards a picture, where tokens can be left out: of 135 subsets of 16 cells, half the patches in the mean."""
+COARSE = " on 4 × 4 cells"
+"""What the name of a method ends with whose map was made as coarse as the adversary's, so that they can be compared."""
 MADE_FOR = "deletion"
 HELD_OUT = ("insertion", "srg", "deletion, held out", "srg, held out")
 """The measures by which its gain is looked for again: LIF, SRG, and both under an occluder it was not made for."""
@@ -67,10 +69,23 @@ def adversary(
     return values[:, cell.numpy()].reshape(len(pixels), rows, columns)
 
 
+def coarse(maps: NDArray[Any]) -> Floats:
+    """Maps (pictures, rows, columns) as the mean over each of 4 × 4 cells of what is a number, NaN where nothing is."""
+    pictures, rows, columns = maps.shape
+    cell = coarse_cells(rows, columns)
+    finite = np.isfinite(maps).reshape(pictures, -1)
+    values = np.where(finite, maps.reshape(pictures, -1), 0.0)
+    of_cell = np.eye(int(cell.max()) + 1)[cell]  # (patches, cells)
+    count = finite @ of_cell
+    means = np.divide(values @ of_cell, count, out=np.full_like(count, np.nan), where=count > 0)
+    return np.asarray(means[:, cell].reshape(maps.shape), np.float64)
+
+
 @dataclass(frozen=True)
 class Gain:
     """By how much the adversary is better than the method that MIF alone would have called best: D on the measure it
-    was made for, or on one other, and what became of the gain: "kept", "vanished" or "not decidable"; "" on its own."""
+    was made for, or on one other, and what became of the gain: "kept", "vanished", "not decidable", or "none", where
+    there was no gain; "" on its own."""
 
     measure: str
     score: Score
@@ -92,7 +107,7 @@ def gains(adversary: Mapping[str, Floats], best: Mapping[str, Floats], interval:
     for name, values in differences.items():
         score = interval(values)
         if not made.low > 0:
-            status = "not decidable"
+            status = "none"
         elif score.low > 0:
             status = "kept"
         else:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from regard.audit.adversary import HELD_OUT, MADE_FOR, gains
+from regard.audit.adversary import COARSE, HELD_OUT, MADE_FOR, gains
 from regard.audit.pictures.chunk import Floats, Plan
 from regard.audit.pictures.gathered import Gathered
 from regard.audit.rules import judge
@@ -17,6 +17,7 @@ CONTROLS = ("centre", "edges", "random")
 BOUNDED = ("srg", "insertion", "deletion", "single_deletion")
 """The measures that a ceiling is measured by."""
 STATUSES = {
+    "none": "there was no gain that could be kept or vanish",
     "kept": "the gain is kept: by this number too the adversary is better",
     "vanished": "the gain has vanished",
     "not decidable": "whether the gain is kept cannot be decided with so few pictures",
@@ -31,9 +32,9 @@ def adversary_findings(plan: Plan, gathered: Gathered) -> Iterator[Finding]:
     among = np.isfinite(made)
     areas = {}
     for method in plan.methods:
-        values = gathered.get(MADE_FOR, method.name)
+        values = gathered.get(MADE_FOR, f"{method.name}{COARSE}")
         if not method.control and values is not None and np.isfinite(values[among]).any():
-            areas[method.name] = float(np.nanmean(values[among]))
+            areas[f"{method.name}{COARSE}"] = float(np.nanmean(values[among]))
     if not areas:
         return
     best = min(areas, key=lambda name: areas[name])

@@ -60,11 +60,17 @@ def _other_masks(chunk: Chunk) -> Bools:
 
 
 def adverse(chunk: Chunk) -> None:
-    """A map that is built for one measure under the first occluder, under that and under one it was not built for."""
+    """A map that is built for one measure under the first occluder, under that and under one it was not built for; and
+    the methods, made as coarse as it is."""
     among = chunk.plan.planted[chunk.indices]
-    if among.any():
-        maps = _made(chunk, among, adversary.adversary)
-        _measure(chunk, ADVERSARY, maps, among, chunk.plan.occluders[:2])
+    if not among.any():
+        return
+    maps = {ADVERSARY: _made(chunk, among, adversary.adversary)}
+    for method in chunk.plan.methods:
+        if not method.control and chunk.valid(method.name)[among].all():
+            maps[f"{method.name}{adversary.COARSE}"] = adversary.coarse(chunk.stacked([method.name])[0, among])
+    for name, values in maps.items():
+        _measure(chunk, name, values, among, chunk.plan.occluders[:2])
 
 
 def best_possible(chunk: Chunk) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from audits import example_audit
 
 import regard
@@ -18,7 +19,7 @@ import regard.records
 from regard.audit.repair import RepairAudit
 from regard.data.dataset import Dataset, Picture
 from regard.data.openers import BytesOpener
-from regard.explanation.artifacts import Artifacts, BlockArtifacts, Repair, Trial
+from regard.explanation.artifacts import Artifacts, BlockArtifacts, Observation, Repair, Trial
 from regard.measurement.audits import compare_audits
 from regard.measurement.classification.compare import compare
 from regard.measurement.classification.evaluation import evaluate
@@ -42,6 +43,7 @@ from regard.records import (
 from regard.records.captions import Focus, Peak, Step, WordDependence
 from regard.records.display import MOST_LINES, Rows
 from regard.records.quantised import Quantised, QuantisedMaps
+from regard.records.removal import RemovalCurve
 from regard.training.run import Run
 
 MANY = 3 * MOST_LINES
@@ -89,6 +91,8 @@ def _samples() -> list[Any]:
     positions = Positions(np.full((2, 3, 2, 3), THIRD, np.float32), {"neighbours": THIRD}, tested={"neighbours": {
         "value": THIRD, "p": THIRD, "control": THIRD, "before": float("nan")}})  # fmt: skip
     audit = example_audit()
+    curve = RemovalCurve(3, "tokens", (THIRD,) * 11, (2 * THIRD,) * 11)
+    seen = Observation(torch.ones(2, 3, 4, dtype=torch.bool), *[torch.full((2, 3, 4), THIRD)] * 3)
     place = Path("results")
     return [
         score, evaluation, evaluation.predictions, comparison, grid, heatmap, word, caption, measured, trial, repair,
@@ -104,7 +108,7 @@ def _samples() -> list[Any]:
         Run(place, "classify", evaluation, ("a note",)),
         compare_audits({"a": audit, "b": audit}), compare_audits({"a": audit, "b": audit}).differences[0],
         audit, audit.verdicts[0], audit.findings[0], audit.curves[0], audit.pictures[1], audit.best[0],
-        audit.failures[0], *_results(place, evaluation, explanation, positions, truth),
+        audit.failures[0], curve, seen, *_results(place, evaluation, explanation, positions, truth),
     ]  # fmt: skip
 
 

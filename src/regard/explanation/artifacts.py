@@ -180,8 +180,8 @@ def _enough(trial: Trial, before: Artifacts) -> bool:
     return trial.left <= GONE and trial.attention <= before.even
 
 
-@dataclass(frozen=True)
-class Observation:
+@dataclass(frozen=True, repr=False)
+class Observation(Readable):
     """What artifact tokens show in, picture by picture: `outliers` (bool) and `norms` (blocks, pictures, patches),
     `attention` (layers, pictures, patches), `logits` (pictures, classes)."""
 
@@ -189,6 +189,10 @@ class Observation:
     norms: Tensor
     attention: Tensor
     logits: Tensor
+
+    def __str__(self) -> str:
+        blocks, pictures, patches = self.outliers.shape
+        return f"{blocks} blocks, {counted(pictures, 'picture')}, {patches} patches, {self.outliers[-1].sum()} outliers"
 
 
 def observe(network: Network, batches: Batches) -> Observation:

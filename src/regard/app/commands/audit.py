@@ -98,8 +98,7 @@ def audit(
     Into the folder `out` go the page `report.html`, `audit.json`, `pictures.parquet`, maps of a few pictures and
     `verdicts.json`, which also goes into the run that `model` names; `regard explain` then shows a map's verdict. A
     rule of `require` holds a measure against a number: `top1>=0.8`, `worst_slice>=0.8`, `srg:attention.low>=0.3`,
-    `verdict:attention=supported`.
-    An audit that was interrupted is gone on with.
+    `verdict:attention=supported`. An audit that was interrupted is gone on with.
 
     >>> import regard
     >>> _ = regard.scenes(3, "drawn", size=64)

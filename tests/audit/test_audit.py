@@ -15,7 +15,7 @@ from tiny_training import draw_pictures, tiny_network
 from torch import nn
 
 from regard.audit.audit import AuditOutput, audit
-from regard.audit.pictures.methods import AuditedMethod
+from regard.audit.pictures.methods import AuditedMethod, method_of
 from regard.audit.pictures.outside import MapBatch, within
 from regard.audit.settings import AuditSettings
 from regard.audit.verdicts import find
@@ -359,10 +359,36 @@ def test_verdicts_are_found_again_for_the_same_network_and_settings(
     assert find(tmp_path, "attention", job.about.settings, job.about.provenance) is None
 
 
-def _options() -> Any:
+def _options(**settings: Any) -> Any:
     from regard.predictors.method_options import MethodOptions
 
-    return MethodOptions()
+    return MethodOptions.of(settings)
+
+
+@pytest.mark.parametrize(
+    ("method", "same", "other"),
+    [
+        ("attention", {"layer": 1}, {"layer": 0}),
+        ("gradcam", {"layer": 1}, {"layer": 0}),
+        ("logit_lens", {"layer": 1}, {"layer": 0}),
+        ("legrad", {"start": 0}, {"start": 1}),
+        ("transition", {"start": 1}, {"start": 0}),
+        ("activation_patching", {"start": 0}, {"start": 1}),
+        ("rollout", {"start": 0, "query": "cls"}, {"start": 1}),
+    ],
+)
+def test_a_default_and_its_number_have_the_same_verdict_and_the_same_map(
+    method: str, same: dict[str, Any], other: dict[str, Any], network: Network, data: Dataset
+) -> None:
+    explainer = Explainer(network)
+    settings = method_of(method, network).settings
+    picture = data.pictures[0].opener.path
+    default = explainer(picture, method=method)
+    for choice, is_same in ((same, True), (other, False)):
+        about = explainer.job(method, _options(**choice)).about.settings
+        assert (json.loads(json.dumps({**about, "precision": "float32"})) == json.loads(json.dumps(settings))) is is_same
+        chosen = explainer(picture, method=method, **choice)
+        assert np.array_equal(chosen.heatmaps[0].values, default.heatmaps[0].values) is is_same
 
 
 def test_verdicts_go_into_the_run_and_others_stay(network: Network, data: Dataset, tmp_path: Path) -> None:

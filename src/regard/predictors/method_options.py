@@ -115,6 +115,9 @@ def class_index(name: str | int, network: "Network") -> int:
 
 def described(method: Method, settings: Mapping[str, Any], network: "Network") -> dict[str, Any]:
     """All settings of a method as captions and manifests have them: the value, its default, or a word for that."""
+    from regard.explanation.pictures.explain import explicit
+
+    settings = explicit(method.name, settings, network)
     defaults = {name: each.default for name, each in signature(METHODS.load(method.name)).parameters.items()}
     words = DEFAULTS if network.anatomy.cls else {**DEFAULTS, "query": "pooling"}
     description = {}

@@ -57,6 +57,25 @@ def attention_maps(
         return {}
 
 
+def explicit(method: str, settings: Mapping[str, Any], network: Network) -> dict[str, Any]:
+    """A method's settings as what they mean on this network, so that a default and its number are the same: a `start`
+    that was left out as the layer's number, and the last `layer` as None."""
+    from regard.explanation.pictures.perturbation import middle_third
+    from regard.explanation.pictures.relevance import last_blocks, middle_layer
+
+    settings = dict(settings)
+    starts = {"legrad": last_blocks, "transition": middle_layer, "activation_patching": middle_third}
+    if method in starts and settings.get("start") is None:
+        settings["start"] = starts[method](network)
+    anatomy = network.anatomy
+    last = len(anatomy.attentions) - 1
+    if method != "attention" or anatomy.reads == "patches" or settings.get("query") is not None:
+        last -= anatomy.readers
+    if method in ("attention", "gradcam", "logit_lens") and settings.get("layer") == last:
+        settings["layer"] = None
+    return settings
+
+
 def batch_heatmaps(
     network: Network,
     pixels: Tensor,

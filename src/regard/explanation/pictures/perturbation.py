@@ -40,6 +40,11 @@ def occlusion(network: Network, pixels: Tensor, *, target: Target = None) -> Map
     return as_maps(effects[:, 0][:, down][:, :, across], targets)  # each pixel of a cell has the cell's value
 
 
+def middle_third(network: Network) -> int:
+    """Where `activation_patching` starts by default."""
+    return len(token_blocks(network)) // 3
+
+
 def activation_patching(network: Network, pixels: Tensor, *, target: Target = None, start: int | None = None) -> Maps:
     """Maps (batch, rows, columns) of y(grey picture with this patch's activations) - y(grey picture), in logits.
 
@@ -51,7 +56,7 @@ def activation_patching(network: Network, pixels: Tensor, *, target: Target = No
     if not blocks:
         raise NetworkError(f"{network.name} has no blocks of tokens that regard knows; use occlusion")
     depth = len(blocks)
-    (first,) = indices("block to start from", depth // 3 if start is None else start, depth)
+    (first,) = indices("block to start from", middle_third(network) if start is None else start, depth)
     middle = blocks[first : first + max(1, depth - 2 * (depth // 3))]
     grey = torch.zeros_like(pixels[:1])
     network.check(pixels)

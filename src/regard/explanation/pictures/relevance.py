@@ -43,6 +43,11 @@ def grad_attention(network: Network, pixels: Tensor, *, target: Target = None, s
     return as_maps(flow.map(), targets)
 
 
+def middle_layer(network: Network) -> int:
+    """Where `transition` starts by default: at the middle one of the layers below the head's own."""
+    return (len(network.anatomy.attentions) - network.anatomy.readers) // 2
+
+
 def transition(
     network: Network, pixels: Tensor, *, target: Target = None, start: int | None = None, steps: int = 20
 ) -> Maps:
@@ -53,8 +58,8 @@ def transition(
     over `steps` of ∂y/∂A_last)⁺] on the way from a grey picture. The map is W ⊙ R in the row of what the head reads;
     where it averages patches, the mean over them.
     """
-    count = layer_count(network) - network.anatomy.readers
-    start = count // 2 if start is None else start
+    layer_count(network)
+    start = middle_layer(network) if start is None else start
     inputs: dict[str, Tensor] = {}
 
     def watch_inputs(hooks: list[Any]) -> None:
@@ -129,6 +134,11 @@ LAST = 2
 """Blocks that `legrad` averages by default: the last ones, as its authors' code has it."""
 
 
+def last_blocks(network: Network) -> int:
+    """Where `legrad` starts by default: at the first of the last blocks."""
+    return max(len(token_blocks(network)) - LAST, 0)
+
+
 def legrad(network: Network, pixels: Tensor, *, target: Target = None, start: int | None = None) -> Maps:
     """Maps (batch, rows, columns) of LeGrad (Bousselham et al. 2024): at least 0, no upper bound.
 
@@ -140,7 +150,7 @@ def legrad(network: Network, pixels: Tensor, *, target: Target = None, start: in
     """
     layer_count(network)
     blocks = token_blocks(network)
-    start = max(len(blocks) - LAST, 0) if start is None else start
+    start = last_blocks(network) if start is None else start
     indices("block to start from", start, len(blocks))
     read = _by_reader if network.anatomy.readers and network.anatomy.reads != "patches" else _by_mean_token
     with gradients_on():

@@ -386,7 +386,9 @@ def test_a_default_and_its_number_have_the_same_verdict_and_the_same_map(
     default = explainer(picture, method=method)
     for choice, is_same in ((same, True), (other, False)):
         about = explainer.job(method, _options(**choice)).about.settings
-        assert (json.loads(json.dumps({**about, "precision": "float32"})) == json.loads(json.dumps(settings))) is is_same
+        assert (
+            json.loads(json.dumps({**about, "precision": "float32"})) == json.loads(json.dumps(settings))
+        ) is is_same
         chosen = explainer(picture, method=method, **choice)
         assert np.array_equal(chosen.heatmaps[0].values, default.heatmaps[0].values) is is_same
 

@@ -1,6 +1,7 @@
 """An audit from end to end, small: what it finds and stores, what it does with what is missing, and that it goes on."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -124,6 +125,54 @@ def test_masks_that_are_no_use_are_named_and_the_others_used(found: Audit) -> No
     assert named == ["red/0.png", "red/1.png", "red/2.png"] and len(failures) == 3
     assert found.finding("energy", "attention").score.n == 9
     assert found.finding("srg", "attention").score.n == 12
+
+
+def test_masks_of_which_none_is_of_use_are_told_once_and_of_no_picture_refused(
+    network: Network, data: Dataset, tmp_path: Path
+) -> None:
+    place = tmp_path / "blank"
+    place.mkdir()
+    with pytest.raises(DataError, match="blank has a mask of none of the 12 pictures; call masks"):
+        audit(network, data, FEW, regions=regions_of(place))
+    for number, picture in enumerate(data.pictures):
+        target = (place / picture.name).with_suffix(".png")
+        target.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((50 + number, 20), np.uint8)).save(target)
+    found = audit(network, data, replace(FEW, methods=("attention",)), regions=regions_of(place))
+    (failure,) = (each for each in found.failures if each.subject == "the mask")
+    assert failure.n == 12 and len(failure.names) == 5 and "50 × 20 pixels" in failure.message
+    why = "no mask is of use; of blue/0.png: its mask has 50 × 20 pixels and the picture 36 × 44"
+    assert found.skipped["localisation"] == found.skipped["reveal path"] == why
+    assert found.sentences[1] == f"What it relies on was not measured: {why}."
+    target.write_bytes(b"nothing")
+    again = audit(network, data.select([11]), replace(FEW, methods=("attention",)), regions=regions_of(place))
+    assert again.skipped["localisation"].startswith("no mask is of use; of red/2.png: blank/red/2.png is not a picture")
+
+
+def test_pictures_that_cannot_be_read_are_named_and_lend_nothing(
+    network: Network, folder: Path, regions: Regions, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(folder, tmp_path / "data")
+    broken = [tmp_path / "data" / "blue" / "0.png", tmp_path / "data" / "grey" / "1.png"]
+    broken[0].write_bytes(broken[0].read_bytes()[:900])  # its size can be read, its pixels cannot
+    broken[1].write_bytes(b"nothing")
+    data = read(tmp_path / "data")
+    full = replace(FEW, methods=("attention",), full=True)
+    with pytest.raises(DataError, match=r"blue.0\.png is a broken picture"):
+        audit(network, data, full, regions=regions)
+    caplog.clear()
+    found = audit(network, data, replace(full, skip_bad=True), regions=regions)
+    assert found.n == 10 and found.failures[0].names == ("blue/0.png", "grey/1.png")
+    assert str(found.failures[0]).startswith("reading failed on 2 pictures")
+    assert sum("skipped: " in each.message for each in caplog.records) == 2
+    assert found.finding("srg", "attention", "other").score.n == 10 and found.finding("background_reliance") is not None
+    single = audit(network, data, replace(full, skip_bad=True, batch_size=1), regions=regions)
+    for one, other in zip(single.pictures, found.pictures, strict=True):
+        assert one.numbers == pytest.approx(other.numbers, abs=1e-4), one.name
+    for path in (tmp_path / "data").rglob("*.png"):
+        path.write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"none of 12 pictures can be read; of the first: .*blue.0\.png"):
+        audit(network, read(tmp_path / "data"), replace(FEW, skip_bad=True))
 
 
 def test_an_interrupted_audit_goes_on_to_the_same_bytes(
@@ -428,6 +477,11 @@ def test_the_command_writes_says_and_holds_to_rules(
     assert "supported" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     code, printed, _ = run(*words, "--require", "top1>=0", "--require", "robustness::blur, weak>=0")
     assert code == 0 and "attention: " in printed
+    rules = ("robustness>=0", "energy:attention:x>=0", "srg:ceiling>=0", "srg:randomised attention>=-1")
+    code, _, messages = run(*words, *(word for rule in rules for word in ("--require", rule)))
+    lines = [line for line in messages.splitlines() if "names nothing that was measured" in line]
+    assert code == 1 and len(lines) == 3 and "there are: robustness::" in lines[0]
+    assert "there are: energy:attention, " in lines[1] and "srg:attention, " in lines[2]
     code, _, messages = run(*words, "--out", tmp_path / "out")
     assert code == 1 and "exists already" in messages
 
@@ -441,6 +495,7 @@ def test_the_command_writes_says_and_holds_to_rules(
         ("top1>=much", "which is no number"),
         ("top1=1", "is no rule"),
         ("srg:rollout>=0", "none of the methods"),
+        ("srg>=0", "srg is of a method; write srg:METHOD (attention, random"),
         ("energy:attention>=0", "give --masks"),
         ("verdict:attention=good", "a verdict is one of"),
     ],

@@ -149,10 +149,18 @@ def plan_of(
     network: Network, dataset: Dataset, settings: AuditSettings, regions: Regions | None
 ) -> tuple[Plan, dict[str, str]]:
     """What is measured, and by part or method why it is not. The first picture that can be read tries each method."""
-    stream = prepared(network, dataset.pictures, batch_size=1, workers=0, on_bad=skipper(settings.skip_bad))
+    bad: list[str] = []  # they are named where they are measured
+    on_bad = (lambda picture, error: bad.append(str(error))) if settings.skip_bad else None
+    stream = prepared(network, dataset.pictures, batch_size=1, workers=0, on_bad=on_bad)
     batch, pixels = next(stream, (None, None))
     if batch is None or pixels is None:
-        raise DataError("none of the pictures could be read")
+        raise DataError(f"none of {len(bad)} pictures can be read; of the first: {bad[0]}")
+    own = regions is not None and regions.name == dataset.source.name
+    if regions is not None and not own and not any(regions.find(name) for name in dataset.names):
+        raise DataError(
+            f"{regions.name} has a mask of none of the {len(dataset)} pictures; call masks as their pictures are, "
+            f"such as {dataset.names[0]!r}, or leave --masks out"
+        )
     logits = network.logits(pixels)
     target = int(logits.argmax())
     names = dataset.names
@@ -185,20 +193,25 @@ def plan_of(
     except NetworkError as error:
         skipped["artifacts"] = str(error)
     if regions is not None:
-        usable = _lenders(plan)
+        usable, useless = _lenders(plan)
+        if useless:
+            skipped |= {part.name: useless for part in PARTS if "masks" in part.needs}
         indices = [None if label < 0 else int(label) for label in plan.labels]
         draw = partial(draw_donors, names, indices, names, indices, usable, seed=settings.seed)
         plan = replace(plan, donors={name: draw(same=name == SWAPS[1]) for name in SWAPS})
     return plan, skipped
 
 
-def _lenders(plan: Plan) -> Bools:
-    """(pictures,): whose background may be lent to others; read mask by mask, as there may be many."""
+def _lenders(plan: Plan) -> tuple[Bools, str]:
+    """(pictures,): whose background may be lent to others; read mask by mask, as there may be many. And where no mask
+    is of use at all, why the first is not."""
     import torch
 
     from regard.data.images.decode import upright_size
 
     usable = np.zeros(len(plan.pictures), bool)
+    reasons: dict[str, str] = {}
+    some = False
     for index, picture in enumerate(plan.pictures.pictures):
         try:
             size = upright_size(picture.opener)
@@ -206,7 +219,11 @@ def _lenders(plan: Plan) -> Bools:
             continue
         masks = plan.masks([index], [size])
         usable[index] = bool(masks.usable[0]) and bool(fillable(torch.from_numpy(masks.masks), LENDABLE)[0])
-    return usable
+        some = some or masks.why[0] is None
+        if not reasons and masks.why[0] is not None:
+            reasons[picture.name] = masks.why[0].partition(";")[0]
+    first = "; ".join(f"of {name}: {why}" for name, why in reasons.items())
+    return usable, "" if some or not first else f"no mask is of use; {first}"
 
 
 def _lacking(part: Part, plan: Plan, skipped: Mapping[str, str]) -> str | None:
@@ -337,7 +354,7 @@ def _joined(
     verdicts = planted.tempered(tuple(summary.verdicts(plan, gathered, digests)), ceiling)
     best = summary.best(plan, gathered)
     return Audit(
-        sentences(len(gathered), evaluation, findings, verdicts, best),
+        sentences(len(gathered), evaluation, findings, verdicts, best, skipped),
         verdicts,
         tuple(findings),
         tuple(summary.curves(plan, gathered)),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from regard.audit.pictures.gathered import Gathered
 from regard.audit.repair import search_and_test
-from regard.data.dataset import Dataset, skipper
+from regard.data.dataset import Dataset
 from regard.errors import DataError, NetworkError, unknown
 from regard.explanation.artifacts import APPEAR, find_repair, observe, repaired
 from regard.measurement.artifacts.spots import Spots, spots, where_wrong
@@ -113,7 +113,8 @@ def token_repair(
     if len(rest) < len(scored):
         names = {*among.names}
         used = np.array([name in names for name in scored.names], bool)
-    stream = prepared(network, among.pictures, batch_size=8, workers=0, on_bad=skipper(skip_bad))
+    quiet = (lambda picture, error: None) if skip_bad else None  # the audit names them
+    stream = prepared(network, among.pictures, batch_size=8, workers=0, on_bad=quiet)
     try:
         found = find_repair(network, [pixels for _, pixels in stream])
     except NetworkError as error:

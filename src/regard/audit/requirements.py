@@ -12,7 +12,7 @@ from regard.data.dataset import Dataset
 from regard.errors import UsageError, unknown
 from regard.measurement import METRICS
 from regard.records import Audit, Score
-from regard.records.audit import PLANTED, STATUSES
+from regard.records.audit import ADVERSARY, CEILING, PLANTED, RANDOMISED, STATUSES
 
 PATTERN = re.compile(
     r"\s*(?P<name>[^<>=]+?)(?P<end>\.low|\.high)?\s*(?P<relation>>=|<=|>|<|=)\s*(?P<value>[^<>=]+?)\s*"
@@ -21,6 +21,11 @@ WORST = "worst_slice"
 VERDICT = "verdict"
 FORM = "write NAME>=NUMBER, such as top1>=0.8, worst_slice>=0.8, srg:attention.low>=0.3, or verdict:attention=supported"
 QUALITY = ("classification",)
+OF_METHODS = ("faithfulness", "localisation", "sanity")
+OF_NETWORK = ("occluder_reliability",)
+"""Measures of these kinds that are of no method."""
+SHOWN = 12
+"""Names that a message lists."""
 MORE = ("accuracy", "probability", "endpoint", "total")
 """What an audit measures that is no row of METRICS."""
 
@@ -74,7 +79,9 @@ class Requirement:
             lacking = "the pictures have no labels"
         elif kind in ("localisation", "reliance") and self.measure not in ("robustness", "grid_pointing") and not masks:
             lacking = "that needs to know where the object is; give --masks"
-        elif (kind in ("faithfulness", "sanity") or self.measure == VERDICT) and self.subject not in {"", *methods}:
+        elif self.subject == "" and kind in OF_METHODS and self.measure not in OF_NETWORK:
+            lacking = f"{self.measure} is of a method; write {self.measure}:METHOD ({', '.join(methods)})"
+        elif (kind in OF_METHODS or self.measure == VERDICT) and self.subject not in {"", *methods}:
             lacking = f"{self.subject!r} is none of the methods that are audited ({', '.join(methods)})"
         if lacking is not None:
             raise UsageError(f"--require {self.text!r} names nothing: {lacking}")
@@ -89,7 +96,10 @@ class Requirement:
             )
         score = self._score(audit)
         if score is None or not math.isfinite(getattr(score, self.end)):
-            return f"{self.text} is not met: it names nothing that was measured"
+            names = [":".join([each.measure, each.subject, each.condition]).rstrip(":") for each in audit.findings
+                     if each.measure == self.measure]  # fmt: skip
+            there = f"; there are: {', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}" if names else ""
+            return f"{self.text} is not met: it names nothing that was measured{there}"
         value = getattr(score, self.end)
         relations = {
             ">=": value >= self.value,
@@ -127,7 +137,8 @@ def check_rules(
     """Raise `UsageError` for a rule that can be seen to name nothing: of methods that are `named` or the default ones,
     and of maps in the folder `outside`."""
     folders = [] if outside is None else [outside.name, *(each.name for each in outside.glob("*/"))]
-    methods = [*(named or (DEFAULT_METHODS if outside is None else ())), *PLANTED, *folders]
+    audited = named or (DEFAULT_METHODS if outside is None else ())
+    methods = [*audited, *PLANTED, *folders, *(f"{RANDOMISED} {name}" for name in audited), ADVERSARY, CEILING]
     labelled = any(picture.label is not None for picture in dataset.pictures)
     for rule in rules:
         rule.check(methods, slices, labelled, masks)

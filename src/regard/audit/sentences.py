@@ -1,12 +1,13 @@
 """The three plain sentences that an audit begins with: how good, what it relies on, which map to believe."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from regard.audit.summary import in_words
 from regard.records import Choice, Evaluation, Finding, Verdict
 from regard.records.audit import PLANTED
+from regard.records.display import counted
 from regard.results.evaluations import worst_slice
 
 
@@ -16,14 +17,16 @@ def sentences(
     findings: Sequence[Finding],
     verdicts: Sequence[Verdict],
     best: Sequence[Choice],
+    skipped: Mapping[str, str],
 ) -> tuple[str, ...]:
     """How good the network is, what it relies on, and which method's map can be believed here."""
-    return (_quality(n, evaluation), _reliance(findings), _maps(verdicts, best))
+    why = skipped.get("reliance on the background", "no other picture could lend its background")
+    return (_quality(n, evaluation), _reliance(findings, why), _maps(verdicts, best))
 
 
 def _quality(n: int, evaluation: Evaluation | None) -> str:
     if evaluation is None:
-        return f"How often it is right on these {n} pictures cannot be told, as they have no labels."
+        return f"How often it is right on {counted(n, 'picture')} cannot be told, as there are no labels."
     worst = worst_slice(evaluation)
     of_worst = (
         ""
@@ -31,10 +34,12 @@ def _quality(n: int, evaluation: Evaluation | None) -> str:
         else f"; on its worst slice of ten pictures or more, {worst.column} {worst.value}, of {in_words(worst.top1)}"
     )
     note = f" ({evaluation.note})" if evaluation.note else ""
-    return f"It is right on {in_words(evaluation.scores['top1'])} of {evaluation.n} pictures{note}{of_worst}."
+    return (
+        f"It is right on {in_words(evaluation.scores['top1'])} of {counted(evaluation.n, 'picture')}{note}{of_worst}."
+    )
 
 
-def _reliance(findings: Sequence[Finding]) -> str:
+def _reliance(findings: Sequence[Finding], why: str) -> str:
     scores = {(each.measure, each.condition): each.score for each in findings if each.part == "reliance"}
     lost = scores.get(("background_reliance", ""))
     what = "accuracy"
@@ -42,7 +47,7 @@ def _reliance(findings: Sequence[Finding]) -> str:
         lost = scores.get(("background_reliance", "of the probability"))
         what = "the probability of its class"
     if lost is None or not np.isfinite(lost.value):
-        return "What it relies on was not measured: that needs to know where the object is (--masks)."
+        return f"What it relies on was not measured: {why}."
     other = f"the object on another picture's background costs {in_words(lost)} of {what}, beyond what pasting costs"
     if lost.low > 0:
         return f"It relies on the background: {other}."

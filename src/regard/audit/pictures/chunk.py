@@ -15,6 +15,7 @@ from regard.audit.settings import AuditSettings
 from regard.data.dataset import Dataset
 from regard.data.images.preparation import Batch, read_pixels
 from regard.data.regions import Regions
+from regard.errors import DataError
 from regard.measurement.faithfulness.curves import on_grid
 from regard.measurement.localisation.objects import InputMasks, input_masks
 from regard.measurement.reliance.compositing import as_shown, background_alone
@@ -56,9 +57,18 @@ class Plan:
 
     def read(self, indices: Sequence[int]) -> tuple[Tensor, list[tuple[int, int]]]:
         """Pictures (batch, 3, height, width) in [0, 1] as the network is shown them, and their upright sizes."""
-        rows = [read_pixels(self.pictures.pictures[index].opener, self.network.preparation) for index in indices]
-        pixels, sizes = zip(*rows, strict=True)
-        return as_shown(torch.from_numpy(np.stack(pixels))), list(sizes)
+        return _shown([
+            read_pixels(self.pictures.pictures[index].opener, self.network.preparation) for index in indices
+        ])  # fmt: skip
+
+    def readable(self, index: int) -> tuple[NDArray[Any], tuple[int, int]] | None:
+        """A picture of another chunk, with its upright size; None for one that cannot be read and is skipped."""
+        try:
+            return read_pixels(self.pictures.pictures[index].opener, self.network.preparation)
+        except DataError:
+            if self.settings.skip_bad:
+                return None
+            raise
 
     def masks(self, indices: Sequence[int], sizes: Sequence[tuple[int, int]]) -> InputMasks:
         """Where the objects of these pictures are."""
@@ -147,17 +157,24 @@ class Chunk:
         are (batch,)."""
         donors = self.plan.donors[swap][self.indices]
         backgrounds = torch.zeros_like(self.visible)
-        present = donors >= 0
+        rows = [None if donor < 0 else self.plan.readable(donor) for donor in donors.tolist()]
+        present = np.array([row is not None for row in rows], bool)
         if present.any():
             chosen = donors[present].tolist()
-            pictures, sizes = self.plan.read(chosen)
+            pictures, sizes = _shown([row for row in rows if row is not None])
             masks = torch.from_numpy(self.plan.masks(chosen, sizes).masks)
             backgrounds[torch.from_numpy(present)] = background_alone(pictures, masks).to(self.visible)
         return backgrounds, present
 
     def others(self) -> Tensor:
-        """Another picture (batch, 3, height, width) for each, normalised."""
-        pictures, _ = self.plan.read(self.plan.others[self.indices].tolist())
+        """Another picture (batch, 3, height, width) for each, normalised; where that cannot be read, the next one."""
+        rows = []
+        for index in self.indices:
+            other = int(self.plan.others[index])
+            while (row := self.plan.readable(other)) is None:
+                other = int(self.plan.others[other])  # all are in one ring, and this picture was read
+            rows.append(row)
+        pictures, _ = _shown(rows)
         preparation = self.plan.network.preparation
         return preparation.normalise(pictures.permute(0, 2, 3, 1) * 255).to(self.batch.pixels)
 
@@ -176,6 +193,11 @@ class Chunk:
                 "failures": {name: failed[place] for name, failed in self.failures.items() if place in failed},
                 "mask": None if self.masks is None else self.masks.why[place],
             }  # fmt: skip
+
+
+def _shown(rows: Sequence[tuple[NDArray[Any], tuple[int, int]]]) -> tuple[Tensor, list[tuple[int, int]]]:
+    pixels, sizes = zip(*rows, strict=True)
+    return as_shown(torch.from_numpy(np.stack(pixels))), list(sizes)
 
 
 def other_pictures(names: Sequence[str], seed: int) -> Ints:

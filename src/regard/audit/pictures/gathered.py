@@ -1,5 +1,6 @@
 """What the parts measured, of all pictures: arrays by what they are of, read from the entries one by one."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from regard.measurement.intervals import ALIKE, NOWHERE, averaged, mean, paired,
 from regard.measurement.measure import labelled
 from regard.records import Failure, Score
 
+SPECIFIC = re.compile(r"\S*[\d/\\]\S*")
+"""Words with a number or a file in them."""
 NAMED = 5
 """Pictures that a failure names."""
 FAR = 100.0
@@ -91,15 +94,20 @@ class Gathered:
         return labelled(measure, unskewed(averaged(finite, groups), count, least=low, most=high))
 
     def failed(self, names: tuple[str, ...]) -> list[Failure]:
-        """What failed on some pictures, and pictures whose mask is no use; `names` are all pictures'."""
+        """What failed on some pictures, those that were skipped, and those whose mask is no use; `names` are all
+        pictures'. Reasons that differ in numbers and files alone are one, the first."""
         failures = []
+        unread = np.setdiff1d(np.arange(len(names)), self.indices)
+        if len(unread):
+            among = [names[index] for index in unread[:NAMED]]
+            failures.append(Failure("reading", len(unread), tuple(among), "it is no picture that can be read"))
         for subject, failed in self.failures.items():
             among = [names[self.indices[row]] for row in failed]
             failures.append(Failure(subject, len(failed), tuple(among[:NAMED]), next(iter(failed.values()))))
         by_reason: dict[str, list[int]] = {}
         for row, reason in self.masks.items():
-            by_reason.setdefault(reason, []).append(row)
-        for reason, rows in by_reason.items():
+            by_reason.setdefault(SPECIFIC.sub("", reason), []).append(row)
+        for rows in by_reason.values():
             among = [names[self.indices[row]] for row in rows]
-            failures.append(Failure("the mask", len(rows), tuple(among[:NAMED]), reason))
+            failures.append(Failure("the mask", len(rows), tuple(among[:NAMED]), self.masks[rows[0]]))
         return failures

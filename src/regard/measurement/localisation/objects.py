@@ -53,7 +53,8 @@ def input_masks(
         try:
             masks[row] = input_mask(picture_regions, picture.opener, size, preparation)
         except DataError as error:
-            reasons.append(str(error))
+            folder = str(getattr(regions, "folder", regions.name))
+            reasons.append(str(error).replace(folder, regions.name))
             continue
         if not masks[row].any():
             reasons.append("the object is not in what the network sees")

@@ -27,7 +27,7 @@ from regard.audit.fooled import (
     treated,
 )
 from regard.audit.pictures.gathered import Gathered
-from regard.audit.pictures.planted import is_drawn
+from regard.audit.pictures.planted import is_scene
 from regard.audit.planted import ceiling_findings, tempered
 from regard.audit.settings import AuditSettings
 from regard.data.layouts import read
@@ -236,4 +236,4 @@ def test_on_drawn_scenes_the_ceiling_is_the_map_of_the_planted_truth(tmp_path: P
         one = pixels[place : place + 1]
         curves = removal_curves(network, one, oracle(mask, 3, 3)[None], targets[place : place + 1], steps=3)
         assert picture.numbers["srg:ceiling"] == pytest.approx(curves.srg[0, 0], abs=1e-6)
-    assert is_drawn(regions, data.pictures[0]) and not is_drawn(None, data.pictures[0])
+    assert is_scene(regions, data.pictures[0]) and not is_scene(None, data.pictures[0])

@@ -9,7 +9,7 @@ import torch
 from tiny_vits import CLS
 from torch import Tensor, nn
 
-from regard.audit.adversary import HELD_OUT, MADE_FOR, adversary, coarse, gains
+from regard.audit.adversary import HELD_OUT, OBJECTIVE, adversary, coarse, gains
 from regard.audit.ceiling import cell_shapley, oracle
 from regard.audit.positions import audit_positions, drawn, judged, weighted
 from regard.errors import NetworkError, UsageError
@@ -72,8 +72,8 @@ def interval(values: np.ndarray) -> Score:
 
 
 def test_a_gain_is_kept_has_vanished_or_cannot_be_decided() -> None:
-    best = {name: np.array([0.5, 0.5]) for name in (MADE_FOR, *HELD_OUT)}
-    made = {MADE_FOR: np.array([0.3, 0.2])}  # 0.2 and 0.3 less
+    best = {name: np.array([0.5, 0.5]) for name in (OBJECTIVE, *HELD_OUT)}
+    made = {OBJECTIVE: np.array([0.3, 0.2])}  # 0.2 and 0.3 less
     other = {
         "insertion": np.array([0.4, 0.45]),
         "srg": np.array([0.7, 0.6]),
@@ -82,7 +82,7 @@ def test_a_gain_is_kept_has_vanished_or_cannot_be_decided() -> None:
     }
     statuses = {each.measure: each.status for each in gains(made | other, best, interval)}
     assert statuses == {
-        MADE_FOR: "",
+        OBJECTIVE: "",
         "insertion": "vanished",
         "srg": "kept",
         "deletion, held out": "vanished",

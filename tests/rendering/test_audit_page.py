@@ -17,7 +17,7 @@ from regard.measurement.metric import AUDITED
 from regard.records import Audit, Failure, Finding, RemovalCurves, Score
 from regard.records.audit import PARTS, STATUSES
 from regard.rendering.pages import removal
-from regard.rendering.pages.audit import audit_page, shown_names
+from regard.rendering.pages.audit import audit_page, picture_names
 from regard.rendering.pages.audit_pictures import CARDS
 from regard.rendering.pages.audit_words import HEADINGS, MARKS, RULE
 
@@ -30,7 +30,7 @@ def _text(page: str) -> str:
 
 
 def _pictures(audit: Audit) -> dict[str, Image.Image]:
-    return {name: Image.new("RGB", (90, 60), (90, 120, 40)) for name in shown_names(audit)}
+    return {name: Image.new("RGB", (90, 60), (90, 120, 40)) for name in picture_names(audit)}
 
 
 def test_the_rule_on_the_page_is_the_rule_of_the_verdicts() -> None:
@@ -160,7 +160,7 @@ def test_hostile_names_stay_text_and_paths_stay_off_the_page() -> None:
 
 def test_pictures_are_asked_for_and_shown_without_their_metadata() -> None:
     audit = example_audit()
-    names = shown_names(audit)
+    names = picture_names(audit)
     flipped = [each.name for each in audit.pictures if each.flips]
     assert names[:4] == [heatmap.name for heatmap in audit.examples[0]]
     assert set(flipped[:CARDS]) <= set(names)

@@ -24,7 +24,7 @@ COST = 70.0
 """In forwards a picture, where tokens can be left out: of 135 subsets of 16 cells, half the patches in the mean."""
 COARSE = " on 4 × 4 cells"
 """What the name of a method ends with whose map was made as coarse as the adversary's, so that they can be compared."""
-MADE_FOR = "deletion"
+OBJECTIVE = "deletion"
 HELD_OUT = ("insertion", "srg", "deletion, held out", "srg, held out")
 """The measures by which its gain is looked for again: LIF, SRG, and both under an occluder it was not made for."""
 
@@ -99,18 +99,18 @@ def gains(adversary: Mapping[str, Floats], best: Mapping[str, Floats], interval:
     """
     differences = {
         name: (best[name] - adversary[name] if name.startswith("deletion") else adversary[name] - best[name])
-        for name in (MADE_FOR, *HELD_OUT)
+        for name in (OBJECTIVE, *HELD_OUT)
         if name in adversary and name in best
     }
-    made = interval(differences.pop(MADE_FOR))
-    found = [Gain(MADE_FOR, made)]
+    aimed = interval(differences.pop(OBJECTIVE))
+    results = [Gain(OBJECTIVE, aimed)]
     for name, values in differences.items():
         score = interval(values)
-        if not made.low > 0:
+        if not aimed.low > 0:
             status = "none"
         elif score.low > 0:
             status = "kept"
         else:
-            status = "vanished" if score.high < made.value / 2 else "not decidable"
-        found.append(Gain(name, score, status))
-    return tuple(found)
+            status = "vanished" if score.high < aimed.value / 2 else "not decidable"
+        results.append(Gain(name, score, status))
+    return tuple(results)

@@ -155,8 +155,8 @@ def plan_of(
     batch, pixels = next(stream, (None, None))
     if batch is None or pixels is None:
         raise DataError(f"none of {len(bad)} pictures can be read; of the first: {bad[0]}")
-    own = regions is not None and regions.name == dataset.source.name
-    if regions is not None and not own and not any(regions.find(name) for name in dataset.names):
+    separate = regions is not None and regions.name != dataset.source.name
+    if regions is not None and separate and not any(regions.find(name) for name in dataset.names):
         raise DataError(
             f"{regions.name} has a mask of none of the {len(dataset)} pictures; call masks as their pictures are, "
             f"such as {dataset.names[0]!r}, or leave --masks out"
@@ -210,8 +210,7 @@ def _lenders(plan: Plan) -> tuple[Bools, str]:
     from regard.data.images.decode import upright_size
 
     usable = np.zeros(len(plan.pictures), bool)
-    reasons: dict[str, str] = {}
-    some = False
+    useless: list[str | None] = []
     for index, picture in enumerate(plan.pictures.pictures):
         try:
             size = upright_size(picture.opener)
@@ -219,11 +218,8 @@ def _lenders(plan: Plan) -> tuple[Bools, str]:
             continue
         masks = plan.masks([index], [size])
         usable[index] = bool(masks.usable[0]) and bool(fillable(torch.from_numpy(masks.masks), LENDABLE)[0])
-        some = some or masks.why[0] is None
-        if not reasons and masks.why[0] is not None:
-            reasons[picture.name] = masks.why[0].partition(";")[0]
-    first = "; ".join(f"of {name}: {why}" for name, why in reasons.items())
-    return usable, "" if some or not first else f"no mask is of use; {first}"
+        useless.append(masks.why[0] and f"of {picture.name}: {masks.why[0].partition(';')[0]}")
+    return usable, f"no mask is of use; {useless[0]}" if useless and all(useless) else ""
 
 
 def _lacking(part: Part, plan: Plan, skipped: Mapping[str, str]) -> str | None:

@@ -116,13 +116,13 @@ def token_repair(
     quiet = (lambda picture, error: None) if skip_bad else None  # the audit names them
     stream = prepared(network, among.pictures, batch_size=8, workers=0, on_bad=quiet)
     try:
-        found = find_repair(network, [pixels for _, pixels in stream])
+        repair = find_repair(network, [pixels for _, pixels in stream])
     except NetworkError as error:
         return TokenRepair(None, np.zeros_like(used), str(error))
-    if not found.neurons:
-        why = "no artifact tokens were found" if found.before.first is None else "no neurons were found to move"
+    if not repair.neurons:
+        why = "no artifact tokens were found" if repair.before.first is None else "no neurons were found to move"
         return TokenRepair(None, np.zeros_like(used), f"{why} in {len(among)} pictures")
-    return TokenRepair(repaired(network, found.edit), used)
+    return TokenRepair(repaired(network, repair.edit), used)
 
 
 @dataclass(frozen=True)
@@ -148,9 +148,9 @@ def treated(
     for treatment in TREATMENTS:
         if treatment == REPAIR and repair is None:
             continue
-        shown = denoised(pictures, treatment) if treatment in (MEDIAN, MEANS) else pictures
+        images = denoised(pictures, treatment) if treatment in (MEDIAN, MEANS) else pictures
         of = repair if treatment == REPAIR and repair is not None else network
-        pixels = normalised(shown, network.preparation).to(network.device)
+        pixels = normalised(images, network.preparation).to(network.device)
         observation = observe(of, [pixels])
         grid = network.anatomy.grid(pixels.shape[2], pixels.shape[3])
         attention = observation.attention[-1].double().numpy()
@@ -179,9 +179,9 @@ def artifact_findings(gathered: Gathered, labels: Ints) -> Iterator[Finding]:
         against = "their share of the patches" if chance is not None else ""
         yield Finding("artifacts", measure, "", gathered.score(gathered.get(measure), measure), chance, against, note)
     yield from _covered(gathered, note)
-    known = labels >= 0
-    if known.any():
-        values = np.where(known, share, np.nan)
+    labelled_rows = labels >= 0
+    if labelled_rows.any():
+        values = np.where(labelled_rows, share, np.nan)
         score = labelled("artifacts_where_wrong", where_wrong(values, gathered.predicted != labels, gathered.groups))
         yield Finding("artifacts", "artifacts_where_wrong", "", score, note=note)
     yield from _treatments(gathered)
@@ -233,8 +233,8 @@ def flips(gathered: Gathered) -> Iterator[Finding]:
         swapped = gathered.changed.get(swap)
         if control is None or swapped is None:
             continue
-        kept = (control == gathered.predicted) & (swapped >= 0)
-        values = np.where(kept, swapped != gathered.predicted, np.nan)
+        comparable = (control == gathered.predicted) & (swapped >= 0)
+        values = np.where(comparable, swapped != gathered.predicted, np.nan)
         score = gathered.score(values, "accuracy")
         words = {"label": "Flips", "description": "share of pictures whose answer changes with their background alone"}
         score = Score(score.value, score.low, score.high, score.n, note=score.note, **words)

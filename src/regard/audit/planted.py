@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from regard.audit.adversary import COARSE, HELD_OUT, MADE_FOR, gains
+from regard.audit.adversary import COARSE, HELD_OUT, OBJECTIVE, gains
 from regard.audit.pictures.chunk import Floats, Plan
 from regard.audit.pictures.gathered import Gathered
 from regard.audit.rules import judge
@@ -26,13 +26,13 @@ STATUSES = {
 
 def adversary_findings(plan: Plan, gathered: Gathered) -> Iterator[Finding]:
     """Of the adversary and the method that MIF alone calls the best, and what is left of the gain on other measures."""
-    made = gathered.get(MADE_FOR, ADVERSARY)
-    if made is None:
+    adverse = gathered.get(OBJECTIVE, ADVERSARY)
+    if adverse is None:
         return
-    among = np.isfinite(made)
+    among = np.isfinite(adverse)
     areas = {}
     for method in plan.methods:
-        values = gathered.get(MADE_FOR, f"{method.name}{COARSE}")
+        values = gathered.get(OBJECTIVE, f"{method.name}{COARSE}")
         if not method.control and values is not None and np.isfinite(values[among]).any():
             areas[f"{method.name}{COARSE}"] = float(np.nanmean(values[among]))
     if not areas:
@@ -40,13 +40,13 @@ def adversary_findings(plan: Plan, gathered: Gathered) -> Iterator[Finding]:
     best = min(areas, key=lambda name: areas[name])
     held_out = plan.occluders[1] if len(plan.occluders) > 1 else ""
     keys = {name: (name.removesuffix(", held out"), held_out if name.endswith("held out") else "")
-            for name in (MADE_FOR, *HELD_OUT)}  # fmt: skip
+            for name in (OBJECTIVE, *HELD_OUT)}  # fmt: skip
     scores = {}
     for subject in (ADVERSARY, best):
-        found = {name: gathered.get(measure, subject, condition) for name, (measure, condition) in keys.items()}
+        numbers = {name: gathered.get(measure, subject, condition) for name, (measure, condition) in keys.items()}
         scores[subject] = {
             name: np.where(among, values, np.nan)
-            for name, values in found.items()
+            for name, values in numbers.items()
             if values is not None and np.isfinite(values[among]).any()
         }
 
@@ -70,10 +70,10 @@ def ceiling_findings(gathered: Gathered, seed: int = 0) -> Iterator[Finding]:
         if values is None:
             continue
         among = np.isfinite(values)
-        opposed = {name: found for name in CONTROLS if (found := gathered.get(measure, name)) is not None}
+        opposed = {name: values_of for name in CONTROLS if (values_of := gathered.get(measure, name)) is not None}
         sign = -1.0 if measure == "deletion" else 1.0
         groups = None if gathered.groups is None else gathered.groups[among]
-        controls = {name: sign * found[among] for name, found in opposed.items()}
+        controls = {name: sign * values_of[among] for name, values_of in opposed.items()}
         judgement = judge({CEILING: sign * values[among]}, {CEILING: controls}, groups, seed=seed)[CEILING]
         baseline = gathered.score(np.where(among, opposed[judgement.control], np.nan), measure)
         score = gathered.score(values, measure)

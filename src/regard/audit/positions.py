@@ -60,15 +60,17 @@ def audit_positions(network: Network, model: str, data: str = "", *, seed: int =
         encoding = encodings(network.module, size)[0]
         if encoding.kind in KINDS:
             return PositionsAudit(skipped=f"its positions are {KINDS[encoding.kind]}; `regard positions` measures them")
-        own = subject(encoding).arrangement
+        arrangement = subject(encoding).arrangement
     except NetworkError as error:
         return PositionsAudit(skipped=str(error))
-    assert isinstance(own, PairArrangement)
+    assert isinstance(arrangement, PairArrangement)
     before = pretraining_grid(encoding.rows, encoding.columns, network.anatomy.patch or (16, 16))
     controls = [Control(encoding, None, seed=seed)]
     if before is not None:
         controls.append(Control(encoding, before, seed=seed))
-    measured = judged(own, encoding, [(each.description, each.numbers()) for each in controls], model, data, seed)
+    measured = judged(
+        arrangement, encoding, [(each.description, each.numbers()) for each in controls], model, data, seed
+    )
     return PositionsAudit(*measured)
 
 
@@ -82,12 +84,12 @@ def judged(
 ) -> tuple[tuple[Verdict, ...], tuple[Finding, ...]]:
     """Verdicts and findings on an arrangement beside its controls: by number (mean, lowest, highest)."""
     numbers = {name: value for name, value in arrangement.numbers().items() if name in QUESTIONS}
-    known = [name for name, value in numbers.items() if math.isfinite(value)]
+    names = [name for name, value in numbers.items() if math.isfinite(value)]
     samples = drawn(arrangement.similarity, arrangement.rows, arrangement.columns, seed=seed)
     verdicts = []
     findings = []
-    for name in known:
-        low, high = _ends(samples[name], ALPHA / len(known))
+    for name in names:
+        low, high = _ends(samples[name], ALPHA / len(names))
         mean, least, most = (
             pick(control[name][place] for _, control in controls) for place, pick in enumerate((max, min, max))
         )
@@ -117,10 +119,10 @@ def _status(low: float, high: float) -> tuple[str, str]:
 
 def _ends(sample: Floats, error: float) -> tuple[float, float]:
     """The percentiles of draws, NaN left out, at this two-sided error."""
-    known = sample[np.isfinite(sample)]
-    if len(known) < 2 / error:
+    finite = sample[np.isfinite(sample)]
+    if len(finite) < 2 / error:
         return -math.inf, math.inf
-    low, high = np.quantile(known, (error / 2, 1 - error / 2))
+    low, high = np.quantile(finite, (error / 2, 1 - error / 2))
     return float(low), float(high)
 
 
@@ -148,9 +150,9 @@ def weighted(similarity: Floats, rows: int, columns: int, weights: Floats) -> di
         return np.divide(sums, counts, out=np.full(draws, np.nan), where=counts > 0)
 
     # all pairs but those of a place with itself, in closed form
-    own = weights * weights
-    sums = ((weights @ similarity) * weights).sum(axis=1) - own @ np.diag(similarity)
-    everything = sums / (weights.sum(axis=1) ** 2 - own.sum(axis=1))
+    squares = weights * weights
+    sums = ((weights @ similarity) * weights).sum(axis=1) - squares @ np.diag(similarity)
+    everything = sums / (weights.sum(axis=1) ** 2 - squares.sum(axis=1))
     results = {"neighbour_gain": mean(*_pairs(rows, columns, [(0, 1), (1, 0)])) - everything}
     for name, along in (("row_gain", True), ("column_gain", False)):
         total = np.zeros(draws)

@@ -24,7 +24,7 @@ QUALITY = ("classification",)
 OF_METHODS = ("faithfulness", "localisation", "sanity")
 OF_NETWORK = ("occluder_reliability",)
 """Measures of these kinds that are of no method."""
-SHOWN = 12
+LISTED = 12
 """Names that a message lists."""
 MORE = ("accuracy", "probability", "endpoint", "total")
 """What an audit measures that is no row of METRICS."""
@@ -98,8 +98,10 @@ class Requirement:
         if score is None or not math.isfinite(getattr(score, self.end)):
             names = [":".join([each.measure, each.subject, each.condition]).rstrip(":") for each in audit.findings
                      if each.measure == self.measure]  # fmt: skip
-            there = f"; there are: {', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}" if names else ""
-            return f"{self.text} is not met: it names nothing that was measured{there}"
+            available = (
+                f"; there are: {', '.join(names[:LISTED])}{', …' if len(names) > LISTED else ''}" if names else ""
+            )
+            return f"{self.text} is not met: it names nothing that was measured{available}"
         value = getattr(score, self.end)
         relations = {
             ">=": value >= self.value,

@@ -51,8 +51,8 @@ def _number(picture: AuditedPicture, measure: str, subject: str) -> float:
     if measure == "top1":
         return np.nan if picture.right is None else float(picture.right)
     if measure == "background_reliance":
-        own, other = (picture.numbers.get(f"accuracy:{condition}", np.nan) for condition in ("control", "random"))
-        return own - other
+        control, other = (picture.numbers.get(f"accuracy:{condition}", np.nan) for condition in ("control", "random"))
+        return control - other
     return picture.numbers.get(f"{measure}:{subject}", np.nan)
 
 

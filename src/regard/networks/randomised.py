@@ -55,6 +55,6 @@ def _reset(part: nn.Module) -> None:
 def _alike(weight: Tensor) -> Tensor:
     """Normal values of a table's mean and spread; a table of one value stays."""
     values = weight.double()
-    drawn = torch.randn(weight.shape, dtype=torch.float64)
+    noise = torch.randn(weight.shape, dtype=torch.float64)
     spread = values.std(correction=0) if weight.numel() else 0.0
-    return (values.mean() + drawn * spread).to(weight) if weight.numel() else weight
+    return (values.mean() + noise * spread).to(weight) if weight.numel() else weight

@@ -76,7 +76,8 @@ class Verdict(Row):
 
     def as_json(self) -> dict[str, Any]:
         """All of it; null for what is not a number."""
-        numbers = {name: _number(getattr(self, name)) for name in ("value", "low", "high")}
+        values = {name: float(getattr(self, name)) for name in ("value", "low", "high")}
+        numbers = {name: value if math.isfinite(value) else None for name, value in values.items()}
         return {**vars(self), "settings": dict(self.settings), **numbers}
 
     @classmethod
@@ -367,10 +368,6 @@ class Audit(Readable):
             claims=tuple(map(Verdict.from_json, stored.get("claims", ()))),
             examples=examples,
         )
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def _value(stored: float | None) -> float:

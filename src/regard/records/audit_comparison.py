@@ -64,23 +64,23 @@ class AuditComparison(Readable):
     @property
     def verdicts(self) -> dict[tuple[str, str], dict[str, Verdict]]:
         """By method and its settings in words, the verdict in each audit that has one; planted maps left out."""
-        found: dict[tuple[str, str], dict[str, Verdict]] = {}
+        rows: dict[tuple[str, str], dict[str, Verdict]] = {}
         for name, audit in self.audits.items():
             for each in audit.on_maps:
                 if not is_control(each.method):
                     settings = ", ".join(f"{key} {value}" for key, value in each.settings.items())
-                    found.setdefault((each.method, settings), {})[name] = each
-        return found
+                    rows.setdefault((each.method, settings), {})[name] = each
+        return rows
 
     @property
     def numbers(self) -> dict[tuple[str, str, str, str], dict[str, Finding]]:
         """By part, measure, subject and condition, the number in each audit that has one; planted maps left out."""
-        found: dict[tuple[str, str, str, str], dict[str, Finding]] = {}
+        rows: dict[tuple[str, str, str, str], dict[str, Finding]] = {}
         for name, audit in self.audits.items():
             for each in audit.findings:
                 if not is_control(each.subject):
-                    found.setdefault((each.part, each.measure, each.subject, each.condition), {})[name] = each
-        return found
+                    rows.setdefault((each.part, each.measure, each.subject, each.condition), {})[name] = each
+        return rows
 
     @property
     def text(self) -> str:

@@ -67,18 +67,14 @@ def read_audit(folder: Path | str) -> Audit:
 
 def read_audits(folders: Mapping[str, Path | str]) -> dict[str, Audit] | None:
     """The audits by name; None where none of the folders holds one. Raises `UsageError` where some alone do."""
-    kinds = {name: _kind(Path(folder)) for name, folder in folders.items()}
+    manifests = {name: Path(folder) / "manifest.json" for name, folder in folders.items()}
+    kinds = {name: str(read_json(path, AGAIN).get("kind")) if is_file(path) else "" for name, path in manifests.items()}
     if KIND not in kinds.values():
         return None
     others = [name for name, kind in kinds.items() if kind != KIND]
     if others:
         raise UsageError(f"{', '.join(others)}: no audit, but another of them is one; compare audits with audits alone")
     return {name: read_audit(folder) for name, folder in folders.items()}
-
-
-def _kind(folder: Path) -> str:
-    path = folder / "manifest.json"
-    return str(read_json(path, AGAIN).get("kind")) if is_file(path) else ""
 
 
 def write_audit_comparison(folder: Path, comparison: AuditComparison) -> None:

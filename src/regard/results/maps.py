@@ -148,17 +148,17 @@ def _row(heatmap: Heatmap, names: Mapping[int | None, str], filenames: Mapping[s
         "seen": heatmap.seen,
         **grid_row(heatmap.grid),
         **{_sums_column(name): getattr(heatmap.completeness, name, None) for name in SUMS},
-        **({} if heatmap.curve is None else _curve_row(heatmap.curve)),
+        **(
+            {}
+            if (curve := heatmap.curve) is None
+            else dict(zip(CURVE, (curve.srg, curve.target, curve.occluder, curve.mif, curve.lif), strict=True))
+        ),
         "rows": heatmap.values.shape[0],
         "columns": heatmap.values.shape[1],
         **dict(zip(PATCHES, (heatmap.grid.rows, heatmap.grid.columns), strict=True)),
         "map": heatmap.values.ravel(),
         "error": None if heatmap.error is None else heatmap.error.ravel(),
     }
-
-
-def _curve_row(curve: RemovalCurve) -> dict[str, Any]:
-    return dict(zip(CURVE, (curve.srg, curve.target, curve.occluder, curve.mif, curve.lif), strict=True))
 
 
 def _sums_column(name: str) -> str:

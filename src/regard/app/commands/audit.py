@@ -135,7 +135,7 @@ def audit(
     from regard.audit.audit import audit as audit_network
     from regard.data.images.thumbnails import thumbnails
     from regard.networks.load import load
-    from regard.rendering.pages.audit import audit_page, shown_names
+    from regard.rendering.pages.audit import audit_page, picture_names
 
     network = load(model, weights=weights, weights_part=weights_part, size=size, device=device, seed=seed)
     part, note = scored_part(dataset, model, split, keep_seen)
@@ -143,7 +143,7 @@ def audit(
     settings = AuditSettings(named, outside, group, tuple(slices or ()), full=full, **work)
 
     def write_page(folder: Path, record: "Audit") -> None:
-        images = {} if no_pictures else thumbnails(part, shown_names(record))
+        images = {} if no_pictures else thumbnails(part, picture_names(record))
         write_file(folder / "report.html", audit_page(record, images))
 
     plain = isinstance(model, str | Path) and weights is None and size is None

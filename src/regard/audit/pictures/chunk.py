@@ -57,7 +57,7 @@ class Plan:
 
     def read(self, indices: Sequence[int]) -> tuple[Tensor, list[tuple[int, int]]]:
         """Pictures (batch, 3, height, width) in [0, 1] as the network is shown them, and their upright sizes."""
-        return _shown([
+        return _inputs([
             read_pixels(self.pictures.pictures[index].opener, self.network.preparation) for index in indices
         ])  # fmt: skip
 
@@ -161,7 +161,7 @@ class Chunk:
         present = np.array([row is not None for row in rows], bool)
         if present.any():
             chosen = donors[present].tolist()
-            pictures, sizes = _shown([row for row in rows if row is not None])
+            pictures, sizes = _inputs([row for row in rows if row is not None])
             masks = torch.from_numpy(self.plan.masks(chosen, sizes).masks)
             backgrounds[torch.from_numpy(present)] = background_alone(pictures, masks).to(self.visible)
         return backgrounds, present
@@ -174,7 +174,7 @@ class Chunk:
             while (row := self.plan.readable(other)) is None:
                 other = int(self.plan.others[other])  # all are in one ring, and this picture was read
             rows.append(row)
-        pictures, _ = _shown(rows)
+        pictures, _ = _inputs(rows)
         preparation = self.plan.network.preparation
         return preparation.normalise(pictures.permute(0, 2, 3, 1) * 255).to(self.batch.pixels)
 
@@ -195,7 +195,7 @@ class Chunk:
             }  # fmt: skip
 
 
-def _shown(rows: Sequence[tuple[NDArray[Any], tuple[int, int]]]) -> tuple[Tensor, list[tuple[int, int]]]:
+def _inputs(rows: Sequence[tuple[NDArray[Any], tuple[int, int]]]) -> tuple[Tensor, list[tuple[int, int]]]:
     pixels, sizes = zip(*rows, strict=True)
     return as_shown(torch.from_numpy(np.stack(pixels))), list(sizes)
 

@@ -208,12 +208,6 @@ def _removal_cost(plan: Plan) -> float:
     return whole * (0.5 if first == TOKENS else 1.0) + share * whole * len(more)
 
 
-def _adverse_cost(plan: Plan) -> float:
-    """To build it, and the curves of it and of each method made as coarse, under two occluders."""
-    maps = 1 + sum(not method.control for method in plan.methods)
-    return float(plan.planted.mean()) * (adversary.COST + 3 * maps * (plan.settings.steps - 1))
-
-
 PARTS = (
     Part("faithfulness", faithfulness, _removal_cost),
     Part("single deletion", single_deletions, lambda plan: 16.0),
@@ -225,7 +219,15 @@ PARTS = (
     Part("sensitivity to noise", noise, lambda plan: 6.0, ("masks", "labels")),
     Part("robustness", corruptions, lambda plan: 12.0),
     Part("artifacts", artifacts, lambda plan: fooled.COST),
-    Part("the adversary", adverse, _adverse_cost, ("full",)),
+    Part(  # built, and then its curves and those of each method made as coarse, under two occluders
+        "the adversary",
+        adverse,
+        lambda plan: (
+            float(plan.planted.mean())
+            * (adversary.COST + 3 * (1 + sum(not each.control for each in plan.methods)) * (plan.settings.steps - 1))
+        ),
+        ("full",),
+    ),
     Part("the ceiling", best_possible, lambda plan: ceiling.COST * float(plan.planted.mean()), ("full",)),
 )
 """The parts, in their order."""

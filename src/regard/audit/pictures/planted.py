@@ -38,8 +38,8 @@ def artifacts(chunk: Chunk) -> None:
             chunk.add("artifacts_on_background", on_background(each.artifacts, masks, grid))
             chunk.add(AREA, np.where(usable, 1 - masks.mean(axis=(1, 2)), np.nan))
             chunk.add(ELSEWHERE, on_background(each.artifacts, _other_masks(chunk), grid))
-        known = (each.predicted >= 0) & (chunk.labels >= 0)
-        correct = np.where(known, each.predicted == chunk.labels, np.nan)
+        counted = (each.predicted >= 0) & (chunk.labels >= 0)
+        correct = np.where(counted, each.predicted == chunk.labels, np.nan)
         chunk.add("accuracy", correct, condition=each.treatment)
 
 
@@ -54,8 +54,8 @@ def _other_masks(chunk: Chunk) -> Bools:
             size = upright_size(plan.pictures.pictures[other].opener)
         except DataError:
             continue
-        found = plan.masks([other], [size])
-        masks[place] = found.masks[0] & found.usable[0]
+        regions = plan.masks([other], [size])
+        masks[place] = regions.masks[0] & regions.usable[0]
     return masks
 
 
@@ -65,7 +65,7 @@ def adverse(chunk: Chunk) -> None:
     among = chunk.plan.planted[chunk.indices]
     if not among.any():
         return
-    maps = {ADVERSARY: _made(chunk, among, adversary.adversary)}
+    maps = {ADVERSARY: _planted_maps(chunk, among, adversary.adversary)}
     for method in chunk.plan.methods:
         if not method.control and chunk.valid(method.name)[among].all():
             maps[f"{method.name}{adversary.COARSE}"] = adversary.coarse(chunk.stacked([method.name])[0, among])
@@ -78,13 +78,13 @@ def best_possible(chunk: Chunk) -> None:
     among = chunk.plan.planted[chunk.indices]
     if not among.any():
         return
-    if chunk.masks is not None and is_drawn(chunk.plan.regions, chunk.plan.pictures.pictures[chunk.indices[0]]):
+    if chunk.masks is not None and is_scene(chunk.plan.regions, chunk.plan.pictures.pictures[chunk.indices[0]]):
         among = among & chunk.masks.usable
         if not among.any():
             return
         maps = ceiling.oracle(chunk.objects.cpu().numpy()[among], *cells(chunk.plan.network, chunk.batch.pixels))
     else:
-        maps = _made(
+        maps = _planted_maps(
             chunk, among, lambda *what, **how: ceiling.cell_shapley(*what, **how, seed=chunk.plan.settings.seed)
         )
     _measure(chunk, CEILING, maps, among, chunk.plan.occluders[:1])
@@ -95,12 +95,12 @@ def best_possible(chunk: Chunk) -> None:
     chunk.add("single_deletion", values, CEILING)
 
 
-def is_drawn(regions: Regions | None, picture: Picture) -> bool:
+def is_scene(regions: Regions | None, picture: Picture) -> bool:
     """Whether what a picture is of was planted, and is known: of a drawn scene."""
     return regions is not None and isinstance(regions.find(picture.name), SceneRegions)
 
 
-def _made(chunk: Chunk, among: Bools, make: Callable[..., Floats]) -> Floats:
+def _planted_maps(chunk: Chunk, among: Bools, make: Callable[..., Floats]) -> Floats:
     first = chunk.plan.occluders[0]
     pixels = chunk.batch.pixels[torch.from_numpy(among)]
     return make(chunk.plan.network, pixels, chunk.targets[among], occluder=first, donors=_donors(chunk, among, first))

@@ -46,25 +46,30 @@ def dave(network: Network, pixels: Tensor, *, target: Target = None, samples: in
     rows, columns = cells(network, pixels)
     patch = torch.tensor([height / rows, width / columns], dtype=torch.float64)
     total = torch.zeros(len(x), height, width, dtype=x.dtype, device=x.device)
-    shown = torch.zeros(height, width, dtype=x.dtype, device=x.device)
+    coverage = torch.zeros(height, width, dtype=x.dtype, device=x.device)
     draws = torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (samples, 3)))
     for some in draws.split(max(1, AT_ONCE // len(x))):
-        there, back = _places(some[:, 0] * math.radians(TURN), some[:, 1:] * SHIFT * patch, (height, width))
-        there, back = there.to(x), back.to(x)  # each (draws, height, width, 2)
-        values = _attributed(network, x, there, targets)  # (draws, batch, height, width)
+        sources, back = _places(some[:, 0] * math.radians(TURN), some[:, 1:] * SHIFT * patch, (height, width))
+        sources, back = sources.to(x), back.to(x)  # each (draws, height, width, 2)
+        values = _attributed(network, x, sources, targets)  # (draws, batch, height, width)
         total += F.grid_sample(values, back, padding_mode="zeros", align_corners=False).sum(dim=0)
         ones = torch.ones_like(values[:, :1])
-        shown += F.grid_sample(ones, back, padding_mode="zeros", align_corners=False).sum(dim=(0, 1))
-    mean = torch.where(shown > 0, total / shown.clamp_min(torch.finfo(x.dtype).tiny), 0.0)
-    down, across = (_gaussian(n, BLUR * float(side)).to(mean) for n, side in zip((height, width), patch, strict=True))
+        coverage += F.grid_sample(ones, back, padding_mode="zeros", align_corners=False).sum(dim=(0, 1))
+    mean = torch.where(coverage > 0, total / coverage.clamp_min(torch.finfo(x.dtype).tiny), 0.0)
+    blurs = []
+    for count, side in zip((height, width), patch, strict=True):
+        place = torch.arange(count, dtype=torch.float64)
+        weights = torch.exp(-(((place[:, None] - place) / (BLUR * float(side))) ** 2) / 2)
+        blurs.append((weights / weights.sum(dim=1, keepdim=True)).to(mean))  # (count, count): a row for each pixel
+    down, across = blurs
     return as_maps(down @ mean @ across.T, targets)
 
 
-def _attributed(network: Network, x: Tensor, there: Tensor, targets: tuple[Target, ...]) -> Tensor:
-    """(draws, batch, height, width): moved pictures times their gradients, for `there` (draws, height, width, 2)."""
-    count = len(there)
+def _attributed(network: Network, x: Tensor, sources: Tensor, targets: tuple[Target, ...]) -> Tensor:
+    """(draws, batch, height, width): moved pictures times their gradients, for `sources` (draws, height, width, 2)."""
+    count = len(sources)
     pictures = x.repeat(count, 1, 1, 1)  # (draws · batch, 3, height, width)
-    places = there.repeat_interleave(len(x), dim=0)
+    places = sources.repeat_interleave(len(x), dim=0)
     layers = range(layer_count(network))
     with gradients_on():
         moved = F.grid_sample(pictures, places, padding_mode="reflection", align_corners=False).requires_grad_()
@@ -87,15 +92,8 @@ def _places(turns: Tensor, shifts: Tensor, size: tuple[int, int]) -> tuple[Tenso
     )  # pixels from the centre
     cosine, sine = (each(turns)[:, None, None] for each in (torch.cos, torch.sin))
     lower, aside = (shifts[:, axis, None, None] for axis in (0, 1))
-    there = (cosine * across - sine * down + aside, sine * across + cosine * down + lower)
+    sources = (cosine * across - sine * down + aside, sine * across + cosine * down + lower)
     across, down = across - aside, down - lower
     back = (cosine * across + sine * down, cosine * down - sine * across)
     ends = torch.tensor([2 / width, 2 / height], dtype=turns.dtype)
-    return torch.stack(there, dim=-1) * ends, torch.stack(back, dim=-1) * ends
-
-
-def _gaussian(count: int, deviation: float) -> Tensor:
-    """(count, count): each row the weights of all pixels for one, which sum to one."""
-    place = torch.arange(count, dtype=torch.float64)
-    weights = torch.exp(-(((place[:, None] - place) / deviation) ** 2) / 2)
-    return weights / weights.sum(dim=1, keepdim=True)
+    return torch.stack(sources, dim=-1) * ends, torch.stack(back, dim=-1) * ends

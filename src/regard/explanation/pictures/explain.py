@@ -100,20 +100,17 @@ def batch_heatmaps(
     if empty:
         more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
         log.info(f"the map of {', '.join(empty[:3])}{more} is zero everywhere: {method} finds nothing there")
+    rows, columns = (0, 0) if network.anatomy.patch is None else network.anatomy.grid(*map(int, pixels.shape[-2:]))
     for place, (picture, size) in enumerate(zip(pictures, sizes, strict=True)):
         values = maps.values[place]
-        grid = preparation.grid(size, *_patches(network, pixels, values.shape), network.anatomy.prefix)
+        whole = 0 < rows <= values.shape[0] and 0 < columns <= values.shape[1]  # a value for each patch, or finer
+        down, across = (rows, columns) if whole else values.shape
+        grid = preparation.grid(size, down, across, network.anatomy.prefix)
         error = None if maps.error is None else maps.error[place]
         predicted = None if maps.predicted is None else maps.predicted[place]
         image = partial(drawable, picture.opener)
         completeness = None if maps.completeness is None else maps.completeness[place]
         yield Heatmap(values, grid, picture.name, maps.targets[place], error, predicted, image, completeness)
-
-
-def _patches(network: Network, pixels: Tensor, shape: tuple[int, int]) -> tuple[int, int]:
-    """The network's patches, if a map of this shape has a value for each or is finer, else what the map itself has."""
-    rows, columns = (0, 0) if network.anatomy.patch is None else network.anatomy.grid(*map(int, pixels.shape[-2:]))
-    return (rows, columns) if 0 < rows <= shape[0] and 0 < columns <= shape[1] else shape
 
 
 def at_precision_of(method: Method, network: Network) -> Network:

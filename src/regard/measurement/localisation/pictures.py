@@ -5,6 +5,7 @@ and `random`, and look at the pictures whose object is away from the centre.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -36,19 +37,18 @@ def localise(maps: Mapping[str, Iterable[NDArray[Any]]], objects: Sequence[Cover
         middle = cover.inside[(rows - 1) // 2 : rows // 2 + 1, (columns - 1) // 2 : columns // 2 + 1]
         off.append(not middle.all())
     away = np.array(off, bool)
+    lifts = {}
+    for name, base in product(areas, BASELINES):
+        lift = mean(areas[name] - areas[base], least=-1.0)
+        # a baseline has exactly nothing more than itself
+        lifts[name, base] = Score(0.0, 0.0, 0.0, lift.n) if name == base else lift
     return {
         name: {
             "auc": mean(areas[name]),
-            **{f"auc_over_{base}": _lift(areas, name, base) for base in BASELINES},
+            **{f"auc_over_{base}": lifts[name, base] for base in BASELINES},
             "peak_on_object": mean(peaks[name]),
             "auc_away_from_centre": mean(areas[name][away]),
             "peak_away_from_centre": mean(peaks[name][away]),
         }
         for name in areas
     }
-
-
-def _lift(areas: Mapping[str, Floats], name: str, base: str) -> Score:
-    """What a map has more than a baseline; a baseline has exactly nothing more than itself."""
-    lift = mean(areas[name] - areas[base], least=-1.0)
-    return Score(0.0, 0.0, 0.0, lift.n) if name == base else lift

@@ -12,7 +12,7 @@ from regard.rendering import colour
 from regard.rendering.pages import removal, views
 from regard.rendering.pages.anonymiser import pathless
 from regard.rendering.pages.audit_pictures import example_maps, galleries
-from regard.rendering.pages.audit_pictures import shown_names as shown_names
+from regard.rendering.pages.audit_pictures import picture_names as picture_names
 from regard.rendering.pages.audit_words import HEADINGS, MARKS, RULE, measure_words, variant_words
 from regard.rendering.pages.shell import render, shell
 
@@ -21,7 +21,7 @@ ROWS = 8
 
 
 def audit_page(audit: Audit, pictures: Mapping[str, Image.Image] | None = None, title: str = "") -> str:
-    """The page of an audit, as HTML text; `pictures` are thumbnails of `shown_names`, by name, upright.
+    """The page of an audit, as HTML text; `pictures` are thumbnails of `picture_names`, by name, upright.
 
     Without any, maps are drawn by themselves, and pictures are listed by name.
     """
@@ -29,6 +29,8 @@ def audit_page(audit: Audit, pictures: Mapping[str, Image.Image] | None = None, 
     title = title or f"Audit of {audit.provenance.get('network', 'a network')}"
     parts = [part for name in PARTS if (part := _part(audit, name))]
     examples = example_maps(audit, pictures)
+    slices = [each for each in audit.of("quality") if each.subject]
+    slices.sort(key=lambda each: each.score.value if math.isfinite(each.score.value) else math.inf)  # the worst first
     context = {
         "title": title,
         "audit": audit,
@@ -37,7 +39,9 @@ def audit_page(audit: Audit, pictures: Mapping[str, Image.Image] | None = None, 
         **_verdicts(audit),
         "curves": removal.panels(audit),
         "parts_of": parts,
-        "slices": _slices(audit),
+        "slices": [
+            {**_row(each, (0.0, 1.0)), "name": each.subject, "measure": measure_words(each)[0]} for each in slices
+        ],
         "galleries": galleries(audit, pictures),
         "examples": examples,
         "has_blanks": any(each["blank"] for each in examples),
@@ -77,12 +81,12 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _facts(audit: Audit) -> list[tuple[str, str]]:
-    asked = [each.method for each in audit.on_maps if not is_control(each.method)]
+    methods = [each.method for each in audit.on_maps if not is_control(each.method)]
     about = {
         "Network": audit.provenance.get("network"),
         "Pictures": f"{audit.n} of {audit.provenance['data_name']}" if "data_name" in audit.provenance else audit.n,
         "Classes": len(audit.classes),
-        "Methods": ", ".join(asked),
+        "Methods": ", ".join(methods),
     }
     return views.facts({name: value for name, value in about.items() if value})
 
@@ -92,16 +96,16 @@ def _facts(audit: Audit) -> list[tuple[str, str]]:
 
 def _verdicts(audit: Audit) -> views.View:
     """The rows of methods and of planted maps, on one scale, and how each follows from its numbers."""
-    asked = sorted(
+    methods = sorted(
         (each for each in audit.on_maps if not is_control(each.method)),
         key=lambda each: -each.value if math.isfinite(each.value) else math.inf,
     )
     planted = [each for each in audit.on_maps if is_control(each.method)]
     ends = _ends([each.score for each in audit.on_maps], least=-0.1)
     return {
-        "asked": [_verdict(each, ends) for each in asked],
+        "asked": [_verdict(each, ends) for each in methods],
         "planted": [_verdict(each, ends) for each in planted],
-        "followed": [view for each in asked if (view := _followed(audit, each))],
+        "followed": [view for each in methods if (view := _followed(audit, each))],
         "best": [
             {"half": each.half, "method": each.method, "picked": str(each.picked), "reported": str(each.reported)}
             for each in audit.best
@@ -131,15 +135,15 @@ def _answer(each: Verdict) -> views.View:
 
 def _followed(audit: Audit, each: Verdict) -> views.View | None:
     """SRG, that of the best control, and their difference; None where the SRG is not there."""
-    found = audit.finding("srg", each.method)
-    if found is None:
+    srg = audit.finding("srg", each.method)
+    if srg is None:
         return None
     return {
         "method": each.method,
         "status": each.status,
-        "srg": str(found.score),
-        "control": _subject(found.against),
-        "baseline": "" if found.baseline is None else str(found.baseline),
+        "srg": str(srg.score),
+        "control": _subject(srg.against),
+        "baseline": "" if srg.baseline is None else str(srg.baseline),
         "difference": f"{each.value:+.3f}" if math.isfinite(each.value) else "–",
         "interval": _interval(each.score, signed=True),
         "where": _where(each),
@@ -165,13 +169,13 @@ def _where(each: Verdict) -> str:
 
 def _part(audit: Audit, name: str) -> views.View | None:
     """The tables of a part; None where nothing was measured."""
-    found = [each for each in audit.of(name) if not (name == "quality" and each.subject)]  # slices are further below
-    if not found:
+    findings = [each for each in audit.of(name) if not (name == "quality" and each.subject)]  # slices are further below
+    if not findings:
         return None
     short, heading, reading = HEADINGS[name]
-    whole = [each for each in found if not each.subject]
+    whole = [each for each in findings if not each.subject]
     by_measure: dict[tuple[str, str], list[Finding]] = {}
-    for each in found:
+    for each in findings:
         if each.subject:
             by_measure.setdefault((each.measure, each.condition), []).append(each)
     order = [each.method for each in sorted(audit.on_maps, key=lambda each: -each.value) if not is_control(each.method)]
@@ -191,19 +195,12 @@ def _part(audit: Audit, name: str) -> views.View | None:
     }
 
 
-def _slices(audit: Audit) -> list[views.View]:
-    """How good the network is on each slice, the worst first."""
-    slices = [each for each in audit.of("quality") if each.subject]
-    slices.sort(key=lambda each: each.score.value if math.isfinite(each.score.value) else math.inf)
-    return [{**_row(each, (0.0, 1.0)), "name": each.subject, "measure": measure_words(each)[0]} for each in slices]
-
-
-def _whole(found: Sequence[Finding]) -> views.View:
+def _whole(findings: Sequence[Finding]) -> views.View:
     """Numbers of the network itself, those of one measure together."""
-    ends = (_ends(each.score for each in found if abs(each.score.value) <= 1)[0], 1.0)
+    ends = (_ends(each.score for each in findings if abs(each.score.value) <= 1)[0], 1.0)
     rows = []
     before = ""
-    for each in sorted(found, key=lambda row: [other.measure for other in found].index(row.measure)):
+    for each in sorted(findings, key=lambda row: [other.measure for other in findings].index(row.measure)):
         label, description = measure_words(each)
         rows.append(
             {
@@ -219,12 +216,12 @@ def _whole(found: Sequence[Finding]) -> views.View:
     return {"rows": rows, "ends": _texts(ends)}
 
 
-def _table(found: Sequence[Finding], condition: str, order: Sequence[str]) -> views.View:
+def _table(findings: Sequence[Finding], condition: str, order: Sequence[str]) -> views.View:
     """One measure of several maps: methods as in the table of verdicts, then controls."""
     places = {name: place for place, name in enumerate(order)}
-    rows = sorted(found, key=lambda each: (is_control(each.subject), places.get(each.subject, len(order))))
+    rows = sorted(findings, key=lambda each: (is_control(each.subject), places.get(each.subject, len(order))))
     ends = _ends([each.score for each in rows], [each.baseline for each in rows if each.baseline is not None])
-    label, description = measure_words(found[0])
+    label, description = measure_words(findings[0])
     return {
         "name": label,
         "meaning": description,

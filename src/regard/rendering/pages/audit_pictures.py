@@ -17,7 +17,7 @@ LINES = 100
 """Those that are listed, where there are no thumbnails."""
 
 
-def shown_names(audit: Audit) -> list[str]:
+def picture_names(audit: Audit) -> list[str]:
     """The pictures that the page shows, where there are thumbnails."""
     examples = (heatmap.name for each in audit.examples for heatmap in each)
     fooled = (each.name for rows in (_flipped(audit), _mistakes(audit)) for each in rows[:CARDS])
@@ -70,8 +70,8 @@ def _gallery(
             cards.append({**view, **views.frame(image, None, colour.OVERLAY)})
     views.name_cards(cards)
     lines = [] if cards else lines
-    shown = len(cards) + len(lines)
-    return {"name": name, "meaning": meaning, "cards": cards, "lines": lines, "of": len(chosen), "shown": shown}
+    count = len(cards) + len(lines)
+    return {"name": name, "meaning": meaning, "cards": cards, "lines": lines, "of": len(chosen), "shown": count}
 
 
 def example_maps(audit: Audit, pictures: Mapping[str, Image.Image]) -> list[views.View]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from regard.records import AuditComparison, Finding, Verdict
+from regard.records import AuditComparison, Finding
 from regard.records.audit import PARTS
 from regard.rendering.pages import views
 from regard.rendering.pages.anonymiser import Anonymiser
@@ -15,16 +15,29 @@ def audits_page(comparison: AuditComparison, title: str, anonymise: bool = False
     """The page of audits side by side, as HTML text; `anonymise` takes what looks like a path out of their names."""
     names = dict.fromkeys(comparison.audits)
     hide = Anonymiser(())
-    shown = {name: hide.text(name) if anonymise else name for name in names}
-    if len(set(shown.values())) < len(shown):  # two paths look alike without them
-        shown = {name: f"audit {place}" for place, name in enumerate(names, 1)}
-    columns = dict(zip(names, views.shortened(list(shown.values()), views.NAME), strict=True))
+    labels = {name: hide.text(name) if anonymise else name for name in names}
+    if len(set(labels.values())) < len(labels):  # two paths look alike without them
+        labels = {name: f"audit {place}" for place, name in enumerate(names, 1)}
+    columns = dict(zip(names, views.shortened(list(labels.values()), views.NAME), strict=True))
+    verdicts = {
+        key: {name: {**vars(each), "difference": each.cells()["difference"]} for name, each in row.items()}
+        for key, row in comparison.verdicts.items()
+    }
+    parts_of = [
+        {
+            "id": part,
+            "short": HEADINGS[part][0],
+            "heading": HEADINGS[part][1],
+            "rows": [_row(row, names) for (of, *_), row in comparison.numbers.items() if of == part],
+        }
+        for part in PARTS
+    ]
     context: views.View = {
         "title": hide.text(title) if anonymise else title,
-        "columns": [(columns[name], shown[name]) for name in names],
+        "columns": [(columns[name], labels[name]) for name in names],
         "audits": [
             {
-                "name": shown[name],
+                "name": labels[name],
                 "sentences": audit.sentences,
                 "n": audit.n,
                 "note": views.NOTES.get(audit.note, audit.note),
@@ -34,16 +47,16 @@ def audits_page(comparison: AuditComparison, title: str, anonymise: bool = False
         ],
         "notes": [hide.text(each) if anonymise else each for each in comparison.notes],
         "verdicts": [
-            {"method": method, "settings": settings, "cells": [_verdict(row.get(name)) for name in names]}
-            for (method, settings), row in comparison.verdicts.items()
+            {"method": method, "settings": settings, "cells": [cells.get(name) for name in names]}
+            for (method, settings), cells in verdicts.items()
         ],
-        "parts_of": [part for name in PARTS if (part := _part(comparison, name, names))],
+        "parts_of": [part for part in parts_of if part["rows"]],
         "differences": [
             {
                 "label": each.score.label or each.measure,
                 "subject": each.subject,
-                "name": shown[each.name],
-                "first": shown[each.first],
+                "name": labels[each.name],
+                "first": labels[each.first],
                 "gain": each.gain,
                 "n": each.score.n,
                 "decided": each.score.low > 0 or each.score.high < 0,
@@ -58,19 +71,6 @@ def audits_page(comparison: AuditComparison, title: str, anonymise: bool = False
     data = {} if anonymise else comparison.as_json()
     return shell(title=context["title"], body=render("audits.html", context), sections=sections, data=data,
                  styles=("audit.css",))  # fmt: skip
-
-
-def _verdict(each: Verdict | None) -> views.View | None:
-    if each is None:
-        return None
-    return {"status": each.status, "difference": each.cells()["difference"], "n": each.n, "why": each.why}
-
-
-def _part(comparison: AuditComparison, part: str, names: Mapping[str, None]) -> views.View | None:
-    """The rows of a part, an audit a column; None where no audit has it."""
-    rows = [_row(row, names) for (name, *_), row in comparison.numbers.items() if name == part]
-    short, heading, _ = HEADINGS[part]
-    return {"id": part, "short": short, "heading": heading, "rows": rows} if rows else None
 
 
 def _row(row: Mapping[str, Finding], names: Mapping[str, None]) -> views.View:

@@ -22,21 +22,18 @@ def panels(audit: Audit) -> list[views.View]:
     groups = []
     for place, (occluder, curves) in enumerate(by_occluder.items()):
         controls = [each for each in curves if is_control(each.method)]
-        methods = sorted(
-            (each for each in curves if not is_control(each.method)), key=lambda each: -_gain(audit, each, place)
-        )
-        drawn = [_panel(audit, each, controls, place) for each in methods or controls]
-        groups.append({"occluder": occluder, "panels": drawn})
+        gains = {}
+        for each in curves:
+            srg = audit.finding("srg", each.method, occluder if place else "")
+            gains[each.method] = srg.score.value if srg and math.isfinite(srg.score.value) else -math.inf
+        methods = sorted((each for each in curves if not is_control(each.method)), key=lambda each: -gains[each.method])
+        plots = [_panel(audit, each, controls, place) for each in methods or controls]
+        groups.append({"occluder": occluder, "panels": plots})
     return groups
 
 
-def _gain(audit: Audit, curves: RemovalCurves, place: int) -> float:
-    found = audit.finding("srg", curves.method, curves.occluder if place else "")
-    return found.score.value if found is not None and math.isfinite(found.score.value) else -math.inf
-
-
 def _panel(audit: Audit, curves: RemovalCurves, controls: Sequence[RemovalCurves], place: int) -> views.View:
-    found = audit.finding("srg", curves.method, "" if place == 0 else curves.occluder)
+    srg = audit.finding("srg", curves.method, "" if place == 0 else curves.occluder)
     verdict = audit.verdict(curves.method) if place == 0 else None
     behind = [
         {"name": each.method, "kind": line, "path": _path(curves.shares, getattr(each, line))}
@@ -44,22 +41,27 @@ def _panel(audit: Audit, curves: RemovalCurves, controls: Sequence[RemovalCurves
         if each.method in PLANTED or each.method == f"{RANDOMISED} {curves.method}"
         for line in LINES
     ]
+    # the area between the two curves, which is the SRG where LIF lies above
+    least, most = (
+        [(share, each.value) for share, each in zip(curves.shares, line, strict=True)]
+        for line in (curves.lif, curves.mif)
+    )
     step = WIDE / (len(curves.mif) - 1)
     hits = [
         {
             "at": f"{share * WIDE:.1f}",
             "left": f"{max(0.0, share * WIDE - step / 2):.1f}",
             "width": f"{step if 0 < share < 1 else step / 2:.1f}",
-            "text": f"{share:.0%} gone: least important first {least}, most important first {most}",
+            "text": f"{share:.0%} gone: least important first {last}, most important first {first}",
         }
-        for share, least, most in zip(curves.shares, curves.lif, curves.mif, strict=True)
+        for share, last, first in zip(curves.shares, curves.lif, curves.mif, strict=True)
     ]
     return {
         "name": curves.method,
-        "srg": "" if found is None else str(found.score),
+        "srg": "" if srg is None else str(srg.score),
         "status": "" if verdict is None else verdict.status,
         "behind": behind,
-        "between": _between(curves),
+        "between": _points([each for each in [*least, *reversed(most)] if math.isfinite(each[1])]),
         "lines": [
             {
                 "kind": line,
@@ -87,17 +89,10 @@ def _path(shares: Sequence[float], line: Sequence[Score]) -> str:
 
 def _band(shares: Sequence[float], line: Sequence[Score]) -> str:
     """The points of a polygon around all intervals."""
-    known = [(share, each) for share, each in zip(shares, line, strict=True) if math.isfinite(each.low + each.high)]
-    above = [(share, each.high) for share, each in known]
-    below = [(share, each.low) for share, each in reversed(known)]
+    finite = [(share, each) for share, each in zip(shares, line, strict=True) if math.isfinite(each.low + each.high)]
+    above = [(share, each.high) for share, each in finite]
+    below = [(share, each.low) for share, each in reversed(finite)]
     return _points([*above, *below])
-
-
-def _between(curves: RemovalCurves) -> str:
-    """The area between the two curves, which is the SRG where LIF lies above."""
-    least = [(share, each.value) for share, each in zip(curves.shares, curves.lif, strict=True)]
-    most = [(share, each.value) for share, each in zip(curves.shares, curves.mif, strict=True)]
-    return _points([each for each in [*least, *reversed(most)] if math.isfinite(each[1])])
 
 
 def _points(places: Sequence[tuple[float, float]]) -> str:

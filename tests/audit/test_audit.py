@@ -289,6 +289,35 @@ def test_of_a_network_without_attention_the_other_methods_are_audited(network: N
         audit(convolutional, data, replace(FEW, methods=("attention",)))
 
 
+def test_of_swin_pixels_are_taken_away_in_full_too(data: Dataset) -> None:
+    small = {"img_size": 64, "window_size": 4, "embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 1, 1]}
+    swin = load("random:swin_tiny_patch4_window7_224", classes=data.classes, arguments=small)
+    found = audit(swin, data.select(range(0, 12, 3)), AuditSettings(workers=0, steps=4, full=True))
+    assert [each.method for each in found.verdicts if each.method not in PLANTED] == ["gradcam"]
+    assert {each.occluder for each in found.curves} == {"mean", "blur", "other"}
+    assert {"attention", "libra_fullgrad_plus", "artifacts", "positions"} <= {*found.skipped}
+    assert {"adversary", "ceiling"} <= {each.subject for each in found.of("faithfulness", "deletion")}
+
+
+def test_boxes_outside_the_picture_are_named_and_those_partly_outside_cut(
+    network: Network, folder: Path, data: Dataset, tmp_path: Path
+) -> None:
+    boxes = [[30, 20, 50, 50], [-9, -9, 25, 25], [100, 100, 9, 9], [5, 5, 0, 0], [-5, -5, 90, 90], ["a", 1, 2, 3]]
+    pictures = [{"id": i, "file_name": name, "width": 44, "height": 36} for i, name in enumerate(data.names)]
+    annotations = [{"id": i, "image_id": i, "category_id": 1, "bbox": box} for i, box in enumerate(boxes)]
+    about = {"images": pictures, "annotations": annotations, "categories": [{"id": 1, "name": "thing"}]}
+    shutil.copytree(folder, tmp_path / "data")
+    (tmp_path / "data" / "boxes.json").write_text(json.dumps(about))
+    found = audit(network, data, FEW, regions=regions_of(tmp_path / "data" / "boxes.json"))
+    names = data.names
+    failures = {each.message.partition(" (")[0]: each.names for each in found.failures if each.subject == "the mask"}
+    assert failures["the object is not in what the network sees"] == (names[2], names[3])
+    assert failures["the object is all that the network sees"] == (names[4],)
+    assert failures["boxes.json has no mask of it"] == tuple(names[6:11])
+    assert any("cannot be read" in message and each == (names[5],) for message, each in failures.items())
+    assert found.finding("energy", "attention").score.n == 2
+
+
 def test_full_takes_all_occluders(network: Network, data: Dataset) -> None:
     found = audit(network, data.select(range(6)), replace(FEW, methods=("attention",), full=True))
     conditions = {each.condition for each in found.of("faithfulness", "srg") if each.subject == "attention"}

@@ -510,7 +510,7 @@ def test_the_command_writes_says_and_holds_to_rules(
     code, _, messages = run(*words, *(word for rule in rules for word in ("--require", rule)))
     lines = [line for line in messages.splitlines() if "names nothing that was measured" in line]
     assert code == 1 and len(lines) == 3 and "there are: robustness::" in lines[0]
-    assert "there are: energy:attention, " in lines[1] and "srg:attention, " in lines[2]
+    assert "there are: energy:attention; " in lines[1] and "srg:attention; " in lines[2]
     code, _, messages = run(*words, "--out", tmp_path / "out")
     assert code == 1 and "exists already" in messages
 

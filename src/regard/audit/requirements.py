@@ -99,7 +99,7 @@ class Requirement:
             names = [":".join([each.measure, each.subject, each.condition]).rstrip(":") for each in audit.findings
                      if each.measure == self.measure]  # fmt: skip
             available = (
-                f"; there are: {', '.join(names[:LISTED])}{', …' if len(names) > LISTED else ''}" if names else ""
+                f"; there are: {'; '.join(names[:LISTED])}{'; …' if len(names) > LISTED else ''}" if names else ""
             )
             return f"{self.text} is not met: it names nothing that was measured{available}"
         value = getattr(score, self.end)

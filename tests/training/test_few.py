@@ -286,7 +286,25 @@ def test_optimism_is_what_the_best_of_many_guesses_has_too_much() -> None:
     assert abs(np.mean(corrected) - 0.25) < 0.03
 
 
-def test_one_candidate_is_not_optimistic() -> None:
+def test_folds_that_have_the_classes_in_the_shares_that_were_learnt_flatter_and_that_is_taken_off() -> None:
+    """Classes that differ in nothing, drawn evenly: whoever says the commonest is right by chance alone, and seems
+    better. Where as many of each were taken, the shares are no chance."""
+    seemed, corrected = [], []
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        labels = random.integers(0, 3, 30)
+        shares = np.bincount(labels, minlength=3) / 30
+        logits = np.tile(np.log(np.maximum(shares, 0.01)), (1, 30, 1)).astype(np.float32)
+        values = softmax(logits[0], 1)
+        predictions = Predictions(tuple(map(str, range(30))), tuple("abc"), values.argmax(1), labels, values)
+        moved = optimism(predictions, logits, 0, seed)
+        seemed.append(float(predictions.right.mean()))
+        corrected.append(seemed[-1] - moved["top1"])
+    assert np.mean(seemed) > 0.41
+    assert abs(np.mean(corrected) - 1 / 3) < 0.03
+
+
+def test_one_candidate_of_classes_alike_in_number_is_not_optimistic() -> None:
     labels = np.arange(20) % 2
     values = softmax(np.random.default_rng(0).normal(size=(20, 2)), 1)
     predictions = Predictions(tuple(map(str, range(20))), ("a", "b"), values.argmax(1), labels, values)

@@ -199,7 +199,7 @@ class Evaluation(Displayed):
     `scores` by name (`top1`, `balanced_accuracy`, `top5`, `ece`, ...); `confusion` (true class, predicted class)
     counts; `mistakes`, `uncertain` and `suspects` (likely label errors) are picture indices into `predictions`,
     worst first. `note` says what a reader must know of the number: "", "seen in training", "selected on", or
-    "cross-validated": then `optimism`, by score, is what choosing by the same pictures brought, and is taken off.
+    "cross-validated": then `optimism`, by score, is what choosing and stratified folds brought, and is taken off.
 
     >>> predictions = Predictions(("a.jpg", "b.jpg"), ("cat", "dog"), np.array([0, 0]), np.array([0, 1]))
     >>> accuracy = Score(0.5, 0.09, 0.91, n=2)

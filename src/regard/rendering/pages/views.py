@@ -47,7 +47,7 @@ def summary(evaluation: Evaluation) -> str:
     if top1 is None or not np.isfinite(top1.value):
         return f"{sentence}."
     if evaluation.optimism.get("top1"):
-        sentence += "; without what choosing the best candidate adds"
+        sentence += "; without what cross-validation adds to it"
     if not np.isfinite(top1.low):
         return f"{sentence}: {top1.value:.3f}."
     return f"{sentence}: {top1.value:.3f}, 95 % interval {top1.low:.2f} to {top1.high:.2f}."

@@ -92,8 +92,7 @@ def audit(
     Measured is `split`, by default `val`, else `test`, else everything, without pictures of the training. `methods` are
     by default attention, rollout, gradcam, grad_attention and libra_fullgrad_plus; `maps` from outside are audited
     beside them where they are named too, else alone. Where the object is, `masks` say, or DATA itself; without, the
-    parts that need it are left out and named, as are those that need labels. docs/audit.md has the rules, and says what
-    each number means.
+    parts that need it are left out and named, as are those that need labels. See docs/audit.md for what numbers mean.
 
     Into the folder `out` go the page `report.html`, `audit.json`, `pictures.parquet`, maps of a few pictures and
     `verdicts.json`, which also goes into the run that `model` names; `regard explain` then shows a map's verdict. A
@@ -143,18 +142,17 @@ def audit(
     settings = AuditSettings(named, outside, group, tuple(slices or ()), full=full, **work)
 
     def write_page(folder: Path, record: "Audit") -> None:
-        images = {} if no_pictures else thumbnails(part, picture_names(record))
+        images = thumbnails(part, () if no_pictures else picture_names(record))
         write_file(folder / "report.html", audit_page(record, images))
 
-    plain = isinstance(model, str | Path) and weights is None and size is None
-    run = Path(model) if plain and is_run(model) else None
+    own = isinstance(model, str | Path) and weights is None and size is None and is_run(model)
     record = audit_network(
         network,
         part,
         settings,
         regions=regions,
         note="seen in training" if note else "",
-        output=AuditOutput(None if out is None else Path(out), run, overwrite, write_page),
+        output=AuditOutput(None if out is None else Path(out), Path(model) if own else None, overwrite, write_page),
         every=dataset,
         progress=progress,
     )
@@ -170,8 +168,8 @@ def exit_code(result: AuditResult) -> int:
 
 
 def as_json(result: AuditResult) -> dict[str, Any]:
-    where = {} if result.out is None else {"out": str(result.out)}
-    return {**where, "unmet": list(result.unmet), **result.audit.as_json()}
+    out = None if result.out is None else str(result.out)
+    return {"out": out, "unmet": list(result.unmet), **result.audit.as_json()}
 
 
 def as_text(result: AuditResult) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from regard.errors import UsageError
 from regard.networks.guard import replaced_forwards
+from regard.networks.network import Network
 from regard.training.settings import Settings
 from regard.training.trainable import Trainable
 
@@ -222,13 +223,13 @@ def eager_attention(module: nn.Module, device: torch.device, precision: str) -> 
 
 @contextmanager
 def class_token_only(network: Trainable) -> Iterator[None]:
-    """The last block's MLP on the class token and its like alone, where the head reads nothing else (timm's ViTs).
+    """The last block's MLP on the class token and its like alone, where a head reads nothing else (timm's ViTs).
 
-    The loss and all gradients are the same, and a training of the last four blocks is a sixth quicker.
+    Loss and gradients are the same. The decoder of a captioner reads the patches, so that nothing is left out there.
     """
     paths = blocks(network)
     anatomy = network.anatomy
-    block: Any = network.module.get_submodule(paths[-1]) if paths else None
+    block: Any = network.module.get_submodule(paths[-1]) if paths and isinstance(network, Network) else None
     known = type(block) is Block and anatomy.family == "timm vision_transformer" and anatomy.reads == "cls"
     if not known or not next(block.parameters()).requires_grad:  # a frozen one may stand for what goes in behind it
         yield

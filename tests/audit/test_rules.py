@@ -179,6 +179,8 @@ def test_the_best_is_picked_on_one_half_and_reported_on_the_other() -> None:
     assert {choice.method for choice in best_of_halves(better)} == {"better"}
     assert best_of_halves({"one": scores["method 0"]}) == ()
     assert best_of_halves({name: values[:3] for name, values in scores.items()}) == ()
+    one = np.where(np.arange(40) == 7, 0.3, np.nan)  # all failed but on one picture
+    assert best_of_halves(dict.fromkeys(scores, one)) == ()
 
 
 def test_halves_hold_groups_together() -> None:

@@ -216,7 +216,8 @@ def best_of_halves(
 ) -> tuple[Choice, ...]:
     """The method with the highest mean SRG on one half of the pictures, reported on the other; both ways round.
 
-    Halves are drawn by the seed, of groups where they are given. None of fewer than two methods or four units.
+    Halves are drawn by the seed, of groups where they are given. None of fewer than two methods or
+    four units, nor where all failed on one half.
     """
     count = len(next(iter(scores.values()), ()))
     of = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
@@ -229,6 +230,8 @@ def best_of_halves(
         means = {
             method: np.nanmean(values[half]) for method, values in scores.items() if np.isfinite(values[half]).any()
         }
+        if not means:
+            return ()
         method = max(means, key=lambda each: means[each])
         picked, reported = (
             mean(scores[method][part], None if groups is None else groups[part], least=-1.0, most=1.0)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -103,6 +104,9 @@ def test_it_has_verdicts_numbers_with_intervals_curves_and_pictures(found: Audit
     for each in found.findings:
         assert each.score.n > 0 and np.isfinite(each.score.value), each
     assert found.finding("srg", "attention").baseline is not None
+    commonest = Counter(picture.label for picture in found.pictures).most_common(1)[0][1]
+    assert found.finding("top1").baseline.value == commonest / 12
+    assert found.finding("macro_auroc").baseline.value == 0.5
     assert len(found.sentences) == 3 and [each.method for each in found.examples][:2] == ["attention", "gradcam"]
     assert found.finding("class_sensitivity", "attention").note == "it is of no class"
 

@@ -101,9 +101,15 @@ def evaluation_of(plan: Plan, gathered: Gathered, dataset: Dataset, note: str) -
 
 
 def quality(evaluation: Evaluation) -> Iterator[Finding]:
-    """How good the network is, on all pictures and on each slice."""
+    """How good the network is, on all pictures and each slice, beside one that knows the classes' frequencies alone."""
+    predictions = evaluation.predictions
+    counts = np.bincount(predictions.labels[predictions.labels >= 0], minlength=len(predictions.classes))
+    shares = np.tile((counts / counts.sum()).astype(np.float32), (len(predictions), 1))  # (pictures, classes)
+    ignorant = replace(predictions, predicted=shares.argmax(axis=1), probabilities=shares, confidence=None, slices={})
+    frequencies = evaluate(ignorant).scores
     for name, score in evaluation.scores.items():
-        yield Finding("quality", name, "", score)
+        baseline = frequencies.get(name)
+        yield Finding("quality", name, "", score, baseline, "" if baseline is None else "the classes' frequencies")
     whole = evaluation.scores["top1"]
     worst = worst_slice(evaluation)
     for row in evaluation.slices:

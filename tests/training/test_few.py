@@ -3,7 +3,7 @@
 import json
 import signal
 import sqlite3
-from contextlib import closing, nullcontext
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,7 @@ import pytest
 import torch
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
-from tiny_training import SMALL, draw_pictures, parts_of, run, tiny_network, tiny_recipe
-from woken import wake_timm
+from tiny_training import draw_pictures, parts_of, run, tiny_network, tiny_recipe
 
 import regard
 from regard.app.commands.train import as_text
@@ -21,10 +20,9 @@ from regard.errors import DataError, UsageError
 from regard.measurement.classification.optimism import optimism
 from regard.measurement.classification.scoring import stored_evaluation, stored_predictions
 from regard.networks.attention.replay import from_block, tokens_before
-from regard.networks.load import load
 from regard.records import Predictions
 from regard.training.journal import Progress
-from regard.training.optimise import class_token_only, eager_attention, trainable_layers
+from regard.training.optimise import eager_attention
 from regard.training.schedule import Schedule, Stage, duration
 from regard.training.session import InterruptedTrainingError
 from regard.training.tasks import plan
@@ -410,27 +408,3 @@ def test_attention_is_written_out_while_a_cpu_trains_in_bfloat16_and_fused_again
     with eager_attention(network.module, torch.device("cpu"), "bfloat16"):
         eager = network.module(pixels)
     torch.testing.assert_close(eager, network.module(pixels), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("pool", ["token", "avg"])
-def test_behind_the_last_attention_only_the_class_token_is_computed_and_gradients_are_the_same(pool: str) -> None:
-    """Where the head reads it alone; a network that averages its patches computes them all."""
-    arguments = {**SMALL, "global_pool": pool}
-    network = load("random:vit_tiny_patch16_224", classes=("a", "b"), arguments=arguments, seed=0)
-    wake_timm(network.module, torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)))
-    last = network.module.get_submodule(network.anatomy.blocks[-1])
-    seen: list[int] = []
-    last.mlp.register_forward_pre_hook(lambda part, inputs: seen.append(inputs[0].shape[1]))
-    pixels = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    gradients = []
-    for place in (nullcontext(), class_token_only(network)):
-        with trainable_layers(network, 1), place:
-            network.module(pixels)[:, 0].exp().sum().backward()
-            gradients.append({n: v.grad.clone() for n, v in network.module.named_parameters() if v.grad is not None})
-    assert seen == [17, 1 if pool == "token" else 17]
-    assert gradients[0].keys() == gradients[1].keys() and max(map(torch.Tensor.max, gradients[0].values())) > 0
-    for name, gradient in gradients[0].items():
-        torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-4, atol=1e-6)
-    with trainable_layers(network, 0), class_token_only(network):
-        network.module(pixels)
-    assert seen[-1] == 17  # a frozen block is left as it is

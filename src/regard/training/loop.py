@@ -26,7 +26,6 @@ from regard.training.objectives import Objective
 from regard.training.optimise import (
     Average,
     State,
-    class_token_only,
     dropout,
     eager_attention,
     learning_rate,
@@ -151,8 +150,7 @@ def fit(
 ) -> Position:
     """The loop with the optimiser, average and dropout that the settings ask for; the best or averaged weights stay."""
     module = network.module
-    attention = eager_attention(module, session.world.device, precision)
-    with dropout(network, settings), attention, class_token_only(network):
+    with dropout(network, settings), eager_attention(module, session.world.device, precision):
         average = Average(module, settings, settings.epochs * loader.per_epoch)
         phase = Phase(name, module, loader, settings, optimiser(network, settings), average, precision, validate)
         position = train(phase, session)

@@ -7,12 +7,9 @@ from typing import Any
 
 import torch
 from timm.layers import DropPath
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from regard.errors import UsageError
-from regard.networks.guard import replaced_forwards
-from regard.networks.network import Network
 from regard.training.settings import Settings
 from regard.training.trainable import Trainable
 
@@ -219,29 +216,6 @@ def eager_attention(module: nn.Module, device: torch.device, precision: str) -> 
     finally:
         for part in parts:
             part.fused_attn = True  # type: ignore[assignment]
-
-
-@contextmanager
-def class_token_only(network: Trainable) -> Iterator[None]:
-    """The last block's MLP on the class token and its like alone, where a head reads nothing else (timm's ViTs).
-
-    Loss and gradients are the same. The decoder of a captioner reads the patches, so that nothing is left out there.
-    """
-    paths = blocks(network)
-    anatomy = network.anatomy
-    block: Any = network.module.get_submodule(paths[-1]) if paths and isinstance(network, Network) else None
-    known = type(block) is Block and anatomy.family == "timm vision_transformer" and anatomy.reads == "cls"
-    if not known or not next(block.parameters()).requires_grad:  # a frozen one may stand for what goes in behind it
-        yield
-        return
-
-    def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        x = x + block.drop_path1(block.ls1(block.attn(block.norm1(x), *args, **kwargs)))
-        x = x[:, : anatomy.prefix]  # (batch, prefix, width)
-        return x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
-
-    with replaced_forwards(network.module, {paths[-1]: forward}):
-        yield
 
 
 def _timm_places(block: Any, dropout: float, path: float) -> list[tuple[Any, str, Any]]:

@@ -92,3 +92,9 @@ def test_every_row_points_to_a_function_and_names_its_source(table) -> None:
         assert callable(table.load(row.name)), row.name
         assert row.description, row.name
         assert table is TASKS or row.source, row.name
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest collects them as modules of one name, and stops at the second."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len({*names})

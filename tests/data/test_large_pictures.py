@@ -173,6 +173,7 @@ COMMAND_LINES = {
     "evaluate": "evaluate DATA",
     "train": "train DATA --out OUT",
     "registers": "registers DATA",
+    "audit": "audit DATA --split all --out OUT",
     "positions": "positions --pictures DATA --permutations 9 --out OUT",
     "compare": "compare pets-tiny random:vit_tiny_patch16_224 --data DATA",
 }

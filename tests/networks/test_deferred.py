@@ -21,7 +21,7 @@ WATCHED = (
     *("torchvision.models.detection", "torchvision.ops.roi_align"),
 )
 """The packages that regard depends on, and what is heavy in them."""
-NETWORK = {"PIL", "huggingface_hub", "numpy", "rich", "safetensors", "timm", "torch", "torchvision"}
+NETWORK = {"PIL", "numpy", "rich", "safetensors", "timm", "torch", "torchvision"}
 """What a network and a picture need."""
 
 
@@ -44,10 +44,10 @@ def test_commands_import_what_they_need(tmp_path: Path) -> None:
     steps = (
         (["methods"], set()),
         (["predict", picture, "--out", tmp_path / "predicted.csv"], NETWORK),
-        (["explain", picture, "--out", tmp_path / "maps"], {"matplotlib"}),  # its colours and its font
+        (["explain", picture, "--out", tmp_path / "maps"], set()),
         (["caption", picture, "--model", "scenes-captioner", "--out", tmp_path / "captions"], set()),
         (["explain", picture, "--out", tmp_path / "maps.parquet"], {"pyarrow", "pandas"}),  # pyarrow asks pandas
-        (["explain", picture, "--out", tmp_path / "figures", "--figure", "svg"], {"matplotlib.figure"}),
+        (["explain", picture, "--out", tmp_path / "figures", "--figure", "svg"], {"matplotlib", "matplotlib.figure"}),
     )
     program = """
 from regard.app.cli import main
@@ -72,6 +72,8 @@ names = [load(name).name for name in ("random:deit_tiny_patch16_224", "random:te
 print(json.dumps([*names, timm.__version__, "torch._dynamo" in sys.modules, "timm.models.naflexvit" in sys.modules]))
 print(json.dumps([load("random:cait_xxs24_224").name, "timm.models.naflexvit" in sys.modules]))
 print(json.dumps(["nms" in dir(torchvision.ops), "torchvision.models.detection" in sys.modules]))
+from timm.models._builder import has_hf_hub
+print(json.dumps(["huggingface_hub" in sys.modules, has_hf_hub(), "huggingface_hub" in sys.modules]))
 print(json.dumps(torchvision.models.list_models()))
 print(json.dumps(timm.list_models(pretrained=True)))
 from timm import models
@@ -83,10 +85,11 @@ try:
 except AttributeError as error:
     print(json.dumps([str(error)]))
 """
-    plain, another, deferred, of_torchvision, of_timm, missing = _process(program)
+    plain, another, deferred, fetching, of_torchvision, of_timm, missing = _process(program)
     assert plain == ["deit_tiny_patch16_224", "test_vit2", timm.__version__, False, False]
     assert another == ["cait_xxs24_224", True]
     assert deferred == [True, False]
+    assert fetching == [False, True, True]
     assert of_torchvision == torchvision.models.list_models()
     assert of_timm == timm.list_models(pretrained=True)
     assert missing == ["module 'timm.models' has no attribute 'no_such_thing'"]

@@ -175,7 +175,7 @@ def test_training_on_views_is_training_on_pictures(data: Path, tmp_path: Path, m
 def test_views_are_as_many_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     network = tiny_network(("a", "b"), depth=DEPTH)
     size = 17 * 32 * 2  # tokens, width, bytes
-    assert views_for(network, 10, 4, 10) == (2, 5)
+    assert views_for(network, 10, 4, 10) == (2, 10)
     assert views_for(network, 10, 4, 3) == (2, 3)
     assert views_for(network, 10, 6, 10) is None  # nothing stays as it is
     assert views_for(network, 10, None, 10) is None

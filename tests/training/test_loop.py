@@ -149,7 +149,7 @@ def test_averages_by_hand() -> None:
         mean = Average(module, Settings(**settings), 4)
         for step in range(4):
             torch.nn.init.constant_(module.weight, step + 1.0)
-            mean.update(module, step)
+            mean.update(step)
         with mean.applied(module):
             inside = module.weight.item()
         assert module.weight.item() == 4

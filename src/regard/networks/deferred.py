@@ -3,11 +3,13 @@
 To make a plain ViT, timm and torchvision run the packages that its modules lie in: a hundred other architectures, all
 of torchvision's detectors, and for a decorator in one and a helper in another `torch._dynamo`: more than importing
 torch takes. A package that is deferred has its place and its submodules; its code runs, once and as always, when it is
-asked for a name that it does not have yet. Only the command line defers, whose process is regard's own.
+asked for a name that it does not have yet. What timm fetches with, and all of huggingface_hub behind it, waits until
+one of its functions is called. Only the command line defers, whose process is regard's own.
 """
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -15,6 +17,8 @@ from threading import RLock
 from types import ModuleType
 from typing import Any
 
+FETCHING = "timm.models._hub"
+"""A module of functions alone, which timm's other modules import by name: each runs its code when it is called."""
 PACKAGES: dict[str, dict[str, str]] = {
     "timm": {"__version__": "timm.version"},
     "timm.data": {
@@ -23,6 +27,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         for kind in ("MEAN", "STD")
     },
     "timm.models": {},
+    FETCHING: {},
     "torchvision": {},
     "torchvision.models": {},
     "torchvision.ops": {},
@@ -39,6 +44,10 @@ class _DeferredPackage(ModuleType):
         light = PACKAGES[self.__name__].get(name)
         if light is not None:
             return getattr(import_module(light), name)
+        if self.__name__ == FETCHING:
+            if name.startswith("__"):  # Python asks whether it is a package
+                raise AttributeError(name)
+            return partial(_call, self, name)
         self._run()
         return ModuleType.__getattribute__(self, name)  # an ordinary module by now
 
@@ -59,6 +68,12 @@ class _DeferredPackage(ModuleType):
             except BaseException:
                 spec.loader_state = _DeferredPackage
                 raise
+
+
+def _call(module: ModuleType, name: str, *args: Any, **kwargs: Any) -> Any:
+    if isinstance(module, _DeferredPackage):
+        module._run()
+    return getattr(module, name)(*args, **kwargs)
 
 
 class _DeferringLoader(Loader):

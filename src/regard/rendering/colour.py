@@ -3,10 +3,10 @@
 Pixels that have no value (NaN: outside of what the network saw) never get a colour of the map: they are hatched grey.
 """
 
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,8 @@ UNSIGNED = "viridis"
 SIGNED = "coolwarm"
 """The default colour maps: for maps laid over pictures (what is low leaves the picture grey), for other values, and for
 values with a sign (0 is neutral). See docs/decisions/0006-colours-of-maps.md."""
+STORED = (OVERLAY, UNSIGNED, SIGNED)
+"""The rows of `colour_maps.png`, matplotlib's own tables: importing matplotlib takes longer than drawing a panel."""
 ALPHA = {"jet": 0.4}
 """A map's share in an overlay where it is not `USUAL_ALPHA`: jet's is that of Problem 1."""
 USUAL_ALPHA = 0.5
@@ -37,11 +39,24 @@ def default(signed: bool) -> str:
 @lru_cache(maxsize=64)
 def table(colours: str) -> Bytes:
     """The 256 colours of a colour map, (256, 3) uint8. Raises `UsageError` for a name matplotlib does not have."""
+    if colours in STORED:
+        return _stored()[STORED.index(colours)]
+    import matplotlib
+
     if not isinstance(colours, str) or colours not in matplotlib.colormaps:
         raise unknown("colour map", colours, list(matplotlib.colormaps), "jet, viridis and coolwarm are usual.")
     rgb = matplotlib.colormaps[colours](np.linspace(0, 1, 256), bytes=True)[:, :3].copy()
     rgb.flags.writeable = False  # it is shared by all callers
     return np.asarray(rgb)
+
+
+@cache
+def _stored() -> Bytes:
+    """(colour maps, 256, 3) uint8."""
+    with Image.open(Path(__file__).with_name("colour_maps.png")) as image:
+        rows = np.asarray(image.convert("RGB"))
+    rows.flags.writeable = False
+    return rows
 
 
 def limits(values: ArrayLike, signed: bool = False) -> Limits:

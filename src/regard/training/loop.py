@@ -265,11 +265,11 @@ def _diverged(what: str, phase: Phase, position: Position) -> str:
 def _optimiser_step(phase: Phase, total: int) -> None:
     """One step of the optimiser, and of the average."""
     if phase.settings.clip:
-        trained = (value for value in phase.module.parameters() if value.requires_grad)
+        trained = (value for group in phase.optimiser.param_groups for value in group["params"])
         nn.utils.clip_grad_norm_(trained, phase.settings.clip)
     phase.optimiser.step()
     phase.optimiser.zero_grad(set_to_none=True)
-    phase.average.update(phase.module, total)
+    phase.average.update(total)
 
 
 def _end_epoch(phase: Phase, position: Position, session: Session) -> None:

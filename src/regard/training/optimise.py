@@ -86,7 +86,8 @@ def optimiser(network: Trainable, settings: Settings) -> torch.optim.Optimizer:
     ]
     if settings.optimiser == "sgd":
         return torch.optim.SGD(rows, lr=settings.learning_rate, momentum=settings.momentum)
-    return torch.optim.AdamW(rows, lr=settings.learning_rate)
+    on_a_cpu = next(network.module.parameters()).device.type == "cpu"
+    return torch.optim.AdamW(rows, lr=settings.learning_rate, fused=on_a_cpu or None)
 
 
 def learning_rate(settings: Settings, step: int, per_epoch: int) -> float:
@@ -138,17 +139,14 @@ class Average:
         self.settings = settings
         # The first step that swa takes into its mean.
         self.first = steps - max(1, round(settings.swa_share * steps))
-        self.values: State = {}
-        if settings.average != "none":
-            self.values = {name: value.clone() for name, value in trained_state(module).items()}
+        self.learning = trained_state(module) if settings.average != "none" else {}  # the module's own memory
+        self.values: State = {name: value.clone() for name, value in self.learning.items()}
 
-    def update(self, module: nn.Module, step: int) -> None:
+    def update(self, step: int) -> None:
         """After step `step`, counted from 0."""
-        if not self.values:
-            return
         weight = self._weight(step)
         with torch.no_grad():
-            for name, value in trained_state(module).items():
+            for name, value in self.learning.items():
                 if value.is_floating_point():
                     self.values[name].lerp_(value, weight)
                 else:

@@ -63,7 +63,8 @@ def from_block(network: Network, like: Tensor, block: int) -> Iterator[None]:
         entered[:] = [tokens]
         return forward(like[:1].expand(len(tokens), -1, -1, -1))
 
-    with replaced_forwards(network.module, {**_entering(network, block, lambda: entered[0]), "": with_tokens}):
+    forwards = _once(network.module) | _entering(network, block, lambda: entered[0]) | {"": with_tokens}
+    with replaced_forwards(network.module, forwards):
         yield
 
 

@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import torch
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from regard.errors import NetworkError
 from regard.networks.sources import hub
@@ -39,22 +37,10 @@ def folder_of(model: str) -> Path:
         return Path(name)
     if not model.startswith(PREFIX) or Path(name).is_dir():
         raise NetworkError(f"{name} is no Hugging Face network: it has no config.json; give the folder that has it")
-    try:
-        folder = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
-        if _has_config(folder) and any(folder.glob("*.safetensors")):
-            return folder
-    except LocalEntryNotFoundError:
-        pass
-    except (HFValidationError, OSError, ValueError) as error:
-        raise NetworkError(
-            f"{name!r} is no ID of the Hugging Face hub; give hf:OWNER/NAME, or a local folder"
-        ) from error
-    hub.require_hub(f"{model} from the Hugging Face hub")
-    try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=_PATTERNS))
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0][:160]
-        raise NetworkError(f"{model} could not be fetched: {reason}; check the ID, or your access to it") from error
+    folder = hub.cached_folder(name)
+    if folder is not None and _has_config(folder) and any(folder.glob("*.safetensors")):
+        return folder
+    return hub.fetch_folder(name, _PATTERNS)
 
 
 def read_config(folder: Path, problem: str) -> Any:

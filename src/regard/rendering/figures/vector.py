@@ -7,7 +7,6 @@ import io
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 from PIL import Image
 
 from regard.errors import unknown
@@ -59,6 +58,8 @@ def panel_bytes(kind: str, image: Image.Image, heatmap: Heatmap, *, caption: str
         raise unknown("kind of figure", kind, FIGURES)
     if kind in RASTER:
         return RASTER[kind](panel(image, heatmap, caption=caption, **settings))
+    import matplotlib
+
     tiles = tiles_of(image, heatmap, **{"tile": TILE, **settings})
     with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box in its place says it well enough

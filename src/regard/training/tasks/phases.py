@@ -143,7 +143,7 @@ def train_part(job: Finetuning, name: str, settings: ClassifierSettings, indices
     loader = loader_of(part, objective, job.network.preparation, settings, job.session)
     place: AbstractContextManager[None] = nullcontext()
     if job.views is not None:
-        loader = ViewLoader(**vars(loader), views=job.views, rows=indices)
+        loader = ViewLoader(**vars(loader) | {"workers": 0}, views=job.views, rows=indices)  # nothing to read
         place = job.views.entering(job.network)
 
     def validate() -> dict[str, float]:

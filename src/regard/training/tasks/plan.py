@@ -101,8 +101,9 @@ def narrow(job: Finetuning, candidates: Sequence[ClassifierSettings], folds: int
 def _cost(settings: ClassifierSettings, depth: int, views: tuple[int, int] | None) -> float:
     """Of one picture in all epochs; backward is twice forward."""
     layers = depth if settings.open_layers is None else settings.open_layers
-    frozen = depth - layers - (0 if views is None else views[0])
-    return settings.epochs * (3.0 * layers + max(0, frozen) + (depth if views is None else 0))
+    if views is None:
+        return settings.epochs * (3.0 * layers + depth - layers + depth)
+    return settings.epochs * (3.0 * layers + max(0, depth - layers - views[0]))
 
 
 def _advise(job: Finetuning, seconds: float) -> None:

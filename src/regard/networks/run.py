@@ -95,7 +95,7 @@ def load_run(folder: Path | str) -> "Network":
         name = str(architecture["name"])
         tensors = read_weights(folder)
         with within(description, tensors, folder):
-            module = build(architecture)
+            module = build(architecture, drawn=False)
     fit(module, tensors, folder / WEIGHTS)
     network = Network(module, name, architecture, preparation, names, (), describe(module), folder=folder)
     network = _edited(network, description.get("edits") or (), folder)

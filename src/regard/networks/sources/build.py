@@ -5,6 +5,7 @@ the lists below, arguments must be plain numbers among the known ones, and nothi
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,7 @@ import torchvision
 from timm.models._factory import create_model
 from timm.models._registry import list_models
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from regard.errors import NetworkError, unknown
 
@@ -46,10 +48,25 @@ TORCHVISION_CLASS = "VisionTransformer"
 """The name of a torchvision ViT whose sizes are all given as arguments."""
 
 
-def build(architecture: Mapping[str, Any], seed: int = 0) -> nn.Module:
+FILLING = ("uniform_", "normal_", "erfinv_", "mul_", "add_", "div_", "clamp_", "fill_", "zero_")
+"""What fills weights with their first values."""
+
+
+class _Undrawn(TorchFunctionMode):
+    """Inside, new weights are left as their memory is: drawing those of a ViT-B takes two seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        weight = args[0] if args else (kwargs or {}).get("tensor")  # torch.nn.init's come by name
+        if getattr(func, "__name__", "") in FILLING and isinstance(weight, nn.Parameter):
+            return weight
+        return func(*args, **(kwargs or {}))
+
+
+def build(architecture: Mapping[str, Any], seed: int = 0, drawn: bool = True) -> nn.Module:
     """The module of an architecture, initialised at random from `seed`; the process's own random state is kept.
 
-    Raises `UsageError` for an unknown name and `NetworkError` for arguments that do not fit.
+    Where every weight is read next, none needs to be `drawn`. Raises `UsageError` for an unknown name and
+    `NetworkError` for arguments that do not fit.
     """
     builder = BUILDERS.get(str(architecture.get("kind")))
     if builder is None:
@@ -58,7 +75,7 @@ def build(architecture: Mapping[str, Any], seed: int = 0) -> nn.Module:
         )
     name = str(architecture.get("name"))
     arguments = dict(architecture.get("arguments") or {})
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), nullcontext() if drawn else _Undrawn():
         torch.random.default_generator.manual_seed(seed)
         try:
             return builder(name, arguments).eval()

@@ -26,7 +26,7 @@ from regard.audit.pictures.outside import MapBatch
 from regard.audit.pictures.parts import PARTS, Part
 from regard.audit.positions import audit_positions
 from regard.audit.sentences import sentences
-from regard.audit.settings import FULL_PICTURES, PLANTED_PICTURES, AuditSettings
+from regard.audit.settings import FEW_PICTURES, PLANTED_PICTURES, AuditSettings
 from regard.audit.summary import Digests
 from regard.audit.verdicts import data_digest, model_digest, store
 from regard.data.dataset import Dataset, skipper
@@ -110,7 +110,7 @@ def audit(
         check_free(out, output.overwrite)
         hashes = picture_hashes(dataset.pictures)
         plan, skipped = plan_of(network, dataset, settings, regions)
-        repair = TokenRepair(None, plan.few)
+        repair = TokenRepair(None, np.zeros(len(dataset), bool))
         if "artifacts" not in skipped:
             repair = token_repair(network, dataset, every, seed=settings.seed, skip_bad=settings.skip_bad)
         if repair.why:
@@ -168,9 +168,9 @@ def plan_of(
     methods, skipped = audited_methods(network, settings, dataset.pictures, sample)
     occluders = occluders_of(network)
     few, rare = np.zeros((2, len(dataset)), bool)
+    order = np.random.default_rng(settings.seed).permutation(len(dataset))
+    few[order[:FEW_PICTURES]] = True
     if settings.full:
-        order = np.random.default_rng(settings.seed).permutation(len(dataset))
-        few[order[:FULL_PICTURES]] = True
         rare[order[:PLANTED_PICTURES]] = True
         occluders = occluders if len(dataset) > 1 else tuple(each for each in occluders if each != "other")
     labels = dataset.labels if network.classes is not None else np.full(len(dataset), -1)

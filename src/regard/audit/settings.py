@@ -6,8 +6,8 @@ from typing import Any
 
 DEFAULT_METHODS = ("attention", "rollout", "gradcam", "grad_attention", "libra_fullgrad_plus")
 """The methods that are audited where none is named."""
-FULL_PICTURES = 24
-"""The pictures on which pixels are taken away too, with `full`."""
+FEW_PICTURES = 24
+"""The pictures on which occluders are tried, and on which pixels are taken away too, with `full`."""
 PLANTED_PICTURES = 12
 """Those of them for which an adversary and a ceiling are made."""
 

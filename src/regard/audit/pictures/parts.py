@@ -82,9 +82,9 @@ def single_deletions(chunk: Chunk) -> None:
 
 
 def occluders(chunk: Chunk) -> None:
-    """How much of the answer is left when patches go that nobody chose, by each occluder, on the same pictures."""
+    """How much of the answer is left when patches go that nobody chose, by each occluder, on the same few pictures."""
     plan = chunk.plan
-    among = plan.few[chunk.indices] if len(plan.occluders) > 1 else np.ones(len(chunk), bool)
+    among = plan.few[chunk.indices]
     if not among.any():
         return
     part = torch.from_numpy(among)
@@ -211,7 +211,7 @@ def _removal_cost(plan: Plan) -> float:
 PARTS = (
     Part("faithfulness", faithfulness, _removal_cost),
     Part("single deletion", single_deletions, lambda plan: 16.0),
-    Part("occluders", occluders, lambda plan: 20.0 if len(plan.occluders) == 1 else 140 * float(plan.few.mean())),
+    Part("occluders", occluders, lambda plan: float(plan.few.mean()) * (20 + 40 * (len(plan.occluders) - 1))),
     Part("sanity", sanity, lambda plan: sum(each.cost for each in plan.methods if not each.control), ("classes",)),
     Part("localisation", localisation, lambda plan: 0.0, ("masks",)),
     Part("reliance on the background", background, lambda plan: 6.0, ("masks",)),

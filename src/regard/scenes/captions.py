@@ -74,13 +74,16 @@ class _Content:
 def captions(scene: Scene, n: int = 5, seed: int = 0) -> tuple[SceneCaption, ...]:
     """Up to `n` different wordings, of different order as far as there are, the same for the same arguments.
 
-    Raises `UsageError` for an `n` under 1, or a scene without an animal.
+    Raises `UsageError` for an `n` under 1, a scene without an animal, or one whose acting part is left undrawn.
     """
     if n < 1:
         raise UsageError(f"the number of captions must be at least 1; got {n}")
     main = next((index for index, item in enumerate(scene.items) if item.is_animal), None)
     if main is None:
         raise UsageError("a caption tells of an animal, and there is none among the items of this scene; add one")
+    acting = f"{main}.{acting_part(scene.items[main].pose, scene.items[main].kind)}"
+    if acting in scene.missing:
+        raise UsageError(f"a caption tells of {acting}, which this scene leaves undrawn; take it out of its `missing`")
     chance = Chance(f"captions {seed} {scene.seed}")
     sentences: dict[str, SceneCaption] = {}
     for _ in range(n + 8):  # a scene of one animal has hardly more wordings than templates: do not look for ever

@@ -112,8 +112,9 @@ class Scene:
     """What is where: the items (the main animal first), the ground, the sky (a room has none), horizon and light.
 
     `horizon` is the y where the ground begins (0.2 to 0.8); `light` from -1 (from the left) to 1; `noise` the
-    grain of the picture, in grey levels (0 to 40); `seed` draws textures and grain. A scene is rendered to the same
-    bytes every time and everywhere. Raises `UsageError` for a name or value there is not.
+    grain of the picture, in grey levels (0 to 40); `seed` draws textures and grain; `missing` names parts ("0.tail")
+    that are left undrawn. A scene is rendered to the same bytes every time and everywhere. Raises `UsageError` for a
+    name or value there is not.
     """
 
     items: tuple[Item, ...]
@@ -123,6 +124,7 @@ class Scene:
     light: float = -0.5
     noise: float = 4.0
     seed: int = 0
+    missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check("ground", self.ground, GROUNDS)
@@ -131,6 +133,9 @@ class Scene:
         _within("light", self.light, -1.0, 1.0)
         _within("noise", self.noise, 0.0, 40.0)
         _within("seed", self.seed, 0, 2**32 - 1)
+        object.__setattr__(self, "missing", tuple(self.missing))  # JSON has lists
+        for name in self.missing:
+            _check("part", name, self.names)
 
     @property
     def label(self) -> str | None:
@@ -146,20 +151,22 @@ class Scene:
         """All there is to say, in JSON's types: label, ground, sky, counts by kind, items, relations.
 
         An item has kind, animal (true or false), colour, accent, pattern, size, pose, acting (the part which does
-        what the pose says, or null), facing, parts and box; a relation is [index, relation, index].
+        what the pose says, or null), facing, parts (those that are drawn) and box; a relation is [index, relation,
+        index].
         """
         return {
             "label": self.label,
             "ground": self.ground,
             "sky": None if self.ground == "room" else self.sky,
             "count": dict(Counter(item.kind for item in self.items)),
-            "items": [_item_facts(item) for item in self.items],
+            "items": [_item_facts(item, index, self.missing) for index, item in enumerate(self.items)],
             "relations": [list(relation) for relation in relations(self)],
         }
 
     def as_json(self) -> dict[str, Any]:
         """The scene in JSON's types, from which `from_json` makes an equal one."""
-        return {**asdict(self), "items": [asdict(item) for item in self.items]}
+        stored = {**asdict(self), "items": [asdict(item) for item in self.items], "missing": list(self.missing)}
+        return stored if self.missing else {name: value for name, value in stored.items() if name != "missing"}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
@@ -221,11 +228,12 @@ def _under(one: Item, other: Item) -> bool:
     return flat.left * wide <= middle - other.x <= flat.right * wide and one.y <= other.y + 0.1
 
 
-def _item_facts(item: Item) -> dict[str, Any]:
+def _item_facts(item: Item, index: int, missing: tuple[str, ...]) -> dict[str, Any]:
     names = "kind", "colour", "accent", "pattern", "size", "pose", "facing"
     facts = {name: getattr(item, name) for name in names}
     more = {"animal": item.is_animal, "acting": acting_part(item.pose, item.kind)}
-    return {**facts, **more, "parts": list(item.parts), "box": [round(edge, 4) for edge in item.box]}
+    parts = [part for part in item.parts if f"{index}.{part}" not in missing]
+    return {**facts, **more, "parts": parts, "box": [round(edge, 4) for edge in item.box]}
 
 
 def _check(what: str, value: object, allowed: Any) -> None:

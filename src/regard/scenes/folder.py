@@ -22,7 +22,8 @@ from regard.scenes.animals import ANIMALS
 from regard.scenes.captions import CaptionWord, SceneCaption, captions
 from regard.scenes.facts import Scene
 from regard.scenes.judging import judge, referents
-from regard.scenes.render import frame_of, render
+from regard.scenes.planted.bias import Bias, bias_of
+from regard.scenes.render import VERSION, frame_of, render
 from regard.scenes.sampling import Chance, sample
 
 SCENES = "scenes.jsonl"
@@ -39,9 +40,13 @@ def write_scenes(
     seed: int = 0,
     size: int | tuple[int, int] = 224,
     val: float = 0.2,
+    bias: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Draw `n` scenes into the folder `out`, as many of each class as can be, `val` of each class to validate with.
+
+    With a `bias` like "ground=0.95" the ground goes with the class in that share of each class's pictures (see
+    `GROUND_OF`); what came of it stands in the manifest, and the table has a column `bias` for `--slice`.
 
     - `index.csv`: filename, label, split and, for `--slice`, what the main animal is like and stands on;
     - `images/NAME.png`: the pictures;
@@ -52,31 +57,51 @@ def write_scenes(
     - `captions.json`: COCO-style, five wordings for each picture, each word with its part of speech and regions;
     - `manifest.json`, last. The folder appears whole or not at all.
 
-    Raises `UsageError` for an `n` under 1 or a `val` not in [0, 1), `OutputError` where `out` exists or cannot be
-    written.
+    Raises `UsageError` for an `n` under 1, a `val` not in [0, 1) or an impossible `bias`, `OutputError` where `out`
+    exists or cannot be written.
     """
     if n < 1:
         raise UsageError(f"the number of scenes must be at least 1; got {n}")
     if not 0 <= val < 1:
         raise UsageError(f"val, the share of pictures to validate with, must lie in [0, 1); got {val}")
     frame_of(size)  # a wrong size is found before any work
+    planted = None if bias is None else Bias.of(bias)
     kinds = sorted(ANIMALS)
     labels = [kinds[k % len(kinds)] for k in range(n)]
     splits = _splits(labels, seed, val)
+    grounds = None if planted is None else planted.grounds(labels, splits, seed)
+    scenes = (sample(f"{seed}/{k}", kind=labels[k], ground=grounds[k] if grounds else None) for k in range(n))
+    more: dict[str, Any] = {"bias": planted.report(labels, grounds)} if planted and grounds else {}
     with new_folder(out, overwrite) as folder:
         for name in ("images", "masks", "objects", "parts"):
             (folder / name).mkdir()
-        lines = [_write_one(folder, k, labels[k], splits[k], seed, size) for k in range(n)]
+        lines = [_write_one(folder, k, scene, splits[k], size) for k, scene in enumerate(scenes)]
         write_file(folder / SCENES, "".join(json.dumps(line) + "\n" for line in lines))
         write_file(folder / "captions.json", json.dumps(_captions(lines)) + "\n")
-        write_file(folder / "index.csv", _index(lines))
-        write_manifest(folder, "scenes", n=n, seed=seed, size=size, val=val, classes=sorted(set(labels)))
+        write_file(folder / "index.csv", _index(lines, planted is not None))
+        more |= {"classes": sorted(set(labels)), "version": VERSION}
+        write_manifest(folder, "scenes", n=n, seed=seed, size=size, val=val, **more)
     return Path(out)
+
+
+def scenes_manifest(folder: Path | str) -> dict[str, Any]:
+    """What `write_scenes` says of a folder: n, seed, size, val, classes, version, and the bias where one was planted.
+
+    Raises `DataError` for another folder, and for scenes of another version, which would be drawn otherwise now.
+    """
+    manifest = read_manifest(folder, "scenes")
+    version = manifest.get("version", 1)  # the first folders did not say it
+    if version != VERSION:
+        raise DataError(
+            f"{folder} holds scenes of version {version}, and what they show would be drawn otherwise by this regard, "
+            f"whose version is {VERSION}; write the folder again, or take the regard that wrote it"
+        )
+    return manifest
 
 
 def read_scenes(folder: Path | str) -> Iterator[tuple[str, Scene]]:
     """(filename, scene) for each picture that `write_scenes` wrote. Raises `DataError` for another folder."""
-    read_manifest(folder, "scenes")
+    scenes_manifest(folder)
     advice = "write the folder again"
     with reading(Path(folder) / SCENES, advice), (Path(folder) / SCENES).open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
@@ -143,7 +168,7 @@ def is_scenes(source: str) -> bool:
 
 def scene_regions(folder: Path) -> NamedRegions:
     """The regions of the pictures that `write_scenes` wrote. Raises `DataError` for another folder."""
-    size = read_manifest(folder, "scenes")["size"]
+    size = scenes_manifest(folder)["size"]
     size = (size, size) if isinstance(size, int) else (size[0], size[1])
     regions = {name: SceneRegions(scene, size) for name, scene in read_scenes(folder)}
     return NamedRegions(folder.name, file_hash(folder / SCENES), regions)
@@ -160,11 +185,9 @@ def _splits(labels: list[str], seed: int, val: float) -> list[str]:
     return splits
 
 
-def _write_one(
-    folder: Path, number: int, label: str, split: str, seed: int, size: int | tuple[int, int]
-) -> dict[str, Any]:
+def _write_one(folder: Path, number: int, scene: Scene, split: str, size: int | tuple[int, int]) -> dict[str, Any]:
     """Draw and save one scene; what `scenes.jsonl` says of it comes back."""
-    scene = sample(f"{seed}/{number}", kind=label)
+    label = scene.label
     rendering = render(scene, size=size)
     name = f"{label}_{number:05d}.png"
     Image.fromarray(rendering.picture).save(folder / "images" / name)
@@ -201,16 +224,17 @@ def _captions(lines: list[dict[str, Any]]) -> dict[str, Any]:
     return {"images": images, "annotations": annotations}
 
 
-def _index(lines: list[dict[str, Any]]) -> str:
-    """The table of pictures as CSV."""
+def _index(lines: list[dict[str, Any]], biased: bool) -> str:
+    """The table of pictures as CSV; of `biased` ones it says which follow the bias."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, (*COLUMNS, "bias") if biased else COLUMNS, lineterminator="\n")
     writer.writeheader()
     for line in lines:
         facts = line["facts"]
         animal = line["facts"]["items"][0]
         row = {name: line[name] for name in ("filename", "label", "split")}
         row |= {name: animal[name] for name in ("colour", "pattern", "size", "pose", "facing")}
+        row |= {"bias": bias_of(line["label"], facts["ground"])} if biased else {}
         writer.writerow(
             {**row, "ground": facts["ground"], "sky": facts["sky"] or "none", "things": len(facts["items"]) - 1}
         )

@@ -18,6 +18,8 @@ from regard.scenes.paint import Frame, Layer, layers
 Mask = NDArray[np.bool_]
 Without = str | tuple[int, str] | Iterable[str | tuple[int, str]]
 BACKGROUNDS = (*GROUNDS, *PLAIN)
+VERSION = 1
+"""Of what is sampled and how it is drawn, in every folder of scenes: whoever changes a pixel or a fact raises it."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,12 @@ def render(
 
     `without` names what is really not drawn: items ("0"), parts ("0.tail" or (0, "tail")), or several of them; what
     lies behind appears, and no pixel outside of the part's mask changes (of a left-out item: outside of its mask and
-    its shadow's). `background` is another ground, "grey" or "noise"; items' pixels stay as they are, and on a plain
-    background there are no shadows. Raises `UsageError` for an unknown name or a size under 16 or over 4096.
+    its shadow's); parts that the scene has `missing` are left out too. `background` is another ground, "grey" or
+    "noise"; items' pixels stay as they are, and on a plain background there are no shadows. Raises `UsageError` for an
+    unknown name or a size under 16 or over 4096.
     """
     frame = frame_of(size)
-    missing = _missing(scene, without)
+    missing = _missing(scene, without) | {*scene.missing}
     ground = scene.ground if background is None else background
     if ground not in BACKGROUNDS:
         raise unknown("background", ground, BACKGROUNDS)

@@ -30,8 +30,6 @@ WHY = f"The maps of the examples are of layer {LAYER} (of 0 to 11), before artif
 AUDITED = 8
 METHODS = ("attention", "libra_fullgrad_plus")
 AUDIT = "Which of its maps can be believed, and what it relies on: see audit/report.html, a small audit on new scenes."
-PHOTOGRAPHS = ("chelsea.png", "astronaut.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
-"""Photographs in scikit-image's own package, so that they are there offline."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,6 +51,7 @@ def demo(out: Out = Path("demo"), overwrite: Overwrite = False) -> DemoResult:
     import regard  # the demo does what a user would, by the functions that users call
     from regard.app.report import page
     from regard.audit.notes import repair_command
+    from regard.data.images.photographs import photographs
     from regard.data.layouts import read, read_pictures
     from regard.files import new_folder, write_file
     from regard.records import write_manifest
@@ -65,8 +64,7 @@ def demo(out: Out = Path("demo"), overwrite: Overwrite = False) -> DemoResult:
         log.info("2/6 training a classifier of the animals in them")
         run = regard.train(scenes, folder / "run", model=MODEL, slices=("ground", "size"), **QUICK)
         log.info("3/6 explaining photographs and scenes")
-        photographs = _photographs()
-        regard.explain(photographs, folder / "photographs", model=folder / "run", layer=LAYER)
+        regard.explain(photographs(), folder / "photographs", model=folder / "run", layer=LAYER)
         regard.positions(folder / "positions", model=folder / "run")
         log.info("4/6 describing scenes, word by word")
         network = regard.load(folder / "run", device="cpu")
@@ -90,7 +88,7 @@ def demo(out: Out = Path("demo"), overwrite: Overwrite = False) -> DemoResult:
                 "Data": f"{SCENES} drawn scenes, a fifth of them set aside and scored here",
             },
             messages=[WHY, AUDIT, *run.messages],
-            examples=[*_examples(network, read_pictures(photographs)), *_examples(network, described)],
+            examples=[*_examples(network, read_pictures(photographs())), *_examples(network, described)],
             panels=_panels(folder / "captions", described),
             history=[json.loads(line) for line in metrics.splitlines()],
             provenance=evaluation.provenance,
@@ -99,13 +97,6 @@ def demo(out: Out = Path("demo"), overwrite: Overwrite = False) -> DemoResult:
         write_file(folder / "report.html", page(content, scored, network, repair))
         write_manifest(folder, "demo", scores=evaluation.scores["top1"].as_json())
     return DemoResult(Path(out), evaluation)
-
-
-def _photographs() -> list[Path]:
-    import skimage.data
-
-    home = Path(skimage.data.__file__).parent
-    return [home / name for name in PHOTOGRAPHS]
 
 
 def _panels(folder: Path, described: "Dataset") -> "list[tuple[str, Image.Image]]":

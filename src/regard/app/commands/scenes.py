@@ -10,10 +10,11 @@ from regard.app.options import OUTPUT, Out, Overwrite, Seed, argument, option
 
 @dataclass(frozen=True, repr=False)
 class DrawnScenes(Printed):
-    """How many scenes were drawn, and where they are."""
+    """How many scenes were drawn, where they are, and what was planted in them, as their manifest has it."""
 
     n: int
     out: Path
+    bias: dict[str, Any] | None = None
 
 
 def scenes(
@@ -21,26 +22,32 @@ def scenes(
     out: Out,
     size: Annotated[int, option("Side in pixels.", panel=OUTPUT)] = 224,
     val: Annotated[float, option("Share of each class to validate with.", panel=OUTPUT)] = 0.2,
+    bias: Annotated[str | None, option("ground=0.95: in that share the ground goes with the class.")] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> DrawnScenes:
     """Draw pictures with labels, captions and exact masks of every object and part: truth without a download.
 
-    The folder is DATA as it stands: `regard train OUT`, and, for captions, `regard train OUT --task caption`. Raises
-    `UsageError` for a count or size that makes no sense.
+    The folder is DATA as it stands: `regard train OUT`, and, for captions, `regard train OUT --task caption`. A `bias`
+    plants a shortcut that a network may learn in the place of the animal. Raises `UsageError` for a count, size or
+    bias that makes no sense.
 
     >>> import regard
     >>> regard.scenes(6, "drawn", size=64).n
     6
     """
-    from regard.scenes import write_scenes
+    from regard.scenes.folder import scenes_manifest, write_scenes
 
-    return DrawnScenes(n, write_scenes(n, out, seed=seed, size=size, val=val, overwrite=overwrite))
+    path = write_scenes(n, out, seed=seed, size=size, val=val, bias=bias, overwrite=overwrite)
+    return DrawnScenes(n, path, scenes_manifest(path).get("bias"))
 
 
 def as_json(result: DrawnScenes) -> dict[str, Any]:
-    return {"out": str(result.out), "n": result.n}
+    return {"out": str(result.out), "n": result.n, **({"bias": result.bias} if result.bias else {})}
 
 
 def as_text(result: DrawnScenes) -> str:
-    return f"{result.n} scenes drawn, written to {result.out}"
+    from regard.scenes.planted.bias import in_words
+
+    drawn = f"{result.n} scenes drawn, written to {result.out}"
+    return f"{drawn}\n{in_words(result.bias)}" if result.bias else drawn

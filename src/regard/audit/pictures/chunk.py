@@ -35,9 +35,9 @@ class Plan:
 
     `labels` (pictures,) are indices into the network's classes, -1 where there is none; `donors` (pictures,) say by
     the names of swaps which picture lends its background, -1 for none, and `others` which one its patches. `few`
-    (pictures,) marks those on which occluders are tried and pixels taken away. `occluders` has the one of the primary measure first.
-    `planted` (pictures,) are those for an adversary and a ceiling. `repaired` is the network without its artifact
-    tokens, `searched` (pictures,) those that this was found with.
+    (pictures,) marks those on which occluders are tried and pixels taken away. `occluders` has the one of the primary
+    measure first. `planted` (pictures,) are those for an adversary and a ceiling. `repaired` is the network without its
+    artifact tokens, `searched` (pictures,) those that this was found with.
     """
 
     network: Network

@@ -29,9 +29,11 @@ from regard.networks.load import load
 from regard.networks.network import Network
 from regard.networks.run import save_network
 from regard.predictors.explainer import Explainer
-from regard.records import Audit
+from regard.records import Audit, Explanation
 from regard.records.audit import PLANTED
+from regard.rendering.figures.panel import caption_of
 from regard.results.audits import read_audit
+from regard.results.maps import read_table
 
 FEW = AuditSettings(methods=("attention", "gradcam"), workers=0, steps=4, batch_size=5)
 
@@ -551,7 +553,14 @@ def test_explain_shows_the_verdict_of_the_run_or_of_an_audits_folder(
     assert code == 0 and "verdict of an audit: " in printed and "measured on" not in printed
     audit(network, data.select(range(3)), replace(FEW, methods=("gradcam",)), output=AuditOutput(run=model))
     code, printed, _ = run(*words, "--out", tmp_path / "c", "--method", "gradcam", "--json")
-    assert code == 0 and "measured on 3 pictures of data" in json.loads(printed)["verdict"]
+    verdict = json.loads(printed)["verdict"]
+    assert code == 0 and "measured on 3 pictures of data" in verdict
+    stored = Explanation.load(tmp_path / "c")
+    assert stored.verdict == verdict and f"audit: {verdict}" in str(stored)
+    assert caption_of(stored, 0).endswith(f"audit: {verdict}")
+    run(*words, "--out", tmp_path / "c.parquet", "--method", "gradcam")
+    assert read_table(tmp_path / "c.parquet").verdict == verdict
+    assert Explanation.load(tmp_path / "a").verdict == ""
     code, printed, _ = run(*words, "--out", tmp_path / "d", "--method", "gradcam", "--target", "red", "--json")
     assert code == 0 and json.loads(printed)["verdict"] is None  # other settings
     code, _, messages = run(*words, "--out", tmp_path / "e", "--audit", tmp_path / "a")

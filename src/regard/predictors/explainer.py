@@ -43,6 +43,7 @@ class ExplanationJob:
     on_bad: Callable[[Picture, DataError], None] | None = None
     learnt: frozenset[str] = frozenset()
     curve: bool = False
+    verdict: str = ""
 
     def heatmaps(self, pictures: Sequence[Picture], start: int = 0) -> Iterator[tuple[int, Heatmap]]:
         """The maps from the picture `start` on, where batches begin, each with its picture's index.
@@ -66,7 +67,8 @@ class ExplanationJob:
         """The explanation, without its maps."""
         description = described(self.method, self.settings, self.network)
         classes = self.network.classes or ()
-        return Explanation((), self.method.name, self.method.signed, description, self.provenance, classes)
+        about = (self.method.name, self.method.signed, description, self.provenance, classes, self.verdict)
+        return Explanation((), *about)
 
     def with_maps(self, *heatmaps: Heatmap) -> Explanation:
         """The explanation with these maps."""

@@ -107,8 +107,9 @@ class Explanation(Displayed):
     """The maps of one method over pictures, with what is needed to make them again.
 
     `settings` are the method's (layer, head, query, target); `provenance` names network, weights and versions;
-    `classes` are the names of the network's outputs, where they have any. Saved as a result folder: `maps.npy`
-    (picture × rows × columns, float32), `errors.npy` like it where there are any and, last, `manifest.json`.
+    `classes` are the names of the network's outputs, where they have any; `verdict` is what an audit found of this
+    method on this network, "" where there is none. Saved as a result folder: `maps.npy` (picture × rows × columns,
+    float32), `errors.npy` like it where there are any and, last, `manifest.json`.
 
     >>> grid = PatchGrid.whole(2, 3, picture=(20, 30))
     >>> heatmap = Heatmap(np.ones((2, 3), np.float32), grid, "cat.jpg")
@@ -125,12 +126,14 @@ class Explanation(Displayed):
     settings: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
+    verdict: str = ""
 
     def __str__(self) -> str:
         sizes = {each.size_in_words for each in self}
         gaps = gaps_in_words(relative_gaps(each.completeness for each in self))
         facts = [counted(len(self), "picture"), *sorted(sizes), *([f"sums off by {gaps}"] if gaps else [])]
-        return f"{type(self).__name__} by {self.method}: {', '.join(facts)}"
+        verdict = f"; audit: {self.verdict}" if self.verdict else ""
+        return f"{type(self).__name__} by {self.method}: {', '.join(facts)}{verdict}"
 
     def __len__(self) -> int:
         return len(self.heatmaps)
@@ -195,6 +198,7 @@ class Explanation(Displayed):
             settings=dict(self.settings),
             provenance=dict(self.provenance),
             classes=list(self.classes),
+            **({"verdict": self.verdict} if self.verdict else {}),
         )
 
     @classmethod
@@ -216,6 +220,7 @@ class Explanation(Displayed):
                 manifest["settings"],
                 manifest["provenance"],
                 tuple(manifest.get("classes", ())),
+                str(manifest.get("verdict", "")),
             )
 
 

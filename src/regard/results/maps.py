@@ -134,7 +134,8 @@ def write_table(
     names: dict[int | None, str] = dict(enumerate(map(readable, about.classes)))
     rows = (_row(heatmap, names, filenames or {}) for heatmap in heatmaps)
     repeated = [name for name in columns if name.endswith("_name")]  # few and repeated, unlike all others
-    write_rows(path, rows, columns, repeated, KIND, {name: getattr(about, name) for name in _ABOUT})
+    facts = {name: getattr(about, name) for name in _ABOUT} | ({"verdict": about.verdict} if about.verdict else {})
+    write_rows(path, rows, columns, repeated, KIND, facts)
 
 
 def _row(heatmap: Heatmap, names: Mapping[int | None, str], filenames: Mapping[str, str]) -> dict[str, Any]:
@@ -171,8 +172,9 @@ def read_table(path: Path | str) -> Explanation:
     about, rows = read_rows(path, KIND, "maps", "explain")
     with reading(path, AGAIN):
         heatmaps = tuple(map(_heatmap, rows))
-        about = {name: about[name] for name in _ABOUT}
-        return Explanation(heatmaps, **{**about, "classes": tuple(about["classes"])})
+        known = {name: about[name] for name in _ABOUT}
+        verdict = str(about.get("verdict", ""))
+        return Explanation(heatmaps, **{**known, "classes": tuple(about["classes"])}, verdict=verdict)
 
 
 def _heatmap(row: Mapping[str, Any]) -> Heatmap:

@@ -1,7 +1,7 @@
 """`regard explain`: a map for each picture, as panels and arrays in a folder, or as one Parquet file."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,8 +53,7 @@ log = logging.getLogger("regard")
 class ExplainResult(Printed):
     """The maps of `n` pictures and where they were written, if they were; `about` is their explanation without maps.
 
-    `rows` and `columns` are of the first map. `explanation` has the maps, read from the disk when it is asked for;
-    `verdict` is what an audit found of the method on this network, "" where there is none.
+    `rows` and `columns` are of the first map. `explanation` has the maps, read from the disk when it is asked for.
     """
 
     about: "Explanation"
@@ -62,7 +61,6 @@ class ExplainResult(Printed):
     rows: int
     columns: int
     out: Path | None = None
-    verdict: str = ""
 
     @cached_property
     def explanation(self) -> "Explanation":
@@ -123,7 +121,8 @@ def explain(
     A file `out` that ends in `.parquet` (or any, with `format` "parquet") gets a row for each picture instead. Without
     `out` the maps are only returned. A run that was interrupted is gone on with.
 
-    What an audit found of the method on this network stands in `verdict`: from the folder `audit`, else from the run.
+    What an audit found of the method on this network stands in `about.verdict` and on panels: from the folder `audit`,
+    else from the run.
     With `curve` each map has its removal curves and their SRG in the manifest or the table (`heatmap.curve`).
 
     `query` is "CLS" or "ROW,COLUMN" of a patch; `layer`, `head` and `start` count from 0; `target` and `against` are
@@ -184,13 +183,13 @@ def explain(
         repair = repair_command(data, model, weights=weights) if isinstance(model, str | Path) else ""
         if note := artifact_note(job.network, dataset, dataset.names, repair):
             log.info(note)
-    verdict = verdict_on(job.about, audit, model, dataset.pictures)
+    job = replace(job, verdict=verdict_on(job.about, audit, model, dataset.pictures))
     if out is None:
         explanation = explain_in_memory(job, dataset)
         rows, columns = explanation.heatmaps[0].values.shape
-        return ExplainResult(explanation, len(explanation.heatmaps), rows, columns, None, verdict)
+        return ExplainResult(explanation, len(explanation.heatmaps), rows, columns)
     count, (rows, columns) = write_maps(job, dataset, out, plan, overwrite)
-    return ExplainResult(job.about, count, rows, columns, out, verdict)
+    return ExplainResult(job.about, count, rows, columns, out)
 
 
 def as_json(result: ExplainResult) -> dict[str, Any]:
@@ -201,12 +200,12 @@ def as_json(result: ExplainResult) -> dict[str, Any]:
         "settings": dict(result.about.settings),
         "rows": result.rows,
         "columns": result.columns,
-        "verdict": result.verdict or None,
+        "verdict": result.about.verdict or None,
     }
 
 
 def as_text(result: ExplainResult) -> str:
     pictures = f"{result.n} picture{'s' if result.n != 1 else ''}"
-    verdict = f"\nverdict of an audit: {result.verdict}" if result.verdict else ""
+    verdict = f"\nverdict of an audit: {result.about.verdict}" if result.about.verdict else ""
     where = "" if result.out is None else f", written to {result.out}"
     return f"{pictures} explained by {result.about.method}{where}{verdict}"

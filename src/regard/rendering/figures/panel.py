@@ -75,7 +75,7 @@ def panel(
 
 def caption_of(explanation: Explanation, index: int, classes: Sequence[str] | None = None) -> str:
     """One line on how a map was made: network, method, layer, head, query, the target class where it has one, what the
-    map and the rest sum to, and the SRG of its removal curves, where these are known.
+    map and the rest sum to, the SRG of its removal curves, and an audit's verdict, where these are known.
 
     `classes` are the names of the network's outputs, by default the explanation's own.
     """
@@ -90,6 +90,7 @@ def caption_of(explanation: Explanation, index: int, classes: Sequence[str] | No
     words = [f"{name} {text}" for name, text in texts.items() if text is not None]
     words += [] if heatmap.completeness is None else [str(heatmap.completeness)]
     words += [] if heatmap.curve is None else [f"SRG {heatmap.curve.srg:.2f}"]
+    words += [f"audit: {explanation.verdict}"] if explanation.verdict else []
     return " · ".join([*words, *["seen in training"] * heatmap.seen])
 
 

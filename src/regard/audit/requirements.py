@@ -73,7 +73,9 @@ class Requirement:
         """Raise `UsageError` where it can be known before any work that the rule names nothing."""
         lacking = None
         kind = METRICS[self.measure].kind if self.measure in METRICS else ""
-        if self.measure == WORST and not slices:
+        if kind == "parts":
+            lacking = "an audit does not draw scenes anew; docs/audit.md says how it is measured"
+        elif self.measure == WORST and not slices:
             lacking = "there are no slices; give --slice COLUMN"
         elif (kind in QUALITY or self.measure == WORST) and not labelled:
             lacking = "the pictures have no labels"

@@ -13,6 +13,7 @@ from regard.measurement.artifacts import ROWS as ARTIFACTS
 from regard.measurement.faithfulness import ROWS as FAITHFULNESS
 from regard.measurement.localisation import ROWS as LOCALISATION
 from regard.measurement.metric import Metric as Metric
+from regard.measurement.parts import ROWS as PARTS
 from regard.measurement.reliance import ROWS as RELIANCE
 from regard.measurement.sanity import ROWS as SANITY
 from regard.registry import Table
@@ -296,6 +297,7 @@ METRICS = Table(
         *SANITY,
         *RELIANCE,
         *ARTIFACTS,
+        *PARTS,
     ),
     group="regard.metrics",
     hint="`regard metrics` lists them.",

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from regard.registry import Described
 
-AUDITED = ("faithfulness", "localisation", "sanity", "reliance", "artifacts", "positions")
-"""The kinds whose functions have arguments of their own and give arrays by picture, which an audit joins."""
+AUDITED = ("faithfulness", "localisation", "sanity", "reliance", "artifacts", "positions", "parts")
+"""The kinds whose functions have arguments of their own and give arrays by picture, which an audit joins; all but
+those of parts, for which scenes are drawn anew."""
 
 
 @dataclass(frozen=True, repr=False)

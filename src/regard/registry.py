@@ -36,6 +36,16 @@ class Described:
 R = TypeVar("R", bound=Row)
 
 
+def load(row: str, place: str) -> Callable[..., Any]:
+    """What is at `place`, "module:function"; `row` is what a message calls the row that names it."""
+    module, function = place.split(":")
+    try:
+        target: Callable[..., Any] = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"{row} points to {place}, which is not there: {error}") from error
+    return target
+
+
 class Table(Generic[R]):
     """Rows by name. `kind` is the word for one row ("method"); `group` the entry point group for rows from outside,
     `hint` what an error says of an unknown name at its end.
@@ -84,13 +94,7 @@ class Table(Generic[R]):
 
     def load(self, name: str, field: str = "target") -> Callable[..., Any]:
         """The function of the row called `name`, imported now; `field` is the one that names it."""
-        place: str = getattr(self[name], field)
-        module, function = place.split(":")
-        try:
-            loaded: Callable[..., Any] = getattr(import_module(module), function)
-        except (ImportError, AttributeError) as error:
-            raise UsageError(f"{self.kind} {name!r} points to {place}, which is not there: {error}") from error
-        return loaded
+        return load(f"{self.kind} {name!r}", getattr(self[name], field))
 
     @cached_property
     def _rows(self) -> dict[str, R]:

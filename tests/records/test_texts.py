@@ -34,6 +34,8 @@ from regard.records import (
     Completeness,
     Explanation,
     Heatmap,
+    Mending,
+    PairedMeasure,
     PatchGrid,
     Positions,
     Predictions,
@@ -93,6 +95,8 @@ def _samples() -> list[Any]:
     audit = example_audit()
     curve = RemovalCurve(3, "tokens", (THIRD,) * 11, (2 * THIRD,) * 11)
     seen = Observation(torch.ones(2, 3, 4, dtype=torch.bool), *[torch.full((2, 3, 4), THIRD)] * 3)
+    paired = PairedMeasure("worst slice", *[score] * 6, where=("cat, ground=grass",) * 3)
+    mending = Mending(("ground",), (paired,) * 4 + (replace(paired, slice=True),) * MANY, MANY, 7, 3, 10, THIRD)
     place = Path("results")
     return [
         score, evaluation, evaluation.predictions, comparison, grid, heatmap, word, caption, measured, trial, repair,
@@ -108,7 +112,7 @@ def _samples() -> list[Any]:
         Run(place, "classify", evaluation, ("a note",)),
         compare_audits({"a": audit, "b": audit}), compare_audits({"a": audit, "b": audit}).differences[0],
         audit, audit.verdicts[0], audit.findings[0], audit.curves[0], audit.pictures[1], audit.best[0],
-        audit.failures[0], curve, seen, *_results(place, evaluation, explanation, positions, truth),
+        audit.failures[0], paired, mending, curve, seen, *_results(place, evaluation, explanation, positions, truth),
     ]  # fmt: skip
 
 

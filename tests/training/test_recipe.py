@@ -69,7 +69,7 @@ def test_names_and_files() -> None:
     assert read_recipe("dlcv") == Recipe("dlcv", {}, dlcv())
     assert read_recipe("finetune").settings == finetune()
     assert read_recipe("probe").settings is None
-    assert set(PRESETS) | {"probe"} == set(recipes())
+    assert set(PRESETS) | {"probe", "reweigh"} == set(recipes())
     with pytest.raises(UsageError, match="did you mean 'finetune'"):
         read_recipe("fine-tune")
 

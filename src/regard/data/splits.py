@@ -17,6 +17,9 @@ from regard.errors import DataError, UsageError
 from regard.files import reading
 
 HEADER = ("filename", "label", "split", "sha256", "group")
+EARLIER = "earlier"
+"""The split of pictures that a network had learnt before what the run is of: its last layer was fitted again since."""
+LEARNT = ("train", EARLIER)
 SHARE = 0.2
 """The part of each class that is set aside for validation where DATA brings no split."""
 
@@ -308,7 +311,7 @@ def split_rows(parts: Iterable[Dataset], hashes: Mapping[str, str], group: str |
     """The lines of `split.csv` for the parts of a run; `hashes` are SHA-256 by name."""
     rows = []
     for part in parts:
-        groups = part.column(group) if group is not None else np.full(len(part), "")
+        groups = np.full(len(part), "") if group is None or not len(part) else part.column(group)  # none has no columns
         rows += [
             SplitRow(picture.name, picture.label or "", picture.split or "", hashes[picture.name], str(value))
             for picture, value in zip(part.pictures, groups, strict=True)
@@ -346,10 +349,11 @@ def read_split(file: Path | str) -> list[SplitRow]:
 def run_splits(hashes: Iterable[str], rows: Iterable[SplitRow]) -> NDArray[np.str_]:
     """(pictures,) text: the split in which a run had the picture with each hash, "" for pictures it never saw.
 
-    "train" is for pictures it learnt from, "val" for those it was selected with; of both, "train" counts.
+    "train" is for pictures it learnt from, "earlier" for those before it did, "val" for those it was selected with; of
+    both, what was learnt counts.
     """
     by_hash: dict[str, str] = {}
     for row in rows:
-        if by_hash.get(row.sha256) != "train":
+        if by_hash.get(row.sha256) not in LEARNT:
             by_hash[row.sha256] = row.split
     return np.array([by_hash.get(each, "") for each in hashes], np.str_)

@@ -9,7 +9,7 @@ import numpy as np
 
 from regard.data.dataset import Dataset
 from regard.data.hashes import picture_hashes
-from regard.data.splits import read_split, run_splits, scoring_part
+from regard.data.splits import EARLIER, LEARNT, read_split, run_splits, scoring_part
 from regard.files import is_file, read_json
 from regard.networks.run import run_of
 
@@ -44,12 +44,17 @@ def scored_part(dataset: Dataset, model: Any, split: str | None, keep_seen: bool
     else:  # `val`, else `test`, else everything; pictures that no split names are new, and scored with them
         fresh = [index for index, picture in enumerate(dataset.pictures) if picture.split in (None, "val")]
         part = dataset.select(fresh) if fresh else scoring_part(dataset)
-    learnt = np.array([splits[name] == "train" for name in part.names], bool)
+    places = np.array([splits[name] for name in part.names], np.str_)
+    learnt = np.isin(places, LEARNT)
     if not learnt.any():
         return part, ""
     manifest = Path() if run is None else run / EVALUATION / "manifest.json"
     note = read_json(manifest, "restore it", fields={"note": str})["note"] if is_file(manifest) else ""
-    if learnt.all() and not keep_seen and note == CROSS_VALIDATED:
+    earlier = places == EARLIER
+    if learnt.all() and not keep_seen and note == CROSS_VALIDATED and not earlier.all():
+        if earlier.any():
+            log.info(f"{int(earlier.sum())} of {len(part)} pictures left out, as the network had learnt them before")
+            part = part.select(np.flatnonzero(~earlier).tolist())
         log.info(
             f"the run was trained on all of these {len(part)} pictures: each is scored by a network that had not seen "
             "it, as the run was (cross-validation); --keep-seen scores the network that was kept"
@@ -70,4 +75,4 @@ def learnt_by(model: Any) -> frozenset[str]:
     """The SHA-256 of the pictures that a run was trained on; empty for other networks."""
     run = run_of(model)
     rows = [] if run is None or not is_file(run / SPLIT) else read_split(run / SPLIT)
-    return frozenset(row.sha256 for row in rows if row.split == "train")
+    return frozenset(row.sha256 for row in rows if row.split in LEARNT)

@@ -13,6 +13,7 @@ count from 0. Pictures are (height, width), boxes are (left, top, right, bottom)
     comparison.py      runs side by side on the same pictures
     audit.py           Audit: verdicts on methods, and every number with its baseline
     audit_comparison.py  AuditComparison: audits side by side
+    mending.py         Mending: a last layer fitted again, before, after and placebo
     manifest.py        the file that finishes a result folder
     quantised.py       maps as bytes, for the viewer
     display.py         what a notebook shows of a record: its text or its picture
@@ -27,6 +28,7 @@ from regard.records.completeness import Completeness
 from regard.records.grid import Box, Float, PatchGrid
 from regard.records.manifest import read_manifest, write_long_manifest, write_manifest
 from regard.records.maps import Explanation, Heatmap, Target
+from regard.records.mending import Mending, PairedMeasure
 from regard.records.removal import RemovalCurve
 from regard.records.scores import (
     CaptionEvaluation,
@@ -64,6 +66,8 @@ __all__ = [
     "Finding",
     "Float",
     "Heatmap",
+    "Mending",
+    "PairedMeasure",
     "PartDifference",
     "PatchGrid",
     "Positions",

@@ -125,8 +125,8 @@ class Finding(Row):
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """What `as_json` gave."""
-        baseline = None if stored["baseline"] is None else _score(stored["baseline"])
-        return cls(**{**stored, "score": _score(stored["score"]), "baseline": baseline})
+        baseline = None if stored["baseline"] is None else Score.from_json(stored["baseline"])
+        return cls(**{**stored, "score": Score.from_json(stored["score"]), "baseline": baseline})
 
 
 @dataclass(frozen=True, repr=False)
@@ -169,7 +169,7 @@ class RemovalCurves(Row):
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """What `as_json` gave."""
-        return cls(**{**stored, **{name: tuple(map(_score, stored[name])) for name in ("mif", "lif")}})
+        return cls(**{**stored, **{name: tuple(map(Score.from_json, stored[name])) for name in ("mif", "lif")}})
 
 
 @dataclass(frozen=True, repr=False)
@@ -231,7 +231,7 @@ class Choice(Row):
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """What `as_json` gave."""
-        return cls(**{**stored, **{name: _score(stored[name]) for name in ("picked", "reported")}})
+        return cls(**{**stored, **{name: Score.from_json(stored[name]) for name in ("picked", "reported")}})
 
 
 @dataclass(frozen=True, repr=False)
@@ -378,8 +378,3 @@ def _score_json(score: Score) -> dict[str, Any]:
     """A score with what its own JSON leaves out."""
     words = {name: getattr(score, name) for name in ("label", "description") if getattr(score, name)}
     return score.as_json() | {"n": score.n} | words
-
-
-def _score(stored: Mapping[str, Any]) -> Score:
-    value, low, high = (_value(stored[name]) for name in ("value", "low", "high"))
-    return Score(value, low, high, stored["n"], *(stored.get(name, "") for name in ("label", "description", "note")))

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regard.records.display import Displayed, Readable, Row, Rows, aligned, counted, few, rounded, table
 from regard.records.grid import Float
+
+if TYPE_CHECKING:
+    from regard.records.mending import Mending
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,6 +44,12 @@ class Score(Readable):
         ends = {"value": self.value, "low": self.low, "high": self.high}
         numbers = {name: float(value) if np.isfinite(value) else None for name, value in ends.items()}
         return numbers | ({"note": self.note} if self.note else {})
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """What `as_json` gave, with its `n` beside it, and its words where they are stored."""
+        value, low, high = (float("nan") if stored[name] is None else stored[name] for name in ("value", "low", "high"))
+        return cls(value, low, high, stored["n"], *(stored.get(name, "") for name in ("label", "description", "note")))
 
     def __str__(self) -> str:
         value = rounded(self.value)
@@ -200,6 +209,7 @@ class Evaluation(Displayed):
     counts; `mistakes`, `uncertain` and `suspects` (likely label errors) are picture indices into `predictions`,
     worst first. `note` says what a reader must know of the number: "", "seen in training", "selected on", or
     "cross-validated": then `optimism`, by score, is what choosing and stratified folds brought, and is taken off.
+    `mending` is what fitting the last layer again did, of a run of that recipe.
 
     >>> predictions = Predictions(("a.jpg", "b.jpg"), ("cat", "dog"), np.array([0, 0]), np.array([0, 1]))
     >>> accuracy = Score(0.5, 0.09, 0.91, n=2)
@@ -224,6 +234,7 @@ class Evaluation(Displayed):
     note: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     optimism: Mapping[str, float] = field(default_factory=dict)
+    mending: "Mending | None" = None
 
     def __post_init__(self) -> None:
         for name in ("per_class", "reliability", "slices"):

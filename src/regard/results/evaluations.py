@@ -63,6 +63,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation, seed: int = 0, figure
     facts: dict[str, Any] = {"note": evaluation.note, "n": evaluation.n, "seed": seed}
     if evaluation.optimism:
         facts["optimism"] = dict(evaluation.optimism)
+    if evaluation.mending is not None:
+        facts["mending"] = evaluation.mending.as_json()
     write_manifest(folder, EVALUATION, **facts, provenance=dict(evaluation.provenance))
 
 
@@ -249,6 +251,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
             field: [names[index] for index in getattr(evaluation, field)]
             for field in ("mistakes", "uncertain", "suspects")
         },
+        **({} if evaluation.mending is None else {"mending": evaluation.mending.as_json()}),
         "provenance": dict(evaluation.provenance),
     }
 

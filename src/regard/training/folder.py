@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from regard.data.dataset import Dataset, listed
-from regard.data.splits import SplitRow, read_split, split_rows, split_text
+from regard.data.splits import EARLIER, SplitRow, read_split, split_rows, split_text
 from regard.errors import DataError, OutputError, UsageError
 from regard.files import check_free, is_file, read_json, write_file, write_json
 from regard.networks.run import WEIGHTS, is_run
@@ -218,7 +218,7 @@ def _changed_data(folder: Path, before: Sequence[SplitRow], now: Sequence[SplitR
 
 def _changes(before: Sequence[SplitRow], now: Sequence[SplitRow]) -> str:
     """Pictures that are gone, new, changed, or in another class, split or group, in words."""
-    old = {row.filename: row for row in before}
+    old = {row.filename: row for row in before if row.split != EARLIER}
     new = {row.filename: row for row in now}
     both = [name for name in old if name in new]
     changes = {

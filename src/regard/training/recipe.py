@@ -1,14 +1,15 @@
 """Recipes: how a run was made, saved with it: `regard train --recipe RUN/recipe.json` does that run again."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from regard.errors import UsageError, unknown
 from regard.files import SCHEMA, is_file, read_json, reading
+from regard.registry import load
 from regard.training.settings import Settings, option_of
-from regard.training.tasks.table import ClassifierSettings, TaskRow, find_task, recipes, with_changes
+from regard.training.tasks.table import TASKS, ClassifierSettings, TaskRow, find_task, recipes, with_changes
 
 PROBED = ("few", "folds")
 """Settings that count for a probe too, which does not train the network itself; it has them among its arguments."""
@@ -62,6 +63,11 @@ class Recipe:
     def task(self) -> TaskRow:
         """The task that it is for."""
         return recipes()[self.name][0]
+
+    def load_task(self) -> Callable[[], Any]:
+        """The class of its `base.Task`: the recipe's own where it has one."""
+        task, row = recipes()[self.name]
+        return load(f"recipe {row.name!r}", row.target) if row.target else TASKS.load(task.name)
 
 
 def read_recipe(text: str | Path, offered: Iterable[str] = ()) -> Recipe:

@@ -32,7 +32,6 @@ from regard.training.processes import first_process
 from regard.training.recipe import Recipe
 from regard.training.session import InterruptedTrainingError, Options
 from regard.training.tasks.base import AnyEvaluation, Evaluated, PageContent, Parts, Task, fact_text
-from regard.training.tasks.table import TASKS
 
 log = logging.getLogger("regard")
 
@@ -111,7 +110,7 @@ def _train(
     skip_bad: bool,
 ) -> Run:
     row = recipe.task
-    task: Task = TASKS.load(row.name)()
+    task: Task = recipe.load_task()()
     task.check(recipe)
     quick = recipe.settings is None
     state = check_folder(out, resume=options.resume, overwrite=options.overwrite)
@@ -146,7 +145,7 @@ def _train(
         with new_folder(out, options.overwrite) if quick and not in_place else nullcontext(out) as folder:
             if start is not None:
                 rows = split_rows([parts.training, parts.validation], parts.hashes, recipe.arguments["group"])
-                write_start(folder, recipe, rows, start)
+                write_start(folder, recipe, [*rows, *parts.earlier], start)
             task.save(network, folder)  # before anything that can fail: a finished training is not lost to its report
     with _network_saved(out):
         with notes.phase("scoring"):

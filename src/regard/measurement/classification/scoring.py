@@ -1,6 +1,7 @@
 """A classifier scored on a data set: the predictions of a network, of a stored run, of several on the same pictures."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -10,14 +11,14 @@ from numpy.typing import NDArray
 
 from regard.data.dataset import Dataset, Picture
 from regard.data.hashes import picture_hashes
-from regard.data.splits import read_split
+from regard.data.splits import EARLIER, read_split
 from regard.errors import DataError, NetworkError
-from regard.files import readable
+from regard.files import readable, reading
 from regard.measurement.classification.evaluation import evaluate
 from regard.measurement.selection import CROSS_VALIDATED, SPLIT, scored_part
 from regard.networks.run import classes_of, is_run
 from regard.progress import Progress, silent
-from regard.records import Evaluation, Predictions, read_manifest
+from regard.records import Evaluation, Mending, Predictions, read_manifest
 from regard.results.evaluations import EVALUATION, PREDICTIONS, read_predictions
 
 if TYPE_CHECKING:
@@ -94,7 +95,10 @@ def stored_evaluation(run: str | Path) -> Evaluation:
     fields = {"note": str, "seed": int, "provenance": dict}
     manifest = read_manifest(Path(run) / EVALUATION, EVALUATION, fields)
     facts = {name: manifest[name] for name in fields} | {"optimism": manifest.get("optimism")}
-    return evaluate(stored_predictions(run), **facts)
+    evaluation = evaluate(stored_predictions(run), **facts)
+    with reading(Path(run) / EVALUATION, "restore it, or train again"):
+        mending = Mending.from_json(manifest["mending"]) if "mending" in manifest else None
+    return replace(evaluation, mending=mending)
 
 
 def cross_validated(
@@ -110,7 +114,7 @@ def cross_validated(
         raise DataError(f"{run} is damaged: its predictions have no probabilities; score it again")
     place = {name: index for index, name in enumerate(stored.names)}
     names = {
-        row.sha256: readable(row.filename) for row in read_split(Path(run) / SPLIT)
+        row.sha256: readable(row.filename) for row in read_split(Path(run) / SPLIT) if row.split != EARLIER
     }  # as its predictions have them
     rows = {digest: place[name] for digest, name in names.items() if name in place}
     pictures = pictures.fitted(stored.classes)

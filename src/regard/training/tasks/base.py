@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from regard.data.dataset import Dataset
+from regard.data.splits import SplitRow
 from regard.networks.network import Network
 from regard.progress import Progress, silent
-from regard.records import Evaluation, Score
+from regard.records import Evaluation, Mending, Score
 from regard.results.evaluations import Figures
 from regard.training.recipe import Recipe
 from regard.training.session import Options
@@ -35,13 +36,14 @@ class Parts:
     """The two sides of a split, and the SHA-256 of every picture by name.
 
     `validation` may be empty. `together` gives pictures by name equal numbers that may not be parted: of one group, or
-    copies of one another.
+    copies of one another. `earlier` are pictures that the network had learnt before.
     """
 
     training: Dataset
     validation: Dataset
     hashes: Mapping[str, str]
     together: Mapping[str, int] = field(default_factory=dict)
+    earlier: Sequence[SplitRow] = ()
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Outcome:
     process is the one that writes. `logits` (validation pictures, classes) float32 are those of a classifier's weights
     that are used; `cross_validation` is its score where no pictures are set aside. `parts`: the pictures that took
     part, where some could not be read or learnt. `times` are the lines of `timing.jsonl`, of a recipe that does not
-    train the network itself.
+    train the network itself; `mending` is what fitting a last layer again did.
     """
 
     metrics: tuple[dict[str, Any], ...]
@@ -78,6 +80,7 @@ class Outcome:
     cross_validation: CrossValidation | None = None
     parts: Parts | None = None
     times: tuple[dict[str, Any], ...] = ()
+    mending: Mending | None = None
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,8 @@ class Classification:
         return as_json(evaluation)
 
     def headline(self, evaluation: Evaluation) -> str:
+        if evaluation.mending is not None:
+            return evaluation.mending.text
         top1 = evaluation.scores["top1"]
         pictures = f"{evaluation.n} picture{'' if evaluation.n == 1 else 's'}"
         if evaluation.note == CROSS_VALIDATED:
@@ -218,20 +220,24 @@ def _groups(part: Dataset, parts: Parts) -> NDArray[np.int64] | None:
     return np.array([parts.together[name] for name in part.names], np.int64) if parts.together else None
 
 
-def _fit_probe(network: Network, parts: Parts, recipe: Recipe, options: Options) -> Outcome:
-    """Features of both parts, a probe on the one, its logits on the other; the network gets the probe as its head."""
-    times: list[dict[str, Any]] = []
+class Times(list[dict[str, Any]]):
+    """The lines of `timing.jsonl`."""
 
     @contextmanager
-    def timed(phase: str) -> Iterator[None]:
+    def phase(self, name: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        times.append({"phase": phase, "seconds": round(time.perf_counter() - start, 3)})
+        self.append({"phase": name, "seconds": round(time.perf_counter() - start, 3)})
 
+
+def features_of(
+    network: Network, parts: Parts, options: Options, times: Times
+) -> tuple[NDArray[np.float32], Parts, list[str]]:
+    """What the head gets of each picture, training before validation, those that could be read, and messages."""
     pictures = [*parts.training.pictures, *parts.validation.pictures]
     hashes = [parts.hashes[picture.name] for picture in pictures]
     store = FeatureStore(cache_folder() / "features" / f"{network_key(network)}.sqlite")
-    with timed("features"), options.bar("computing features", len(pictures)) as advance:
+    with times.phase("features"), options.bar("computing features", len(pictures)) as advance:
         features, readable = extract(
             network,
             pictures,
@@ -249,11 +255,19 @@ def _fit_probe(network: Network, parts: Parts, recipe: Recipe, options: Options)
     first = readable[readable < count]
     second = readable[readable >= count] - count
     training = parts.training.select(first)
-    validation = parts.validation.select(second)
+    return features, replace(parts, training=training, validation=parts.validation.select(second)), messages
+
+
+def _fit_probe(network: Network, parts: Parts, recipe: Recipe, options: Options) -> Outcome:
+    """Features of both parts, a probe on the one, its logits on the other; the network gets the probe as its head."""
+    times = Times()
+    features, parts, messages = features_of(network, parts, options, times)
+    training = parts.training
+    validation = parts.validation
     crossed = not len(validation) and "val" not in recipe.arguments
-    with timed("fit"):
+    with times.phase("fit"):
         probe = fit_probe(
-            features[: len(first)],
+            features[: len(training)],
             training.labels,
             training.classes,
             _groups(training, parts),
@@ -268,8 +282,8 @@ def _fit_probe(network: Network, parts: Parts, recipe: Recipe, options: Options)
         facts={"strength": f"{probe.strength:.3g}, chosen by cross-validation inside the training part"},
         selected=False,
         main=True,
-        logits=probe.logits(features[len(first) :]),
+        logits=probe.logits(features[len(training) :]),
         cross_validation=CrossValidation(probe.folds, probe.out_of_fold, probe.best) if crossed else None,
-        parts=replace(parts, training=training, validation=validation),
+        parts=parts,
         times=tuple(times),
     )

@@ -76,8 +76,7 @@ def fit_probe(
     Pictures of equal `groups` are in one fold. With `keep` the logits out of fold are kept. Raises `DataError` as
     `folds_of` does, and `NetworkError` when features are not finite.
     """
-    if not np.isfinite(features).all():
-        raise NetworkError("the network's features are not finite for some pictures; try --precision float32")
+    check_finite(features)
     numbers = folds_of(labels, classes, groups, folds, seed)
     logits: dict[float, Features] = {}  # by strength, (pictures, classes)
     trials: dict[float, Trial] = {}
@@ -100,6 +99,12 @@ def fit_probe(
     weight, bias = refit(features, labels, best, len(classes))
     out_of_fold = np.stack([logits[strength] for strength in strengths]) if keep else None
     return Probe(weight, bias, best, tuple(trials[strength] for strength in strengths), numbers, out_of_fold)
+
+
+def check_finite(features: Features) -> None:
+    """Raise `NetworkError` for features that are no numbers."""
+    if not np.isfinite(features).all():
+        raise NetworkError("the network's features are not finite for some pictures; try --precision float32")
 
 
 def refit(features: Features, labels: Labels, strength: float, classes: int) -> tuple[Features, Features]:

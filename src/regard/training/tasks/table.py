@@ -129,11 +129,13 @@ def caption() -> CaptionSettings:
 
 @dataclass(frozen=True)
 class RecipeRow:
-    """A recipe by name. `preset` gives its settings; None where the network itself is not trained."""
+    """A recipe by name. `preset` gives its settings; None where the network itself is not trained. `target` is the
+    "module:class" of a `base.Task` of its own."""
 
     name: str
     description: str
     preset: Callable[[], Settings] | None = None
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,11 @@ TASKS = Table(
                 ),
                 RecipeRow(
                     "probe", "a logistic regression on frozen features: the first answer, in minutes on a laptop"
+                ),
+                RecipeRow(
+                    "reweigh",
+                    "the last layer of --model RUN again, on --slice in equal numbers and pictures new to the run",
+                    target="regard.training.tasks.mending.reweigh:Reweighing",
                 ),
                 RecipeRow("dlcv", "the source recipe: ViT-B/16 at 384, plain SGD, 30 epochs, best epoch kept", dlcv),
             ),

@@ -19,7 +19,7 @@ class PairedMeasure(Row):
     >>> gain, none = Score(0.4, 0.2, 0.6, 20), Score(0.0, -0.16, 0.16, 20)
     >>> row = PairedMeasure("worst slice", half, most, half, gain, none, gain)
     >>> row
-    worst slice: 0.500 before, 0.900 after (+0.400 [+0.200, +0.600]), placebo 0.500 (0.000 [-0.160, +0.160])
+    worst slice: 0.500 before, 0.900 after (+0.400 [+0.200, +0.600]), placebo 0.500 (+0.000 [-0.160, +0.160])
     >>> row.real
     True
     """
@@ -77,6 +77,14 @@ class Mending(Readable):
     `excluded` counts pictures of DATA that the network had been trained on, `empty` names slices without a picture;
     `each` is how many pictures of each slice were in a draw of the layer that is used, one of `draws`, and `strength`
     the inverse of its penalty.
+
+    >>> half, most = Score(0.5, 0.3, 0.7, 20), Score(0.9, 0.7, 0.97, 20)
+    >>> gain, none = Score(0.4, 0.2, 0.6, 20), Score(0.0, -0.16, 0.16, 20)
+    >>> names = ("worst slice", "slice that was worst", "mean over slices", "accuracy")
+    >>> rows = tuple(PairedMeasure(name, half, most, half, gain, none, gain) for name in names)
+    >>> mending = Mending(("ground",), rows, n=20, excluded=80, each=5, draws=10, strength=0.1)
+    >>> mending.real, mending.sentence[:49]
+    (True, 'mended: the worst slice went from 0.500 to 0.900,')
     """
 
     columns: tuple[str, ...]

@@ -20,7 +20,7 @@ from regard.explanation.artifacts import APPEAR, find_repair, observe, repaired
 from regard.measurement.artifacts.spots import Spots, spots, where_wrong
 from regard.measurement.measure import labelled
 from regard.measurement.reliance.compositing import normalised
-from regard.measurement.reliance.swaps import SWAPS
+from regard.measurement.reliance.swaps import SWAPS, flipped
 from regard.networks.network import Network
 from regard.networks.predict import prepared
 from regard.records import AuditedPicture, Finding, Score
@@ -233,9 +233,7 @@ def flips(gathered: Gathered) -> Iterator[Finding]:
         swapped = gathered.changed.get(swap)
         if control is None or swapped is None:
             continue
-        comparable = (control == gathered.predicted) & (swapped >= 0)
-        values = np.where(comparable, swapped != gathered.predicted, np.nan)
-        score = gathered.score(values, "accuracy")
+        score = gathered.score(flipped(gathered.predicted, control, swapped), "accuracy")
         words = {"label": "Flips", "description": "share of pictures whose answer changes with their background alone"}
         score = Score(score.value, score.low, score.high, score.n, note=score.note, **words)
         yield Finding("reliance", "flips", "", score, condition=f"on the background of a picture {name}")

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from regard.audit.summary import in_words
+from regard.measurement.intervals import NOWHERE
+from regard.measurement.reliance.verdict import CHANGES, HARDLY, MOSTLY, RELIES, UNDECIDED, verdict
 from regard.records import Choice, Evaluation, Finding, Verdict
 from regard.records.audit import PLANTED
 from regard.records.display import counted
@@ -48,12 +50,16 @@ def _reliance(findings: Sequence[Finding], why: str) -> str:
         what = "the probability of its class"
     if lost is None or not np.isfinite(lost.value):
         return f"What it relies on was not measured: {why}."
+    flips = scores.get(("flips", "on the background of a picture of another class"), NOWHERE)
     other = f"the object on another picture's background costs {in_words(lost)} of {what}, beyond what pasting costs"
-    if lost.low > 0:
-        return f"It relies on the background: {other}."
-    if np.isfinite(lost.high) and lost.high < 0.05:
-        return f"It hardly relies on the background: {other}."
-    return f"Whether it relies on the background cannot be decided with so few pictures: {other}."
+    changed = f"there {in_words(flips)} of the answers change that pasting does not"
+    return {
+        MOSTLY: f"Most of its answers are those of the background: {changed}; {other}.",
+        RELIES: f"It relies on the background: {other}.",
+        CHANGES: f"Its answers change with the background, though its accuracy does not fall: {changed}; {other}.",
+        HARDLY: f"It hardly relies on the background: {other}.",
+        UNDECIDED: f"Whether it relies on the background cannot be decided with so few pictures: {other}.",
+    }[verdict(lost, flips)]
 
 
 def _maps(verdicts: Sequence[Verdict], best: Sequence[Choice]) -> str:

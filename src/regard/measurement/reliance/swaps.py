@@ -121,19 +121,31 @@ def swaps(
     `background_alone`), and (pictures,) bool, which of them there are. A picture without object has neither that nor
     swaps, one whose object's box leaves too little around it neither background nor control (see `fillable`).
     """
+    return answers(network, variants(network.preparation, pictures, masks, backgrounds), targets, batch_size)
+
+
+def variants(
+    preparation: Preparation, pictures: Tensor, masks: Tensor, backgrounds: Mapping[str, tuple[Tensor, Bools]]
+) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+    """What `swaps` shows: the name of each variant, the pictures, and which of them have it (None for all)."""
     some = masks.flatten(1).any(dim=1)
     enough = fillable(masks)
+    yield "original", pictures, None
+    yield "object", object_alone(pictures, masks, mean_colour(preparation)), some
+    background = background_alone(pictures, masks)
+    yield "background", background, enough
+    yield "control", pasted(pictures, masks, background), enough
+    for name, (others, available) in backgrounds.items():
+        yield name, pasted(pictures, masks, others), some & torch.from_numpy(available).to(some.device)
 
-    def variants() -> Iterator[tuple[str, Tensor, Tensor | None]]:
-        yield "original", pictures, None
-        yield "object", object_alone(pictures, masks, mean_colour(network.preparation)), some
-        background = background_alone(pictures, masks)
-        yield "background", background, enough
-        yield "control", pasted(pictures, masks, background), enough
-        for name, (others, available) in backgrounds.items():
-            yield name, pasted(pictures, masks, others), some & torch.from_numpy(available).to(some.device)
 
-    return answers(network, variants(), targets, batch_size)
+def flipped(whole: Ints, control: Ints, swapped: Ints) -> Floats:
+    """(pictures,): 1 where the answer on another background is another than for the whole picture, 0 where it stays.
+
+    All are predicted classes (pictures,), -1 where a picture has no such variant. NaN there, and where pasting the
+    object on its own background changes the answer already: that is no flip.
+    """
+    return np.where((control == whole) & (swapped >= 0), swapped != whole, np.nan)
 
 
 def reliance(values: Floats, variants: Sequence[str], swap: str = "random") -> Floats:

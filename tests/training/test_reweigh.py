@@ -14,13 +14,17 @@ from sklearn.linear_model import LogisticRegression
 
 import regard
 from regard.app.commands.train import as_json, as_text
+from regard.data.layouts import read
+from regard.data.regions import own_regions
 from regard.data.splits import read_split
 from regard.errors import DataError, NetworkError, UsageError
 from regard.measurement.classification.mending import paired_measures
 from regard.measurement.classification.scoring import stored_evaluation
 from regard.measurement.selection import learnt_by
+from regard.progress import silent
 from regard.records import Mending
 from regard.training.tasks.mending import balance
+from regard.training.tasks.mending.background import _clusters, _features, _merged
 from regard.training.tasks.mending.balance import Pictures, fit_layer, regress
 
 GROUNDS = {"light": 200, "dark": 60}
@@ -323,6 +327,53 @@ def test_a_test_split_is_left_alone(biased: Path, even: Path, tmp_path: Path) ->
     assert _reweigh(table, biased, tmp_path / "other", split="test").evaluation.n == 32
 
 
+# Slices that nobody named.
+
+
+def test_backgrounds_are_found_where_no_slice_is_named(biased: Path, rest: Path, tmp_path: Path) -> None:
+    done = _reweigh(rest, biased, tmp_path / "run", slices=None)
+    mending = done.evaluation.mending
+    assert mending.columns == ("found background",)
+    ground = {row[0]: row[2] for row in _rows(rest)}
+    predictions = done.evaluation.predictions
+    found = dict(zip(predictions.names, predictions.slices["found background"].tolist(), strict=True))
+    pairs = {(ground[name], cluster) for name, cluster in found.items()}
+    assert len({cluster for _, cluster in pairs}) == len(pairs) >= 2  # no cluster has both grounds
+    assert "clusters of backgrounds (the object filled on 0 pictures, the middle on 340; silhouette 0." in (
+        done.out / "report.html"
+    ).read_text(encoding="utf-8")
+    again = _reweigh(rest, biased, tmp_path / "other", slices=None)
+    assert again.evaluation.mending == mending
+
+
+def test_the_object_is_filled_where_regions_are_known(tmp_path: Path) -> None:
+    """Features of a picture without its object do not depend on what the object is."""
+    regard.scenes(12, tmp_path / "drawn", size=64, val=0)
+    dataset = read(tmp_path / "drawn").labelled()
+    network = regard.load("random:test_vit", size=64)
+    features, masked = _features(network, dataset, own_regions(tmp_path / "drawn"), 4, 0, silent)
+    plain, none = _features(network, dataset, None, 4, 0, silent)
+    assert (masked, none) == (12, 0)
+    assert features.shape == plain.shape
+    assert not np.allclose(features, plain)
+
+
+def test_few_pictures_of_a_class_go_to_its_nearest_cluster() -> None:
+    features = np.array([[0.0]] * 6 + [[1.0]] * 2 + [[5.0]] * 6 + [[0.1]], np.float32)
+    clusters = np.repeat([0, 1, 2, 0], [6, 2, 6, 1])
+    labels = np.repeat([0, 0, 0, 1], [6, 2, 6, 1])
+    merged = _merged(clusters, labels, np.arange(15), features)
+    assert merged.tolist() == [0] * 8 + [2] * 6 + [0]
+    together = _merged(clusters, labels, np.array([0] * 6 + [1, 2] + [3, 4, 5, 6, 7, 8] + [9]), features)
+    assert together.tolist() == [2] * 14 + [0]
+
+
+def test_pictures_that_do_not_differ_have_one_background() -> None:
+    clusters, silhouette = _clusters(np.ones((8, 3), np.float32), 0)
+    assert set(clusters.tolist()) == {0}
+    assert silhouette == 0
+
+
 # What cannot be done.
 
 
@@ -364,7 +415,6 @@ def test_what_cannot_be_balanced_is_refused(
 @pytest.mark.parametrize(
     ("more", "kind", "text"),
     [
-        ({"slices": None}, UsageError, "none is named; give --slice COLUMN"),
         ({"slices": ["grund"]}, UsageError, "ground"),
         ({"val": 0.5}, UsageError, "--val has no use for reweigh"),
         ({"folds": 3}, UsageError, "--folds has no use for reweigh"),

@@ -19,6 +19,7 @@ from scipy.special import softmax
 
 from regard.data.dataset import Dataset, several
 from regard.data.hashes import picture_hashes
+from regard.data.regions import own_regions
 from regard.data.splits import EARLIER, LEARNT, SplitRow, all_in, folds_of, read_split
 from regard.errors import DataError, NetworkError, UsageError
 from regard.measurement.classification.evaluation import evaluate
@@ -35,6 +36,7 @@ from regard.training.session import Options
 from regard.training.settings import option_of
 from regard.training.tasks.base import CrossValidation, Outcome, Parts
 from regard.training.tasks.classification import Classification, Times, features_of
+from regard.training.tasks.mending.background import COLUMN, with_backgrounds
 from regard.training.tasks.mending.balance import DRAWS, Layer, Pictures, fit_layer
 from regard.training.tasks.probe import check_finite
 
@@ -67,8 +69,6 @@ class Reweighing(Classification):
                 f"{', '.join(useless)} has no use for reweigh, which halves the pictures that the run was not trained "
                 "on; leave it out"
             )
-        if not recipe.arguments["slices"]:
-            raise UsageError("reweigh balances slices, and none is named; give --slice COLUMN")
 
     def split(self, dataset: Dataset, recipe: Recipe, twins: Iterable[tuple[int, int]]) -> tuple[Dataset, Dataset]:
         """What the network was not trained on, and nothing; neither copies of what it learnt, nor a `test` of DATA."""
@@ -120,8 +120,19 @@ class Reweighing(Classification):
         check_finite(features)
         training = parts.training
         labels = training.labels
-        columns = tuple(recipe.arguments["slices"])
+        columns = tuple(recipe.arguments["slices"] or ())
         units = np.unique([parts.together[name] for name in training.names], return_inverse=True)[1]
+        how = f"the class by {' and '.join(columns)}"
+        if not columns:
+            with times.phase("backgrounds"):
+                reading: dict[str, Any] = {"batch_size": options.batch_size or 16, "workers": options.workers}
+                where = own_regions(training.source)
+                training, found = with_backgrounds(
+                    network, training, where, units=units, seed=options.seed, progress=options.bar, **reading
+                )
+            columns = (COLUMN,)
+            how = f"the class by {found}"
+            parts = replace(parts, training=training)
         slices = slices_of(training, columns, units)
         if slices.empty:
             text = several(slices.empty, "slice")
@@ -141,7 +152,7 @@ class Reweighing(Classification):
         return Outcome(
             metrics=tuple({"phase": "reweigh", **row.as_json()} for row in rows),
             messages=tuple(messages),
-            facts=_facts(mending, used),
+            facts=_facts(mending, used, how),
             selected=False,
             main=True,
             cross_validation=CrossValidation(halves, logits["after"][None], 0),
@@ -156,8 +167,8 @@ class Reweighing(Classification):
         """Each picture by the layer that was fitted on the other half; nothing was chosen by these answers."""
         assert outcome.cross_validation is not None
         probabilities = softmax(outcome.cross_validation.logits[0], axis=1).astype(np.float32)
-        columns = recipe.arguments["group"], recipe.arguments["slices"] or ()
-        predictions = predictions_of(parts.training, probabilities, *columns)
+        assert outcome.mending is not None
+        predictions = predictions_of(parts.training, probabilities, recipe.arguments["group"], outcome.mending.columns)
         facts = {"recipe": recipe.name, "folds": 2}
         seed = recipe.arguments["seed"]
         how = {"note": CROSS_VALIDATED, "seed": seed, "provenance": provenance(network, **facts)}
@@ -235,10 +246,10 @@ def _earlier(model: Any) -> list[SplitRow]:
     return [replace(row, split=EARLIER) for row in read_split(run / SPLIT) if row.split in LEARNT]
 
 
-def _facts(mending: Mending, used: Layer) -> dict[str, Any]:
+def _facts(mending: Mending, used: Layer, how: str) -> dict[str, Any]:
     """What the report says of it."""
     return {
-        "slices": f"the class by {' and '.join(mending.columns)}",
+        "slices": how,
         "left_out": f"{mending.excluded} pictures that the network had been trained on",
         "fitted_on": f"{used.each} pictures of each slice, the mean of {mending.draws} draws, l1 at {used.strength:g}",
         "mending": mending.sentence,

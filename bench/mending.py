@@ -67,10 +67,9 @@ def _once(
     rest = _table(folder, "rest", options.rest, options.bias, seed, options)
     test = read_labelled(_table(folder, "test", options.test, 0.5, seed, options), "label")
     how = {"seed": seed, "workers": 0, "no_pictures": True}
-    first = train(
-        biased, folder / "run", recipe=options.recipe, model=options.model, weights=options.weights, val=0,
-        size=options.size, **how, **({} if options.recipe == "probe" else {"epochs": options.epochs, "search": "never"}),
-    )  # fmt: skip
+    tuned = {} if options.recipe == "probe" else {"epochs": options.epochs, "search": "never"}
+    source = {"model": options.model, "weights": options.weights, "size": options.size}
+    first = train(biased, folder / "run", recipe=options.recipe, val=0, **source, **how, **tuned)
     placebo = folder / "placebo"
     done = train(rest, folder / "new", recipe="reweigh", model=first.out, slices=["ground"], **how)
     whole = reweigh.fit_layer

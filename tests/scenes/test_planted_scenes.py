@@ -181,6 +181,25 @@ def test_parts_are_left_undrawn_by_chance_and_never_all_or_the_one_that_acts():
         without_parts(Scene((Item("ball", "red", 0.5, 0.9),)))
 
 
+def test_a_folder_of_animals_without_some_parts(tmp_path):
+    regard.scenes(8, tmp_path / "whole", size=32)
+    folder = Path(regard.scenes(8, tmp_path / "less", size=32, missing=0.5).out)
+    stored, whole = dict(read_scenes(folder)), dict(read_scenes(tmp_path / "whole"))
+    assert json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["missing"] == 0.5
+    assert {name: replace(scene, missing=()) for name, scene in stored.items()} == whole
+    assert sum(len(scene.missing) for scene in stored.values()) > 16
+    regions = regions_of(folder)
+    for name, scene in stored.items():
+        place = Path(name).name
+        assert (np.asarray(Image.open(folder / name)) == render(scene, size=32).picture).all()
+        mask = np.asarray(Image.open(folder / "masks" / place)) == 255
+        assert (regions.find(name).mask(["0"]) == mask).all() and (render(scene, size=32).masks["0"] == mask).all()
+    for share in (-0.1, 1.5, float("nan")):
+        with pytest.raises(UsageError, match=r"missing, the share .* must lie in \[0, 1\]; got"):
+            regard.scenes(2, tmp_path / "none", size=16, missing=share)
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_caption_of_a_paw_that_is_not_drawn_is_refused():
     scene = Scene((Item("cat", "red", 0.5, 0.9, pose="raising its left paw"),))
     captions(replace(scene, missing=("0.tail",)))

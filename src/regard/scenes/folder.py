@@ -23,6 +23,7 @@ from regard.scenes.captions import CaptionWord, SceneCaption, captions
 from regard.scenes.facts import Scene
 from regard.scenes.judging import judge, referents
 from regard.scenes.planted.bias import Bias, bias_of
+from regard.scenes.planted.counterfactuals import without_parts
 from regard.scenes.render import VERSION, frame_of, render
 from regard.scenes.sampling import Chance, sample
 
@@ -41,12 +42,14 @@ def write_scenes(
     size: int | tuple[int, int] = 224,
     val: float = 0.2,
     bias: str | None = None,
+    missing: float = 0.0,
     overwrite: bool = False,
 ) -> Path:
     """Draw `n` scenes into the folder `out`, as many of each class as can be, `val` of each class to validate with.
 
     With a `bias` like "ground=0.95" the ground goes with the class in that share of each class's pictures (see
-    `GROUND_OF`); what came of it stands in the manifest, and the table has a column `bias` for `--slice`.
+    `GROUND_OF`); what came of it stands in the manifest, and the table has a column `bias` for `--slice`. With
+    `missing` each part of a main animal is left undrawn in that share of pictures (see `without_parts`).
 
     - `index.csv`: filename, label, split and, for `--slice`, what the main animal is like and stands on;
     - `images/NAME.png`: the pictures;
@@ -57,13 +60,15 @@ def write_scenes(
     - `captions.json`: COCO-style, five wordings for each picture, each word with its part of speech and regions;
     - `manifest.json`, last. The folder appears whole or not at all.
 
-    Raises `UsageError` for an `n` under 1, a `val` not in [0, 1) or an impossible `bias`, `OutputError` where `out`
-    exists or cannot be written.
+    Raises `UsageError` for an `n` under 1, a `val` not in [0, 1), a `missing` not in [0, 1] or an impossible `bias`,
+    `OutputError` where `out` exists or cannot be written.
     """
     if n < 1:
         raise UsageError(f"the number of scenes must be at least 1; got {n}")
     if not 0 <= val < 1:
         raise UsageError(f"val, the share of pictures to validate with, must lie in [0, 1); got {val}")
+    if not 0 <= missing <= 1:
+        raise UsageError(f"missing, the share of parts that are left undrawn, must lie in [0, 1]; got {missing}")
     frame_of(size)  # a wrong size is found before any work
     planted = None if bias is None else Bias.of(bias)
     kinds = sorted(ANIMALS)
@@ -72,6 +77,9 @@ def write_scenes(
     grounds = None if planted is None else planted.grounds(labels, splits, seed)
     scenes = (sample(f"{seed}/{k}", kind=labels[k], ground=grounds[k] if grounds else None) for k in range(n))
     more: dict[str, Any] = {"bias": planted.report(labels, grounds)} if planted and grounds else {}
+    if missing:
+        scenes = (without_parts(scene, missing, seed) for scene in scenes)
+        more["missing"] = missing
     with new_folder(out, overwrite) as folder:
         for name in ("images", "masks", "objects", "parts"):
             (folder / name).mkdir()

@@ -23,14 +23,15 @@ def scenes(
     size: Annotated[int, option("Side in pixels.", panel=OUTPUT)] = 224,
     val: Annotated[float, option("Share of each class to validate with.", panel=OUTPUT)] = 0.2,
     bias: Annotated[str | None, option("ground=0.95: in that share the ground goes with the class.")] = None,
+    missing: Annotated[float, option("Share of the animals' parts that are left undrawn, by chance.")] = 0.0,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> DrawnScenes:
     """Draw pictures with labels, captions and exact masks of every object and part: truth without a download.
 
     The folder is DATA as it stands: `regard train OUT`, and, for captions, `regard train OUT --task caption`. A `bias`
-    plants a shortcut that a network may learn in the place of the animal. Raises `UsageError` for a count, size or
-    bias that makes no sense.
+    plants a shortcut that a network may learn in the place of the animal. Raises `UsageError` for a count, size, bias
+    or share that makes no sense.
 
     >>> import regard
     >>> regard.scenes(6, "drawn", size=64).n
@@ -38,7 +39,7 @@ def scenes(
     """
     from regard.scenes.folder import scenes_manifest, write_scenes
 
-    path = write_scenes(n, out, seed=seed, size=size, val=val, bias=bias, overwrite=overwrite)
+    path = write_scenes(n, out, seed=seed, size=size, val=val, bias=bias, missing=missing, overwrite=overwrite)
     return DrawnScenes(n, path, scenes_manifest(path).get("bias"))
 
 

@@ -2,6 +2,7 @@
 
     .venv/bin/python bench/planted.py [--heads 200] [--seeds 5] [--pictures 96] [--scenes 60] [--figure FILE.png]
     .venv/bin/python bench/planted.py --heads 20 --seeds 2 --pictures 32 --scenes 12 --pool 320      (a minute)
+    .venv/bin/python bench/planted.py --runs RUN ...             networks that were trained on scenes, in their place
 
 A head is one linear layer on the stored features of `scenes-captioner`'s encoder (the mean over patches), which learnt
 from scenes of all grounds. Of every ten heads seven are *mixed*: what one says that was fitted to the animals, less and
@@ -26,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from regard.data.images.preparation import Preparation, batches
@@ -39,6 +41,7 @@ from regard.measurement.reliance.compositing import LENDABLE, as_shown, fillable
 from regard.measurement.reliance.swaps import draw_donors, flipped, lent_backgrounds, reliance, variants
 from regard.measurement.reliance.verdict import MOST, MOSTLY, UNDECIDED, verdict
 from regard.networks.captioners.load import load_caption_network
+from regard.networks.load import load
 from regard.records import Score
 from regard.scenes import ANIMALS, GROUND_OF, Scene, other_grounds, render, sample, write_scenes
 from regard.scenes.folder import scene_regions
@@ -98,12 +101,16 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(1)
     started = time.perf_counter()
+    if options.runs:
+        for run in options.runs:
+            _report_run(run, options)
+        return
     encode, preparation = _encoder()
-    pool = _pool(options.pool, encode)
+    pool = _pool(options.pool, encode, preparation)
     print(f"features of {len(pool.labels)} scenes after {time.perf_counter() - started:.0f} s", flush=True)
     heads = [_head(pool, number, options.heads) for number in range(options.heads)]
     print(f"{len(heads)} heads after {time.perf_counter() - started:.0f} s", flush=True)
-    _measure_truth(heads, options.scenes * options.seeds, encode)
+    _measure_truth(heads, options.scenes * options.seeds, encode, preparation)
     print(f"their truth after {time.perf_counter() - started:.0f} s", flush=True)
     rows = []
     for seed in range(options.seeds):
@@ -124,6 +131,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pictures", type=int, default=96, help="that each seed's audit has")
     parser.add_argument("--scenes", type=int, default=60, help="redrawn for each seed, each on five other grounds")
     parser.add_argument("--pool", type=int, default=1600, help="scenes that heads are fitted to")
+    parser.add_argument("--runs", type=Path, nargs="+", default=[], help="folders of runs on all classes of scenes")
     parser.add_argument("--figure", type=Path, help="where to draw dose and response")
     return parser.parse_args()
 
@@ -144,16 +152,32 @@ def _encoder() -> tuple[Encode, Preparation]:
     return encode, preparation
 
 
-def _drawn(scenes: Sequence[Scene], encode: Encode) -> Floats:
-    """(scenes, width): their features, drawn as large as the encoder sees them."""
+def _of_run(run: Path) -> tuple[Encode, Preparation, Head]:
+    """A trained network as an encoder and its own last layer."""
+    network = load(run, device="cpu")
+    if network.classes != tuple(KINDS):
+        raise SystemExit(f"{run} has other classes than drawn scenes: {network.classes}")
+    layer = network.module.get_submodule(network.anatomy.head)
+
+    def encode(pictures: Tensor) -> Floats:
+        parts = [network.features(normalised(some, network.preparation))[0] for some in pictures.split(16)]
+        return torch.cat(parts).numpy()
+
+    weights = (layer.weight.detach().numpy(), layer.bias.detach().numpy())
+    return encode, network.preparation, Head(run.name, np.nan, *weights)
+
+
+def _drawn(scenes: Sequence[Scene], encode: Encode, preparation: Preparation) -> Floats:
+    """(scenes, width): their features."""
     parts = []
     for start in range(0, len(scenes), 64):
-        pictures = np.stack([render(scene).picture for scene in scenes[start : start + 64]])
+        images = [Image.fromarray(render(scene).picture) for scene in scenes[start : start + 64]]
+        pictures = np.stack([preparation.pixels(image) for image in images])
         parts.append(encode(as_shown(torch.from_numpy(pictures))))
     return np.concatenate(parts)
 
 
-def _pool(count: int, encode: Encode) -> Pool:
+def _pool(count: int, encode: Encode, preparation: Preparation) -> Pool:
     """Every second scene follows the bias, the others have their ground by chance."""
     labels = np.arange(count) // 2 % len(KINDS)
     free = np.arange(count) % 2 == 0
@@ -161,7 +185,7 @@ def _pool(count: int, encode: Encode) -> Pool:
         sample(f"pool {k}", kind=KINDS[label], ground=None if free[k] else GROUND_OF[KINDS[label]])
         for k, label in enumerate(labels)
     ]
-    return Pool(_drawn(scenes, encode), labels, np.array([scene.ground for scene in scenes]), free)
+    return Pool(_drawn(scenes, encode, preparation), labels, np.array([scene.ground for scene in scenes]), free)
 
 
 # heads
@@ -204,12 +228,12 @@ def _biased_draw(pool: Pool, share_of: float, random: np.random.Generator) -> Fl
 # truth and audit
 
 
-def _measure_truth(heads: list[Head], count: int, encode: Encode) -> None:
+def _measure_truth(heads: list[Head], count: int, encode: Encode, preparation: Preparation) -> None:
     """The share of redrawn scenes in which each head's answer is an animal of the new ground."""
     places = [k % len(KINDS) for k in range(count)]
     scenes = [sample(f"truth {k}", kind=KINDS[place], ground=GROUNDS[place]) for k, place in enumerate(places)]
     redrawn = [other for scene in scenes for other in other_grounds(scene).values()]
-    features = _drawn(redrawn, encode)
+    features = _drawn(redrawn, encode, preparation)
     grounds = np.array([scene.ground for scene in redrawn])
     labels = np.array([KINDS.index(scene.label) for scene in redrawn])
     for head in heads:
@@ -305,6 +329,25 @@ def _report(heads: list[Head], audited: Audited, options: argparse.Namespace) ->
         area = _area(audited.flips[:, among], truth[among])
         print(f"\n{kind}: {among.sum()} heads, from {ends}; AUROC of `flips` {area:.3f}; by the rules", end=" ")
         print(f"{audited.undecided[:, among].mean():.3f} not decidable")
+
+
+def _report_run(run: Path, options: argparse.Namespace) -> None:
+    """What is true of a trained network, and what the audits of it say."""
+    encode, preparation, head = _of_run(run)
+    _measure_truth([head], options.scenes * options.seeds, encode, preparation)
+    print(
+        f"\n{run.name}: of {options.scenes * options.seeds * 5} redrawn scenes {head.truth:.3f} follow the new ground,"
+    )
+    print(
+        f"{head.right:.3f} are told rightly\n\n| seed | `flips` | `background_reliance` | most are the background's |"
+    )
+    print("|---|---|---|---|")
+    for seed in range(options.seeds):
+        with tempfile.TemporaryDirectory() as scratch:
+            row = _audit([head], seed, options.pictures, encode, preparation, Path(scratch))
+        flips, lost, _, caught, cleared, _ = (each[0] for each in row)
+        status = "yes" if caught else "no" if cleared else "cannot be told"
+        print(f"| {seed} | {flips:.3f} | {lost:.3f} | {status} |", flush=True)
 
 
 def _area(values: Floats, truth: Floats) -> float:

@@ -45,15 +45,21 @@ class Bias:
         return cls(share)
 
     def grounds(self, labels: Sequence[str], splits: Sequence[str], seed: int) -> list[str]:
-        """The ground of each picture: as near to the share as can be in every class of every split, by chance."""
+        """The ground of each picture, by chance: as near to the share as can be of all, and within one picture of it in
+        every class of every split."""
         chance = Chance(f"{seed} bias")
         order = sorted((chance.random(), place) for place in range(len(labels)))
         groups: dict[tuple[str, str], list[int]] = {}
         for _, place in order:
-            groups.setdefault((labels[place], splits[place]), []).append(place)
+            groups.setdefault((splits[place], labels[place]), []).append(place)
         grounds = [""] * len(labels)
-        for (label, _), members in sorted(groups.items()):
-            following = round(self.ground * len(members))
+        before = 0
+        for (_, label), members in sorted(groups.items()):
+            after = before + len(members)
+            following = round(self.ground * after) - round(
+                self.ground * before
+            )  # what one rounds up the next gives back
+            before = after
             others = [ground for ground in GROUNDS if ground != GROUND_OF[label]]
             first = int(chance.random() * len(others))
             for rank, place in enumerate(members):

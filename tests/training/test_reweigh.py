@@ -281,6 +281,26 @@ def test_what_the_run_learnt_is_left_out_and_known_again(done: Any, folder: Path
     assert old.note == "seen in training"
 
 
+def test_copies_are_left_out_and_names_say_nothing(folder: Path, biased: Path, even: Path, tmp_path: Path) -> None:
+    """Held-out pictures under the names of those that the run learnt, and what it learnt in another format."""
+    learnt = _rows(folder / "data" / "biased.csv")
+    rows = []
+    for old, row in zip(learnt, _rows(even), strict=False):
+        shutil.copy(even.parent / row[0], tmp_path / old[0])
+        rows.append((old[0], *row[1:]))
+    rows += [(str(even.parent / row[0]), *row[1:]) for row in _rows(even)[len(learnt) :]]
+    for row in learnt[::8]:
+        Image.open(even.parent / row[0]).save(tmp_path / f"{row[0]}.bmp")
+        rows.append((f"{row[0]}.bmp", *row[1:]))
+    rows += [(str(even.parent / row[0]), *row[1:]) for row in learnt]
+    done = _reweigh(_table(tmp_path / "t.csv", rows), biased, tmp_path / "run")
+    assert (done.evaluation.mending.excluded, done.evaluation.n) == (80 + 10, 160)
+    both = _table(tmp_path / "both.csv", [*rows[:160], *rows[-80:]])
+    scored = regard.evaluate(both, done.out, workers=0).evaluation
+    assert (scored.n, scored.note) == (160, "cross-validated")
+    assert scored.scores["nll"].value == pytest.approx(done.evaluation.scores["nll"].value)
+
+
 def test_compare_pairs_the_answers_before_and_after(done: Any, folder: Path, biased: Path) -> None:
     found = regard.compare([biased, done.out], data=folder / "data" / "both.csv", slices=["ground"], workers=0)
     assert found.n == 340

@@ -20,6 +20,7 @@ from regard.audit import planted, summary
 from regard.audit.fooled import TokenRepair, artifact_findings, doubted, flips, label_errors, token_repair
 from regard.audit.pictures import grid_pointing
 from regard.audit.pictures.chunk import Bools, Chunk, Plan, other_pictures
+from regard.audit.pictures.examples import examples
 from regard.audit.pictures.gathered import Gathered
 from regard.audit.pictures.methods import audited_methods
 from regard.audit.pictures.outside import MapBatch
@@ -31,11 +32,11 @@ from regard.audit.summary import Digests
 from regard.audit.verdicts import data_digest, model_digest, store
 from regard.data.dataset import Dataset, skipper
 from regard.data.hashes import picture_hashes
-from regard.data.images.decode import drawable
 from regard.data.regions import Regions
 from regard.errors import DataError, NetworkError
 from regard.explanation.artifacts import observe
 from regard.files import check_free, exchange, writing
+from regard.measurement.audits import NOW, check_before, compare_audits
 from regard.measurement.faithfulness.occluders import occluders_of
 from regard.measurement.reliance.compositing import LENDABLE, fillable
 from regard.measurement.reliance.swaps import SWAPS, draw_donors
@@ -43,14 +44,12 @@ from regard.networks.network import Network
 from regard.networks.predict import prepared
 from regard.networks.provenance import provenance
 from regard.progress import Progress, silent
-from regard.records import Audit, Explanation, Finding, Heatmap
+from regard.records import Audit, Finding
 from regard.results.audits import write_audit
 from regard.results.writer import ResumableWriter
 
 log = logging.getLogger("regard")
 
-EXAMPLES = 6
-"""Pictures whose maps are shown."""
 NEEDS = {
     "masks": "it needs to know where the object is: give --masks",
     "labels": "the pictures have no labels",
@@ -62,12 +61,14 @@ NEEDS = {
 @dataclass(frozen=True)
 class AuditOutput:
     """Where an audit is written: the folder `out`, with what `finish` adds to it before it has its place, and its
-    verdicts into the `run` of the network too; nowhere by default."""
+    verdicts into the `run` of the network too; nowhere by default. `before` is an audit of the very same pictures, with
+    its name, that it is held against."""
 
     out: Path | None = None
     run: Path | None = None
     overwrite: bool = False
     finish: Callable[[Path, Audit], None] = lambda folder, audit: None
+    before: tuple[str, Audit] | None = None
 
 
 class AuditWriter(ResumableWriter):
@@ -109,6 +110,8 @@ def audit(
             out = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="regard-"))) / "audit"
         check_free(out, output.overwrite)
         hashes = picture_hashes(dataset.pictures)
+        if output.before is not None:
+            check_before(*output.before, data_digest(hashes.values()), len(dataset), settings.group)
         plan, skipped = plan_of(network, dataset, settings, regions)
         repair = TokenRepair(None, np.zeros(len(dataset), bool))
         if "artifacts" not in skipped:
@@ -133,6 +136,9 @@ def audit(
         skipped |= _measure_montages(plan, gathered, writer)
         pointing = list(grid_pointing.pointing(plan, islice(writer.entries(), count, None)))
         result = _joined(plan, gathered, pointing, digests, skipped, note, origin)
+        if output.before is not None:
+            told = compare_audits(dict([output.before, (NOW, result)])).sentences
+            result = replace(result, sentences=(*result.sentences, *told))
         shutil.rmtree(writer.result, ignore_errors=True)  # what an interruption left of it
         writer.result.mkdir()
         write_audit(writer.result, result)
@@ -363,37 +369,6 @@ def _joined(
         plan.network.classes or (),
         len(gathered),
         note,
-        tuple(_examples(plan, gathered)),
+        tuple(examples(plan, gathered)),
         places.verdicts,
     )
-
-
-def _examples(plan: Plan, gathered: Gathered) -> list[Explanation]:
-    """The maps of each method over the same few pictures."""
-    count = min(EXAMPLES, len(gathered))
-    chosen = np.unique(np.linspace(0, len(gathered) - 1, count).round().astype(int))
-    pictures = [plan.pictures.pictures[index] for index in gathered.indices[chosen].tolist()]
-    (batch, pixels), *_ = prepared(plan.network, pictures, batch_size=count, workers=0)
-    targets = tuple(map(int, gathered.predicted[chosen]))
-    maps = MapBatch(pixels, targets, tuple(picture.name for picture in pictures), tuple(batch.sizes))
-    examples = []
-    for method in plan.methods:
-        if method.control not in ("", method.name):
-            continue
-        values, _ = method.maps(maps)
-        if any(each is None for each in values):
-            continue
-        heatmaps = []
-        for place, each in enumerate(values):
-            assert each is not None
-            rows, columns = each.shape
-            grid = plan.network.preparation.grid(batch.sizes[place], rows, columns, plan.network.anatomy.prefix)
-            image = partial(drawable, pictures[place].opener)
-            of = targets[place] if method.class_specific else None
-            heatmaps.append(Heatmap(each, grid, pictures[place].name, of, None, targets[place], image))
-        examples.append(
-            Explanation(
-                tuple(heatmaps), method.name, method.signed, dict(method.settings), {}, plan.network.classes or ()
-            )
-        )
-    return examples

@@ -247,6 +247,7 @@ def pictures(plan: Plan, gathered: Gathered, dataset: Dataset) -> Iterator[Audit
     """A row for each picture: what was measured of it, and to what it flips."""
     classes = plan.network.classes or tuple(map(str, range(plan.classes)))
     names = {key: ":".join(filter(None, key)) for key in gathered.numbers}
+    columns = {name: dataset.column(name) for name in plan.settings.slices}
     for row, index in enumerate(gathered.indices.tolist()):
         picture = dataset.pictures[index]
         numbers = {
@@ -263,7 +264,8 @@ def pictures(plan: Plan, gathered: Gathered, dataset: Dataset) -> Iterator[Audit
                 flips[name] = classes[int(swapped[row])]
         label = "" if picture.label is None else picture.label
         confidence = float(gathered.probabilities[row, predicted])
-        yield AuditedPicture(picture.name, label, classes[predicted], confidence, numbers, flips)
+        slices = {name: str(values[index]) for name, values in columns.items()}
+        yield AuditedPicture(picture.name, label, classes[predicted], confidence, numbers, flips, slices)
 
 
 def best(plan: Plan, gathered: Gathered) -> Any:

@@ -5,6 +5,7 @@ runs/NAME/model.safetensors   the weights to use
           recipe.json, split.csv, metrics.jsonl, timing.jsonl, report.html   written by those who make them
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,23 @@ def run_of(model: Any) -> Path | None:
     named = isinstance(model, str | Path)
     folder = folder_of(model) if named else None if hasattr(model, "state_dict") else getattr(model, "folder", None)
     return folder if folder is not None and is_run(folder) else None
+
+
+def recorded_start(model: Any) -> dict[str, Any] | None:
+    """The arguments of `load` in a run's recipe; None where there are none, or their weights are not there any more."""
+    run = run_of(model)
+    path = None if run is None else run / "recipe.json"
+    if path is None or not path.is_file():
+        return None
+    try:
+        arguments = dict(json.loads(path.read_text(encoding="utf-8"))["arguments"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    weights = arguments.get("weights")
+    if not arguments.get("model") or (weights is not None and not Path(weights).is_file()):
+        return None
+    plain = {"model": arguments["model"], "weights": weights, "size": arguments.get("size")}
+    return {**plain, "seed": arguments.get("seed") or 0}
 
 
 def task_of(path: Path | str) -> str | None:

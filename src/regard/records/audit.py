@@ -177,7 +177,8 @@ class AuditedPicture(Row):
     """A picture of the audit: its label ("" where there is none), what is predicted of it, and how surely.
 
     `numbers` are those measured on it, by "measure", "measure:subject" or "measure:subject:condition", NaN left out.
-    `flips` has, by what was changed in it ("background"), the class that is predicted then, where that is another.
+    `flips` has, by what was changed in it ("background"), the class that is predicted then, where that is another;
+    `slices`, by column, the slice that it is of.
 
     >>> AuditedPicture("cat.jpg", "cat", "cat", 0.97, {"srg:attention": 0.41}, {"background": "dog"})
     cat.jpg: cat 0.970; background: dog
@@ -189,6 +190,7 @@ class AuditedPicture(Row):
     confidence: float
     numbers: Mapping[str, float] = field(default_factory=dict)
     flips: Mapping[str, str] = field(default_factory=dict)
+    slices: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def right(self) -> bool | None:

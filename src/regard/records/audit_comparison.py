@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regard.records.audit import Audit, Finding, Verdict, is_control
+from regard.records.comparison import Change
 from regard.records.display import Readable, Row, Rows, few, rounded, table
 from regard.records.scores import Score
 
@@ -44,8 +45,9 @@ class AuditDifference(Row):
 
 @dataclass(frozen=True, repr=False)
 class AuditComparison(Readable):
-    """Audits by name. `differences` from the first one are of audits of the very same pictures alone; `notes` say what
-    must be known before the columns are held against each other.
+    """Audits by name. `differences` from the first one are of audits of the very same pictures alone, as are `changes`,
+    the pictures whose answer is another, and `sentences`, which say what changed, what it cost, and whether it is
+    real; `notes` say what must be known before the columns are held against each other.
 
     >>> verdict = Verdict("Faithful?", "rollout", {}, "3f9a", "77c1", "supported", "", 0.19, 0.11, 0.27, 74)
     >>> audit = Audit(("",), (verdict,), n=74)
@@ -57,6 +59,8 @@ class AuditComparison(Readable):
     audits: Mapping[str, Audit]
     differences: tuple[AuditDifference, ...] = ()
     notes: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    sentences: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "differences", Rows(self.differences))
@@ -102,7 +106,7 @@ class AuditComparison(Readable):
         ]
         counts = {"measure": "pictures", **{name: str(each.n) for name, each in self.audits.items()}}
         tables = [table(rows) for rows in (verdicts, [counts, *numbers] if numbers else []) if rows]
-        return "\n".join([*tables, *map(str, self.differences), *self.notes])
+        return "\n".join([*self.sentences, *tables, *map(str, self.differences), *self.notes])
 
     def __str__(self) -> str:
         return few(self.text.splitlines())
@@ -114,4 +118,6 @@ class AuditComparison(Readable):
             for name, each in self.audits.items()
         ]
         differences = [{**vars(each), "score": each.score.as_json() | {"n": each.score.n}} for each in self.differences]
-        return {"audits": audits, "differences": differences, "notes": list(self.notes)}
+        changes = [{**vars(each), "right": each.right} for each in self.changes]
+        about = {"sentences": list(self.sentences), "notes": list(self.notes)}
+        return {**about, "audits": audits, "differences": differences, "changes": changes}

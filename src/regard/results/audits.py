@@ -15,6 +15,7 @@ from regard.errors import UsageError
 from regard.files import is_file, read_json, readable, reading, write_json
 from regard.records import Audit, AuditComparison, AuditedPicture, Explanation, read_manifest, write_manifest
 from regard.results.parquet import read_rows, write_rows
+from regard.results.predictions import SLICE
 
 KIND = "audit"
 AUDIT = "audit.json"
@@ -31,6 +32,7 @@ def write_audit(folder: Path, audit: Audit) -> None:
     write_json(folder / AUDIT, audit.as_json())
     numbers = sorted({name for picture in audit.pictures for name in picture.numbers})
     flips = sorted({f"{FLIPS}{name}" for picture in audit.pictures for name in picture.flips})
+    flips += sorted({f"{SLICE}{name}" for picture in audit.pictures for name in picture.slices})
     columns = {
         **dict.fromkeys(TEXTS, "string"),
         **dict.fromkeys(("confidence", *numbers), "float64"),
@@ -50,6 +52,7 @@ def _rows(audit: Audit) -> Iterator[Mapping[str, Any]]:
     for picture in audit.pictures:
         row = {name: readable(getattr(picture, name)) for name in TEXTS}
         flips = {readable(f"{FLIPS}{name}"): readable(value) for name, value in picture.flips.items()}
+        flips |= {readable(f"{SLICE}{name}"): readable(value) for name, value in picture.slices.items()}
         numbers = {readable(name): value for name, value in picture.numbers.items()}
         yield {**row, "confidence": picture.confidence, **numbers, **flips}
 
@@ -86,5 +89,6 @@ def write_audit_comparison(folder: Path, comparison: AuditComparison) -> None:
 def _picture(row: Mapping[str, Any]) -> AuditedPicture:
     rest = {name: value for name, value in row.items() if name not in (*TEXTS, "confidence") and value is not None}
     flips = {name.removeprefix(FLIPS): value for name, value in rest.items() if name.startswith(FLIPS)}
-    numbers = {name: value for name, value in rest.items() if not name.startswith(FLIPS) and math.isfinite(value)}
-    return AuditedPicture(row["name"], row["label"], row["predicted"], row["confidence"], numbers, flips)
+    slices = {name.removeprefix(SLICE): value for name, value in rest.items() if name.startswith(SLICE)}
+    numbers = {name: value for name, value in rest.items() if not isinstance(value, str) and math.isfinite(value)}
+    return AuditedPicture(row["name"], row["label"], row["predicted"], row["confidence"], numbers, flips, slices)

@@ -30,7 +30,7 @@ from regard.records import (
     read_manifest,
     write_manifest,
 )
-from regard.results.predictions import PROBABILITY
+from regard.results.predictions import PROBABILITY, SLICE
 
 EVALUATION = "evaluation"
 """The folder in a run, and the kind of a classifier's manifest."""
@@ -40,8 +40,6 @@ SCORES = "scores.json"
 CAPTIONS = "captions.jsonl"
 PREDICTIONS = "predictions.parquet"
 
-SLICE = "slice:"
-"""What a slice's column begins with, as a user's column may be called anything."""
 SMALLEST_SLICE = 10
 """How many pictures a slice needs to be called the worst: with fewer, chance picks it."""
 

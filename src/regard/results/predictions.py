@@ -11,6 +11,8 @@ from regard.files import put_file, write_json
 from regard.results.writer import PROGRESS, ResumableWriter
 
 PROBABILITY = "p:"
+SLICE = "slice:"
+"""What a slice's column begins with, as a user's column may be called anything."""
 """What the column of a class's probability begins with, so that a class called `label` is no trouble."""
 FILE = "predictions.csv"
 

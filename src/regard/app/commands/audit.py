@@ -10,6 +10,7 @@ from regard.app.console import progress
 from regard.app.listing import Printed
 from regard.app.options import (
     METHOD,
+    OUTPUT,
     WORK,
     AnyModel,
     BatchSize,
@@ -72,6 +73,10 @@ def audit(
         Sequence[str] | None,
         option("A rule, such as 'worst_slice>=0.8', else exit 1; may be repeated.", type=list[str] | None),
     ] = None,
+    before: Annotated[
+        str | Path | None,
+        option("Folder of an audit of the same pictures: what changed since.", type=Path | None, panel=OUTPUT),
+    ] = None,
     full: Annotated[bool, option("All occluders, an adversary and a ceiling too.", "--full", panel=WORK)] = False,
     split: Split = None,
     group: Group = None,
@@ -97,7 +102,8 @@ def audit(
     Into the folder `out` go the page `report.html`, `audit.json`, `pictures.parquet`, maps of a few pictures and
     `verdicts.json`, which also goes into the run that `model` names; `regard explain` then shows a map's verdict. A
     rule of `require` holds a measure against a number: `top1>=0.8`, `worst_slice>=0.8`, `srg:attention.low>=0.3`,
-    `verdict:attention=supported`. An audit that was interrupted is gone on with.
+    `verdict:attention=supported`. With `before`, an audit of the same pictures, it says, paired, what changed since,
+    what it cost and whether it is real; `before.html` has both. An audit that was interrupted is gone on with.
 
     >>> import regard
     >>> _ = regard.scenes(3, "drawn", size=64)
@@ -111,16 +117,18 @@ def audit(
     from regard.data.layouts import read
     from regard.data.regions import own_regions, regions_of
     from regard.explanation import method_named
-    from regard.files import check_free, write_file
+    from regard.files import check_free, write_file, write_json
     from regard.measurement.selection import scored_part
     from regard.networks.arguments import check_arguments
     from regard.networks.run import is_run
     from regard.predictors.command_inputs import check_data
+    from regard.results.audits import read_audit
 
     check_data(data, "audit")
     named = tuple(dict.fromkeys(name.strip() for each in methods or () for name in each.split(",") if name.strip()))
     for name in named:
         method_named(name, "picture")
+    earlier = None if before is None else (Path(before).name, read_audit(before))
     rules = [Requirement.parse(each) for each in require or ()]
     if out is not None:
         check_free(out, overwrite)
@@ -133,8 +141,10 @@ def audit(
     from regard.audit.audit import AuditOutput
     from regard.audit.audit import audit as audit_network
     from regard.data.images.thumbnails import thumbnails
+    from regard.measurement.audits import NOW, compare_audits
     from regard.networks.load import load
     from regard.rendering.pages.audit import audit_page, picture_names
+    from regard.rendering.pages.audits import audits_page
 
     network = load(model, weights=weights, weights_part=weights_part, size=size, device=device, seed=seed)
     part, note = scored_part(dataset, model, split, keep_seen)
@@ -144,6 +154,10 @@ def audit(
     def write_page(folder: Path, record: "Audit") -> None:
         images = thumbnails(part, () if no_pictures else picture_names(record))
         write_file(folder / "report.html", audit_page(record, images))
+        if earlier is not None:
+            both = compare_audits(dict([earlier, (NOW, record)]))
+            write_file(folder / "before.html", audits_page(both, Path(out or "").name))
+            write_json(folder / "before.json", both.as_json())
 
     own = isinstance(model, str | Path) and weights is None and size is None and is_run(model)
     record = audit_network(
@@ -152,7 +166,9 @@ def audit(
         settings,
         regions=regions,
         note="seen in training" if note else "",
-        output=AuditOutput(None if out is None else Path(out), Path(model) if own else None, overwrite, write_page),
+        output=AuditOutput(
+            None if out is None else Path(out), Path(model) if own else None, overwrite, write_page, earlier
+        ),
         every=dataset,
         progress=progress,
     )

@@ -1,6 +1,5 @@
 """`regard positions`: how a network tells its patches apart, as figures, arrays and numbers beside their controls."""
 
-import json
 import logging
 import math
 from collections.abc import Sequence
@@ -179,12 +178,12 @@ def parse_grid(text: str) -> tuple[int, int] | None:
 
 def _before(model: Any, before: str | Path | None) -> "Network | None":
     """The network given, or the one that a run records to have begun with, where that can be had."""
-
     from regard.networks.load import load
+    from regard.networks.run import recorded_start
 
     if before is not None:
         return load(before, device="cpu")
-    start = _recorded(model)
+    start = recorded_start(model)
     if start is None:
         return None
     try:
@@ -194,29 +193,6 @@ def _before(model: Any, before: str | Path | None) -> "Network | None":
         return None
     log.info(f"compared with the network that this run began with: {network.name}")
     return network
-
-
-def _recorded(model: Any) -> dict[str, Any] | None:
-    """The arguments of `load` in a run's recipe; None where there are none, or their weights are not there any more."""
-    from regard.networks.run import run_of
-
-    run = run_of(model)
-    path = None if run is None else run / "recipe.json"
-    if path is None or not path.is_file():
-        return None
-    try:
-        arguments = dict(json.loads(path.read_text(encoding="utf-8"))["arguments"])
-    except (ValueError, KeyError, TypeError):
-        return None
-    weights = arguments.get("weights")
-    if not arguments.get("model") or (weights is not None and not Path(weights).is_file()):
-        return None
-    return {
-        "model": arguments["model"],
-        "weights": weights,
-        "size": arguments.get("size"),
-        "seed": arguments.get("seed") or 0,
-    }
 
 
 def _write(results: "Sequence[Positions]", out: Path, scale: str, colours: str | None, overwrite: bool) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from regard.data.dataset import Dataset, Picture
 from regard.data.hashes import picture_hashes
-from regard.data.splits import EARLIER, read_split
+from regard.data.splits import read_split
 from regard.errors import DataError, NetworkError
 from regard.files import readable, reading
 from regard.measurement.classification.evaluation import evaluate
@@ -114,7 +114,7 @@ def cross_validated(
         raise DataError(f"{run} is damaged: its predictions have no probabilities; score it again")
     place = {name: index for index, name in enumerate(stored.names)}
     names = {
-        row.sha256: readable(row.filename) for row in read_split(Path(run) / SPLIT) if row.split != EARLIER
+        row.sha256: readable(row.filename) for row in read_split(Path(run) / SPLIT)
     }  # as its predictions have them
     rows = {digest: place[name] for digest, name in names.items() if name in place}
     pictures = pictures.fitted(stored.classes)

@@ -3,18 +3,21 @@
 import math
 from collections.abc import Mapping
 
-from regard.records import AuditComparison, Finding
+from regard.records import AuditComparison, Change, Finding
 from regard.records.audit import PARTS
 from regard.rendering.pages import views
 from regard.rendering.pages.anonymiser import Anonymiser
 from regard.rendering.pages.audit_words import HEADINGS, MARKS, measure_words, variant_words
 from regard.rendering.pages.shell import render, shell
 
+CHANGES = 100
+"""Pictures whose answer changed that are listed."""
+
 
 def audits_page(comparison: AuditComparison, title: str, anonymise: bool = False) -> str:
     """The page of audits side by side, as HTML text; `anonymise` takes what looks like a path out of their names."""
     names = dict.fromkeys(comparison.audits)
-    hide = Anonymiser(())
+    hide = Anonymiser(each.picture for each in comparison.changes)
     labels = {name: hide.text(name) if anonymise else name for name in names}
     if len(set(labels.values())) < len(labels):  # two paths look alike without them
         labels = {name: f"audit {place}" for place, name in enumerate(names, 1)}
@@ -63,14 +66,30 @@ def audits_page(comparison: AuditComparison, title: str, anonymise: bool = False
             }
             for each in comparison.differences
         ],
+        "sentences": [hide.text(each) if anonymise else each for each in comparison.sentences],
+        "changes": [_change(each, labels, hide if anonymise else None) for each in comparison.changes[:CHANGES]],
+        "changed": len(comparison.changes),
         "marks": MARKS,
     }
     parts = [(part["id"], part["short"]) for part in context["parts_of"]]
-    middle = [("differences", "Differences")] if context["differences"] else []
+    middle = [(name, name.capitalize()) for name in ("differences", "changes") if context[name]]
     sections = [("verdicts", "Verdicts"), *middle, *parts]
     data = {} if anonymise else comparison.as_json()
     return shell(title=context["title"], body=render("audits.html", context), sections=sections, data=data,
                  styles=("audit.css",))  # fmt: skip
+
+
+def _change(change: Change, labels: Mapping[str, str], hide: Anonymiser | None) -> views.View:
+    """A picture whose answer is another: what it was, and what it is, each with how sure."""
+    return {
+        "name": change.picture if hide is None else hide.name(change.picture),
+        "true": change.label,
+        "run": labels[change.run],
+        "answers": [
+            {"text": answer, "right": answer == change.label, "sure": views.number(sure)}
+            for answer, sure in ((change.first, change.first_confidence), (change.predicted, change.confidence))
+        ],
+    }
 
 
 def _row(row: Mapping[str, Finding], names: Mapping[str, None]) -> views.View:

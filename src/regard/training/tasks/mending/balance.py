@@ -67,7 +67,8 @@ class Pictures:
 
 
 def fit_layer(data: Pictures, *, balanced: bool = True, seed: int = 0) -> Layer:
-    """The mean of the draws, at the strength of least log-loss by cross-validation, each slice counting alike."""
+    """The mean of the draws, at the strength of least log-loss by cross-validation, each slice counting alike; of a
+    layer that is not balanced, each picture: it knows nothing of slices."""
     losses = _losses(data, balanced, seed)
     strength = USUAL if losses is None else min(STRENGTHS, key=losses.__getitem__)
     weight, bias = _fit(data, _draws(data, balanced, DRAWS, seed), strength)
@@ -83,7 +84,8 @@ def _losses(data: Pictures, balanced: bool, seed: int) -> dict[float, float] | N
     except DataError:
         return None
     losses = dict.fromkeys(STRENGTHS, 0.0)
-    weights = 1 / np.bincount(places)[places] / len(present)  # (pictures,)
+    alike = 1 / np.bincount(places)[places] / len(present)  # (pictures,)
+    weights = alike if balanced else np.full(len(places), 1 / len(places))
     for half in range(2):
         fitted = data.among(halves != half)
         rest = data.among(halves == half)

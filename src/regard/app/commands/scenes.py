@@ -50,5 +50,5 @@ def as_json(result: DrawnScenes) -> dict[str, Any]:
 def as_text(result: DrawnScenes) -> str:
     from regard.scenes.planted.bias import in_words
 
-    drawn = f"{result.n} scenes drawn, written to {result.out}"
-    return f"{drawn}\n{in_words(result.bias)}" if result.bias else drawn
+    text = f"{result.n} scenes drawn, written to {result.out}"
+    return f"{text}\n{in_words(result.bias)}" if result.bias else text

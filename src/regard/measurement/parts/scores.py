@@ -82,10 +82,10 @@ def part_deletion(importances: Floats, whole: Floats, without: Floats) -> Floats
     parts.
     """
     scores = np.full(len(whole), np.nan)
-    for row, (given, drop) in enumerate(zip(importances, whole[:, None] - without, strict=True)):
-        parts = np.isfinite(given) & np.isfinite(drop)
+    for row, (importance, drop) in enumerate(zip(importances, whole[:, None] - without, strict=True)):
+        parts = np.isfinite(importance) & np.isfinite(drop)
         if parts.any():
-            scores[row] = (1 + spearman(given[parts], drop[parts])) / 2
+            scores[row] = (1 + spearman(importance[parts], drop[parts])) / 2
     return scores
 
 

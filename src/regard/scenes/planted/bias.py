@@ -70,8 +70,8 @@ class Bias:
     def report(self, labels: Sequence[str], grounds: Sequence[str]) -> dict[str, Any]:
         """What a manifest says: the share that was wanted, how many pictures follow, and the classes' grounds."""
         count = Counter(bias_of(label, ground) for label, ground in zip(labels, grounds, strict=True))
-        own = {label: GROUND_OF[label] for label in sorted(set(labels))}
-        return {"ground": {"share": self.ground, "follows": count[FOLLOWS], "of": len(labels), "grounds": own}}
+        by_class = {label: GROUND_OF[label] for label in sorted(set(labels))}
+        return {"ground": {"share": self.ground, "follows": count[FOLLOWS], "of": len(labels), "grounds": by_class}}
 
 
 def bias_of(label: str, ground: str) -> str:
@@ -82,6 +82,6 @@ def bias_of(label: str, ground: str) -> str:
 def in_words(report: Mapping[str, Any]) -> str:
     """A sentence of what `Bias.report` gave, for people."""
     planted = report["ground"]
-    own = ", ".join(f"{label} on {ground}" for label, ground in planted["grounds"].items())
+    pairs = ", ".join(f"{label} on {ground}" for label, ground in planted["grounds"].items())
     share = f"{planted['follows'] / planted['of']:.1%}, {1 / len(GROUNDS):.1%} by chance"
-    return f"planted: the ground goes with the class in {planted['follows']} of {planted['of']} ({share}): {own}"
+    return f"planted: the ground goes with the class in {planted['follows']} of {planted['of']} ({share}): {pairs}"

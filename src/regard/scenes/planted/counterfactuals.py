@@ -73,7 +73,7 @@ def without_parts(scene: Scene, share: float = 0.5, seed: int = 0) -> Scene:
     item = scene.items[place]
     chance = Chance(f"parts {seed} {scene.seed}")
     stays = acting_part(item.pose, item.kind) or chance.one_of(item.parts)
-    drawn = [(part, chance.random() >= share) for part in item.parts]
-    missing = tuple(f"{place}.{part}" for part, kept in drawn if not kept and part != stays)
+    draws = [(part, chance.random()) for part in item.parts]
+    missing = tuple(f"{place}.{part}" for part, draw in draws if draw < share and part != stays)
     others = tuple(name for name in scene.missing if not name.startswith(f"{place}."))
     return replace(scene, missing=(*others, *missing))

@@ -4,11 +4,15 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 from regard.audit.sentences import sentences
-from regard.measurement.intervals import NOWHERE
-from regard.measurement.reliance.swaps import flipped
+from regard.data.images.preparation import Preparation
+from regard.measurement.intervals import NOWHERE, mean, paired
+from regard.measurement.reliance.compositing import background_alone
+from regard.measurement.reliance.swaps import flipped, reliance, swaps
 from regard.measurement.reliance.verdict import CHANGES, HARDLY, MOSTLY, RELIES, UNDECIDED, verdict
+from regard.networks.load import load
 from regard.records import Finding, Score
 
 NAN = float("nan")
@@ -61,3 +65,36 @@ def test_the_sentence_says_what_the_rule_says(flips, says):
 def test_flips_count_where_pasting_alone_changes_nothing_and_there_is_a_swap():
     whole, control, swapped = np.array([1, 1, 1, 1, 1]), np.array([1, 1, 0, 1, -1]), np.array([1, 2, 2, -1, 2])
     np.testing.assert_array_equal(flipped(whole, control, swapped), [0, 1, NAN, NAN, NAN])
+
+
+class Pixel(torch.nn.Module):
+    """Its class is whether one pixel is bright."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__()
+        self.place = place
+        self.scale = torch.nn.Parameter(torch.tensor(20.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        bright = self.scale * x[:, 0, self.place, self.place]
+        return torch.stack([-bright, bright], dim=1)
+
+
+@pytest.mark.parametrize(("place", "expected"), [(0, MOSTLY), (7, HARDLY)])
+def test_what_follows_a_background_that_has_nothing_to_do_with_the_labels_is_told_so(place, expected):
+    """Bright or dark object, bright or dark background, all four as often: following the background loses nothing."""
+    objects, grounds = np.meshgrid([0, 1], [0, 1], indexing="ij")
+    labels, behind = (np.tile(each.ravel(), 40) for each in (objects, grounds))
+    pictures = torch.from_numpy(np.where(behind, 0.9, 0.1)).float()[:, None, None, None].repeat(1, 3, 16, 16)
+    pictures[:, :, 6:10, 6:10] = torch.from_numpy(np.where(labels, 0.9, 0.1)).float()[:, None, None, None]
+    masks = torch.zeros(160, 16, 16, dtype=torch.bool)
+    masks[:, 6:10, 6:10] = True
+    others = background_alone(pictures, masks)[np.arange(160) ^ 1]  # the picture of the same object on the other ground
+    network = load(Pixel(place), preparation=Preparation(16, 16))
+    found = swaps(network, pictures, masks, labels, {"random": (others, np.ones(160, bool))})
+    lost = reliance(found.correct(labels), found.variants)
+    ends = paired(float((lost > 0).sum()), float((lost < 0).sum()), 160)
+    flips = mean(flipped(*(found.of(name)[0] for name in ("original", "control", "random"))))
+    assert lost.mean() == 0 and flips.value == (expected == MOSTLY)
+    assert verdict(Score(0.0, *ends, 160), flips) == expected
+    assert verdict(Score(0.0, *ends, 160), NOWHERE) in (HARDLY, UNDECIDED)  # the accuracy alone does not tell

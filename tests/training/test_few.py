@@ -16,7 +16,7 @@ from tiny_training import draw_pictures, parts_of, run, tiny_network, tiny_recip
 import regard
 from regard.app.commands.train import as_text
 from regard.data.splits import folds_of, together
-from regard.errors import DataError, UsageError
+from regard.errors import DataError, NetworkError, UsageError
 from regard.measurement.classification.optimism import optimism
 from regard.measurement.classification.scoring import stored_evaluation, stored_predictions
 from regard.networks.attention.replay import from_block, tokens_before
@@ -170,6 +170,21 @@ def test_training_on_views_is_training_on_pictures(data: Path, tmp_path: Path, m
     np.testing.assert_allclose(losses[0], losses[1], rtol=3e-2, atol=2e-3)
     scores = [[row["log_loss"] for row in each.metrics if row["phase"] == "search"] for each in (with_views, without)]
     np.testing.assert_allclose(scores[0], scores[1], rtol=3e-2, atol=1e-3)
+
+
+def test_a_candidate_that_diverges_has_lost_and_the_last_one_stops_the_training(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = {"open_layers": 2, "learning_rate": 1e25}
+    recipe = tiny_recipe(**{**SEARCH, "epochs": 4})  # an epoch of so few pictures is not far above guessing yet
+    monkeypatch.setattr(plan, "CANDIDATES", (plan.CANDIDATES[0], bad))
+    found = run(data, tmp_path / "run", recipe, depth=DEPTH, save=False)
+    assert any("candidate 2 of the search diverged" in message for message in found.messages)
+    assert found.facts["chosen"]["settings"]["learning_rate"] == plan.CANDIDATES[0]["learning_rate"]
+    assert all(np.isfinite(row["log_loss"]) for row in found.metrics if row["phase"] == "search")
+    monkeypatch.setattr(plan, "CANDIDATES", (bad,))
+    with pytest.raises(NetworkError, match="diverged.*last good checkpoint is kept"):
+        run(data, tmp_path / "again", recipe, depth=DEPTH, save=False)
 
 
 def test_views_are_as_many_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,10 @@ DIVERGED = 10.0
 """An epoch whose mean loss is so many times that of guessing has diverged, even where the numbers are still finite."""
 
 
+class DivergedError(NetworkError):
+    """A training whose loss is no number, or far above that of guessing."""
+
+
 @dataclass
 class Position:
     """Where a phase is, and what its epoch has added up so far; equal in all processes, and saved with checkpoints."""
@@ -247,7 +251,7 @@ def _collect(pending: list[Tensor], position: Position, phase: Phase, session: S
     pending.clear()
     for loss, right, weight in rows[:-1].tolist():
         if not math.isfinite(loss):
-            raise NetworkError(_diverged(f"the loss is {loss}", phase, position))
+            raise DivergedError(_diverged(f"the loss is {loss}", phase, position))
         position.loss += loss
         position.right += right
         position.weight += weight
@@ -278,14 +282,14 @@ def _end_epoch(phase: Phase, position: Position, session: Session) -> None:
     settings = phase.settings
     loss = position.loss / position.weight
     if loss > DIVERGED * objective.chance_loss():
-        raise NetworkError(_diverged(f"the mean loss of an epoch is {loss:.3g}, far above guessing", phase, position))
+        raise DivergedError(_diverged(f"the mean loss of an epoch is {loss:.3g}, far above guessing", phase, position))
     row = dict(objective.summary(position.loss, position.right, position.weight, position.seen))
     if phase.validate is not None:
         with phase.average.applied(phase.module):
             row |= phase.validate()
             phase.module.train()
             if not math.isfinite(row["validation_loss"]):
-                raise NetworkError(_diverged(f"the validation loss is {row['validation_loss']}", phase, position))
+                raise DivergedError(_diverged(f"the validation loss is {row['validation_loss']}", phase, position))
             score = float(row["validation_top1"])
             if position.best is None or score >= position.best:
                 position.best = score

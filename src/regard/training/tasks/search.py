@@ -3,7 +3,8 @@
 All of it happens inside the training part: each candidate is trained on all folds but one and answers for that one,
 with a head whose probe has not seen it either, at several mixes with the starting point (WiSE-FT, arXiv 2109.01903).
 Candidates race: behind the first fold, and whenever the folds have doubled, the worse half is given up (successive
-halving, Jamieson and Talwalkar 2016, arXiv 1502.07943), so that one alone is trained on most folds.
+halving, Jamieson and Talwalkar 2016, arXiv 1502.07943), so that one alone is trained on most folds. One that diverges
+has lost.
 """
 
 from dataclasses import replace
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from scipy.special import log_softmax
 
+from regard.training.loop import DivergedError
 from regard.training.optimise import State, blocks, interpolated, load_values, on_cpu, trainable_layers, trained_state
 from regard.training.tasks.base import CrossValidation
 from regard.training.tasks.phases import Array, Finetuning, compute_logits, train_part
@@ -38,7 +40,13 @@ def cross_validate(job: Finetuning, start: State) -> tuple[dict[str, Any], Cross
             name = f"search {number}/{place}"
             if f"{name}/logits" not in checkpoints.tensors:  # earlier versions kept sums alone
                 settings = replace(job.settings, **candidates[place])
-                values = _trial(job, name, start, settings, np.flatnonzero(folds != number), folds == number)
+                try:
+                    values = _trial(job, name, start, settings, np.flatnonzero(folds != number), folds == number)
+                except DivergedError:
+                    if len(running) == 1:
+                        raise
+                    lost = len(_mixes(job.settings)), int((folds == number).sum()), len(job.training.classes)
+                    values = np.full(lost, np.nan, np.float32)
                 checkpoints.finish(name, len(values[0]), {f"{name}/logits": torch.from_numpy(values)})
         if number + 1 in (1, 2, 4, 8):  # ties go to the earlier candidate
             scores = {place: min(_losses(job, place, folds, number + 1)) for place in running}
@@ -88,11 +96,12 @@ def _logits(job: Finetuning, place: int, folds: Array, count: int) -> Array:
 
 
 def _losses(job: Finetuning, place: int, folds: Array, count: int) -> list[float]:
-    """The mean log-loss of each mix of a candidate on the first `count` folds."""
+    """The mean log-loss of each mix of a candidate on the first `count` folds; infinite where it diverged."""
     within = folds < count
     logits = _logits(job, place, folds, count)[:, within].astype(np.float64)
     labels = job.training.labels[within]
-    return [float(loss) for loss in -log_softmax(logits, axis=2)[:, np.arange(len(labels)), labels].mean(axis=1)]
+    losses = -log_softmax(logits, axis=2)[:, np.arange(len(labels)), labels].mean(axis=1)  # (mixes,)
+    return [float(loss) for loss in np.nan_to_num(losses, nan=np.inf)]
 
 
 def _choose(
@@ -106,11 +115,14 @@ def _choose(
         count = sum(f"search {number}/{place}/logits" in trials for number in range(folds.max() + 1))
         within = folds < count
         logits = _logits(job, place, folds, count)
+        values.append(logits)
+        if np.isnan(logits).any():
+            job.session.journal.message(f"candidate {place + 1} of the search diverged and was given up")
+            continue
         right = (logits.argmax(axis=2) == labels)[:, within].mean(axis=1)
         for mix, loss, accuracy in zip(_mixes(job.settings), _losses(job, place, folds, count), right, strict=True):
             row = {"settings": {**overrides, "mix": mix}, "log_loss": loss, "accuracy": float(accuracy)}
             rows.append({**row, "pictures": int(within.sum())})
-        values.append(logits)
     if not any(row.get("phase") == "search" for row in job.session.journal.rows):
         for row in rows:
             job.session.journal.row(phase="search", **row)

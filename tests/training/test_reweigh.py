@@ -267,6 +267,7 @@ def test_what_was_done_is_in_the_run(done: Any, folder: Path, biased: Path) -> N
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "80 pictures that the network had been trained on" in page
     assert "Worst slice" in page
+    assert "each of the 340 pictures by a layer fitted on the half without it" in page
 
 
 def test_what_the_run_learnt_is_left_out_and_known_again(done: Any, folder: Path, biased: Path) -> None:

@@ -41,7 +41,7 @@ def audits_page(comparison: AuditComparison, title: str, anonymise: bool = False
         "audits": [
             {
                 "name": labels[name],
-                "sentences": audit.sentences,
+                "sentences": [each for each in audit.sentences if each not in comparison.sentences],
                 "n": audit.n,
                 "note": views.NOTES.get(audit.note, audit.note),
                 "network": audit.provenance.get("network", ""),

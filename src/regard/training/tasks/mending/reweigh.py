@@ -7,7 +7,7 @@ layer that was fitted on the other. A placebo is fitted as the layer is, on draw
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from regard.records import Evaluation, Mending
 from regard.training.recipe import Recipe
 from regard.training.session import Options
 from regard.training.settings import option_of
-from regard.training.tasks.base import CrossValidation, Outcome, Parts
+from regard.training.tasks.base import CrossValidation, Evaluated, Outcome, PageContent, Parts
 from regard.training.tasks.classification import Classification, Times, features_of
 from regard.training.tasks.mending.background import COLUMN, with_backgrounds
 from regard.training.tasks.mending.balance import DRAWS, Layer, Pictures, fit_layer
@@ -174,6 +174,20 @@ class Reweighing(Classification):
         how = {"note": CROSS_VALIDATED, "seed": seed, "provenance": provenance(network, **facts)}
         return replace(evaluate(predictions, **how), mending=outcome.mending)
 
+    def page(
+        self, result: Evaluated, facts: Mapping[str, str] | None = None, parts: Parts | None = None
+    ) -> PageContent:
+        content = super().page(result, facts, parts)
+        lines = dict(content.facts)
+        if parts is not None:
+            count = len(parts.training)
+            lines["Trained on"] = f"the last layer alone, on {count} pictures of {len(parts.training.classes)} classes"
+            lines["Scored by"] = (
+                f"each of the {count} pictures by a layer fitted on the half without it; the layer that is kept is "
+                "fitted on both"
+            )
+        return replace(content, facts=lines)
+
 
 def slices_of(training: Dataset, columns: tuple[str, ...], units: NDArray[np.int64]) -> Slices:
     """Each class crossed with each value that the columns have. Raises `DataError` where nothing can be balanced."""
@@ -253,5 +267,5 @@ def _facts(mending: Mending, used: Layer, how: str) -> dict[str, Any]:
         "left_out": f"{mending.excluded} pictures that the network had been trained on",
         "fitted_on": f"{used.each} pictures of each slice, the mean of {mending.draws} draws, l1 at {used.strength:g}",
         "mending": mending.sentence,
-        **{row.name: str(row).partition(": ")[2] for row in mending.rows},
+        **{row.name: str(row).partition(": ")[2] for row in mending.measures},
     }

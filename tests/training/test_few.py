@@ -183,7 +183,7 @@ def test_a_candidate_that_diverges_has_lost_and_the_last_one_stops_the_training(
     assert found.facts["chosen"]["settings"]["learning_rate"] == plan.CANDIDATES[0]["learning_rate"]
     assert all(np.isfinite(row["log_loss"]) for row in found.metrics if row["phase"] == "search")
     monkeypatch.setattr(plan, "CANDIDATES", (bad,))
-    with pytest.raises(NetworkError, match="diverged.*last good checkpoint is kept"):
+    with pytest.raises(NetworkError, match=r"diverged.*last good checkpoint is kept"):
         run(data, tmp_path / "again", recipe, depth=DEPTH, save=False)
 
 

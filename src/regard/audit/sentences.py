@@ -52,7 +52,7 @@ def _reliance(findings: Sequence[Finding], why: str) -> str:
         return f"What it relies on was not measured: {why}."
     flips = scores.get(("flips", "on the background of a picture of another class"), NOWHERE)
     other = f"the object on another picture's background costs {in_words(lost)} of {what}, beyond what pasting costs"
-    changed = f"there {in_words(flips)} of the answers change that pasting does not"
+    changed = f"{in_words(flips)} of them change with it, beyond those that pasting changes"
     return {
         MOSTLY: f"Most of its answers are those of the background: {changed}; {other}.",
         RELIES: f"It relies on the background: {other}.",

@@ -23,7 +23,7 @@ from regard.measurement.classification.scoring import stored_evaluation
 from regard.measurement.selection import learnt_by
 from regard.progress import silent
 from regard.records import Mending
-from regard.training.tasks.mending import balance
+from regard.training.tasks.mending import background, balance
 from regard.training.tasks.mending.background import _clusters, _features, _merged
 from regard.training.tasks.mending.balance import Pictures, fit_layer, regress
 
@@ -379,7 +379,8 @@ def test_the_object_is_filled_where_regions_are_known(tmp_path: Path) -> None:
     assert not np.allclose(features, plain)
 
 
-def test_few_pictures_of_a_class_go_to_its_nearest_cluster() -> None:
+def test_few_pictures_of_a_class_go_to_its_nearest_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "FEWEST", 4)
     features = np.array([[0.0]] * 6 + [[1.0]] * 2 + [[5.0]] * 6 + [[0.1]], np.float32)
     clusters = np.repeat([0, 1, 2, 0], [6, 2, 6, 1])
     labels = np.repeat([0, 0, 0, 1], [6, 2, 6, 1])
@@ -387,6 +388,13 @@ def test_few_pictures_of_a_class_go_to_its_nearest_cluster() -> None:
     assert merged.tolist() == [0] * 8 + [2] * 6 + [0]
     together = _merged(clusters, labels, np.array([0] * 6 + [1, 2] + [3, 4, 5, 6, 7, 8] + [9]), features)
     assert together.tolist() == [2] * 14 + [0]
+    monkeypatch.setattr(background, "FEWEST", 2)
+    assert _merged(clusters, labels, np.arange(15), features).tolist() == clusters.tolist()
+    small = np.array([[0.0]] * 9 + [[5.0]] * 2 + [[5.1]] * 2, np.float32)  # two that are small together are not
+    monkeypatch.setattr(background, "FEWEST", 4)
+    joined = _merged(np.repeat([0, 1, 2], [9, 2, 2]), np.zeros(13, np.int64), np.arange(13), small)
+    assert joined[:9].tolist() == [0] * 9
+    assert len(set(joined[9:].tolist())) == 1 and joined[9] != 0
 
 
 def test_pictures_that_do_not_differ_have_one_background() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from regard.records.display import Readable, Row, Rows, counted, few, rounded, table
+from regard.records.display import Readable, Row, Rows, aligned, counted, few, rounded
 from regard.records.scores import Score
 
 
@@ -122,15 +122,19 @@ class Mending(Readable):
             answer = f"not by balancing: {about}, and with the placebo to {placebo} as well"
         elif worst.gain.high < 0:
             answer = f"worse: {about}"
+        elif same.real:
+            answer = f"not shown: {about}, as another slice is as low now, and with the placebo to {placebo}"
+        elif same.gain.low > 0:
+            answer = f"not shown: {about}, which is not told apart from the placebo's {placebo}"
         else:
-            answer = f"not shown: {about}, with the placebo to {placebo}, which intervals do not tell apart"
+            answer = f"not shown: {about}, within its interval, and with the placebo to {placebo}"
         return f"{answer}; accuracy on these pictures {_signed(accuracy.gain)}"
 
     @property
     def text(self) -> str:
         """The sentence, and a line for each measure and slice."""
-        rows = table([row.cells() for row in self.rows])
-        return "\n".join([self.sentence, *rows.splitlines()])
+        cells = [row.cells() for row in self.rows]
+        return "\n".join([self.sentence, *aligned([list(cells[0]), *(list(each.values()) for each in cells)])])
 
     def __str__(self) -> str:
         return few(

@@ -26,8 +26,9 @@ COLUMN = "found background"
 MOST = 6
 MIDDLE = 0.7
 """The sides of the middle as a share of the picture's: half of its area."""
-FEWEST = 4
-"""Pictures (or groups) of a class that a cluster must have to be a slice of its own; fewer go to its nearest one."""
+FEWEST = 20
+"""Pictures (or groups) of a class that a cluster must have to be a slice of its own: the smallest slice decides how
+many are drawn of each."""
 SAMPLE = 2000
 """Pictures on which a silhouette is computed, at most."""
 
@@ -104,14 +105,16 @@ def _clusters(features: NDArray[np.float32], seed: int) -> tuple[NDArray[np.int6
 def _merged(
     clusters: NDArray[np.int64], labels: NDArray[np.int64], units: NDArray[np.int64], features: NDArray[np.float32]
 ) -> NDArray[np.int64]:
-    """The clusters (pictures,), where the few pictures that a class has in one are of the nearest that has more."""
+    """The clusters (pictures,), where the smallest of a class is joined to its nearest until none is small."""
     merged = clusters.copy()
     centres = {cluster: features[clusters == cluster].mean(0) for cluster in np.unique(clusters).tolist()}
     for label in np.unique(labels).tolist():
-        counts = {cluster: len(np.unique(units[(labels == label) & (clusters == cluster)])) for cluster in centres}
-        large = [cluster for cluster in centres if counts[cluster] >= FEWEST]
-        large = large or [max(counts, key=counts.__getitem__)]
-        for cluster in set(centres) - set(large):
-            nearest = min(large, key=lambda each: float(np.linalg.norm(centres[each] - centres[cluster])))
-            merged[(labels == label) & (clusters == cluster)] = nearest
+        while True:
+            own = np.unique(merged[labels == label]).tolist()
+            counts = {cluster: len(np.unique(units[(labels == label) & (merged == cluster)])) for cluster in own}
+            small = min(own, key=counts.__getitem__)
+            if counts[small] >= FEWEST or len(own) == 1:
+                break
+            near = {each: float(np.linalg.norm(centres[each] - centres[small])) for each in own if each != small}
+            merged[(labels == label) & (merged == small)] = min(near, key=near.__getitem__)
     return merged

@@ -9,7 +9,6 @@ one of its functions is called. Only the command line defers, whose process is r
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -47,7 +46,12 @@ class _DeferredPackage(ModuleType):
         if self.__name__ == FETCHING:
             if name.startswith("__"):  # Python asks whether it is a package
                 raise AttributeError(name)
-            return partial(_call, self, name)
+
+            def called(*args: Any, **kwargs: Any) -> Any:
+                _DeferredPackage._run(self)  # by its class, as this may be an ordinary module by now
+                return getattr(self, name)(*args, **kwargs)
+
+            return called
         self._run()
         return ModuleType.__getattribute__(self, name)  # an ordinary module by now
 
@@ -68,12 +72,6 @@ class _DeferredPackage(ModuleType):
             except BaseException:
                 spec.loader_state = _DeferredPackage
                 raise
-
-
-def _call(module: ModuleType, name: str, *args: Any, **kwargs: Any) -> Any:
-    if isinstance(module, _DeferredPackage):
-        module._run()
-    return getattr(module, name)(*args, **kwargs)
 
 
 class _DeferringLoader(Loader):

@@ -83,7 +83,12 @@ class Verdict(Row):
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """What `as_json` gave."""
-        return cls(**{**stored, **{name: _value(stored[name]) for name in ("value", "low", "high")}})
+        return cls(
+            **{
+                **stored,
+                **{name: math.nan if stored[name] is None else stored[name] for name in ("value", "low", "high")},
+            }
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -370,10 +375,6 @@ class Audit(Readable):
             claims=tuple(map(Verdict.from_json, stored.get("claims", ()))),
             examples=examples,
         )
-
-
-def _value(stored: float | None) -> float:
-    return math.nan if stored is None else stored
 
 
 def _score_json(score: Score) -> dict[str, Any]:

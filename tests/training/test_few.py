@@ -190,7 +190,7 @@ def test_a_candidate_that_diverges_has_lost_and_the_last_one_stops_the_training(
 def test_views_are_as_many_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     network = tiny_network(("a", "b"), depth=DEPTH)
     size = 17 * 32 * 2  # tokens, width, bytes
-    assert views_for(network, 10, 4, 10) == (2, 10)
+    assert views_for(network, 10, 4, 10) == (2, 5)
     assert views_for(network, 10, 4, 3) == (2, 3)
     assert views_for(network, 10, 6, 10) is None  # nothing stays as it is
     assert views_for(network, 10, None, 10) is None

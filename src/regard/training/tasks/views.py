@@ -25,7 +25,7 @@ from regard.training.loader import Batch, Loader
 from regard.training.session import Session
 from regard.training.tasks.features import FeatureStore
 
-VIEWS = 10
+VIEWS = 5
 """Random views of each picture; epochs take them in turn."""
 LARGEST = 2 << 30
 """Bytes that the views of all pictures may take; with more pictures, or larger networks, there are fewer of them."""

@@ -93,3 +93,13 @@ except AttributeError as error:
     assert of_torchvision == torchvision.models.list_models()
     assert of_timm == timm.list_models(pretrained=True)
     assert missing == ["module 'timm.models' has no attribute 'no_such_thing'"]
+
+
+def test_what_is_no_function_of_timms_fetching_is_what_it_is() -> None:
+    program = """
+import timm.models._builder
+from timm.models import _hub
+before = "huggingface_hub" in sys.modules
+print(json.dumps([before, _hub.HF_WEIGHTS_NAME, _hub._has_hf_hub, "hf_split" in _hub.__all__]))
+"""
+    assert _process(program) == [[False, "pytorch_model.bin", True, True]]

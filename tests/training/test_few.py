@@ -155,6 +155,30 @@ def test_from_a_block_on_the_module_says_the_same_and_learns_the_same(block: int
     torch.testing.assert_close(network.module(pixels).detach(), logits)  # as it was, outside
 
 
+class Convolution(torch.nn.Module):
+    """Over one plane of tokens and width: of few channels, and yet no reader of pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x[:, None])[:, 0]
+
+
+def test_a_convolution_inside_a_block_sees_each_picture_of_its_own() -> None:
+    network = tiny_network(("a", "b"), depth=DEPTH)
+    network.module.blocks[4].mlp.act = Convolution()
+    with torch.no_grad():
+        for parameter in network.module.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.1)
+    pixels = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    logits = network.module.eval()(pixels).detach()
+    tokens = tokens_before(network, pixels, 2)
+    with from_block(network, pixels[:1] * 0, 2):
+        torch.testing.assert_close(network.module(tokens).detach(), logits)
+
+
 def test_training_on_views_is_training_on_pictures(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without random changes every view is the picture: the same weights, but for the rounding of stored tokens."""
     recipe = tiny_recipe(**SEARCH, flip=0.0, crop=1.0, brightness=0.0, contrast=0.0, saturation=0.0, dropout=0.0,

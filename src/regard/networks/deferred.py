@@ -17,7 +17,8 @@ from types import ModuleType
 from typing import Any
 
 FETCHING = "timm.models._hub"
-"""A module of functions alone, which timm's other modules import by name: each runs its code when it is called."""
+"""A module whose functions timm's other modules import by name: its code runs when one is called, or any other name is
+asked for."""
 PACKAGES: dict[str, dict[str, str]] = {
     "timm": {"__version__": "timm.version"},
     "timm.data": {
@@ -43,9 +44,9 @@ class _DeferredPackage(ModuleType):
         light = PACKAGES[self.__name__].get(name)
         if light is not None:
             return getattr(import_module(light), name)
-        if self.__name__ == FETCHING:
-            if name.startswith("__"):  # Python asks whether it is a package
-                raise AttributeError(name)
+        if self.__name__ == FETCHING and name == "__path__":  # Python asks whether it is a package
+            raise AttributeError(name)
+        if self.__name__ == FETCHING and name.islower() and not name.startswith("_"):
 
             def called(*args: Any, **kwargs: Any) -> Any:
                 _DeferredPackage._run(self)  # by its class, as this may be an ordinary module by now

@@ -89,7 +89,7 @@ class ExplanationJob:
             str(self.network.device),
         ]
         rest = [{**self.settings}, vars(self.options), self.batch_size, list(names), vars(plan)]
-        rest += ["curve"] * self.curve
+        rest += ["curve"] * self.curve + [self.verdict] * bool(self.verdict)
         return hashlib.sha256(json.dumps([about, rest], sort_keys=True, default=str).encode()).hexdigest()
 
     def report_curves(self, heatmaps: Iterable[Heatmap]) -> None:

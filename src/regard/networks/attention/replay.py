@@ -36,18 +36,25 @@ def resume(
         for path, edit in (edits or {}).items():
             hook = network.module.get_submodule(path).register_forward_hook(_editing(edit))
             stack.callback(hook.remove)
-        stack.enter_context(replaced_forwards(network.module, _once(network.module)))
+        stack.enter_context(replaced_forwards(network.module, _once(network)))
         return network.forward(like[:1] if behind else like[:1].expand(len(tokens), -1, -1, -1))
 
 
-def _once(module: nn.Module) -> dict[str, Callable[..., Any]]:
-    """The forwards, by path, with which what reads pixels reads one picture of a batch that are all the same."""
+def _once(network: Network) -> dict[str, Callable[..., Any]]:
+    """The forwards, by path, with which what reads pixels reads one picture of a batch that are all the same.
+
+    Inside the blocks nothing reads pixels: a convolution over three heads is none of them.
+    """
+    inside = tuple(f"{path}." for path in network.anatomy.blocks)
 
     def first(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return lambda x: forward(x[:1]).expand(len(x), -1, -1, -1)
 
-    parts = module.named_modules()
-    return {path: first(part.forward) for path, part in parts if isinstance(part, nn.Conv2d) and part.in_channels <= 4}
+    return {
+        path: first(part.forward)
+        for path, part in network.module.named_modules()
+        if isinstance(part, nn.Conv2d) and part.in_channels <= 4 and not path.startswith(inside)
+    }
 
 
 @contextmanager
@@ -63,7 +70,7 @@ def from_block(network: Network, like: Tensor, block: int) -> Iterator[None]:
         entered[:] = [tokens]
         return forward(like[:1].expand(len(tokens), -1, -1, -1))
 
-    forwards = _once(network.module) | _entering(network, block, lambda: entered[0]) | {"": with_tokens}
+    forwards = _once(network) | _entering(network, block, lambda: entered[0]) | {"": with_tokens}
     with replaced_forwards(network.module, forwards):
         yield
 

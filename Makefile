@@ -11,12 +11,12 @@ BIN := $(VENV)/bin
 endif
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format lock browser clean
+.PHONY: demo test check format lock browser axe clean
 
 demo: $(READY)
 	$(BIN)/regard demo --out demo --overwrite
 
-test: $(READY) browser
+test: $(READY) browser axe
 	$(BIN)/python -m pytest $(TESTS)
 
 check: $(READY)
@@ -48,6 +48,14 @@ browser: $(READY)
 	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
 	  || $(BIN)/playwright install chromium \
 	  || echo "no browser could be found or installed: the browser tests will be skipped"
+
+# axe-core judges in tests whether pages can be used by everybody: the pinned version, whose hash npm checks.
+AXE := $(VENV)/axe/node_modules/axe-core/axe.min.js
+axe: $(AXE)
+$(AXE): tests/support/axe/package-lock.json $(READY)
+	@mkdir -p $(VENV)/axe && cp tests/support/axe/*.json $(VENV)/axe && rm -f $(AXE)
+	@command -v npm >/dev/null 2>&1 && (cd $(VENV)/axe && npm ci --ignore-scripts --no-audit --no-fund --silent) && touch $(AXE) \
+	  || echo "axe-core could not be fetched (it needs npm): the tests that use it will be skipped"
 
 # After a change of pyproject.toml: pin everything again (names, versions and hashes; no addresses).
 LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \

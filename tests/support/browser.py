@@ -71,4 +71,4 @@ def open_page(browser: Any, path: Path, width: int = 1280, height: int = 900, da
 
 
 def _foreign(request: Any, address: str) -> bool:
-    return not request.url.startswith("data:") and request.url.split("#")[0] != address
+    return not request.url.startswith(("data:", "blob:")) and request.url.split("#")[0] != address

@@ -49,7 +49,9 @@ def check_safe(text):
     tags = {tag for tag, _ in reader.elements}
     assert not tags & {"iframe", "object", "embed", "form", "base", "applet"}
     scripts = [attrs for tag, attrs in reader.elements if tag == "script"]
-    assert all("src" not in attrs for attrs in scripts) and len(scripts) <= 2
+    assert all("src" not in attrs for attrs in scripts)
+    assert sum("type" not in attrs for attrs in scripts) <= 1  # the others are data
+    assert {attrs.get("type") for attrs in scripts} <= {None, "application/json", "application/octet-stream"}
     for tag, attrs in reader.elements:
         assert not [key for key in attrs if key.startswith("on")], (tag, attrs)
         for key in ("src", "href", "xlink:href", "action", "srcset"):

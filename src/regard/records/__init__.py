@@ -14,6 +14,7 @@ count from 0. Pictures are (height, width), boxes are (left, top, right, bottom)
     audit.py           Audit: verdicts on methods, and every number with its baseline
     audit_comparison.py  AuditComparison: audits side by side
     mending.py         Mending: a last layer fitted again, before, after and placebo
+    inspection/        Inspection: all that the viewer shows of one picture
     manifest.py        the file that finishes a result folder
     quantised.py       maps as bytes, for the viewer
     display.py         what a notebook shows of a record: its text or its picture
@@ -26,6 +27,7 @@ from regard.records.classification import Classification
 from regard.records.comparison import Change, ComparedRun, Comparison, Difference, PartDifference
 from regard.records.completeness import Completeness
 from regard.records.grid import Box, Float, PatchGrid
+from regard.records.inspection import Inspection
 from regard.records.manifest import read_manifest, write_long_manifest, write_manifest
 from regard.records.maps import Explanation, Heatmap, Target
 from regard.records.mending import Mending, PairedMeasure
@@ -66,6 +68,7 @@ __all__ = [
     "Finding",
     "Float",
     "Heatmap",
+    "Inspection",
     "Mending",
     "PairedMeasure",
     "PartDifference",

@@ -57,11 +57,11 @@ def audit_page(audit: Audit, pictures: Mapping[str, Image.Image] | None = None, 
     data = {name: audit.as_json()[name] for name in ("n", "note", "sentences", "verdicts", "findings")}
     return shell(
         title,
-        render("audit.html", context),
+        render("audit/audit.html", context),
         sections=_sections(context),
-        controls=render("controls.html", context) if examples else "",
+        controls=render("shell/controls.html", context) if examples else "",
         data=data,
-        styles=("audit.css",),
+        styles=("audit/audit.css",),
     )
 
 

@@ -75,8 +75,8 @@ def audits_page(comparison: AuditComparison, title: str, anonymise: bool = False
     middle = [(name, name.capitalize()) for name in ("differences", "changes") if context[name]]
     sections = [("verdicts", "Verdicts"), *middle, *parts]
     data = {} if anonymise else comparison.as_json()
-    return shell(title=context["title"], body=render("audits.html", context), sections=sections, data=data,
-                 styles=("audit.css",))  # fmt: skip
+    return shell(title=context["title"], body=render("audit/audits.html", context), sections=sections, data=data,
+                 styles=("audit/audit.css",))  # fmt: skip
 
 
 def _change(change: Change, labels: Mapping[str, str], hide: Anonymiser | None) -> views.View:

@@ -68,7 +68,7 @@ def comparison_page(content: ComparisonPage) -> str:
         sections += [(f"{key}-{block['id']}", f"{name}{of}") for key, name in parts.items() if block[key]]
     scores = {run.name: {name: each.as_json() for name, each in run.scores.items()} for run in comparison.runs}
     data = {"n": comparison.n, "runs": scores}
-    return shell(content.title, render("comparison.html", context), sections=sections, data=data)
+    return shell(content.title, render("run/comparison.html", context), sections=sections, data=data)
 
 
 def _block(content: ComparisonPage, place: int, difference: Difference) -> views.View:

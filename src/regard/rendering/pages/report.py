@@ -65,9 +65,9 @@ def report(content: Report) -> str:
     context = _context(content)
     return shell(
         content.title,
-        render("report.html", context),
+        render("run/report.html", context),
         sections=_sections(context),
-        controls=render("controls.html", context) if context["has_maps"] else "",
+        controls=render("shell/controls.html", context) if context["has_maps"] else "",
         data=_numbers(content.evaluation),
     )
 

@@ -1,9 +1,12 @@
 """The page that every content sits in: one self-contained file, opening from `file://`, fetching nothing.
 
-Templates, style and script lie in `viewer/` and are written into the page, with everything escaped. The content
-security policy allows inline images, style and script and no request.
+Templates, style and script lie in the folders of `viewer/` and are written into the page, with everything escaped. The
+content policy allows inline images and style, the one script by its hash, and no request. The script is made of
+fragments, which share one scope: none is a module, as browsers load no modules from `file://`.
 """
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -15,7 +18,18 @@ from markupsafe import Markup
 
 from regard.rendering.lettering import visible
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+POLICY = {
+    "default-src": "'none'",
+    "img-src": "data: blob:",
+    "style-src": "'unsafe-inline'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+}
+"""What a page may do, beside what its script does, which is known by its hash."""
+SERVED = {"connect-src": "'self'", "img-src": "'self' data: blob:", "form-action": "'self'"}
+"""What a page that a server gave may do beside that, or instead of it."""
+FRAGMENTS = ("shell/inspections.js", "shell/page.js")
+"""The fragments of every page's script; a page's own come behind them."""
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -28,24 +42,42 @@ def shell(
     data: Mapping[str, Any] = _NONE,
     styles: Sequence[str] = (),
     scripts: Sequence[str] = (),
+    inspections: Sequence[bytes] = (),
+    served: bool = False,
 ) -> str:
     """A whole page around a body: head, policy, style, navigation and script, in one file.
 
     `body` and `controls` are escaped unless they are `Markup` that a template made. `sections` are (id, name) for the
     navigation; `data` is embedded as JSON in the element `#data`; `styles` and `scripts` name further files of
-    `viewer/`. The text is UTF-8 and can always be encoded.
+    `viewer/`; `inspections` are packed ones, each in a block of its own. `served` pages may ask
+    the server that gave them. The text is UTF-8 and can always be encoded.
     """
+    code = script(scripts)
     context = {
         "title": title,
         "body": body,
         "sections": sections,
         "controls": controls,
-        "data": _visible(data),
-        "policy": Markup(POLICY),  # with its quotes as they are: it is ours
-        "style": _raw("page.css", *styles),
-        "script": _raw("page.js", *scripts),
+        "data": clean(data),
+        "policy": Markup(policy(code, served=served)),  # with its quotes as they are: it is ours
+        "style": Markup("\n".join(map(resource, ("shell/page.css", *styles)))),
+        "script": Markup(code),
+        "inspections": [base64.b64encode(packed).decode("ascii") for packed in inspections],
     }
-    return render("shell.html", context)
+    return render("shell/shell.html", context)
+
+
+def script(names: Sequence[str] = ()) -> str:
+    """All that a page runs, in one scope: the fragments of every page, and these of `viewer/`."""
+    return "\n".join(["(() => {", '"use strict";', *map(resource, (*FRAGMENTS, *names)), "})();"])
+
+
+def policy(*scripts: str, served: bool = False) -> str:
+    """The content policy of a page with these scripts, each exactly as it stands between its tags; one that a server
+    gave may ask that server."""
+    hashes = (base64.b64encode(hashlib.sha256(each.encode()).digest()).decode("ascii") for each in scripts)
+    rules = {**POLICY, **(SERVED if served else {}), "script-src": " ".join(f"'sha256-{each}'" for each in hashes)}
+    return "; ".join(f"{name} {value}" for name, value in rules.items())
 
 
 def render(template: str, context: Mapping[str, Any]) -> Markup:
@@ -53,21 +85,17 @@ def render(template: str, context: Mapping[str, Any]) -> Markup:
     return Markup(_environment().get_template(template).render(context))
 
 
-def _raw(*names: str) -> Markup:
-    """Our own style or script, which is written into the page as it is."""
-    return Markup("\n".join(_resource(name) for name in names))
+def resource(name: str) -> str:
+    """The text of a file of `viewer/`, "folder/name"; its lines end in "\\n", on which its hash depends."""
+    return (resources.files("regard.rendering") / "viewer" / name).read_text(encoding="utf-8").rstrip("\n")
 
 
-def _resource(name: str) -> str:
-    return (resources.files("regard.rendering") / "viewer" / name).read_text(encoding="utf-8")
-
-
-def _visible(value: Any) -> Any:
+def clean(value: Any) -> Any:
     """JSON content in which no text holds characters that act unseen."""
     if isinstance(value, Mapping):
-        return {visible(str(key)): _visible(each) for key, each in value.items()}
+        return {visible(str(key)): clean(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_visible(each) for each in value]
+        return [clean(each) for each in value]
     return visible(value) if isinstance(value, str) else value
 
 
@@ -78,7 +106,7 @@ def _environment() -> Environment:
         return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
     return Environment(
-        loader=FunctionLoader(_resource),
+        loader=FunctionLoader(resource),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=finalize,

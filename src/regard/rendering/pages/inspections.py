@@ -1,0 +1,180 @@
+"""The page of inspections: pictures that can be looked at by every layer, head, patch and method, in one file."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from PIL import Image
+
+from regard.records import Heatmap, Inspection
+from regard.rendering.pages import views
+from regard.rendering.pages.anonymiser import Anonymiser
+from regard.rendering.pages.budget import Budget, Packed
+from regard.rendering.pages.shell import render, shell
+
+STYLES: tuple[str, ...] = ("picture/stills.css",)
+SCRIPTS: tuple[str, ...] = ()
+"""The viewer's style and script, fragment by fragment in their order."""
+TABLES = 24
+"""Of so many pictures at most the numbers stand in the page as tables for where no script runs; of more, as a line."""
+STILL = 440
+STILLS = 200
+"""The longer sides in pixels of pictures where no script runs: of one of `TABLES`, and of one of more."""
+
+
+@dataclass(frozen=True)
+class InspectedPage:
+    """What a page of inspections shows: `pictures` by name, each with an inspection by each network.
+
+    `classes` are all that are known, `facts` and `messages` stand at the top, `provenance` at the foot.
+    `show_pictures=False` keeps every picture out of the page; `anonymise` replaces their names and removes paths.
+    """
+
+    title: str
+    pictures: Mapping[str, Sequence[Inspection]]
+    classes: Sequence[str] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    messages: Sequence[str] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    show_pictures: bool = True
+    anonymise: bool = False
+    colours: str = "inferno"
+
+
+def inspection_page(content: InspectedPage, budget: Budget | None = None) -> str:
+    """The page, as HTML text, within a budget of bytes that goes by the number of pictures."""
+    if content.anonymise:
+        content = _anonymous(content)
+    packed = pack_all(content.pictures, budget or Budget.of(content.pictures), content.show_pictures)
+    stills = [still(name, inspections, content) for name, inspections in content.pictures.items()]
+    context = {
+        "title": content.title,
+        "facts": views.facts(content.facts),
+        "messages": [*content.messages, *packed.messages],
+        "provenance": views.facts(content.provenance),
+        "stills": stills,
+        "tables": len(stills) <= TABLES,
+        "ramp": views.ramp(content.colours),
+    }
+    classes = list(content.classes)
+    return shell(
+        content.title,
+        render("picture/page.html", context),
+        data={
+            "title": content.title,
+            "classes": classes,
+            "pictures": index_of(content.pictures, packed.blocks, classes),
+            "provenance": dict(content.provenance),
+        },
+        styles=STYLES,
+        scripts=SCRIPTS,
+        inspections=packed.content,
+    )
+
+
+def pack_all(pictures: Mapping[str, Sequence[Inspection]], budget: Budget, show_pictures: bool = True) -> Packed:
+    """All inspections as blocks of a page, in the order of the pictures."""
+    packed = Packed(budget)
+    for name, inspections in pictures.items():
+        for inspection in inspections:
+            if not show_pictures:
+                inspection = inspection.without("picture", "pictures were kept out of this page (--no-pictures)")
+            packed.add(name, inspection)
+    return packed
+
+
+def index_of(
+    pictures: Mapping[str, Sequence[Inspection]], blocks: Mapping[str, Sequence[int]], classes: list[str]
+) -> list[dict[str, Any]]:
+    """A line for each picture, for the page's JSON; `classes` grows by those that are not in it."""
+    places = {name: place for place, name in enumerate(classes)}
+
+    def number(name: str | None) -> int | None:
+        if name is None:
+            return None
+        if name not in places:
+            places[name] = len(classes)
+            classes.append(name)
+        return places[name]
+
+    short = dict(zip(pictures, views.shortened(list(pictures), views.FILE), strict=True)) if pictures else {}
+    rows = []
+    for name, inspections in pictures.items():
+        answer = next((each.answer for each in inspections if each.answer is not None), None)
+        rows.append(
+            {
+                "name": name,
+                "short": short[name],
+                "predicted": number(None if answer is None else answer.predicted),
+                "true": number(None if answer is None else answer.true),
+                "confidence": None if answer is None else round(answer.probabilities[0][1], 6),
+                "flips": None if answer is None else answer.flips,
+                "caption": next((each.caption.text for each in inspections if each.caption is not None), None),
+                "inspections": list(blocks.get(name, ())),
+                "thumb": None,
+            }
+        )
+    return rows
+
+
+def still(name: str, inspections: Sequence[Inspection], content: InspectedPage) -> views.View:
+    """What stands of a picture where no script runs: it, its first map over it, the sentence, and the numbers."""
+    inspection = inspections[0]
+    view: views.View = {"name": name, "frame": None, "sentences": [sentence(each) for each in inspections]}
+    entry = next((each for each in inspection.maps if not each.control), None)
+    if inspection.picture is not None and content.show_pictures:
+        with Image.open(io.BytesIO(inspection.picture.content)) as image:
+            size = STILL if len(content.pictures) <= TABLES else STILLS
+            heatmap = None if entry is None else Heatmap(inspection.map_of(entry), inspection.grid, name)
+            view["frame"] = views.frame(image, heatmap, content.colours, size, bool(entry and entry.signed))
+    view["map"] = None if entry is None else f"{entry.label}{'' if entry.target is None else f' of {entry.target}'}"
+    view["answers"] = [
+        (label, f"{share:.3f}") for label, share in (inspection.answer.probabilities if inspection.answer else ())
+    ]
+    view["methods"] = [
+        {
+            "label": each.label,
+            "target": each.target,
+            "srg": "" if each.curve is None else f"{each.curve['srg']:+.3f}",
+            "verdict": "" if each.verdict is None else f"{each.verdict['status']}: {each.verdict['text']}",
+            "control": each.control,
+        }
+        for each in inspection.maps
+        if each.against is None
+    ]
+    return view
+
+
+def sentence(inspection: Inspection) -> str:
+    """What a network says of a picture, in a line."""
+    if inspection.caption is not None:
+        return f"{inspection.network['name']}: {inspection.caption.text}"
+    answer = inspection.answer
+    if answer is None:
+        return f"{inspection.network['name']} has no classes, so it gives no answer"
+    (first, share), *others = answer.probabilities
+    second = f", then {others[0][0]} ({others[0][1]:.2f})" if others else ""
+    true = "" if answer.true is None else ", which is right" if answer.true == first else f"; it is {answer.true}"
+    return f"{inspection.network['name']} says {first} ({share:.2f}){second}{true}"
+
+
+def _anonymous(content: InspectedPage) -> InspectedPage:
+    """The page with pictures numbered, and without names and paths in any text; class names and captions stay."""
+    hide = Anonymiser(content.pictures, content.classes)
+
+    def anonymous(name: str, inspection: Inspection) -> Inspection:
+        network = {**inspection.network, "name": hide.text(str(inspection.network["name"]))}
+        return replace(inspection, name=hide.name(name), network=network, provenance=hide.facts(inspection.provenance))
+
+    return replace(
+        content,
+        title=hide.text(content.title),
+        pictures={
+            hide.name(name): [anonymous(name, each) for each in inspections]
+            for name, inspections in content.pictures.items()
+        },
+        facts=hide.facts(content.facts),
+        messages=[hide.text(message) for message in content.messages],
+        provenance=hide.facts(content.provenance),
+    )

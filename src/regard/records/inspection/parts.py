@@ -148,9 +148,9 @@ class ArtifactTokens(Readable):
 
 @dataclass(frozen=True, repr=False)
 class InspectedMap(Readable):
-    """A map of a method: number `index` of the array `array` ("maps" or "signed_maps"). `target` is the class it is of,
-    held `against` another. `verdict` is {"status", "text"} of an audit; `curve` {"occluder", "mif", "lif", "srg"}.
-    `control`: it is planted, and looks at nothing."""
+    """A map of a method: number `index` of the array `array` ("maps" or "signed_maps"). `target` is the class it is
+    of, held `against` another. `description` says what the method shows. `verdict` is {"status", "text"} of an audit;
+    `curve` {"occluder", "mif", "lif", "srg"}. `control`: it is planted, and looks at nothing."""
 
     method: str
     label: str
@@ -163,6 +163,7 @@ class InspectedMap(Readable):
     verdict: Mapping[str, str] | None = None
     curve: Mapping[str, Any] | None = None
     control: bool = False
+    description: str = ""
 
     def __str__(self) -> str:
         against = "" if self.against is None else f" against {self.against}"

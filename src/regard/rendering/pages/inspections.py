@@ -13,7 +13,7 @@ from regard.rendering.pages.anonymiser import Anonymiser
 from regard.rendering.pages.budget import Budget, Packed
 from regard.rendering.pages.shell import render, shell
 
-STYLES: tuple[str, ...] = ("picture/stills.css",)
+STYLES: tuple[str, ...] = ("stills/stills.css",)
 SCRIPTS: tuple[str, ...] = ()
 """The viewer's style and script, fragment by fragment in their order."""
 TABLES = 24
@@ -60,7 +60,7 @@ def inspection_page(content: InspectedPage, budget: Budget | None = None) -> str
     classes = list(content.classes)
     return shell(
         content.title,
-        render("picture/page.html", context),
+        render("stills/page.html", context),
         data={
             "title": content.title,
             "classes": classes,

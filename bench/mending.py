@@ -1,11 +1,12 @@
-"""Is a planted shortcut mended? Scenes whose ground follows the class in training and held-out pictures, by `reweigh`.
+"""Is a planted shortcut mended? Scenes whose ground follows the class in training and held-out pictures.
 
-    .venv/bin/python bench/mending.py [--model pets-tiny] [--weights FILE] [--recipe probe] [--seeds 5] [--bias 0.95]
+    .venv/bin/python bench/mending.py [--mend recombine] [--model pets-tiny] [--recipe probe] [--seeds 5] [--bias 0.95]
 
 Of two animals each stands on its own ground in a share of `bias` of the pictures, and on the other's in the rest. The
-run is trained on such pictures, its last layer fitted again on others, and both, with the placebo's, are scored on a
-test in which each animal stands on each ground as often, which none has seen. Prints, for each seed and over all, the
-worst slice and the accuracy there, paired, and what the run said itself of its held-out pictures.
+run is trained on such pictures and mended on others: by `reweigh`, its last layer fitted again, or by `recombine`,
+trained on with their objects on other grounds. Both, with the placebo's, are scored on a test in which each animal
+stands on each ground as often, which none has seen. Prints, for each seed and over all, the worst slice and the
+accuracy there, paired, and what the run said itself: `reweigh` of its held-out pictures, `recombine` of the test.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import csv
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +28,7 @@ from regard.networks.load import load
 from regard.records import PairedMeasure
 from regard.scenes.render import render
 from regard.scenes.sampling import sample
-from regard.training.tasks.mending import reweigh
+from regard.training.tasks.mending import recombine, reweigh
 
 ANIMALS = ("cat", "dog")
 GROUNDS = ("grass", "snow")
@@ -45,7 +47,7 @@ def main() -> None:
         rows = _measures([right], [slices])
         print(f"seed {seed}: {said}")
         print(f"  test: {rows[0]}\n        {rows[3]}", flush=True)
-    print(f"\n{options.seeds} seeds, {options.recipe} of {options.model}, bias {options.bias}\n")
+    print(f"\n{options.seeds} seeds, {options.mend} after {options.recipe} of {options.model}, bias {options.bias}\n")
     print("| on the balanced test | before | after | placebo | after - before | placebo - before |")
     print("|---|---|---|---|---|---|")
     for row in _measures(tests, cells):
@@ -70,6 +72,8 @@ def _once(
     tuned = {} if options.recipe == "probe" else {"epochs": options.epochs, "search": "never"}
     source = {"model": options.model, "weights": options.weights, "size": options.size}
     first = train(biased, folder / "run", recipe=options.recipe, val=0, **source, **how, **tuned)
+    if options.mend == "recombine":
+        return _recombined(folder, first.out, options, how)
     placebo = folder / "placebo"
     done = train(rest, folder / "new", recipe="reweigh", model=first.out, slices=["ground"], **how)
     whole = reweigh.fit_layer
@@ -87,9 +91,37 @@ def _once(
     return right, slices, done.evaluation.mending.sentence
 
 
+def _recombined(
+    folder: Path, run: Path, options: argparse.Namespace, how: dict[str, Any]
+) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.int64], str]:
+    """The rest is trained on, the test is DATA's `val`: the run judges itself and its placebo there."""
+    rows = []
+    for name, split in (("rest", "train"), ("test", "val")):
+        with (folder / f"{name}.csv").open(newline="") as file:
+            rows += [(*row, split) for row in list(csv.reader(file))[1:]]
+    table = folder / "both.csv"
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows([("filename", "label", "ground", "split"), *rows])
+    captured: list[Any] = []
+    whole = recombine.paired_measures
+
+    def paired(right: Any, cells: Any, *rest: Any) -> Any:
+        captured[:] = [right, cells]
+        return whole(right, cells, *rest)
+
+    recombine.paired_measures = paired
+    try:
+        more = {"epochs": options.epochs, "masks": folder / "masks", "slices": ["ground"]}
+        done = train(table, folder / "new", recipe="recombine", model=run, **more, **how)
+    finally:
+        recombine.paired_measures = whole
+    return captured[0], captured[1], done.evaluation.mending.sentence  # cells: cat, dog crossed with grass, snow
+
+
 def _table(folder: Path, name: str, count: int, bias: float, seed: int, options: argparse.Namespace) -> Path:
     """A table of so many scenes, each animal on its own ground in a share of `bias`."""
     (folder / name).mkdir()
+    (folder / "masks" / name).mkdir(parents=True)
     jobs = []
     for number in range(count):
         animal, place = number % 2, number // 2
@@ -109,13 +141,16 @@ def _table(folder: Path, name: str, count: int, bias: float, seed: int, options:
 
 def _draw(job: tuple[str, str, str, Path, int]) -> None:
     seed, animal, ground, path, pixels = job
-    Image.fromarray(render(sample(seed, kind=animal, ground=ground), size=pixels).picture).save(path)
+    drawn = render(sample(seed, kind=animal, ground=ground), size=pixels)
+    Image.fromarray(drawn.picture).save(path)
+    Image.fromarray(drawn.masks["0"]).save(path.parents[1] / "masks" / path.parent.name / path.name)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="pets-tiny")
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--mend", default="reweigh", choices=("reweigh", "recombine"))
     parser.add_argument("--recipe", default="probe", choices=("probe", "finetune"))
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--size", type=int)

@@ -467,7 +467,7 @@ def test_what_cannot_be_trained_is_said(data: Path, tmp_path: Path) -> None:
         train(data, tmp_path / "run", recipe="dlcv", task="caption")
     with pytest.raises(UsageError, match="unknown task 'captions'; did you mean 'caption'"):
         train(data, tmp_path / "run", task="captions")
-    with pytest.raises(UsageError, match="--label and --slice"):
+    with pytest.raises(UsageError, match="--label, --slice and --masks"):
         train(data, tmp_path / "run", task="caption", slices=["x"])
     with pytest.raises(DataError, match=r"has a caption of 7 tokens.*at most 4.*higher --longest"):
         run_captions(data, tmp_path / "run", caption_recipe(longest=4, overlong="refuse"))

@@ -200,6 +200,10 @@ Slices = Annotated[
     Sequence[str] | None,
     option("Column whose values are scored one by one; may be repeated.", "--slice", panel=DATA, type=list[str] | None),
 ]
+Masks = Annotated[
+    str | Path | None,
+    option("Folder of masks under the pictures' names, of scenes, or a COCO .json.", panel=DATA, type=Path | None),
+]
 Out = Annotated[str | Path, option("Where the result goes.", "--out", "-o", panel=OUTPUT, type=Path)]
 OutOrMemory = Annotated[
     str | Path | None,

@@ -94,7 +94,7 @@ def drawing(title: str, no_pictures: bool, anonymise: bool, repair: str = "") ->
 def _shareable(recipe: Recipe) -> dict[str, Any]:
     """The recipe's arguments and settings without the folders of this machine."""
     arguments = {
-        name: Path(value).name if name in ("model", "weights") else value
+        name: Path(value).name if name in ("model", "weights", "masks") else value
         for name, value in recipe.arguments.items()
         if value is not None
     }

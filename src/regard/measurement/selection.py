@@ -9,7 +9,7 @@ import numpy as np
 
 from regard.data.dataset import Dataset
 from regard.data.hashes import picture_hashes
-from regard.data.splits import EARLIER, LEARNT, read_split, run_splits, scoring_part
+from regard.data.splits import EARLIER, LEARNT, SplitRow, read_split, run_splits, scoring_part
 from regard.files import is_file, read_json
 from regard.networks.run import run_of
 
@@ -73,6 +73,11 @@ def scored_part(dataset: Dataset, model: Any, split: str | None, keep_seen: bool
 
 def learnt_by(model: Any) -> frozenset[str]:
     """The SHA-256 of the pictures that a run was trained on; empty for other networks."""
+    return frozenset(row.sha256 for row in earlier_rows(model))
+
+
+def earlier_rows(model: Any) -> list[SplitRow]:
+    """What a run was trained on, and before it, as lines of the `split.csv` of one that goes on from it."""
     run = run_of(model)
     rows = [] if run is None or not is_file(run / SPLIT) else read_split(run / SPLIT)
-    return frozenset(row.sha256 for row in rows if row.split in LEARNT)
+    return [replace(row, split=EARLIER) for row in rows if row.split in LEARNT]

@@ -1,4 +1,4 @@
-"""What fitting a last layer again did: before, after and a placebo, on the very same pictures."""
+"""What mending a network did: before, after and a placebo, on the very same pictures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,6 +64,12 @@ class PairedMeasure(Row):
 _SCORES = ("before", "after", "placebo", "gain", "placebo_gain", "over_placebo")
 
 
+_NUMBERS = ("n", "excluded", "each", "draws", "strength")
+_TEXTS = ("recipe", "done")
+MEANS = {"reweigh": "balancing", "recombine": "recombining"}
+"""What each recipe does that its placebo does not."""
+
+
 def _signed(score: Score) -> str:
     value, low, high = (rounded(each, signed=True) for each in (score.value, score.low, score.high))
     return f"{value} [{low}, {high}]"
@@ -71,12 +77,12 @@ def _signed(score: Score) -> str:
 
 @dataclass(frozen=True, repr=False)
 class Mending(Readable):
-    """A last layer fitted again on `columns` crossed with the class, judged on `n` pictures by layers that had not seen
-    them: `rows` are the worst slice, the slice that was worst, the mean over slices and accuracy, then each slice.
+    """A network mended by a `recipe`, judged by `columns` crossed with the class on `n` pictures that it had not seen:
+    `rows` are the worst slice, the slice that was worst, the mean over slices and accuracy, then each slice.
 
     `excluded` counts pictures of DATA that the network had been trained on, `empty` names slices without a picture;
-    `each` is how many pictures of each slice were in a draw of the layer that is used, one of `draws`, and `strength`
-    the inverse of its penalty.
+    `done` says in sentences what was done. Of a last layer `each` is how many pictures of each slice were in a draw,
+    one of `draws`, and `strength` the inverse of its penalty.
 
     >>> half, most = Score(0.5, 0.3, 0.7, 20), Score(0.9, 0.7, 0.97, 20)
     >>> gain, none = Score(0.4, 0.2, 0.6, 20), Score(0.0, -0.16, 0.16, 20)
@@ -91,10 +97,12 @@ class Mending(Readable):
     rows: tuple[PairedMeasure, ...]
     n: int
     excluded: int
-    each: int
-    draws: int
-    strength: float
+    each: int = 0
+    draws: int = 0
+    strength: float = 0.0
     empty: tuple[str, ...] = ()
+    recipe: str = "reweigh"
+    done: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", Rows(self.rows))
@@ -119,7 +127,7 @@ class Mending(Readable):
         if self.real:
             answer = f"mended: {about}, and with the placebo to {placebo}"
         elif same.gain.low > 0 and same.placebo_gain.low > 0:
-            answer = f"not by balancing: {about}, and with the placebo to {placebo} as well"
+            answer = f"not by {MEANS.get(self.recipe, self.recipe)}: {about}, and with the placebo to {placebo} as well"
         elif worst.gain.high < 0:
             answer = f"worse: {about}"
         elif same.real:
@@ -129,6 +137,11 @@ class Mending(Readable):
         else:
             answer = f"not shown: {about}, within its interval, and with the placebo to {placebo}"
         return f"{answer}; accuracy on these pictures {_signed(accuracy.gain)}"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The sentence and the measures, for a report."""
+        return {"mending": self.sentence, **{row.name: str(row).partition(": ")[2] for row in self.measures}}
 
     @property
     def text(self) -> str:
@@ -143,7 +156,7 @@ class Mending(Readable):
 
     def as_json(self) -> dict[str, Any]:
         """All of it."""
-        plain = {name: getattr(self, name) for name in ("n", "excluded", "each", "draws", "strength")}
+        plain = {name: getattr(self, name) for name in (*_NUMBERS, *_TEXTS)}
         rows = [row.as_json() for row in self.rows]
         lists = {"columns": list(self.columns), "empty": list(self.empty), "rows": rows}
         return {"sentence": self.sentence, "real": self.real, **plain, **lists}
@@ -151,6 +164,6 @@ class Mending(Readable):
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """What `as_json` gave."""
-        plain = {name: stored[name] for name in ("n", "excluded", "each", "draws", "strength")}
+        plain = {name: stored[name] for name in (*_NUMBERS, *_TEXTS) if name in stored}
         rows = tuple(map(PairedMeasure.from_json, stored["rows"]))
         return cls(columns=tuple(stored["columns"]), empty=tuple(stored["empty"]), rows=rows, **plain)

@@ -110,6 +110,13 @@ def write_start(folder: Path, recipe: Recipe, rows: Sequence[SplitRow], now: Map
     write_json(folder / IDENTITY, now)
 
 
+def add_earlier(folder: Path, earlier: Sequence[SplitRow]) -> None:
+    """Pictures that the network had learnt before this run, into its `split.csv`; once, however often."""
+    if earlier:
+        rows = [row for row in read_split(folder / "split.csv") if row.split != EARLIER]
+        write_file(folder / "split.csv", split_text([*rows, *earlier]))
+
+
 def finish(folder: Path | str) -> None:
     """After network and report are there: the run is finished, and its checkpoints are of no more use."""
     folder = Path(folder)
@@ -152,7 +159,7 @@ def check_same(folder: Path, now: Mapping[str, Any], rows: Sequence[SplitRow]) -
     """
     name = next((name for name in (IDENTITY, RUN) if is_file(folder / name)), None)
     if name is None:
-        stored = read_split(folder / "split.csv")
+        stored = [row for row in read_split(folder / "split.csv") if row.split != EARLIER]
         if sorted(map(_compared, stored)) != sorted(map(_compared, rows)):
             raise _changed_data(folder, stored, rows)
         return

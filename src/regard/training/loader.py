@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.data.dataset import Picture
-from regard.data.images.augment import Augmentation, Pixels, draw, generator, read_augmented
+from regard.data.images.augment import Augmentation, Changes, Pixels, draw, generator, read_augmented
 from regard.data.images.longest_side import LongestSide
 from regard.data.images.preparation import Preparation, in_order
 from regard.errors import DataError, RegardError, UsageError
@@ -146,8 +146,7 @@ class Loader:
         opener = self.pictures[index].opener
         try:
             changes = draw(self.augmentation, generator(self.seed, epoch, index))
-            pixels = read_augmented(opener, self.preparation, self.augmentation, changes)
-            return pixels, self.objective.target(index, epoch, changes)
+            return self.pixels(index, epoch, changes), self.objective.target(index, epoch, changes)
         except RegardError as error:
             return error
         except Exception as error:
@@ -155,6 +154,10 @@ class Loader:
                 f"the thread that read {opener} died ({type(error).__name__}: {error}); the last checkpoint is kept: "
                 "see to the file and go on with --resume"
             )
+
+    def pixels(self, index: int, epoch: int, changes: Changes) -> Pixels:
+        """A picture as its epoch has it."""
+        return read_augmented(self.pictures[index].opener, self.preparation, self.augmentation, changes)
 
     def _batch(self, samples: Sequence[Sample], rows: Sequence[tuple[int, int]], last: bool) -> Batch:
         pixels, targets = zip(*samples, strict=True)

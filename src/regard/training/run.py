@@ -16,10 +16,12 @@ from regard.data.images.decode import open_picture
 from regard.data.splits import split_rows, together
 from regard.errors import DataError, RegardError, UsageError
 from regard.files import check_free, claimed, new_folder, write_file, writing
+from regard.measurement.selection import earlier_rows
 from regard.records.display import Readable, few
 from regard.results.evaluations import EVALUATION, Figures
 from regard.training.folder import (
     FinishedRunError,
+    add_earlier,
     check_folder,
     check_recipe,
     check_same,
@@ -145,7 +147,8 @@ def _train(
         with new_folder(out, options.overwrite) if quick and not in_place else nullcontext(out) as folder:
             if start is not None:
                 rows = split_rows([parts.training, parts.validation], parts.hashes, recipe.arguments["group"])
-                write_start(folder, recipe, [*rows, *parts.earlier], start)
+                write_start(folder, recipe, rows, start)
+            add_earlier(folder, parts.earlier)
             task.save(network, folder)  # before anything that can fail: a finished training is not lost to its report
     with _network_saved(out):
         with notes.phase("scoring"):
@@ -213,7 +216,13 @@ def read_parts(task: Task, dataset: Dataset, recipe: Recipe, warn: Callable[[str
     twins = [(pair.first, pair.second) for pair in pairs]
     training, validation = task.split(dataset, recipe, twins)
     units = together(dataset, recipe.arguments["group"], twins).tolist()
-    return Parts(training, validation, hashes, dict(zip(dataset.names, units, strict=True)))
+    earlier = earlier_rows(recipe.arguments.get("model"))
+    learnt = {row.sha256 for row in earlier}
+    scored = training if not len(validation) and recipe.arguments.get("val") != 0 else validation
+    if count := sum(hashes[name] in learnt for name in scored.names):
+        model = Path(recipe.arguments["model"]).name
+        warn(f"{count} of the {len(scored)} pictures that give the score had been learnt by {model}: it is too good")
+    return Parts(training, validation, hashes, dict(zip(dataset.names, units, strict=True)), earlier)
 
 
 def _name_unreadable(dataset: Dataset, indices: Sequence[int], skip_bad: bool) -> None:

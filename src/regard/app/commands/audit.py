@@ -18,6 +18,7 @@ from regard.app.options import (
     Device,
     Group,
     KeepSeen,
+    Masks,
     MaxPixels,
     MaybeOut,
     NoPictures,
@@ -56,10 +57,7 @@ def audit(
     model: AnyModel = "pets-tiny",
     weights: Weights = None,
     weights_part: WeightsPart = None,
-    masks: Annotated[
-        str | Path | None,
-        option("Folder of masks under the pictures' names, of scenes, or a COCO .json.", type=Path | None),
-    ] = None,
+    masks: Masks = None,
     methods: Annotated[
         Sequence[str] | None,
         option("A method to audit, or several with commas; may be repeated.", panel=METHOD, type=list[str] | None,

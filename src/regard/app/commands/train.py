@@ -14,6 +14,7 @@ from regard.app.options import (
     Device,
     Group,
     Label,
+    Masks,
     MaxPixels,
     Model,
     NoPictures,
@@ -38,9 +39,9 @@ from regard.training.tasks.table import DEFAULT, TASKS, recipes
 if TYPE_CHECKING:
     from regard.training.run import Run
 
-STORED = ("model", "weights", "weights_part", "label", "split", "val", "group", "slices", "size", "seed")
+STORED = ("model", "weights", "weights_part", "label", "split", "val", "group", "slices", "masks", "size", "seed")
 """The arguments that decide a run's result beside its settings, and are saved with it."""
-LATER = ("weights_part", "val")
+LATER = ("weights_part", "val", "masks")
 """Those that recipes did not always have: they are left out where they are not given."""
 
 
@@ -64,6 +65,7 @@ def train(
     ] = None,
     group: Group = None,
     slices: Slices = None,
+    masks: Masks = None,
     size: Size = None,
     device: Device = None,
     precision: Annotated[

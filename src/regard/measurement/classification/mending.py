@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from regard.measurement.classification.compare import difference
 from regard.measurement.classification.scores import balanced_accuracy
-from regard.measurement.intervals import jackknifed, share, unskewed
+from regard.measurement.intervals import NOWHERE, jackknifed, share, unskewed
 from regard.records import PairedMeasure, Predictions, Score
 
 Bools = NDArray[np.bool_]
@@ -41,8 +41,9 @@ def paired_measures(
     worst = {name: min(shares[name], key=shares[name].__getitem__) for name in HEADS}
     chosen = np.zeros(len(cells), bool)
     for half in np.unique(halves):
-        others = {cell: right["before"][(cells == cell) & (halves != half)].mean() for cell in parts}
-        chosen |= (halves == half) & (cells == min(others, key=others.__getitem__))
+        others = {cell: right["before"][(cells == cell) & (halves != half)] for cell in parts}
+        shares_of = {cell: values.mean() for cell, values in others.items() if len(values)}
+        chosen |= (halves == half) & (cells == min(shares_of, key=shares_of.__getitem__, default=-1))
     minima: dict[str, Any] = {
         name: share(parts[cell][name].right, parts[cell][name].groups) for name, cell in worst.items()
     }
@@ -74,7 +75,10 @@ def _within(answers: Mapping[str, Predictions], chosen: Bools) -> dict[str, Pred
 
 
 def _row(name: str, answers: Mapping[str, Predictions], slice: bool = False) -> PairedMeasure:
-    scores: dict[str, Any] = {head: share(each.right, each.groups) for head, each in answers.items()}
+    if not len(answers[HEADS[0]].labels):
+        scores: dict[str, Any] = dict.fromkeys((*HEADS, *PAIRS), NOWHERE)
+        return PairedMeasure(name, **scores, slice=slice)
+    scores = {head: share(each.right, each.groups) for head, each in answers.items()}
     scores |= {pair: difference(two, answers[two], one, answers[one]).top1 for pair, (one, two) in PAIRS.items()}
     return PairedMeasure(name, **scores, slice=slice)
 
@@ -94,9 +98,16 @@ def _between(one: str, these: Mapping[str, Predictions], other: str, those: Mapp
 
 
 def _mean_difference(values: NDArray[np.float64], cells: Labels, groups: NDArray[np.str_] | None) -> Score:
-    """The mean over slices of paired differences (pictures,), with its jackknifed interval."""
+    """The mean over slices of paired differences (pictures,), with its jackknifed interval; a slice that is left out
+    with its only picture (or group) is none of those that the mean is over."""
     among = np.unique(cells)[:, None] == cells  # (slices, pictures)
     count = len(among)
     sums = np.concatenate([among * values, among])  # (2 · slices, pictures)
-    estimate = jackknifed(sums, lambda totals: (totals[:count] / totals[count:]).mean(axis=0), groups)
+
+    def over_slices(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+        present = totals[count:] > 0.5
+        each = np.divide(totals[:count], totals[count:], out=np.zeros_like(totals[:count]), where=present)
+        return np.asarray(each.sum(axis=0) / np.maximum(present.sum(axis=0), 1), np.float64)
+
+    estimate = jackknifed(sums, over_slices, groups)
     return unskewed(estimate, len(values), least=-1.0, most=1.0)

@@ -50,8 +50,9 @@ class Captioning:
     """See `base.Task`."""
 
     def check(self, recipe: Recipe) -> None:
-        if recipe.arguments.get("slices") or recipe.arguments.get("label", "label") != "label":
-            raise UsageError("--label and --slice are for classifiers, not for captions; leave them out")
+        useless = [name for name in ("slices", "masks") if recipe.arguments.get(name)]
+        if useless or recipe.arguments.get("label", "label") != "label":
+            raise UsageError("--label, --slice and --masks are for classifiers, not for captions; leave them out")
 
     def split(self, dataset: Dataset, recipe: Recipe, twins: Iterable[tuple[int, int]]) -> tuple[Dataset, Dataset]:
         how = {name: recipe.arguments[name] for name in ("seed", "group")}

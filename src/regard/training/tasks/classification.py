@@ -16,6 +16,7 @@ from scipy.special import softmax
 from regard.data.dataset import Dataset, skipper
 from regard.data.hashes import Duplicate, pairs_text, with_two_labels
 from regard.data.splits import scoring_part, training_parts
+from regard.errors import UsageError
 from regard.measurement.classification.evaluation import evaluate
 from regard.measurement.classification.optimism import optimism
 from regard.measurement.classification.predictions import read_predictions
@@ -48,7 +49,8 @@ class Classification:
     """See `base.Task`."""
 
     def check(self, recipe: Recipe) -> None:
-        """Every argument has its use here."""
+        if recipe.arguments.get("masks") is not None:
+            raise UsageError(f"--masks has no use for {recipe.name}; give --recipe recombine with it, or leave it out")
 
     def split(self, dataset: Dataset, recipe: Recipe, twins: Iterable[tuple[int, int]]) -> tuple[Dataset, Dataset]:
         """Few pictures, without a split of the user's own, are all trained on, and scored by cross-validation."""

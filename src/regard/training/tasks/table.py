@@ -117,6 +117,16 @@ def finetune() -> ClassifierSettings:
     return ClassifierSettings(crop=0.5, brightness=0.2, contrast=0.2, saturation=0.2)
 
 
+def recombine() -> ClassifierSettings:
+    """regard train DATA --model RUN --recipe recombine --masks MASKS --out runs/mended
+
+    A run's network trained on, each picture's object in front of the background of another picture, drawn without
+    regard to its class (after ForAug, arXiv 2503.09399): what stands behind an object tells nothing of it. Twice as
+    long as it looks, as a placebo is trained as long on the same pictures as they are.
+    """
+    return ClassifierSettings(epochs=5, learning_rate=3e-4, search="never", average="ema", ema_decay=0.99)
+
+
 def caption() -> CaptionSettings:
     """regard train DATA --recipe caption --out runs/mine
 
@@ -180,6 +190,12 @@ TASKS = Table(
                     "reweigh",
                     "the last layer of --model RUN again, on --slice in equal numbers and pictures new to the run",
                     target="regard.training.tasks.mending.reweigh:Reweighing",
+                ),
+                RecipeRow(
+                    "recombine",
+                    "all layers of --model RUN, on objects in front of other backgrounds, where regions are known",
+                    recombine,
+                    "regard.training.tasks.mending.recombine:Recombining",
                 ),
                 RecipeRow("dlcv", "the source recipe: ViT-B/16 at 384, plain SGD, 30 epochs, best epoch kept", dlcv),
             ),

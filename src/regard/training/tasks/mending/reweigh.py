@@ -8,7 +8,7 @@ layer that was fitted on the other. A placebo is fitted as the layer is, on draw
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +19,24 @@ from scipy.special import softmax
 
 from regard.data.dataset import Dataset, several
 from regard.data.hashes import picture_hashes
-from regard.data.regions import own_regions
-from regard.data.splits import EARLIER, LEARNT, SplitRow, all_in, folds_of, read_split
-from regard.errors import DataError, NetworkError, UsageError
+from regard.data.regions import own_regions, regions_of
+from regard.data.splits import all_in, folds_of
+from regard.errors import DataError, UsageError
 from regard.measurement.classification.evaluation import evaluate
 from regard.measurement.classification.mending import paired_measures
 from regard.measurement.classification.scoring import predictions_of
-from regard.measurement.selection import CROSS_VALIDATED, SPLIT, learnt_by
-from regard.networks.load import load
+from regard.measurement.selection import CROSS_VALIDATED, learnt_by
 from regard.networks.network import Network
 from regard.networks.provenance import provenance
-from regard.networks.run import run_of
 from regard.records import Evaluation, Mending
 from regard.training.recipe import Recipe
 from regard.training.session import Options
 from regard.training.settings import option_of
-from regard.training.tasks.base import CrossValidation, Evaluated, Outcome, PageContent, Parts
-from regard.training.tasks.classification import Classification, Times, features_of
+from regard.training.tasks.base import CrossValidation, Outcome, PageContent, Parts
+from regard.training.tasks.classification import Times, features_of
 from regard.training.tasks.mending.background import COLUMN, with_backgrounds
 from regard.training.tasks.mending.balance import DRAWS, Layer, Pictures, fit_layer
+from regard.training.tasks.mending.mending import MendingTask, Slices, crossed
 from regard.training.tasks.probe import check_finite
 
 log = logging.getLogger("regard")
@@ -47,20 +46,8 @@ USELESS = ("val", "few", "folds")
 BALANCED = {"after": True, "placebo": False}
 
 
-@dataclass(frozen=True)
-class Slices:
-    """The slice of each picture, an index into `names`; `empty` are those that a class has no picture in."""
-
-    cells: NDArray[np.int64]  # (pictures,)
-    names: tuple[str, ...]
-    empty: tuple[str, ...]
-
-
-class Reweighing(Classification):
+class Reweighing(MendingTask):
     """See `base.Task`."""
-
-    excluded = 0
-    """How many pictures of DATA the network was trained on."""
 
     def check(self, recipe: Recipe) -> None:
         useless = [option_of(name) for name in USELESS if recipe.arguments.get(name) is not None]
@@ -74,14 +61,14 @@ class Reweighing(Classification):
         """What the network was not trained on, and nothing; neither copies of what it learnt, nor a `test` of DATA."""
         model = recipe.arguments["model"]
         learnt = learnt_by(model)
-        seen = np.array([each in learnt for each in picture_hashes(dataset.pictures).values()], bool)
+        former = np.array([each in learnt for each in picture_hashes(dataset.pictures).values()], bool)
         for one, other in twins:
-            seen[one] = seen[other] = seen[one] or seen[other]
+            former[one] = former[other] = former[one] or former[other]
         test = np.array([picture.split == "test" for picture in dataset.pictures], bool)
         if test.any():
             log.info(f"{int(test.sum())} pictures are left for a test, as {dataset.source} calls them")
-        rest = np.flatnonzero(~seen & ~test).tolist()
-        self.excluded = int(seen.sum())
+        rest = np.flatnonzero(~former & ~test).tolist()
+        self.excluded = int(former.sum())
         if not rest:
             raise DataError(
                 f"no picture of {dataset.source} is held out: {model} was trained on {self.excluded} of "
@@ -92,19 +79,6 @@ class Reweighing(Classification):
         )
         training = all_in(dataset.select(rest).labelled(), "train")
         return training, training.select([])
-
-    def build(self, recipe: Recipe, training: Dataset, device: str | None, precision: str | None) -> Network:
-        """The run's network with the head that it has."""
-        names: dict[str, Any] = {
-            name: recipe.arguments.get(name) for name in ("model", "weights", "weights_part", "size", "seed")
-        }
-        network = load(device=device, precision=precision or "float32", **names)
-        if network.classes is None:
-            raise NetworkError(
-                f"the outputs of {network.name} have no names, so that it has no classes to fit again; give --model "
-                "RUN, a run that `regard train` made"
-            )
-        return network
 
     def train(self, network: Network, parts: Parts, recipe: Recipe, folder: Path, options: Options) -> Outcome:
         assert network.classes is not None
@@ -126,7 +100,8 @@ class Reweighing(Classification):
         if not columns:
             with times.phase("backgrounds"):
                 reading: dict[str, Any] = {"batch_size": options.batch_size or 16, "workers": options.workers}
-                where = own_regions(training.source)
+                masks = recipe.arguments.get("masks")
+                where = own_regions(training.source) if masks is None else regions_of(masks)
                 training, found = with_backgrounds(
                     network, training, where, units=units, seed=options.seed, progress=options.bar, **reading
                 )
@@ -146,7 +121,12 @@ class Reweighing(Classification):
         groups = None if recipe.arguments["group"] is None else training.column(recipe.arguments["group"])
         right = {name: values.argmax(axis=1) == labels for name, values in logits.items()}
         rows = paired_measures(right, slices.cells, slices.names, halves, groups)
-        mending = Mending(columns, rows, len(labels), self.excluded, used.each, DRAWS, used.strength, slices.empty)
+        done = (
+            f"The last layer alone was fitted again, on {used.each} pictures of each slice that the run was not "
+            f"trained on, {DRAWS} times, and the mean was taken. The placebo was fitted on as many, not balanced."
+        )
+        numbers = (used.each, DRAWS, used.strength)
+        mending = Mending(columns, rows, len(labels), self.excluded, *numbers, slices.empty, done=done)
         network.replace_head(torch.from_numpy(used.weight), torch.from_numpy(used.bias), classes)
         network.choose_one_class()
         return Outcome(
@@ -156,7 +136,7 @@ class Reweighing(Classification):
             selected=False,
             main=True,
             cross_validation=CrossValidation(halves, logits["after"][None], 0),
-            parts=replace(parts, earlier=_earlier(model)),
+            parts=parts,
             times=tuple(times),
             mending=mending,
         )
@@ -174,53 +154,38 @@ class Reweighing(Classification):
         how = {"note": CROSS_VALIDATED, "seed": seed, "provenance": provenance(network, **facts)}
         return replace(evaluate(predictions, **how), mending=outcome.mending)
 
-    def page(
-        self, result: Evaluated, facts: Mapping[str, str] | None = None, parts: Parts | None = None
-    ) -> PageContent:
-        content = super().page(result, facts, parts)
-        lines = dict(content.facts)
-        if parts is not None:
-            count = len(parts.training)
-            lines["Trained on"] = f"the last layer alone, on {count} pictures of {len(parts.training.classes)} classes"
-            lines["Scored by"] = (
-                f"each of the {count} pictures by a layer fitted on the half without it; the layer that is kept is "
-                "fitted on both"
-            )
-        return replace(content, facts=lines)
+    def lines(self, content: PageContent, parts: Parts) -> Mapping[str, str]:
+        count = len(parts.training)
+        return {
+            **content.facts,
+            "Trained on": f"the last layer alone, on {count} pictures of {len(parts.training.classes)} classes",
+            "Scored by": f"each of the {count} pictures by a layer fitted on the half without it; the layer that is "
+            "kept is fitted on both",
+        }
 
 
 def slices_of(training: Dataset, columns: tuple[str, ...], units: NDArray[np.int64]) -> Slices:
     """Each class crossed with each value that the columns have. Raises `DataError` where nothing can be balanced."""
-    values = np.stack([training.column(name) for name in columns], axis=1)  # (pictures, columns) text
-    distinct, value = np.unique(values, axis=0, return_inverse=True)
-    value = value.reshape(-1)
-    named = [", ".join(f"{name}={each or 'none'}" for name, each in zip(columns, row, strict=True)) for row in distinct]
-    labels = training.labels
-    counts = np.bincount(labels, minlength=len(training.classes))
+    counts = np.bincount(training.labels, minlength=len(training.classes))
     if (counts == 0).any():
         missing = [training.classes[at] for at in np.flatnonzero(counts == 0)]
         raise DataError(
             f"{several(missing, 'class', 'classes')} without a picture held out, and a new last layer would never "
             "answer with it; add some that the network was not trained on"
         )
-    among = np.zeros((len(training.classes), len(named)), np.int64)  # units by class and value
-    for label, each in dict.fromkeys(zip(labels.tolist(), value.tolist(), strict=True)):
-        among[label, each] = len(np.unique(units[(labels == label) & (value == each)]))
+    slices, among = crossed(training, columns, units)
     if ((among > 0).sum(axis=1) < 2).all():
         raise DataError(
             f"within each class {' and '.join(map(repr, columns))} has one value alone, as where it is the class "
             "itself: there are no slices to balance; give --slice another column"
         )
-    text = np.array([[f"{label}, {each}" for each in named] for label in training.classes], object)
-    alone = text[among == 1].tolist()
+    alone = [name for name, count in zip(slices.names, among[among > 0].tolist(), strict=True) if count == 1]
     if alone:
         raise DataError(
             f"{several(alone, 'slice')} of one picture held out (or copies, or one group), and each needs two, one for "
             "either half; add pictures, give a --slice with fewer values, or take these out"
         )
-    place = np.full(among.shape, -1)
-    place[among > 0] = np.arange((among > 0).sum())
-    return Slices(place[labels, value], tuple(text[among > 0].tolist()), tuple(text[among == 0].tolist()))
+    return slices
 
 
 def _halves(slices: Slices, units: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
@@ -252,20 +217,11 @@ def _logits(network: Network, features: NDArray[np.float32]) -> NDArray[np.float
     return values.float().cpu().numpy()
 
 
-def _earlier(model: Any) -> list[SplitRow]:
-    """What the network had been trained on, as lines of `split.csv`."""
-    run = run_of(model)
-    if run is None or not (run / SPLIT).is_file():
-        return []
-    return [replace(row, split=EARLIER) for row in read_split(run / SPLIT) if row.split in LEARNT]
-
-
 def _facts(mending: Mending, used: Layer, how: str) -> dict[str, Any]:
     """What the report says of it."""
     return {
         "slices": how,
         "left_out": f"{mending.excluded} pictures that the network had been trained on",
         "fitted_on": f"{used.each} pictures of each slice, the mean of {mending.draws} draws, l1 at {used.strength:g}",
-        "mending": mending.sentence,
-        **{row.name: str(row).partition(": ")[2] for row in mending.measures},
+        **mending.facts,
     }

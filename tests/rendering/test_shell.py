@@ -103,6 +103,13 @@ READING = """async () => {
 }"""
 
 
+STILLS = """(text) => {
+  const page = new DOMParser().parseFromString(text, "text/html");
+  document.body.append(page.getElementById("stills"));
+}"""
+"""What the page's own script took out when it began, put back for another copy of it."""
+
+
 def reading():
     return READING % (VIEWER / "shell" / "inspections.js").read_text(encoding="utf-8")
 
@@ -110,8 +117,10 @@ def reading():
 def test_a_page_reads_what_python_wrote(browser, tmp_path):
     inspection = made(layers=4, heads=3, rows=4, columns=5)
     path = tmp_path / "page.html"
-    path.write_text(made_page(1, layers=4, heads=3, rows=4, columns=5), encoding="utf-8", newline="\n")
+    text = made_page(1, layers=4, heads=3, rows=4, columns=5)
+    path.write_text(text, encoding="utf-8", newline="\n")
     with open_page(browser, path) as page:
+        page.evaluate(STILLS, text)
         read = page.evaluate(reading())
     cls, patches = inspection.values("cls"), inspection.values("patches")
     assert read["name"] == inspection.name and read["shape"] == [4, 3, 4, 5] and read["nothing"] == [None] * 3

@@ -11,10 +11,11 @@ from regard.records import Heatmap, Inspection
 from regard.rendering.pages import views
 from regard.rendering.pages.anonymiser import Anonymiser
 from regard.rendering.pages.budget import Budget, Packed
-from regard.rendering.pages.shell import render, shell
+from regard.rendering.pages.columns import RUN_SCRIPTS, RUN_STYLES
+from regard.rendering.pages.shell import PICTURE_SCRIPTS, PICTURE_STYLES, render, shell
 
-STYLES: tuple[str, ...] = ("stills/stills.css",)
-SCRIPTS: tuple[str, ...] = ()
+STYLES = ("stills/stills.css", *PICTURE_STYLES, *RUN_STYLES)
+SCRIPTS = (*PICTURE_SCRIPTS, *RUN_SCRIPTS)
 """The viewer's style and script, fragment by fragment in their order."""
 TABLES = 24
 """Of so many pictures at most the numbers stand in the page as tables for where no script runs; of more, as a line."""

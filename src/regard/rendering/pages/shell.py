@@ -30,6 +30,17 @@ SERVED = {"connect-src": "'self'", "img-src": "'self' data: blob:", "form-action
 """What a page that a server gave may do beside that, or instead of it."""
 FRAGMENTS = ("shell/inspections.js", "shell/page.js")
 """The fragments of every page's script; a page's own come behind them."""
+DRAWING_SCRIPTS = tuple(f"drawing/{name}.js" for name in ("tables", "dom", "colours", "canvas"))
+"""What draws maps over pictures anywhere."""
+PICTURE_SCRIPTS = DRAWING_SCRIPTS + tuple(
+    f"picture/{name}.js"
+    for name in (
+        *("views", "words", "stage", "gestures", "readings", "controls"),
+        *("scrub", "compare", "figure", "keys", "open"),
+    )
+)
+"""What one picture is looked at with: its last fragment has `openPicture`."""
+PICTURE_STYLES = ("picture/picture.css",)
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 

@@ -17,6 +17,7 @@ async function startRun() {
   document.getElementById("stills")?.remove();
   const viewer = document.getElementById("viewer");
   if (viewer && columns.count === 1) {
+    viewer.hidden = false;
     showInspections(viewer, inspectionsOf(columns, 0), readHash());
     return;
   }

@@ -29,6 +29,7 @@ COMMANDS = (
     Command("compare", "Train and score"),
     Command("explain", "Look"),
     Command("caption", "Look"),
+    Command("serve", "Look"),
     Command("audit", "Look"),
     Command("registers", "Look"),
     Command("positions", "Look"),
@@ -51,4 +52,5 @@ if TYPE_CHECKING:  # so that type checkers and editors know `regard.train` and i
     from regard.app.commands.predict import predict as predict
     from regard.app.commands.registers import registers as registers
     from regard.app.commands.scenes import scenes as scenes
+    from regard.app.commands.serve import serve as serve
     from regard.app.commands.train import train as train

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from regard.errors import NetworkError
+from regard.networks.attention.readout import prefix_readout
 from regard.networks.attention.replay import resume, token_blocks, watch
+from regard.networks.guard import replaced_forwards
 from regard.networks.network import Network
 
 RELATIVE = ("beit", "relpos", "sam", "eva", "Data2Vec", "BEiT", "DINOv3", "SigLIP 2")
@@ -106,4 +108,5 @@ class Tokens:
         else:
             order = patches.to(self.tokens.device).sort(dim=1).values  # tokens stay in the picture's order
             left = self.tokens[pictures[:, None], prefix + order]  # (n, kept, width)
-        return resume(self.network, self.picture, torch.cat([before, left], dim=1), 0)
+        with replaced_forwards(self.network.module, prefix_readout(self.network)):
+            return resume(self.network, self.picture, torch.cat([before, left], dim=1), 0)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from regard.networks.attention.readout import prefix_readout
 from regard.networks.guard import replaced_forwards
 from regard.networks.network import Network
 
@@ -70,7 +71,8 @@ def from_block(network: Network, like: Tensor, block: int) -> Iterator[None]:
         entered[:] = [tokens]
         return forward(like[:1].expand(len(tokens), -1, -1, -1))
 
-    forwards = _once(network) | _entering(network, block, lambda: entered[0]) | {"": with_tokens}
+    entering = _entering(network, block, lambda: entered[0])
+    forwards = _once(network) | prefix_readout(network) | entering | {"": with_tokens}
     with replaced_forwards(network.module, forwards):
         yield
 

@@ -537,7 +537,7 @@ def test_browser_draws_every_image_and_tells_cells(browser, tmp_path):
             const box = document.querySelector(name).getBoundingClientRect(); return [box.left, box.right]; })""")
         assert ends[0] == ends[1]  # the scale's figures stand under the bar they belong to
         page.locator(".matrix td.wrong").first.hover()
-        assert page.locator(".readout").inner_text() == "true cat, said dog: 1 of 2"
+        assert page.locator("#confusion .readout").inner_text() == "true cat, said dog: 1 of 2"
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (360, False)])
@@ -557,7 +557,8 @@ def test_browser_tells_values_under_the_pointer_and_sorts_candidates(browser, tm
         guide = "each => getComputedStyle(each.querySelector('line')).opacity"
         assert hit.evaluate(guide) == "0"
         hit.locator("rect").hover()
-        assert hit.evaluate(guide) == "0.45" and hit.locator("title").inner_html().startswith("epoch 1: training loss")
+        readout = page.locator("#training .readout").first
+        assert hit.evaluate(guide) == "0.45" and readout.inner_text().startswith("epoch 1: training loss")
         stroke = "each => getComputedStyle(each).stroke"
         light = page.locator("#training .validation path").first.evaluate(stroke)
         rows = page.locator("#training table.sortable tbody tr")

@@ -7,21 +7,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from regard.records import Audit, Evaluation
-from regard.rendering.pages.views import View
+from regard.rendering.figures.canvas import bare
+from regard.rendering.pages.views import View, jpeg
 
-RUN_SCRIPTS = tuple(
-    f"run/{name}.js" for name in ("common", "columns", "gallery", "tables", "charts", "words", "dialog", "start")
-)
-"""What the page of a run runs, behind what shows one picture; `start` is last."""
-RUN_STYLES = ("run/run.css", "run/words.css")
+THUMB = 176
+"""The longer side in pixels of the gallery's pictures."""
 MOST_VALUES = 50
 """Of how many values a column may be whose slices the gallery filters."""
 
 
-def run_columns(evaluation: Evaluation, inspections: Mapping[str, Sequence[int]] | None = None) -> View:
-    """All pictures of an evaluation; `inspections` are the blocks of the page by the pictures' names."""
+def run_columns(
+    evaluation: Evaluation,
+    inspections: Mapping[str, Sequence[int]] | None = None,
+    thumbs: Mapping[str, Image.Image] | None = None,
+) -> View:
+    """All pictures of an evaluation; by the pictures' names, `inspections` are the blocks of the page, and `thumbs`
+    small pictures."""
     predictions = evaluation.predictions
     sure = predictions.certainty
     return {
@@ -32,6 +36,7 @@ def run_columns(evaluation: Evaluation, inspections: Mapping[str, Sequence[int]]
         "confidence": [None] * len(predictions) if sure is None else [_rounded(each) for each in sure.tolist()],
         **_slices({name: list(map(str, values)) for name, values in predictions.slices.items()}),
         **({"inspections": [list(inspections.get(name, ())) for name in predictions.names]} if inspections else {}),
+        **({"thumb": [_thumb(thumbs.get(name)) for name in predictions.names]} if thumbs else {}),
     }
 
 
@@ -73,6 +78,14 @@ def _slices(columns: Mapping[str, Sequence[str]]) -> View:
             places = {value: place for place, value in enumerate(values)}
             listed.append({"column": name, "values": values, "codes": [places.get(text) for text in texts]})
     return {"slices": listed} if listed else {}
+
+
+def _thumb(image: Image.Image | None) -> str | None:
+    if image is None:
+        return None
+    small = bare(image)
+    small.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
+    return jpeg(small, 72)
 
 
 def _rounded(value: float) -> float | None:

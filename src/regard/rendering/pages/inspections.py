@@ -11,8 +11,7 @@ from regard.records import Heatmap, Inspection
 from regard.rendering.pages import views
 from regard.rendering.pages.anonymiser import Anonymiser
 from regard.rendering.pages.budget import Budget, Packed
-from regard.rendering.pages.columns import RUN_SCRIPTS, RUN_STYLES
-from regard.rendering.pages.shell import PICTURE_SCRIPTS, PICTURE_STYLES, render, shell
+from regard.rendering.pages.shell import PICTURE_SCRIPTS, PICTURE_STYLES, RUN_SCRIPTS, RUN_STYLES, render, shell
 
 STYLES = ("stills/stills.css", *PICTURE_STYLES, *RUN_STYLES)
 SCRIPTS = (*PICTURE_SCRIPTS, *RUN_SCRIPTS)

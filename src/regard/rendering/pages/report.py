@@ -9,7 +9,8 @@ from PIL import Image
 from regard.records import Evaluation, Heatmap, Positions
 from regard.rendering.pages import training, views
 from regard.rendering.pages.anonymiser import Anonymiser
-from regard.rendering.pages.shell import render, shell
+from regard.rendering.pages.columns import run_columns, slice_filter
+from regard.rendering.pages.shell import PICTURE_SCRIPTS, PICTURE_STYLES, RUN_SCRIPTS, RUN_STYLES, render, shell
 
 GALLERIES = (
     ("mistakes", "Mistakes", "Worst mistakes", "Wrong answers, the surest first.", 24),
@@ -29,7 +30,8 @@ GALLERIES = (
 class Report:
     """What a run's page shows; whatever is empty is left out.
 
-    `pictures` (thumbnails, upright) and `heatmaps` are by the pictures' names as in `evaluation.predictions.names`;
+    `pictures` (thumbnails, upright) and `heatmaps` are by the pictures' names as in `evaluation.predictions.names`, and
+    so are `thumbs`, the small ones of the gallery of all pictures;
     `examples` are (name, picture, map or None, caption); `panels` are (what is shown, drawn panel), with names written
     into them. `show_pictures=False` keeps every picture and every map over one out of the page; `anonymise` replaces
     all names of pictures and removes paths and panels. `history` are the lines of the training's `metrics.jsonl`, as
@@ -43,6 +45,7 @@ class Report:
     messages: Sequence[str] = ()
     pictures: Mapping[str, Image.Image] = field(default_factory=dict)
     heatmaps: Mapping[str, Heatmap] = field(default_factory=dict)
+    thumbs: Mapping[str, Image.Image] = field(default_factory=dict)
     positions: Positions | None = None
     examples: Sequence[tuple[str, Image.Image, Heatmap | None, str]] = ()
     panels: Sequence[tuple[str, Image.Image]] = ()
@@ -59,7 +62,7 @@ class Report:
 def report(content: Report) -> str:
     """The page of a run, as HTML text: see `Report`."""
     if not content.show_pictures:  # no picture can be recognised, so no map over one either
-        content = replace(content, pictures={}, heatmaps={}, examples=(), panels=())
+        content = replace(content, pictures={}, heatmaps={}, thumbs={}, examples=(), panels=())
     if content.anonymise:
         content = _anonymous(content)
     context = _context(content)
@@ -68,7 +71,9 @@ def report(content: Report) -> str:
         render("run/report.html", context),
         sections=_sections(context),
         controls=render("shell/controls.html", context) if context["has_maps"] else "",
-        data=_numbers(content.evaluation),
+        data=_numbers(content.evaluation, context["pictures"]),
+        styles=(*PICTURE_STYLES, *RUN_STYLES),
+        scripts=(*PICTURE_SCRIPTS, *RUN_SCRIPTS),
     )
 
 
@@ -93,6 +98,7 @@ def _context(content: Report) -> dict[str, Any]:
         "words": [views.panel(name, image) for name, image in content.panels],
         "positions": views.positions(content.positions) if content.positions else None,
         "score": None,
+        "pictures": {},
         "galleries": [],
         "ramp": views.ramp(content.colours),
         "maps": content.maps,
@@ -114,7 +120,12 @@ def _scored(content: Report, evaluation: Evaluation) -> dict[str, Any]:
         )
         galleries.append({"id": name, "short": short, "name": heading, "meaning": meaning, **gallery})
     top1 = evaluation.scores.get("top1")
+    columns = run_columns(evaluation, thumbs=content.thumbs)
+    slices = [
+        {**each, "show": slice_filter(columns, each["column"], each["group"])} for each in views.slices(evaluation)
+    ]
     return {
+        "pictures": columns,
         "summary": views.summary(evaluation),
         "score": views.score(top1) if top1 else None,
         "messages": [*views.remarks(evaluation), *content.messages],
@@ -122,8 +133,10 @@ def _scored(content: Report, evaluation: Evaluation) -> dict[str, Any]:
         "confusion": views.confusion(evaluation),
         "confusions": views.confusions(evaluation),
         "classes": views.per_class(evaluation),
+        "worst": views.worst_classes(evaluation),
+        "shows": views.shows(evaluation),
         "reliability": views.reliability(evaluation),
-        "slices": views.slices(evaluation),
+        "slices": slices,
         "galleries": [each for each in galleries if each["shown"]],
     }
 
@@ -149,12 +162,13 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(key, name) for key, name in possible.items() if key in present]
 
 
-def _numbers(evaluation: Evaluation | None) -> dict[str, Any]:
-    """The scores as JSON for whoever reads the page by a program."""
+def _numbers(evaluation: Evaluation | None, pictures: views.View) -> dict[str, Any]:
+    """The scores as JSON for whoever reads the page by a program, and the pictures, for the gallery."""
     if evaluation is None:
         return {}
     scores = {name: score.as_json() for name, score in evaluation.scores.items()}
-    return {"n": evaluation.n, "note": evaluation.note, "classes": list(evaluation.predictions.classes), **scores}
+    classes = list(evaluation.predictions.classes)
+    return {**scores, "n": evaluation.n, "note": evaluation.note, "classes": classes, "pictures": pictures}
 
 
 def _anonymous(content: Report) -> Report:
@@ -175,6 +189,7 @@ def _anonymous(content: Report) -> Report:
         facts=hide.facts(content.facts),
         messages=tuple(hide.text(message) for message in content.messages),
         pictures={hide.name(name): picture for name, picture in content.pictures.items()},
+        thumbs={hide.name(name): picture for name, picture in content.thumbs.items()},
         heatmaps={hide.name(name): replace(each, name=hide.name(name)) for name, each in content.heatmaps.items()},
         examples=tuple(
             (hide.name(name), picture, replace(each, name=hide.name(name)) if each else None, hide.text(caption))

@@ -41,6 +41,10 @@ PICTURE_SCRIPTS = DRAWING_SCRIPTS + tuple(
 )
 """What one picture is looked at with: its last fragment has `openPicture`."""
 PICTURE_STYLES = ("picture/picture.css",)
+_RUN = ("common", "columns", "gallery", "tables", "charts", "words", "dialog", "start")
+RUN_SCRIPTS = tuple(f"run/{name}.js" for name in _RUN)
+RUN_STYLES = ("run/run.css", "run/words.css")
+"""The gallery, the dialog of a picture, captions, and what charts and tables do; "run/start.js" is last of all."""
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 

@@ -89,7 +89,25 @@ def scores(evaluation: Evaluation) -> list[View]:
 
 
 def per_class(evaluation: Evaluation) -> list[View]:
-    return [_class(each) for each in evaluation.per_class]
+    places = {name: place for place, name in enumerate(evaluation.predictions.classes)}
+    return [{**_class(each), "show": {"true": places[each.name]}} for each in evaluation.per_class]
+
+
+def worst_classes(evaluation: Evaluation, limit: int = 3) -> list[View]:
+    """The classes of lowest recall, the worst first; none where every class has all of its pictures right."""
+    rows = [each for each in per_class(evaluation) if each["recall"]["value"] is not None]
+    rows = [each for each in rows if each["recall"]["value"] < 1]
+    return sorted(rows, key=lambda each: each["recall"]["value"])[:limit] if len(evaluation.per_class) > limit else []
+
+
+def shows(evaluation: Evaluation) -> list[tuple[str, View]]:
+    """What a reader may want to see of the pictures first: a text, and the gallery's filter."""
+    wrong = len(evaluation.mistakes)
+    everything: list[tuple[str, View]] = [(f"Show all {len(evaluation.predictions)} pictures", {})]
+    if not wrong:
+        return everything
+    text = f"Show the {wrong} mistakes, the surest first" if wrong > 1 else "Show the one mistake"
+    return [(text, {"right": 0, "sort": "worst"}), *everything]
 
 
 def _class(each: ClassScores) -> View:
@@ -119,10 +137,15 @@ def confusion(evaluation: Evaluation) -> View:
             "short": short[true],
             "n": int(totals[true]),
             "cells": [
-                {"n": int(counts[true, other]), "share": counts[true, other] / totals[true], "right": true == other}
+                {
+                    "n": int(counts[true, other]),
+                    "share": counts[true, other] / totals[true],
+                    "right": true == other,
+                    "show": {"true": true, "answer": other},
+                }
                 if counts[true, other]
                 else None
-                for other in chosen
+                for other in chosen.tolist()
             ],
         }
         for true in chosen.tolist()
@@ -148,7 +171,13 @@ def confusions(evaluation: Evaluation, limit: int = 10) -> list[View]:
     classes = evaluation.predictions.classes
     totals = evaluation.confusion.sum(axis=1)
     return [
-        {"true": classes[true], "predicted": classes[other], "n": int(counts[true, other]), "of": int(totals[true])}
+        {
+            "true": classes[true],
+            "predicted": classes[other],
+            "n": int(counts[true, other]),
+            "of": int(totals[true]),
+            "show": {"true": true, "answer": other},
+        }
         for true, other in pairs
         if counts[true, other] > 0
     ]
@@ -178,6 +207,7 @@ def answer(evaluation: Evaluation, index: int) -> View:
     label = int(predictions.labels[index])
     first = int(predictions.predicted[index])
     view: View = {
+        "index": index,
         "name": predictions.names[index],
         "true": classes[label] if label >= 0 else None,
         "predicted": classes[first],

@@ -1,7 +1,7 @@
 // One picture, over the page: what it was taken for, its view where the page holds one, and the pictures beside it.
 
 // Fills `host` with the view of a picture's inspections (numbers of blocks, or addresses), and, where one has a caption,
-// with its words. Returns {close()}.
+// with its words. Returns {show(state), close()}.
 function showInspections(host, references, state, options = {}) {
   const handles = references.map((each) => ({ load: () => inspectionOf(each) }));
   const switcher = el("div", { class: "switched" });
@@ -28,6 +28,7 @@ function showInspections(host, references, state, options = {}) {
     choice.buttons.get(state.map ? "picture" : "words").click();
   }).catch((error) => area.append(el("p", { class: "fault" }, error.message)));
   return {
+    show: (changed) => shown?.show(changed),
     close() {
       closed = true;
       shown?.close();
@@ -72,7 +73,7 @@ function pictureDialog(columns, onMove) {
     body.replaceChildren();
     title.replaceChildren(isolated(shortName(columns, index)));
     title.title = columns.name[index];
-    verdict.replaceChildren(...verdictOf(columns, index).filter(Boolean));
+    verdict.replaceChildren(...answerOf(columns, index).filter(Boolean));
     place.textContent = list.length > 1 ? `${grouped(at + 1)} of ${grouped(list.length)}` : "";
     previous.disabled = at === 0;
     next.disabled = at === list.length - 1;

@@ -10,7 +10,7 @@ function thumbOf(columns, index) {
 }
 
 // The label, and what it was taken for.
-function verdictOf(columns, index) {
+function answerOf(columns, index) {
   const said = columns.classes[columns.predicted[index]];
   const truth = columns.classes[columns.true[index]];
   const sure = columns.confidence[index];
@@ -166,7 +166,7 @@ function gallery(host, columns, open, onFilter) {
       "button",
       { type: "button", class: "tile", tabindex: "-1", "data-place": place, title: columns.name[index] },
       el("span", { class: "thumb-stage" }, image),
-      el("span", { class: "verdict" }, verdictOf(columns, index)),
+      el("span", { class: "verdict" }, answerOf(columns, index)),
       flips ?? el("span", { class: "file" }, isolated(shortName(columns, index))),
     );
     return el("div", { role: "gridcell", "aria-colindex": (place % across) + 1 }, button);

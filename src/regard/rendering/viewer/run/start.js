@@ -18,14 +18,17 @@ async function startRun() {
   const viewer = document.getElementById("viewer");
   if (viewer && columns.count === 1) {
     viewer.hidden = false;
-    showInspections(viewer, inspectionsOf(columns, 0), readHash());
+    const view = showInspections(viewer, inspectionsOf(columns, 0), readHash());
+    onHash(view.show);
     return;
   }
   let filter = {};
   const dialog = pictureDialog(columns, (index) => writePlace(columns, filter, index));
   let shown = null;
   if (columns.count > 1) {
-    const section = document.getElementById("gallery") ?? addSection("gallery", "Pictures");
+    const section = document.getElementById("gallery") ?? addSection("gallery");
+    section.hidden = false;
+    section.append(el("h2", {}, "Pictures"));
     shown = gallery(section, columns, dialog.open, (wanted, push = false) => {
       filter = wanted;
       if (!dialog.isOpen()) writePlace(columns, filter, null, push);
@@ -47,14 +50,14 @@ async function startRun() {
 }
 
 // A section of its own with its place in the navigation: before the training, or at the end.
-function addSection(id, heading) {
+function addSection(id) {
   const main = document.getElementById("content");
-  const section = el("section", { id }, el("h2", {}, heading));
+  const section = el("section", { id });
   const parent = main.querySelector("section")?.parentElement ?? main;
   const after = ["training", "positions", "left-out", "provenance"].map((each) => parent.querySelector(`:scope > #${each}`)).find(Boolean) ?? null;
   parent.insertBefore(section, after);
   const nav = document.querySelector(".bar nav");
-  nav?.insertBefore(el("a", { href: `#${id}` }, heading), (after && nav.querySelector(`a[href="#${after.id}"]`)) ?? null);
+  nav?.insertBefore(el("a", { href: `#${id}` }, "Pictures"), (after && nav.querySelector(`a[href="#${after.id}"]`)) ?? null);
   return section;
 }
 
@@ -64,7 +67,7 @@ function openCards(columns, dialog) {
     const index = Number(card.dataset.picture);
     if (!(index < columns.count)) continue;
     const stage = card.querySelector(".stage");
-    const label = `Open ${columns.name[index]}, ${el("span", {}, verdictOf(columns, index)).textContent}`;
+    const label = `Open ${columns.name[index]}, ${el("span", {}, answerOf(columns, index)).textContent}`;
     const button = el("button", { type: "button", class: "stage", "aria-label": label });
     button.append(...stage.childNodes);
     stage.replaceWith(button);

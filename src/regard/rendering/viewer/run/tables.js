@@ -6,6 +6,7 @@ function leadToGallery(columns, show) {
     event.preventDefault();
     show(JSON.parse(element.dataset.show));
   };
+  for (const element of document.querySelectorAll(".live, .shows")) element.hidden = false;
   for (const element of document.querySelectorAll("[data-show]")) {
     if (element instanceof SVGElement) {
       element.addEventListener("click", (event) => lead(event, element));

@@ -91,7 +91,7 @@ function captionView(area, inspection, state, onState, options = {}) {
     if (word.without !== null && word.without !== undefined) list.push(bar("without the picture", word.without, `${probabilityText(word.without)}: ${withoutText(word)}`, "without"));
     const title = el("p", { class: "word-title" }, isolated(word.text, { class: "strong" }), word.part ? el("span", { class: "aside" }, ` ${word.part}`) : null, word.wrong ? el("span", { class: "wrong" }, " wrong") : null);
     facts.replaceChildren(...list);
-    const choices = (word.alternatives ?? []).filter(([text]) => text !== word.text);
+    const choices = (word.alternatives ?? []).filter(([text]) => text !== word.text).sort((a, b) => b[1] - a[1]);
     others.replaceChildren(
       title, facts,
       choices.length ? el("p", { class: "note" }, "What else it might have said here") : "",

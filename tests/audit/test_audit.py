@@ -30,7 +30,7 @@ from regard.networks.network import Network
 from regard.networks.run import save_network
 from regard.predictors.explainer import Explainer
 from regard.records import Audit, Explanation
-from regard.records.audit import PLANTED
+from regard.records.audits.verdicts import PLANTED
 from regard.rendering.figures.panel import caption_of
 from regard.results.audits import read_audit
 from regard.results.maps import read_table

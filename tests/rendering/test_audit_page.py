@@ -15,7 +15,7 @@ from regard.audit import rules
 from regard.measurement import METRICS
 from regard.measurement.metric import AUDITED
 from regard.records import Audit, Failure, Finding, RemovalCurves, Score
-from regard.records.audit import PARTS, STATUSES
+from regard.records.audits.verdicts import PARTS, STATUSES
 from regard.rendering.pages import removal
 from regard.rendering.pages.audit import audit_page, picture_names
 from regard.rendering.pages.audit_pictures import CARDS

@@ -5,11 +5,9 @@ import json
 import logging
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,30 +16,26 @@ import numpy as np
 
 from regard.audit import planted, summary
 from regard.audit.fooled import TokenRepair, artifact_findings, doubted, flips, label_errors, token_repair
+from regard.audit.indomain.second import Adaptation, second_verdict
 from regard.audit.pictures import grid_pointing
-from regard.audit.pictures.chunk import Bools, Chunk, Plan, other_pictures
+from regard.audit.pictures.chunk import Plan
 from regard.audit.pictures.examples import examples
 from regard.audit.pictures.gathered import Gathered
-from regard.audit.pictures.methods import audited_methods
-from regard.audit.pictures.outside import MapBatch
+from regard.audit.pictures.measuring import measure
 from regard.audit.pictures.parts import PARTS, Part
+from regard.audit.pictures.planning import plan_of
 from regard.audit.positions import audit_positions
 from regard.audit.sentences import sentences
-from regard.audit.settings import FEW_PICTURES, PLANTED_PICTURES, AuditSettings
+from regard.audit.settings import AuditSettings
 from regard.audit.summary import Digests
 from regard.audit.verdicts import data_digest, model_digest, store
 from regard.data.dataset import Dataset, skipper
 from regard.data.hashes import picture_hashes
 from regard.data.regions import Regions
-from regard.errors import DataError, NetworkError
-from regard.explanation.artifacts import observe
+from regard.errors import DataError
 from regard.files import check_free, exchange, writing
 from regard.measurement.audits import NOW, check_before, compare_audits
-from regard.measurement.faithfulness.occluders import occluders_of
-from regard.measurement.reliance.compositing import LENDABLE, fillable
-from regard.measurement.reliance.swaps import SWAPS, draw_donors
 from regard.networks.network import Network
-from regard.networks.predict import prepared
 from regard.networks.provenance import provenance
 from regard.progress import Progress, silent
 from regard.records import Audit, Finding
@@ -119,14 +113,16 @@ def audit(
         if repair.why:
             skipped["token repair"] = repair.why
         plan = replace(plan, repaired=repair.network, searched=repair.searched)
+        rest = Adaptation.of(plan, every) if settings.in_domain else None
         lacking = {part.name: why for part in PARTS if (why := _lacking(part, plan, skipped)) is not None}
         skipped |= lacking
         parts = [part for part in PARTS if part.name not in lacking]
         origin = provenance(network)
-        fingerprint = _fingerprint(plan, parts, {**origin, "repair": repair.edit}, hashes)
+        more = {"repair": repair.edit, **({} if rest is None else {"adaptation": rest.digest})}
+        fingerprint = _fingerprint(plan, parts, {**origin, **more}, hashes)
         stack.enter_context(writing(out))
         writer = stack.enter_context(AuditWriter.open(out, fingerprint, len(dataset), output.overwrite))
-        _measure(plan, parts, writer, progress)
+        measure(plan, parts, writer, progress, skipper(settings.skip_bad))
         count = sum("index" in entry for entry in writer.entries())
         if not count:
             raise DataError("none of the pictures could be read")
@@ -134,8 +130,11 @@ def audit(
         rows = islice(writer.entries(), count)
         gathered = Gathered.of(rows, count, plan.classes, settings.steps + 1)
         skipped |= _measure_montages(plan, gathered, writer)
-        pointing = list(grid_pointing.pointing(plan, islice(writer.entries(), count, None)))
+        pointing = list(grid_pointing.pointing(plan, (each for each in writer.entries() if "montage" in each)))
         result = _joined(plan, gathered, pointing, digests, skipped, note, origin)
+        if rest is not None:
+            second = second_verdict(plan, gathered, digests.data, rest, writer, progress)
+            result = replace(result, in_domain=second, sentences=(*result.sentences, second.sentence(result.verdicts)))
         if output.before is not None:
             told = compare_audits(dict([output.before, (NOW, result)])).sentences
             result = replace(result, sentences=(*result.sentences, *told))
@@ -149,83 +148,6 @@ def audit(
         if output.run is not None:
             store(result, hashes.values(), output.run, merge=True)
     return result
-
-
-def plan_of(
-    network: Network, dataset: Dataset, settings: AuditSettings, regions: Regions | None
-) -> tuple[Plan, dict[str, str]]:
-    """What is measured, and by part or method why it is not. The first picture that can be read tries each method."""
-    bad: list[str] = []  # they are named where they are measured
-    on_bad = (lambda picture, error: bad.append(str(error))) if settings.skip_bad else None
-    stream = prepared(network, dataset.pictures, batch_size=1, workers=0, on_bad=on_bad)
-    batch, pixels = next(stream, (None, None))
-    if batch is None or pixels is None:
-        raise DataError(f"none of {len(bad)} pictures can be read; of the first: {bad[0]}")
-    separate = regions is not None and regions.name != dataset.source.name
-    if regions is not None and separate and not any(regions.find(name) for name in dataset.names):
-        raise DataError(
-            f"{regions.name} has a mask of none of the {len(dataset)} pictures; call masks as their pictures are, "
-            f"such as {dataset.names[0]!r}, or leave --masks out"
-        )
-    logits = network.logits(pixels)
-    target = int(logits.argmax())
-    names = dataset.names
-    sample = MapBatch(pixels, (target,), (names[batch.indices[0]],), tuple(batch.sizes))
-    methods, skipped = audited_methods(network, settings, dataset.pictures, sample)
-    occluders = occluders_of(network)
-    few, rare = np.zeros((2, len(dataset)), bool)
-    order = np.random.default_rng(settings.seed).permutation(len(dataset))
-    few[order[:FEW_PICTURES]] = True
-    if settings.full:
-        rare[order[:PLANTED_PICTURES]] = True
-        occluders = occluders if len(dataset) > 1 else tuple(each for each in occluders if each != "other")
-    labels = dataset.labels if network.classes is not None else np.full(len(dataset), -1)
-    plan = Plan(
-        network,
-        methods,
-        dataset,
-        settings,
-        np.asarray(labels, np.int64),
-        regions,
-        {},
-        other_pictures(names, settings.seed),
-        few,
-        occluders if settings.full else occluders[:1],
-        logits.shape[1],
-        rare,
-    )
-    try:
-        observe(network, [pixels])
-    except NetworkError as error:
-        skipped["artifacts"] = str(error)
-    if regions is not None:
-        usable, useless = _lenders(plan)
-        if useless:
-            skipped |= {part.name: useless for part in PARTS if "masks" in part.needs}
-        indices = [None if label < 0 else int(label) for label in plan.labels]
-        draw = partial(draw_donors, names, indices, names, indices, usable, seed=settings.seed)
-        plan = replace(plan, donors={name: draw(same=name == SWAPS[1]) for name in SWAPS})
-    return plan, skipped
-
-
-def _lenders(plan: Plan) -> tuple[Bools, str]:
-    """(pictures,): whose background may be lent to others; read mask by mask, as there may be many. And where no mask
-    is of use at all, why the first is not."""
-    import torch
-
-    from regard.data.images.decode import upright_size
-
-    usable = np.zeros(len(plan.pictures), bool)
-    useless: list[str | None] = []
-    for index, picture in enumerate(plan.pictures.pictures):
-        try:
-            size = upright_size(picture.opener)
-        except DataError:
-            continue
-        masks = plan.masks([index], [size])
-        usable[index] = bool(masks.usable[0]) and bool(fillable(torch.from_numpy(masks.masks), LENDABLE)[0])
-        useless.append(masks.why[0] and f"of {picture.name}: {masks.why[0].partition(';')[0]}")
-    return usable, f"no mask is of use; {useless[0]}" if useless and all(useless) else ""
 
 
 def _lacking(part: Part, plan: Plan, skipped: Mapping[str, str]) -> str | None:
@@ -257,36 +179,6 @@ def _fingerprint(plan: Plan, parts: Sequence[Part], origin: dict[str, Any], hash
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _measure(plan: Plan, parts: Sequence[Part], writer: AuditWriter, progress: Progress) -> None:
-    """The pictures that are still missing, chunk by chunk."""
-    start = writer.pictures
-    rest = plan.pictures.pictures[start:]
-    settings = plan.settings
-    stream = prepared(
-        plan.network,
-        rest,
-        batch_size=settings.batch_size,
-        workers=settings.workers,
-        on_bad=skipper(settings.skip_bad),
-    )
-    with progress("auditing", len(plan.pictures)) as advance:
-        advance(start)
-        done = start
-        for batch, pixels in stream:
-            if done == start:
-                log.info(_estimate(plan, parts, pixels, len(rest)))
-            chunk = Chunk.of(plan, batch, pixels, start)
-            for part in parts:
-                part.measure(chunk)
-            for entry in chunk.entries():
-                writer.add(entry)
-            advance(chunk.indices[-1] + 1 - done)
-            done = chunk.indices[-1] + 1
-            writer.commit(done)
-        if done < len(plan.pictures):
-            writer.commit(len(plan.pictures))
-
-
 def _measure_montages(plan: Plan, gathered: Gathered, writer: AuditWriter) -> dict[str, str]:
     """The montages that are still missing; why there are none, by the part."""
     chosen = grid_pointing.montages_of(plan, gathered)
@@ -299,19 +191,6 @@ def _measure_montages(plan: Plan, gathered: Gathered, writer: AuditWriter) -> di
             writer.add(entry)
         writer.commit(before + count)
     return {}
-
-
-def _estimate(plan: Plan, parts: Sequence[Part], pixels: Any, count: int) -> str:
-    """About how long it will take, from a few forwards and what each part costs of them."""
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        plan.network.logits(pixels)
-        times.append(time.perf_counter() - start)
-    forwards = 1 + sum(method.cost for method in plan.methods) + sum(part.cost(plan) for part in parts)
-    seconds = min(times) / len(pixels) * forwards * count
-    amount = f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.0f} minutes"
-    return f"auditing {count} pictures takes about {amount}: {forwards:.0f} forwards for each"
 
 
 def _joined(

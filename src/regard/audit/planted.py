@@ -10,7 +10,7 @@ from regard.audit.pictures.chunk import Floats, Plan
 from regard.audit.pictures.gathered import Gathered
 from regard.audit.rules import judge
 from regard.records import Finding, Score, Verdict
-from regard.records.audit import ADVERSARY, CEILING, is_control
+from regard.records.audits.verdicts import ADVERSARY, CEILING, is_control
 
 CONTROLS = ("centre", "edges", "random")
 """Maps that a ceiling must beat."""

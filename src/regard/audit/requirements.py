@@ -12,7 +12,7 @@ from regard.data.dataset import Dataset
 from regard.errors import UsageError, unknown
 from regard.measurement import METRICS
 from regard.records import Audit, Score
-from regard.records.audit import ADVERSARY, CEILING, PLANTED, RANDOMISED, STATUSES
+from regard.records.audits.verdicts import ADVERSARY, CEILING, PLANTED, RANDOMISED, STATUSES
 
 PATTERN = re.compile(
     r"\s*(?P<name>[^<>=]+?)(?P<end>\.low|\.high)?\s*(?P<relation>>=|<=|>|<|=)\s*(?P<value>[^<>=]+?)\s*"

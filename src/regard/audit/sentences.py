@@ -8,7 +8,7 @@ from regard.audit.summary import in_words
 from regard.measurement.intervals import NOWHERE
 from regard.measurement.reliance.verdict import CHANGES, HARDLY, MOSTLY, RELIES, UNDECIDED, verdict
 from regard.records import Choice, Evaluation, Finding, Verdict
-from regard.records.audit import PLANTED
+from regard.records.audits.verdicts import PLANTED
 from regard.records.display import counted
 from regard.results.evaluations import worst_slice
 

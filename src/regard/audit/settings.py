@@ -15,8 +15,9 @@ PLANTED_PICTURES = 12
 @dataclass(frozen=True)
 class AuditSettings:
     """What is measured. `methods` are names of METHODS, by default those of DEFAULT_METHODS that the network allows;
-    `maps` a folder of maps from outside. `steps` are those of a removal curve; `full` takes all occluders. `group` and
-    `slices` name columns of the data. `batch_size` pictures are a chunk; `workers` threads read ahead."""
+    `maps` a folder of maps from outside. `steps` are those of a removal curve; `full` takes all occluders, `in_domain`
+    gives a second verdict, on a copy that knows removal. `group` and `slices` name columns of the data. `batch_size`
+    pictures are a chunk; `workers` threads read ahead."""
 
     methods: tuple[str, ...] = ()
     maps: Path | None = None
@@ -24,6 +25,7 @@ class AuditSettings:
     slices: tuple[str, ...] = ()
     steps: int = 10
     full: bool = False
+    in_domain: bool = False
     seed: int = 0
     batch_size: int = 8
     workers: int = 2
@@ -31,7 +33,8 @@ class AuditSettings:
 
     def as_json(self) -> dict[str, Any]:
         """What decides the numbers."""
-        maps = {} if self.maps is None else {"maps": self.maps.name}
+        maps: dict[str, Any] = {} if self.maps is None else {"maps": self.maps.name}
         names = ("steps", "full", "seed", "group", "batch_size")
         about = {"methods": list(self.methods), "slices": list(self.slices)}
+        maps |= {"in_domain": True} if self.in_domain else {}
         return about | {name: getattr(self, name) for name in names} | maps

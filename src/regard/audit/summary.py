@@ -17,7 +17,7 @@ from regard.measurement.measure import labelled
 from regard.measurement.reliance.foreground import sensitivity
 from regard.measurement.reliance.swaps import SWAPS, VARIANTS
 from regard.records import AuditedPicture, Evaluation, Finding, RemovalCurves, Score, Verdict
-from regard.records.audit import PLANTED, RANDOMISED
+from regard.records.audits.verdicts import PLANTED, RANDOMISED
 from regard.results.evaluations import worst_slice
 
 QUESTION = "Does its map mark what this network uses, better than maps that cannot know it?"

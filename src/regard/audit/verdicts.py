@@ -12,7 +12,7 @@ from regard.errors import DataError
 from regard.files import SCHEMA, is_file, read_json, reading, write_json
 from regard.networks.run import run_of
 from regard.records import Audit, Explanation, Verdict
-from regard.records.audit import is_control
+from regard.records.audits.verdicts import is_control
 
 VERDICTS = "verdicts.json"
 AGAIN = "audit again: `regard audit DATA --model RUN`"

@@ -9,7 +9,7 @@ from regard.errors import DataError, UsageError
 from regard.measurement.intervals import averaged, paired, unskewed
 from regard.measurement.measure import labelled
 from regard.records import Audit, AuditComparison, AuditDifference, AuditedPicture, Change, Score
-from regard.records.audit import is_control
+from regard.records.audits.verdicts import is_control
 from regard.records.display import counted
 from regard.version import __version__
 

@@ -11,17 +11,18 @@ count from 0. Pictures are (height, width), boxes are (left, top, right, bottom)
     classification.py  Classification: predictions for pictures without labels
     scores.py          Score and all that is made of scores; Positions
     comparison.py      runs side by side on the same pictures
-    audit.py           Audit: verdicts on methods, and every number with its baseline
-    audit_comparison.py  AuditComparison: audits side by side
-    mending.py         Mending: a last layer fitted again, before, after and placebo
+    audits/            Audit: verdicts on methods, and every number with its baseline; audits side by side
+    mending.py         Mending: a network mended, before, after and placebo
     inspection/        Inspection: all that the viewer shows of one picture
     manifest.py        the file that finishes a result folder
     quantised.py       maps as bytes, for the viewer
     display.py         what a notebook shows of a record: its text or its picture
 """
 
-from regard.records.audit import Audit, AuditedPicture, Choice, Failure, Finding, RemovalCurves, Verdict
-from regard.records.audit_comparison import AuditComparison, AuditDifference
+from regard.records.audits.audit import Audit, AuditedPicture, Choice, Failure, RemovalCurves
+from regard.records.audits.comparison import AuditComparison, AuditDifference
+from regard.records.audits.in_domain import InDomain
+from regard.records.audits.verdicts import Finding, Verdict
 from regard.records.captions import END, START, Caption, Captions, Word
 from regard.records.classification import Classification
 from regard.records.comparison import Change, ComparedRun, Comparison, Difference, PartDifference
@@ -68,6 +69,7 @@ __all__ = [
     "Finding",
     "Float",
     "Heatmap",
+    "InDomain",
     "Inspection",
     "Mending",
     "PairedMeasure",

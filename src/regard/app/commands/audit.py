@@ -76,6 +76,7 @@ def audit(
         option("Folder of an audit of the same pictures: what changed since.", type=Path | None, panel=OUTPUT),
     ] = None,
     full: Annotated[bool, option("All occluders, an adversary and a ceiling too.", "--full", panel=WORK)] = False,
+    in_domain: Annotated[bool, option("Also on a copy trained with patches gone.", "--in-domain", panel=WORK)] = False,
     split: Split = None,
     group: Group = None,
     slices: Slices = None,
@@ -101,7 +102,8 @@ def audit(
     `verdicts.json`, which also goes into the run that `model` names; `regard explain` then shows a map's verdict. A
     rule of `require` holds a measure against a number: `top1>=0.8`, `worst_slice>=0.8`, `srg:attention.low>=0.3`,
     `verdict:attention=supported`. With `before`, an audit of the same pictures, it says, paired, what changed since,
-    what it cost and whether it is real; `before.html` has both. An audit that was interrupted is gone on with.
+    what it cost and whether it is real; `before.html` has both. With `in_domain` there is a second verdict, of a
+    copy that was trained, on the rest of DATA, with patches gone. An audit that was interrupted is gone on with.
 
     >>> import regard
     >>> _ = regard.scenes(3, "drawn", size=64)
@@ -147,7 +149,7 @@ def audit(
     network = load(model, weights=weights, weights_part=weights_part, size=size, device=device, seed=seed)
     part, note = scored_part(dataset, model, split, keep_seen)
     work: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "workers": workers, "skip_bad": skip_bad}
-    settings = AuditSettings(named, outside, group, tuple(slices or ()), full=full, **work)
+    settings = AuditSettings(named, outside, group, tuple(slices or ()), full=full, in_domain=in_domain, **work)
 
     def write_page(folder: Path, record: "Audit") -> None:
         images = thumbnails(part, () if no_pictures else picture_names(record))

@@ -18,7 +18,7 @@ from regard.networks.guard import lock_of
 from regard.networks.network import Network
 from regard.networks.randomised import randomised
 from regard.predictors.method_options import MethodOptions, described
-from regard.records.audit import PLANTED, RANDOMISED
+from regard.records.audits.verdicts import PLANTED, RANDOMISED
 
 log = logging.getLogger("regard")
 

@@ -17,7 +17,7 @@ from regard.explanation import METHODS
 from regard.networks.cells import cells
 from regard.networks.network import Network
 from regard.records import Box, Explanation
-from regard.records.audit import PLANTED
+from regard.records.audits.verdicts import PLANTED
 
 Array = NDArray[np.float32]
 Size = tuple[int, int]

@@ -22,7 +22,7 @@ from regard.measurement.reliance.robustness import robustness
 from regard.measurement.reliance.swaps import SWAPS, swaps
 from regard.measurement.sanity.classes import class_sensitivity, other_classes
 from regard.measurement.sanity.randomisation import emprt
-from regard.records.audit import RANDOMISED
+from regard.records.audits.verdicts import RANDOMISED
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from regard.measurement.faithfulness.curves import removal_curves
 from regard.measurement.faithfulness.deletion import single_deletion
 from regard.measurement.faithfulness.occluders import OTHER
 from regard.networks.cells import cells
-from regard.records.audit import ADVERSARY, CEILING
+from regard.records.audits.verdicts import ADVERSARY, CEILING
 from regard.scenes.folder import SceneRegions
 
 

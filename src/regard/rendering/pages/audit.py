@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 
 from regard.records import Audit, Finding, Score, Verdict
-from regard.records.audit import PARTS, RANDOMISED, is_control
+from regard.records.audits.verdicts import PARTS, RANDOMISED, is_control
 from regard.rendering import colour
 from regard.rendering.pages import removal, views
 from regard.rendering.pages.anonymiser import pathless
@@ -37,6 +37,7 @@ def audit_page(audit: Audit, pictures: Mapping[str, Image.Image] | None = None, 
         "note": views.NOTES.get(audit.note, audit.note),
         "facts": _facts(audit),
         **_verdicts(audit),
+        "domain": _domain(audit),
         "curves": removal.panels(audit),
         "parts_of": parts,
         "slices": [
@@ -70,6 +71,7 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     possible = [
         ("verdicts", "Verdicts", True),
         ("rule", "Rule", context["followed"]),
+        ("in-domain", "In domain", context["domain"]),
         ("curves", "Curves", context["curves"]),
         *((part["id"], part["short"], True) for part in context["parts_of"]),
         ("fooled", "Fooled", context["slices"] or context["galleries"]),
@@ -102,9 +104,10 @@ def _verdicts(audit: Audit) -> views.View:
     )
     planted = [each for each in audit.on_maps if is_control(each.method)]
     ends = _ends([each.score for each in audit.on_maps], least=-0.1)
+    second = _second(audit)
     return {
-        "asked": [_verdict(each, ends) for each in methods],
-        "planted": [_verdict(each, ends) for each in planted],
+        "asked": [{**_verdict(each, ends), "second": second.get(each.method, "")} for each in methods],
+        "planted": [{**_verdict(each, ends), "second": second.get(each.method, "")} for each in planted],
         "followed": [view for each in methods if (view := _followed(audit, each))],
         "best": [
             {"half": each.half, "method": each.method, "picked": str(each.picked), "reported": str(each.reported)}
@@ -112,6 +115,46 @@ def _verdicts(audit: Audit) -> views.View:
         ],
         "ends": _texts(ends),
         "margin": [f"{100 * _at(each, ends):.2f}%" for each in (-RULE["margin"], RULE["margin"])],
+    }
+
+
+def _second(audit: Audit) -> dict[str, str]:
+    """By map, the status of the verdict on the copy."""
+    return {} if audit.in_domain is None else {each.method: each.status for each in audit.in_domain.verdicts}
+
+
+DOMAIN = {"srg": "SRG", "single_deletion": "Single deletion"}
+"""What stands side by side of network and copy."""
+
+
+def _domain(audit: Audit) -> views.View | None:
+    """Both verdicts, and the numbers behind them; methods as in the table of verdicts, then planted maps."""
+    domain = audit.in_domain
+    if domain is None:
+        return None
+    second = _second(audit)
+    rows = sorted(audit.on_maps, key=lambda each: (is_control(each.method), -each.value))
+    return {
+        "pictures": domain.pictures,
+        "steps": domain.settings.get("steps", "some"),
+        "same": str(domain.same),
+        "differing": domain.differing(audit.verdicts),
+        "measures": list(DOMAIN.values()),
+        "agreement": [(DOMAIN[name], str(each)) for name, each in domain.agreement.items() if name in DOMAIN],
+        "rows": [
+            {
+                "name": each.method,
+                "control": is_control(each.method),
+                "first": each.status,
+                "second": second.get(each.method, ""),
+                "numbers": [
+                    tuple("–" if of is None else str(of.score) for of in pair)
+                    for name in DOMAIN
+                    for pair in [(audit.finding(name, each.method), domain.finding(name, each.method))]
+                ],
+            }
+            for each in rows
+        ],
     }
 
 

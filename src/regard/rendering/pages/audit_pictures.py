@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from PIL import Image
 
 from regard.records import Audit, AuditedPicture, Explanation, Heatmap
-from regard.records.audit import is_control
+from regard.records.audits.verdicts import is_control
 from regard.rendering import colour
 from regard.rendering.pages import views
 

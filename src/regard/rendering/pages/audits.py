@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 
 from regard.records import AuditComparison, Change, Finding
-from regard.records.audit import PARTS
+from regard.records.audits.verdicts import PARTS
 from regard.rendering.pages import views
 from regard.rendering.pages.anonymiser import Anonymiser
 from regard.rendering.pages.audit_words import HEADINGS, MARKS, measure_words, variant_words

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from regard.records import Audit, RemovalCurves, Score
-from regard.records.audit import PLANTED, RANDOMISED, is_control
+from regard.records.audits.verdicts import PLANTED, RANDOMISED, is_control
 from regard.rendering.pages import views
 
 WIDE = 250

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from regard.records.audit import Audit, Finding, Verdict, is_control
+from regard.records.audits.audit import Audit
+from regard.records.audits.verdicts import Finding, Verdict, is_control
 from regard.records.comparison import Change
 from regard.records.display import Readable, Row, Rows, few, rounded, table
 from regard.records.scores import Score

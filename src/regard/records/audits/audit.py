@@ -1,137 +1,14 @@
 """What an audit found: verdicts on methods, and every number with its interval and its baseline."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from regard.records.audits.in_domain import InDomain
+from regard.records.audits.verdicts import Finding, Verdict, score_json
 from regard.records.display import Readable, Row, Rows, counted, few, rounded
 from regard.records.maps import Explanation
 from regard.records.scores import Score
-
-STATUSES = ("supported", "contradicted", "no better than a control", "not decidable")
-"""What a verdict can be."""
-PARTS = ("quality", "faithfulness", "localisation", "sanity", "reliance", "robustness", "artifacts", "positions")
-"""The parts of an audit, in their order."""
-PLANTED = ("random", "centre", "edges", "constant")
-"""Maps that do not look at the network: whoever believes a measure must see it reject these."""
-RANDOMISED = "randomised"
-"""What the name of a control begins with that is a method on a randomised network."""
-
-
-ADVERSARY = "adversary"
-CEILING = "ceiling"
-"""What else is planted with `full`: a map that games one measure, and the best that is to be had."""
-
-
-def is_control(name: str) -> bool:
-    """Whether a map of this name was planted to be held against methods, rather than asked about."""
-    return name in (*PLANTED, ADVERSARY, CEILING) or name.startswith(f"{RANDOMISED} ")
-
-
-@dataclass(frozen=True, repr=False)
-class Verdict(Row):
-    """The answer to one `question` about a `method` with these `settings`, on the network and the pictures whose
-    digests are `model` and `data`: one of STATUSES, and `why`, a sentence.
-
-    `value` is what was measured, `low` and `high` the interval that decides, corrected for how many methods were
-    asked about; `n` counts pictures (or groups). A map of another network or of other settings has no verdict from it.
-
-    >>> verdict = Verdict("Faithful?", "attention", {"layer": 11}, "3f9a", "77c1", "supported",
-    ...                   "its SRG is higher than that of the best control", 0.19, 0.11, 0.27, 74)
-    >>> verdict
-    attention: supported, +0.190 [+0.110, +0.270], 74 pictures
-    >>> verdict.holds_for("attention", {"layer": 11}, "3f9a"), verdict.holds_for("attention", {"layer": 0}, "3f9a")
-    (True, False)
-    """
-
-    question: str
-    method: str
-    settings: Mapping[str, Any]
-    model: str
-    data: str
-    status: str
-    why: str
-    value: float
-    low: float
-    high: float
-    n: int
-
-    @property
-    def score(self) -> Score:
-        """The value with its corrected interval."""
-        return Score(self.value, self.low, self.high, self.n)
-
-    def holds_for(self, method: str, settings: Mapping[str, Any], model: str) -> bool:
-        """Whether a map of this method, with these settings, of the network with this digest has this verdict."""
-        return (self.method, dict(self.settings), self.model) == (method, dict(settings), model)
-
-    def __str__(self) -> str:
-        value, low, high = (rounded(each, signed=True) for each in (self.value, self.low, self.high))
-        return f"{self.method}: {self.status}, {value} [{low}, {high}], {counted(self.n, 'picture')}"
-
-    def cells(self) -> dict[str, str]:
-        value, low, high = (rounded(each, signed=True) for each in (self.value, self.low, self.high))
-        return {"method": self.method, "verdict": self.status, "difference": f"{value} [{low}, {high}]"}
-
-    def as_json(self) -> dict[str, Any]:
-        """All of it; null for what is not a number."""
-        values = {name: float(getattr(self, name)) for name in ("value", "low", "high")}
-        numbers = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        return {**vars(self), "settings": dict(self.settings), **numbers}
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """What `as_json` gave."""
-        return cls(
-            **{
-                **stored,
-                **{name: math.nan if stored[name] is None else stored[name] for name in ("value", "low", "high")},
-            }
-        )
-
-
-@dataclass(frozen=True, repr=False)
-class Finding(Row):
-    """One number of an audit: the `measure` by its name in METRICS, in a part (one of PARTS), of a `subject`.
-
-    The subject is a method, a control, a slice, "" the network itself; `condition` says under which occluder, fill or
-    strength, "" the default one. `baseline` is what it is to be read against, and `against` says what that is.
-
-    >>> Finding("faithfulness", "srg", "attention", Score(0.38, 0.33, 0.43, 74), Score(0.19, 0.14, 0.25, 74), "edges")
-    srg of attention: 0.380 [0.330, 0.430]; edges 0.190 [0.140, 0.250]
-    """
-
-    part: str
-    measure: str
-    subject: str
-    score: Score
-    baseline: Score | None = None
-    against: str = ""
-    note: str = ""
-    condition: str = ""
-
-    def __str__(self) -> str:
-        subject = f" of {self.subject}" if self.subject else ""
-        condition = f" ({self.condition})" if self.condition else ""
-        baseline = f"; {self.against} {self.baseline}" if self.baseline is not None else ""
-        return f"{self.measure}{subject}{condition}: {self.score}{baseline}{f' ({self.note})' if self.note else ''}"
-
-    def cells(self) -> dict[str, str]:
-        baseline = {} if self.baseline is None else {"baseline": f"{self.against} {self.baseline}"}
-        about = {"measure": self.measure, "of": self.subject, "under": self.condition}
-        return {**about, "value": str(self.score), **baseline}
-
-    def as_json(self) -> dict[str, Any]:
-        """All of it, scores with their `n` and label."""
-        baseline = None if self.baseline is None else _score_json(self.baseline)
-        return {**vars(self), "score": _score_json(self.score), "baseline": baseline}
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """What `as_json` gave."""
-        baseline = None if stored["baseline"] is None else Score.from_json(stored["baseline"])
-        return cls(**{**stored, "score": Score.from_json(stored["score"]), "baseline": baseline})
 
 
 @dataclass(frozen=True, repr=False)
@@ -168,7 +45,7 @@ class RemovalCurves(Row):
 
     def as_json(self) -> dict[str, Any]:
         """The two curves as lists of scores."""
-        curves = {name: [_score_json(each) for each in getattr(self, name)] for name in ("mif", "lif")}
+        curves = {name: [score_json(each) for each in getattr(self, name)] for name in ("mif", "lif")}
         return {"method": self.method, "occluder": self.occluder, **curves}
 
     @classmethod
@@ -233,7 +110,7 @@ class Choice(Row):
 
     def as_json(self) -> dict[str, Any]:
         """All of it, scores with their `n`."""
-        return {**vars(self), "picked": _score_json(self.picked), "reported": _score_json(self.reported)}
+        return {**vars(self), "picked": score_json(self.picked), "reported": score_json(self.reported)}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
@@ -267,7 +144,8 @@ class Audit(Readable):
     """What an audit of a network on `n` pictures found.
 
     `sentences` say the most important of it; `verdicts` one for each method and question, `claims` one for each claim
-    about the network itself; `findings` every number, with interval and baseline; `curves` of each method and occluder.
+    about the network itself, `in_domain` those on a copy that knows removal; `findings` every number, with interval and
+    baseline; `curves` of each method and occluder.
     `skipped` has, by part, why it was not done; `failures` what failed on some pictures. `note` marks the pictures
     ("seen in training"). `examples` are maps of each method over the same few pictures. `settings` are the audit's own,
     `provenance` is the network's, with its digest; `classes` are the names of its outputs.
@@ -297,6 +175,7 @@ class Audit(Readable):
     note: str = ""
     examples: tuple[Explanation, ...] = field(default=(), compare=False)
     claims: tuple[Verdict, ...] = ()
+    in_domain: InDomain | None = None
 
     def __post_init__(self) -> None:
         for name in ("verdicts", "claims", "findings", "curves", "pictures", "best", "failures"):
@@ -310,7 +189,8 @@ class Audit(Readable):
         """Its sentences, each verdict with how it follows, and what failed or was left out."""
         verdicts = [f"{each}: {each.why}" for each in self.verdicts]
         claims = [f"{each.question} {each.status}: {each.why}" for each in self.claims]
-        return "\n".join([*self._head, *verdicts, *claims, *self._rest])
+        again = () if self.in_domain is None else (f"in domain: {each}" for each in self.in_domain.by_method.values())
+        return "\n".join([*self._head, *verdicts, *again, *claims, *self._rest])
 
     @property
     def _head(self) -> list[str]:
@@ -352,6 +232,7 @@ class Audit(Readable):
             "failures": [{**vars(each), "names": list(each.names)} for each in self.failures],
             **{name: dict(getattr(self, name)) for name in ("skipped", "settings", "provenance")},
             "classes": list(self.classes),
+            **({} if self.in_domain is None else {"in_domain": self.in_domain.as_json()}),
         }
 
     @classmethod
@@ -374,10 +255,5 @@ class Audit(Readable):
             classes=tuple(stored["classes"]),
             claims=tuple(map(Verdict.from_json, stored.get("claims", ()))),
             examples=examples,
+            in_domain=InDomain.from_json(stored["in_domain"]) if "in_domain" in stored else None,
         )
-
-
-def _score_json(score: Score) -> dict[str, Any]:
-    """A score with what its own JSON leaves out."""
-    words = {name: getattr(score, name) for name in ("label", "description") if getattr(score, name)}
-    return score.as_json() | {"n": score.n} | words

@@ -46,11 +46,20 @@ def launched() -> Iterator[Any]:
 
 
 @contextmanager
-def open_page(browser: Any, path: Path, width: int = 1280, height: int = 900, dark: bool = False) -> Iterator[Any]:
-    """A page opened from `file://`; what it should not have done by the end of the block fails the test."""
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", locale="en-GB"
-    )
+def open_page(
+    browser: Any,
+    path: Path,
+    width: int = 1280,
+    height: int = 900,
+    dark: bool = False,
+    touch: bool = False,
+    state: str = "",
+) -> Iterator[Any]:
+    """A page opened from `file://`, with a state in its address; what it should not have done by the end of the block
+    fails the test."""
+    scheme = "dark" if dark else "light"
+    viewport = {"width": width, "height": height}
+    context = browser.new_context(viewport=viewport, color_scheme=scheme, locale="en-GB", has_touch=touch)
     page = context.new_page()
     wrong: list[str] = []
     address = path.resolve().as_uri()
@@ -63,7 +72,7 @@ def open_page(browser: Any, path: Path, width: int = 1280, height: int = 900, da
         "request", lambda request: wrong.append(f"request: {request.url[:200]}") if _foreign(request, address) else None
     )
     try:
-        page.goto(address)
+        page.goto(f"{address}#{state}" if state else address)
         yield page
     finally:
         context.close()

@@ -16,7 +16,7 @@ function placement(picture, width, height, view) {
 }
 
 // Draws into a context, in its own units: `place` is of `placement`; options: { opacity, colours, smooth, showMap, dims
-// (canvas of dimmed patches), artifacts, cursor, pinned (patches), paper ("light" or "dark") }.
+// (canvas of dimmed patches), scale, artifacts, cursor, pinned (patches), paper ("light" or "dark") }.
 function drawScene(context, image, map, place, options) {
   const { left, top, scale } = place;
   const [high, wide] = map.picture;
@@ -36,8 +36,9 @@ function drawScene(context, image, map, place, options) {
     context.fillRect(...area);
   }
   if (options.showMap && map.values) {
+    const painted = scaledMap(map, options.scale, map.inspection?.artifacts?.tokens);
     context.imageSmoothingEnabled = options.smooth;
-    context.drawImage(mapCanvas(map, options.colours, options.smooth, options.opacity), ...box);
+    context.drawImage(mapCanvas(painted, options.colours, options.smooth, options.opacity), ...box);
   }
   if (options.dims) {
     context.imageSmoothingEnabled = false;
@@ -100,22 +101,25 @@ function drawArtifact(context, [x, y], [width, height]) {
 
 // A map over its picture on a canvas of its own: for small maps, and for the words of a caption. `image` is a bitmap or
 // null; `map` has { values, rows, columns, box, picture: [height, width], signed }; options: { size: CSS pixels of the
-// longer side, opacity (.5), colours ("inferno"), smooth, grey }.
+// longer side, opacity (.5), colours ("inferno"), smooth, grey, crop: only what the network saw }.
 function drawMap(canvas, image, map, options = {}) {
   const [high, wide] = map.picture;
+  const [l, t, r, b] = map.box;
+  const part = [Math.max(0, l), Math.max(0, t), Math.min(wide, r), Math.min(high, b)];
+  const [left, top, right, bottom] = options.crop ? part : [0, 0, wide, high];
   const ratio = Math.min(2, window.devicePixelRatio || 1);
-  const scale = ((options.size ?? 160) * ratio) / Math.max(high, wide);
-  const width = Math.max(1, Math.round(wide * scale));
-  const height = Math.max(1, Math.round(high * scale));
+  const scale = ((options.size ?? 160) * ratio) / Math.max(bottom - top, right - left);
+  const width = Math.max(1, Math.round((right - left) * scale));
+  const height = Math.max(1, Math.round((bottom - top) * scale));
   if (canvas.width !== width || canvas.height !== height) {
     canvas.width = width;
     canvas.height = height;
   }
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, width, height);
-  const place = { left: 0, top: 0, scale: width / wide };
+  const place = { left: -left * scale, top: -top * scale, scale };
   const usual = { opacity: 0.5, colours: "inferno", smooth: false, showMap: true };
-  drawScene(context, smallImage(image, width), map, place, { ...usual, ...options });
+  drawScene(context, smallImage(image, Math.round(wide * scale)), map, place, { ...usual, ...options });
 }
 
 // The picture at about a size, so that many small maps do not each scale a large one.

@@ -61,6 +61,48 @@ function mapCanvas(map, colours, smooth, strength) {
   return canvas;
 }
 
+// The patches of a map from the strongest to the weakest, and the rank of each, from 1; NaN is last.
+function ranksOf(map) {
+  if (!map.ranks) {
+    const place = (patch) => (Number.isNaN(map.values[patch]) ? -Infinity : map.values[patch]);
+    const order = Uint16Array.from(map.values.keys()).sort((a, b) => place(b) - place(a) || a - b);
+    const rank = new Uint16Array(order.length);
+    order.forEach((patch, index) => (rank[patch] = index + 1));
+    map.ranks = { order, rank };
+  }
+  return map.ranks;
+}
+
+const OUTLIER = 3; // times what 95 of 100 patches do not exceed
+
+// What colours go by: "all" the values, to the strongest; "plain", all but artifact tokens and outliers, which then may lie
+// beyond the end; "rank", where a patch stands among all, for maps without a sign. Returns a map for colours alone.
+function scaledMap(map, scale, tokens) {
+  if (scale === "rank" && !map.signed) return (map.ranked ??= rankedMap(map));
+  if (scale === "plain") return (map.plain ??= plainMap(map, tokens ?? []));
+  return map;
+}
+
+function rankedMap({ rows, columns, values, ...map }) {
+  const { rank } = ranksOf({ ...map, values });
+  const last = Math.max(1, rank.length - 1);
+  const share = (place, patch) => (Number.isNaN(values[patch]) ? NaN : 1 - (place - 1) / last);
+  return { rows, columns, signed: false, values: Float32Array.from(rank, share) };
+}
+
+function plainMap({ rows, columns, signed, values }, tokens) {
+  const rest = Float32Array.from(values);
+  for (const patch of tokens) rest[patch] = NaN;
+  if (!signed) {
+    const usual = rest.filter((value) => !Number.isNaN(value)).sort();
+    const most = OUTLIER * usual[Math.floor(0.95 * (usual.length - 1))];
+    for (let patch = 0; patch < rest.length; patch++) if (rest[patch] > most) rest[patch] = NaN;
+  }
+  const limits = limitsOf(rest, signed);
+  const beyond = values.reduce((sum, value) => sum + (value > limits[1] || value < limits[0] ? 1 : 0), 0);
+  return { rows, columns, signed, values, limits, beyond };
+}
+
 function coloured(map, values, width, height, shades) {
   const [low, high] = (map.limits ??= limitsOf(map.values, map.signed));
   const canvas = document.createElement("canvas");

@@ -16,7 +16,7 @@ function filled(node, attributes, children) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return node;
 }
 
@@ -42,7 +42,7 @@ function segmented(label, options, choose) {
   group.show = (chosen, disabled = {}) => {
     for (const [value, button] of buttons) {
       setAttribute(button, "aria-pressed", String(value === chosen));
-      setDisabled(button, disabled[value]);
+      setDisabled(button, disabled[String(value)]);
     }
   };
   group.buttons = buttons;

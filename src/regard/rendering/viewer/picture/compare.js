@@ -1,7 +1,7 @@
 // Two maps held against each other, and the blind test: which of two maps is the method's, and which a control's?
 
 function makeCompare(view) {
-  const select = selectOf("with", (text) => {
+  const select = selectOf("Compare with", "with", (text) => {
     if (!text) view.change({ second: null }, true);
     else view.change({ second: specOfText(text), tiles: view.state.tiles }, true);
   });

@@ -18,9 +18,10 @@ function sliderOf(name, attributes, change) {
   return label;
 }
 
-function selectOf(name, choose) {
-  const select = el("select", { onchange: () => choose(select.value) });
-  const label = el("label", { class: "look-select" }, el("span", {}, name), select);
+// A choice from a list: its name for those who cannot see what stands around it, and the words before it.
+function selectOf(name, words, choose) {
+  const select = el("select", { "aria-label": name, onchange: () => choose(select.value) });
+  const label = el("label", { class: "look-select" }, el("span", {}, words), select);
   label.select = select;
   return label;
 }
@@ -92,9 +93,9 @@ function whyQuestion(inspection, current = null) {
 }
 
 function makeMapControls(view) {
-  const method = selectOf("Map", (map) => view.choose({ map }));
-  const target = selectOf("for", (of) => view.choose({ of }));
-  const against = selectOf("and not", (vs) => view.choose({ vs: vs || null }));
+  const method = selectOf("Map", "Map", (map) => view.choose({ map }));
+  const target = selectOf("For class", "for", (of) => view.choose({ of }));
+  const against = selectOf("And not class", "and not", (vs) => view.choose({ vs: vs || null }));
   const layer = sliderOf("Layer", { min: 0, step: 1 }, (value) => view.choose({ layer: value }, false));
   const head = sliderOf("Head", { min: 0, step: 1 }, (value) => view.choose({ head: value ? value - 1 : null }, false));
   const classes = el("div", { class: "look-pair" }, target, against);
@@ -185,6 +186,15 @@ function makeDisplay(view) {
     ],
     (name) => view.change({ colours: name }, true),
   );
+  const scale = segmented(
+    "Colours by",
+    [
+      ["all", "To the strongest", "The strongest patch has the highest colour, whatever it is"],
+      ["plain", "Without outliers", "Artifact tokens, and patches far above all others, do not count and lie beyond the highest colour"],
+      ["rank", "By rank", "Colours say the order of the patches alone, so that few strong ones do not darken all others"],
+    ],
+    (scale) => view.change({ scale }, true),
+  );
   const map = el("input", { type: "checkbox", onchange: () => view.change({ showMap: map.checked }) });
   const marks = el("input", { type: "checkbox", onchange: () => view.change({ marks: marks.checked }) });
   const marksLabel = el("label", {}, marks, " Ring artifact tokens");
@@ -193,6 +203,7 @@ function makeDisplay(view) {
     { class: "look-section look-display" },
     el("summary", {}, "Display"),
     opacity,
+    scale,
     el("div", { class: "look-row" }, shape, colours),
     el("div", { class: "look-row" }, el("label", {}, map, " Map over the picture"), marksLabel),
   );
@@ -201,6 +212,8 @@ function makeDisplay(view) {
     const { state } = view;
     opacity.show(state.opacity, `${state.opacity} %`);
     shape.show(state.smooth);
+    const rank = view.panes[0].shown.signed ? "Ranks would hide the sign." : "";
+    scale.show(state.scale === "rank" && rank ? "all" : state.scale, { rank });
     const reason = view.panes[0].shown.signed ? "A map with a sign has its two colours." : "";
     colours.show(state.colours, { inferno: reason, viridis: reason, spotlight: reason });
     map.checked = state.showMap;
@@ -217,22 +230,27 @@ function makeLegend(view) {
   const low = el("span", {});
   const high = el("span", {});
   const scale = el("span", { class: "look-ramp" }, low, ramp, high);
-  const element = el("div", { class: "look-legend" }, title, scale);
-  let painted = null;
-  const part = { element };
+  const read = el("p", { class: "look-read" });
+  const element = el("div", { class: "look-legend" }, title, scale, read);
+  let ramped = null;
+  const part = { element, read };
+  part.hovered = () => view.state.way !== "read" && part.update();
   part.update = () => {
     const { shown, dims, blind } = view.panes[0];
     const two = view.panes.length > 1;
     setText(title, blind || two ? "" : mapTitle(shown));
-    scale.hidden = blind || Boolean(dims) || !shown.values || !view.state.showMap;
+    const mixed = two && view.panes[1].shown.signed !== shown.signed;
+    scale.hidden = blind || mixed || Boolean(dims) || !shown.values || !view.state.showMap;
     if (shown.values) {
-      const [from, to] = (shown.limits ??= limitsOf(shown.values, shown.signed));
-      const whole = shown.way || shown.rest !== null;
-      setText(low, two ? "low" : shown.signed ? "against" : whole ? percent(from, 1) : "low");
-      setText(high, two ? "high" : shown.signed ? "for" : whole ? percent(to, 1) : "high");
+      const painted = scaledMap(shown, view.state.scale, shown.inspection.artifacts?.tokens);
+      const [from, to] = (painted.limits ??= limitsOf(painted.values, painted.signed));
+      const share = (shown.way || shown.rest !== null) && painted !== shown.ranked;
+      const beyond = painted.beyond && !two ? ` (${count(painted.beyond, "patch", "patches")} beyond)` : "";
+      setText(low, two ? "low" : shown.signed ? "against" : share ? percent(from, 1) : "low");
+      setText(high, (two ? "high" : shown.signed ? "for" : share ? percent(to, 1) : painted === shown.ranked ? "high, by rank" : "high") + beyond);
       const name = colourName(shown, view.state.colours);
-      if (painted !== name) paintRamp(ramp, name);
-      painted = name;
+      if (ramped !== name) paintRamp(ramp, name);
+      ramped = name;
     }
   };
   return part;

@@ -16,8 +16,8 @@ function figureLines(view) {
   const mode = view.state.out === null ? "keep" : "out";
   if (share !== null && map.entry?.curve && !view.state.blind) {
     const name = shortClass(curveClass(inspection, map.entry) ?? "its class");
-    const random = randomEntry(inspection, map.entry);
-    const beside = random ? ` ${randomSentence(scrubReading(random.curve, mode, share))}` : "";
+    const random = map.entry.method === "random" ? null : randomCurve(inspection, map.entry);
+    const beside = random ? ` ${randomSentence(scrubReading(random, mode, share))}` : "";
     lines.push([scrubSentence(mode, share, name, scrubReading(map.entry.curve, mode, share)) + beside, "plain"]);
   }
   for (const pane of view.panes.length > 1 && view.state.blind ? [] : view.panes) {

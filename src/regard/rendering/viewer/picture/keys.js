@@ -50,6 +50,7 @@ function makeKeys(view) {
     ["v", "the map on and off", { v: () => view.change({ showMap: !view.state.showMap }) }],
     ["g", "squares or smooth", { g: () => view.change({ smooth: !view.state.smooth }, true) }],
     ["x", "swipe or side by side, in comparisons", { x: () => view.change({ how: view.state.how === "swipe" ? "side" : "swipe" }, true) }],
+    ["h", "colours to the strongest patch, without outliers, or by rank", { h: () => view.change({ scale: step(["all", "plain", "rank"], view.state.scale, 1) }, true) }],
     ["S", "save the picture", { S: () => view.save() }],
     ["?", "this list", { "?": () => view.help() }],
     ["Esc", "let go: of the patch, of the slider", { Escape: () => view.change({ at: null, keep: null, out: null, way: "read" }, true) }],

@@ -4,7 +4,7 @@
 // state is an object of texts, as the address has them; `onState(changes, push)` is told of what is worth a link.
 
 const USUAL_STATE = { way: "read", keep: null, out: null, how: "swipe", cut: 50, smooth: false, opacity: 50 };
-Object.assign(USUAL_STATE, { colours: "inferno", zoom: 1, x: 0.5, y: 0.5, tiles: "methods", showMap: true, marks: true });
+Object.assign(USUAL_STATE, { colours: "inferno", zoom: 1, x: 0.5, y: 0.5, tiles: "methods", showMap: true, marks: true, scale: "plain" });
 const LINK_DELAY = 200; // ms after the last change
 let inspectionSerial = 0;
 
@@ -27,6 +27,7 @@ function stateOf(texts) {
     how: among(texts.how, ["swipe", "side"], "swipe"),
     cut: number(texts.cut, 0, 100) ?? 50,
     smooth: texts.smooth === "1",
+    scale: among(texts.scale, ["plain", "all", "rank"], "plain"),
     opacity: number(texts.opacity, 0, 100) ?? USUAL_STATE.opacity,
     colours: among(texts.colours, ["inferno", "viridis", "spotlight"], "inferno"),
     zoom: number(texts.zoom, 1, MOST_ZOOM) ?? 1,
@@ -59,7 +60,7 @@ function textsOf(view) {
     zoom: state.zoom === 1 ? null : short(state.zoom),
     x: state.zoom === 1 ? null : short(state.x),
     y: state.zoom === 1 ? null : short(state.y),
-    ...Object.fromEntries(["way", "keep", "out", "opacity", "colours", "tiles"].map((name) => [name, unusual(name)])),
+    ...Object.fromEntries(["way", "keep", "out", "opacity", "colours", "tiles", "scale"].map((name) => [name, unusual(name)])),
   };
 }
 
@@ -183,7 +184,7 @@ function openPicture(host, inspections, state = {}, onState = null, options = {}
     stage = makeStage(view);
     derivePanes(view);
     const legend = makeLegend(view);
-    const readings = makeReadings(view);
+    const readings = makeReadings(view, legend.read);
     const blind = makeBlind(view);
     const actions = makeActions(view);
     const keys = makeKeys(view);

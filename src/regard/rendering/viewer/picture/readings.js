@@ -1,11 +1,12 @@
 // What is read at a patch, and the small maps below: of all methods, all layers, all heads, all classes.
 
 const SMALL_SIZE = 112; // CSS pixels of the longer side of a small map
-const MINI_SIZE = 84;
+const MINI_SIZE = 76;
 
-function makeReadings(view) {
+function makeReadings(view, read) {
   const where = el("strong", {});
   const weight = el("span", {});
+  read.append(where, " ", weight);
   const lens = el("p", { class: "look-lens" });
   const hint = el("p", { class: "note" });
   const minis = ["to", "from"].map((way) => {
@@ -20,7 +21,7 @@ function makeReadings(view) {
   const element = el(
     "div",
     { class: "look-reading" },
-    el("div", { class: "look-words" }, el("p", {}, where, " ", weight), lens, hint),
+    el("div", { class: "look-words" }, lens, hint),
     el("div", { class: "look-minis", role: "group", "aria-label": "Attention of the patch" }, minis.map((each) => each.button)),
   );
   let minisKey = null;
@@ -28,6 +29,7 @@ function makeReadings(view) {
   const part = { element };
   part.update = () => {
     part.hovered();
+    element.hidden = Boolean(view.state.blind);
     const held = patchShown(view.panes[0].inspection, lastLayer(view.panes[0].inspection), 0, "to");
     for (const { way, button } of minis) {
       setDisabled(button, held.missing && `Where patches look is not here: ${held.missing}.`);
@@ -41,14 +43,17 @@ function makeReadings(view) {
     const patch = point && !blind ? patchAt(map, ...point) : null;
     const empty = patch === null || patch === undefined;
     element.classList.toggle("empty", empty);
-    setText(where, empty ? "Move over the picture" : `R${patchName(map, patch).slice(1)}`);
-    setText(weight, empty ? "to read a patch; click, or press Enter, to keep it." : readingOf(map, patch));
+    read.classList.toggle("empty", empty);
+    read.hidden = Boolean(view.state.blind);
+    setText(where, empty ? "Move over the picture" : `R${patchName(map, patch).slice(1)}:`);
+    setText(weight, empty ? "(or tap, or use the arrow keys) to read a patch; click to keep it." : readingOf(map, patch));
     const layer = map.spec?.layer ?? lastLayer(inspection);
     const reading = empty ? null : lensReading(inspection, layer, patch);
     const artifact = !empty && inspection.artifacts?.tokens.includes(patch);
     lens.replaceChildren(...(reading ? lensWords(inspection, patch, reading, artifact) : []));
-    const missing = inspection.lens ? "" : `What a patch would be read as is not here: ${absentReason(inspection, "lens")}.`;
-    setText(hint, empty ? missing : "");
+    const can = "What a patch would be read as, where it looks, and what looks at it, is said here.";
+    const missing = `What a patch would be read as is not here: ${absentReason(inspection, "lens")}.`;
+    setText(hint, inspection.lens ? (empty ? can : "") : missing);
     drawMinis(inspection, layer, patch, empty);
   };
 
@@ -57,15 +62,15 @@ function makeReadings(view) {
   }
 
   function drawMinis(inspection, layer, patch, empty) {
-    const key = empty ? null : `${layer} ${patch} ${view.state.colours}`;
+    const key = empty ? null : `${layer} ${patch} ${view.state.colours} ${view.state.scale}`;
     if (key === minisKey && element.inspection === inspection) return;
     minisKey = key;
     element.inspection = inspection;
     for (const { way, canvas } of minis) {
       const map = patchShown(inspection, layer, empty ? 0 : patch, way);
-      const shown = { opacity: 0.6, colours: view.state.colours, size: MINI_SIZE, pinned: empty ? null : patch };
+      const shown = { opacity: 0.6, colours: view.state.colours, scale: view.state.scale, size: MINI_SIZE, pinned: empty ? null : patch };
       const showMap = !empty && Boolean(map.values);
-      drawMap(canvas, inspection.picked ?? null, map, { ...shown, showMap, grey: true });
+      drawMap(canvas, inspection.picked ?? null, map, { ...shown, showMap, grey: true, crop: true });
     }
   }
   return part;
@@ -114,7 +119,7 @@ function makeTiles(view) {
     choice.show(kind, reasons);
     element.hidden = Boolean(view.state.blind);
     const specs = tileSpecs(inspection, view.spec, kind);
-    const look = `${view.state.colours} ${view.state.smooth} ${Boolean(inspection.picked)} ${inspection.serial}`;
+    const look = `${view.state.colours} ${view.state.smooth} ${view.state.scale} ${Boolean(inspection.picked)} ${inspection.serial}`;
     const wanted = `${kind} ${look} ${specs.map(([spec]) => specKey(spec)).join(" ")}`;
     if (wanted !== signature) {
       signature = wanted;
@@ -146,8 +151,8 @@ function makeTiles(view) {
     while (place < tiles.length && performance.now() < end) {
       const { spec, canvas, button } = tiles[place];
       const map = shownMap(inspection, spec);
-      const { colours, smooth } = view.state;
-      drawMap(canvas, inspection.picked ?? null, map, { size: SMALL_SIZE, opacity: 0.6, colours, smooth, showMap: Boolean(map.values) });
+      const { colours, smooth, scale } = view.state;
+      drawMap(canvas, inspection.picked ?? null, map, { size: SMALL_SIZE, opacity: 0.6, colours, smooth, scale, crop: true, showMap: Boolean(map.values) });
       button.title = map.values ? strongestText(map) : map.missing;
       place += 1;
     }

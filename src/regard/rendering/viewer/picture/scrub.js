@@ -23,17 +23,19 @@ function scrubReading(curve, mode, share) {
 
 // The class whose probability a map's curve follows.
 function curveClass(inspection, entry) {
-  return entry.curve?.class ?? entry.target ?? answerClass(inspection);
+  return entry.target ?? answerClass(inspection);
 }
 
-// The entry of the random map that was measured in the same way as another, or null.
-function randomEntry(inspection, entry) {
-  const alike = (each) =>
-    each.method === "random" &&
-    each.curve &&
-    each.curve.occluder === entry.curve.occluder &&
-    curveClass(inspection, each) === curveClass(inspection, entry);
-  return inspection.maps.find(alike) ?? null;
+// The curve of the random map that was measured in the same way, of the same class, or null. Maps of no class have a
+// curve for each class that was asked about.
+function randomCurve(inspection, entry) {
+  const name = curveClass(inspection, entry);
+  for (const each of inspection.maps) {
+    if (each.method !== "random") continue;
+    const curve = each.curves?.[name] ?? (curveClass(inspection, each) === name ? each.curve : null);
+    if (curve && curve.occluder === entry.curve.occluder) return curve;
+  }
+  return null;
 }
 
 function makeScrub(view) {
@@ -55,6 +57,7 @@ function makeScrub(view) {
   slider.firstChild.className = "sr";
   const says = el("p", { class: "look-measured" });
   const beside = el("p", { class: "look-measured random" });
+  const second = el("p", { class: "look-measured random" });
   const note = el("p", { class: "note" });
   const chart = makeScrubChart();
   const off = el("button", { type: "button", onclick: () => view.change({ keep: null, out: null }, true) }, "Whole picture again");
@@ -62,7 +65,7 @@ function makeScrub(view) {
   const swatch = (kind, text) => el("span", {}, el("i", { class: kind }), text);
   const randomKey = swatch("random", "random map");
   const legend = el("p", { class: "look-key" }, swatch("map", "this map, measured at the dots"), randomKey);
-  const body = el("div", {}, verdict, mode, slider, says, beside, chart.element, legend, note, off);
+  const body = el("div", {}, verdict, mode, slider, says, beside, second, chart.element, legend, note, off);
   const none = el("p", { class: "note" });
   const element = sectionOf(view, "Does it say more than chance?", none, body);
 
@@ -79,17 +82,18 @@ function makeScrub(view) {
     const chosen = scrubMode();
     const share = chosen === "keep" ? (view.state.keep ?? 100) : view.state.out;
     const name = shortClass(curveClass(inspection, entry) ?? "its class");
-    const random = randomEntry(inspection, entry);
+    const random = entry.method === "random" ? null : randomCurve(inspection, entry);
     mode.show(chosen);
     slider.show(share, chosen === "keep" ? `${share} % kept` : `${share} % out`);
     setText(verdict, chanceText(entry, random));
     const at = scrubReading(entry.curve, chosen, share);
     setText(says, scrubSentence(chosen, share, name, at));
-    setText(beside, random && random !== entry ? randomSentence(scrubReading(random.curve, chosen, share)) : "");
+    setText(beside, random ? randomSentence(scrubReading(random, chosen, share)) : "");
+    setText(second, secondSentence(view, entry, chosen, share));
     setText(note, noteText(entry, random, at));
     off.hidden = view.state.keep === null && view.state.out === null;
-    randomKey.hidden = !random || random === entry;
-    chart.show(entry, random === entry ? null : random, chosen, share, at);
+    randomKey.hidden = !random;
+    chart.show(entry, random, chosen, share, at);
   };
   return part;
 }
@@ -107,8 +111,8 @@ function noCurveText(view, inspection, map) {
 function chanceText(entry, random) {
   const gain = entry.curve.srg;
   if (entry.method === "random") return "This is the random map: it is what chance looks like.";
-  const than = random ? `, a random map ${signed(random.curve.srg)}` : "";
-  const chance = random ? random.curve.srg : 0;
+  const than = random ? `, a random map ${signed(random.srg)}` : "";
+  const chance = random ? random.srg : 0;
   const more = gain > chance + 0.05 ? "More than chance here" : gain < chance - 0.05 ? "Less than chance here" : "No more than chance here";
   return `${more}: its gain is ${signed(gain)}${than} (SRG; 0 says nothing). One picture proves little; an audit asks many.`;
 }
@@ -131,12 +135,22 @@ function randomSentence(at) {
   return `By a random map: ${at.measured ? "" : "about "}${probability(at.value)}.`;
 }
 
+// Of the other map in a comparison, where its curve follows the same class.
+function secondSentence(view, entry, mode, share) {
+  const other = view.panes[1]?.map;
+  const [one, two] = [view.panes[0].inspection, view.panes[1]?.inspection];
+  if (!other?.entry?.curve || other.entry.method === "random" && other.inspection === one) return "";
+  if (curveClass(two, other.entry) !== curveClass(one, entry)) return "";
+  const at = scrubReading(other.entry.curve, mode, share);
+  return `By ${view.panes[1].label}: ${at.measured ? "" : "about "}${probability(at.value)}.`;
+}
+
 function noteText(entry, random, at) {
   const gone = entry.curve.occluder === "tokens" ? "patches that go are left out" : "patches that go are painted in the mean colour";
   const measured = at.measured
     ? "Measured at this share"
     : `Between two measured points: ${probability(at.from[1])} at ${at.from[0]} % and ${probability(at.to[1])} at ${at.to[0]} %`;
-  const none = random ? "" : " No random map was measured for this class.";
+  const none = random || entry.method === "random" ? "" : " No random map was measured for this class.";
   return `${measured}; ${gone}.${none}`;
 }
 
@@ -165,7 +179,7 @@ function makeScrubChart() {
       const points = scrubPoints(entry.curve, mode);
       ownLine.setAttribute("d", line(points));
       dots.replaceChildren(...points.map(([at, value]) => svgEl("circle", { cx: x(at), cy: y(value), r: 2.4 })));
-      randomLine.setAttribute("d", random ? line(scrubPoints(random.curve, mode)) : "");
+      randomLine.setAttribute("d", random ? line(scrubPoints(random, mode)) : "");
       randomDot.style.display = random ? "" : "none";
       const what = mode === "keep" ? "only the strongest patches are kept" : "the strongest patches are taken out";
       element.setAttribute("aria-label", `Probability while ${what}, measured at 11 shares: ${points.map(([at, value]) => `${at} % ${probability(value)}`).join(", ")}`);
@@ -174,7 +188,7 @@ function makeScrubChart() {
     for (const [name, value] of [["x1", x(share)], ["x2", x(share)]]) marker.setAttribute(name, value);
     place(dot, share, at.value);
     dot.classList.toggle("between", !at.measured);
-    if (random) place(randomDot, share, scrubReading(random.curve, mode, share).value);
+    if (random) place(randomDot, share, scrubReading(random, mode, share).value);
   }
 
   function place(circle, share, value) {

@@ -226,18 +226,6 @@ function lookersMap(inspection, layer, patch) {
   return values;
 }
 
-// The patches of a map from the strongest to the weakest, and the rank of each, from 1.
-function ranksOf(map) {
-  if (!map.ranks) {
-    const place = (patch) => (Number.isNaN(map.values[patch]) ? -Infinity : map.values[patch]);
-    const order = Uint16Array.from(map.values.keys()).sort((a, b) => place(b) - place(a) || a - b);
-    const rank = new Uint16Array(order.length);
-    order.forEach((patch, index) => (rank[patch] = index + 1));
-    map.ranks = { order, rank };
-  }
-  return map.ranks;
-}
-
 // The patch under a point of the picture, given in shares of its width and height; null outside what the network saw.
 function patchAt(map, across, down) {
   const [left, top, right, bottom] = map.box;

@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # so that type checkers and editors know what is loaded when 
     from regard.predictors.captioner import Captioner as Captioner
     from regard.predictors.classifier import Classifier as Classifier
     from regard.predictors.explainer import Explainer as Explainer
+    from regard.predictors.inspector import Inspector as Inspector
 
 
 _PLACES = {
@@ -50,6 +51,7 @@ _PLACES = {
     "Captioner": "regard.predictors.captioner",
     "Explainer": "regard.predictors.explainer",
     "Classifier": "regard.predictors.classifier",
+    "Inspector": "regard.predictors.inspector",
     "load": "regard.networks.load",
     "METHODS": "regard.explanation",
     "register_method": "regard.explanation",

@@ -73,7 +73,7 @@ def inspections(draw):
         None,
         draw(st.none() | answers),
         draw(st.none() | st.just(Keys.of(range(layers), attention, grid.prefix))),
-        draw(st.none() | st.just(Lens.of(range(layers), reading, names))),
+        draw(st.none() | st.just(Lens.of(range(layers), reading.argmax(axis=2), reading.max(axis=2), names))),
         draw(st.none() | st.builds(ArtifactTokens, st.lists(st.integers(0, 9)).map(tuple), SHARE)),
         tuple(draw(st.lists(st.builds(InspectedMap, TEXT, TEXT, st.just("maps"), st.integers(0, 3)), max_size=2))),
         draw(st.none() | st.builds(InspectedCaption, TEXT, st.lists(words, max_size=3).map(tuple))),

@@ -160,7 +160,7 @@ def made(
         InspectedPicture(file.getvalue(), image.height, image.width),
         Answer(probabilities, true, seen=seed % 3 == 0, flips=bool(seed % 2)),
         Keys.of(range(layers - 1), attention, prefix=1),
-        Lens.of(range(layers), lens, classes),
+        Lens.of(range(layers), lens.argmax(axis=2), lens.max(axis=2), classes),
         ArtifactTokens(places, 0.27) if artifacts else None,
         tuple(entries),
         sentence,

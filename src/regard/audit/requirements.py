@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from regard.audit.settings import DEFAULT_METHODS
 from regard.data.dataset import Dataset
 from regard.errors import UsageError, unknown
+from regard.explanation import DEFAULT_METHODS
 from regard.measurement import METRICS
 from regard.records import Audit, Score
 from regard.records.audits.verdicts import ADVERSARY, CEILING, PLANTED, RANDOMISED, STATUSES

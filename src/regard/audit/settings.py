@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-DEFAULT_METHODS = ("attention", "rollout", "gradcam", "grad_attention", "libra_fullgrad_plus")
-"""The methods that are audited where none is named."""
 FEW_PICTURES = 24
 """The pictures on which occluders are tried, and on which pixels are taken away too, with `full`."""
 PLANTED_PICTURES = 12

@@ -369,6 +369,9 @@ METHODS = Table(
     hint="`regard methods` lists them.",
 )
 
+DEFAULT_METHODS = ("attention", "rollout", "gradcam", "grad_attention", "libra_fullgrad_plus")
+"""Methods of different kinds that take no more than a few forwards: what is audited and inspected by default."""
+
 register_method = METHODS.register
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from regard.audit.pictures.outside import Array, Maker, MapBatch, maps_from
-from regard.audit.settings import DEFAULT_METHODS, AuditSettings
+from regard.audit.settings import AuditSettings
 from regard.data.dataset import Picture
 from regard.errors import NetworkError, RegardError
-from regard.explanation import METHODS, Maps, method_named
+from regard.explanation import DEFAULT_METHODS, METHODS, Maps, method_named
 from regard.explanation.pictures.explain import at_precision_of
 from regard.networks.cells import cells
 from regard.networks.guard import lock_of

@@ -25,35 +25,47 @@ def logit_lens(network: Network, pixels: Tensor, *, layer: int | None = None, ta
     with the token: the head never saw a patch's token where it reads CLS.
     """
     network.check(pixels)
-    blocks = token_blocks(network)
-    advice = "use occlusion, or legrad where it has attention"
-    if not blocks or blocks != network.anatomy.blocks:
-        raise NetworkError(f"{network.name} has no head right behind the blocks of its patches; {advice}")
-    if not network.has_classes:
-        raise NetworkError(f"{network.name} has no head of classes that a token could be read by; {advice}")
+    blocks = readable_blocks(network)
     (chosen,) = indices("layer", len(blocks) - 1 if layer is None else layer, len(blocks))
     with network.borrow() as hooks, torch.no_grad():
         outputs = watch(network, hooks, (blocks[chosen],))
         logits = network.forward(pixels)
         targets = resolve(logits, target)
-        tokens = outputs[blocks[chosen]]
-        if tokens.ndim != 3:
-            raise NetworkError(f"the head of {network.name} reads neighbouring tokens together, none alone; {advice}")
         hooks.pop().remove()
         rows, columns = cells(network, pixels)
-        patches = tokens[:, -rows * columns :].flatten(0, 1)  # (batch · patches, width)
-        each = [one for one in targets for _ in range(rows * columns)]
-        values = [
-            _probability(network, pixels, chunk, each[start : start + AT_ONCE])
-            for start, chunk in zip(range(0, len(patches), AT_ONCE), patches.split(AT_ONCE), strict=True)
-        ]
-    return as_maps(torch.cat(values).reshape(len(pixels), rows, columns), targets, logits=logits)
+        read = read_tokens(network, pixels, outputs[blocks[chosen]], rows * columns).flatten(0, 1)
+    each = [one for one in targets for _ in range(rows * columns)]
+    of_pair = isinstance(targets[0], tuple)
+    values = torch.sigmoid(scores(read, each)) if of_pair else scores(network.probabilities(read), each)
+    return as_maps(values.reshape(len(pixels), rows, columns), targets, logits=logits)
 
 
-def _probability(network: Network, pixels: Tensor, tokens: Tensor, targets: list[Target]) -> Tensor:
-    """(n,): the probability of its class that each of `tokens` (n, width) has in the place of all tokens."""
-    alone = tokens[:, None].expand(-1, network.anatomy.prefix + 1, -1)  # no more than a head needs to read
-    logits = resume(network, pixels, alone, len(token_blocks(network)))
-    if isinstance(targets[0], tuple):
-        return torch.sigmoid(scores(logits, targets))
-    return scores(network.probabilities(logits), targets)
+ADVICE = "use occlusion, or legrad where it has attention"
+
+
+def readable_blocks(network: Network) -> tuple[str, ...]:
+    """The paths of the blocks behind which tokens can be read.
+
+    Raises `NetworkError` where no head of classes lies right behind them.
+    """
+    blocks = token_blocks(network)
+    if not blocks or blocks != network.anatomy.blocks:
+        raise NetworkError(f"{network.name} has no head right behind the blocks of its patches; {ADVICE}")
+    if not network.has_classes:
+        raise NetworkError(f"{network.name} has no head of classes that a token could be read by; {ADVICE}")
+    return blocks
+
+
+def read_tokens(network: Network, pixels: Tensor, tokens: Tensor, patches: int) -> Tensor:
+    """(batch, patches, classes): the logits of each patch's token as blocks leave it (batch, tokens, width), alone.
+
+    Each stands in the place of all tokens. To be called while the network is borrowed, without gradients. Raises
+    `NetworkError` for tokens on a grid.
+    """
+    if tokens.ndim != 3:
+        raise NetworkError(f"the head of {network.name} reads neighbouring tokens together, none alone; {ADVICE}")
+    each = tokens[:, -patches:].flatten(0, 1)  # (batch · patches, width)
+    alone = each[:, None].expand(-1, network.anatomy.prefix + 1, -1)  # no more than a head needs to read
+    behind = len(token_blocks(network))
+    logits = [resume(network, pixels, chunk, behind) for chunk in alone.split(AT_ONCE)]
+    return torch.cat(logits).unflatten(0, (len(tokens), patches))

@@ -4,7 +4,8 @@ SRG, the symmetric relevance gain, is the area between the two (Blücher et al. 
 says nothing, whatever the occluder.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,23 +89,52 @@ def curves_of(
 ) -> Floats:
     """(any ..., pictures, steps + 1): the probabilities while patches go in `orders` (any ..., pictures, patches)."""
     *shape, pictures, patches = orders.shape
-    flat = torch.from_numpy(np.ascontiguousarray(orders).reshape(-1, pictures, patches))
     classes = torch.as_tensor(np.asarray(targets), dtype=torch.int64)
+    curves = np.empty((math.prod(shape), pictures, steps + 1))
+    for step, logits in enumerate(_answers(occluded, orders.reshape(-1, pictures, patches), steps)):
+        of = classes.repeat(len(logits) // pictures)
+        curves[..., step] = probabilities(network, logits, of).reshape(-1, pictures)
+    return curves.reshape(*shape, pictures, steps + 1)
+
+
+def class_curves(
+    network: Network,
+    pixels: Tensor,
+    maps: NDArray[Any],
+    classes: Sequence[int],
+    *,
+    occluder: str = TOKENS,
+    steps: int = 10,
+    seed: int = 0,
+) -> Floats:
+    """(classes, 2, maps, steps + 1): of several classes the removal curves of maps (maps, rows, columns) of one picture
+    (1, 3, height, width), the most influential patches first and the least first; as `removal_curves` has them, for the
+    price of one class."""
+    rows, columns = cells(network, pixels)
+    orders = influence(on_grid(maps, rows, columns).reshape(len(maps), -1), pixels[0], seed)  # (maps, patches)
+    both = np.concatenate([orders, orders[:, ::-1]])[:, None]  # (2 · maps, 1, patches)
+    chosen = list(classes)
+    curves = np.empty((2 * len(maps), steps + 1, len(chosen)))
+    with occluding(network, pixels, occluder) as occluded:
+        for step, logits in enumerate(_answers(occluded, both, steps)):
+            curves[:, step] = network.probabilities(logits.double()).cpu().numpy()[:, chosen]
+    return curves.reshape(2, len(maps), steps + 1, len(chosen)).transpose(3, 0, 1, 2)
+
+
+def _answers(occluded: Occluded, orders: Ints, steps: int) -> Iterator[Tensor]:
+    """After each step the logits (orders · pictures, classes) while patches go in `orders` (orders, pictures, patches),
+    or (pictures, classes) where they are the same for all."""
+    pictures, patches = orders.shape[1:]
+    flat = torch.from_numpy(np.ascontiguousarray(orders))
     every = torch.arange(pictures)
-    curves = np.empty((len(flat), pictures, steps + 1))
     for step in range(steps + 1):
         gone = round(patches * step / steps)
         if gone == 0:
-            curves[..., step] = probabilities(network, occluded.whole, classes)
-        elif gone == patches:  # one for all orders
-            nothing = torch.empty(pictures, 0, dtype=torch.int64)
-            curves[..., step] = probabilities(network, occluded.logits(every, nothing), classes)
+            yield occluded.whole
+        elif gone == patches:
+            yield occluded.logits(every, torch.empty(pictures, 0, dtype=torch.int64))
         else:
-            of = every.repeat(len(flat))
-            remaining = flat[..., gone:].flatten(0, 1)
-            answers = probabilities(network, occluded.logits(of, remaining), classes[of])
-            curves[..., step] = answers.reshape(len(flat), pictures)
-    return curves.reshape(*shape, pictures, steps + 1)
+            yield occluded.logits(every.repeat(len(flat)), flat[..., gone:].flatten(0, 1))
 
 
 def probabilities(network: Network, logits: Tensor, classes: Tensor) -> Floats:

@@ -82,7 +82,7 @@ def trace(
     pooled = network.anatomy.reads != "patches" and tokens in ("cls", "pool")
     default = count - 1 if pooled else count - 1 - network.anatomy.readers
     numbers = _layers(layers, count, default)
-    reader = _Rows(network, len(x), (rows, columns), heads, tokens, names)
+    reader = RowReader(network, len(x), (rows, columns), heads, tokens, names)
     with recording(network, numbers, reader.add) as hooks, torch.no_grad():
         streams = watch_blocks(network, hooks, names & {"norms", "inputs"}, numbers)
         logits = network.forward(x)
@@ -166,8 +166,11 @@ def stream(value: Any) -> Tensor:
 
 
 @dataclass
-class _Rows:
-    """Computes the rows in question of each layer as it is recorded, and stores nothing else."""
+class RowReader:
+    """Computes the rows in question of each layer as it is recorded, and stores nothing else: see `trace`.
+
+    `grid` is (rows, columns) of patches; `add` takes each layer, `attention` has its rows then.
+    """
 
     network: Network
     batch: int

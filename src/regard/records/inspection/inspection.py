@@ -58,7 +58,7 @@ class Inspection(Readable):
     def __str__(self) -> str:
         optional = {"keys": self.keys, "lens": self.lens, "caption": self.caption}
         parts = [*self.arrays, *(name for name, part in optional.items() if part is not None)]
-        maps = [counted(len(self.maps), "map of methods")] if self.maps else []
+        maps = [f"{counted(len(self.maps), 'map')} of methods"] if self.maps else []
         patches = f"{self.grid.rows} × {self.grid.columns} patches"
         return f"{self.name} by {self.network['name']}: {patches}; {', '.join([*parts, *maps])}"
 

@@ -113,25 +113,24 @@ class Lens(Readable):
     names: tuple[str, ...]
 
     @classmethod
-    def of(cls, layers: Sequence[int], probabilities: NDArray[Any], names: Sequence[str]) -> Self:
-        """From the probabilities (layers, patches, classes) of classes with these names; others are left out.
+    def of(cls, layers: Sequence[int], best: NDArray[Any], probabilities: NDArray[Any], names: Sequence[str]) -> Self:
+        """From the likeliest class of each patch (layers, patches), an index into `names`, and its probability; names
+        that do not occur are left out.
 
-        >>> lens = Lens.of([0], np.array([[[0.2, 0.8, 0.0], [0.0, 1.0, 0.0]]]), ["a", "b", "c"])
+        >>> lens = Lens.of([0], np.array([[1, 1]]), np.array([[0.8, 1.0]]), ["a", "b", "c"])
         >>> lens.names, lens.classes.tolist(), lens.levels.tolist()
         (('b',), [[0, 0]], [[204, 255]])
         """
-        best = np.asarray(probabilities).argmax(axis=2)  # (layers, patches)
         present, classes = np.unique(best, return_inverse=True)
         if len(present) >= PREFIX:
             raise DataError(f"{len(present)} classes in one picture are more than an inspection can name")
-        share = np.asarray(probabilities).max(axis=2)
-        levels = np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
+        levels = np.rint(255 * np.clip(probabilities, 0, 1)).astype(np.uint8)
         indices = classes.reshape(best.shape).astype(np.uint16)
         return cls(tuple(layers), indices, levels, tuple(names[index] for index in present))
 
     def __str__(self) -> str:
         layers, patches = self.classes.shape
-        return f"{counted(len(self.names), 'class')} read at {patches} patches behind {counted(layers, 'layer')}"
+        return f"{len(self.names)} classes read at {patches} patches behind {counted(layers, 'layer')}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -150,7 +149,8 @@ class ArtifactTokens(Readable):
 class InspectedMap(Readable):
     """A map of a method: number `index` of the array `array` ("maps" or "signed_maps"). `target` is the class it is
     of, held `against` another. `description` says what the method shows. `verdict` is {"status", "text"} of an audit;
-    `curve` {"occluder", "mif", "lif", "srg"}. `control`: it is planted, and looks at nothing."""
+    `curve` {"occluder", "mif", "lif", "srg"}; of no class's map `curves` has it by the name of each class that is
+    asked about. `control`: it is planted, and looks at nothing."""
 
     method: str
     label: str
@@ -164,6 +164,7 @@ class InspectedMap(Readable):
     curve: Mapping[str, Any] | None = None
     control: bool = False
     description: str = ""
+    curves: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         against = "" if self.against is None else f" against {self.against}"

@@ -14,7 +14,8 @@ from regard.rendering.pages.anonymiser import pathless
 from regard.rendering.pages.audit_pictures import example_maps, galleries
 from regard.rendering.pages.audit_pictures import picture_names as picture_names
 from regard.rendering.pages.audit_words import HEADINGS, MARKS, RULE, measure_words, variant_words
-from regard.rendering.pages.shell import render, shell
+from regard.rendering.pages.columns import audit_columns, slice_filter
+from regard.rendering.pages.shell import PICTURE_SCRIPTS, PICTURE_STYLES, RUN_SCRIPTS, RUN_STYLES, render, shell
 
 ROWS = 8
 """A table of more rows is folded away, unless it is the first of its part."""
@@ -31,6 +32,7 @@ def audit_page(audit: Audit, pictures: Mapping[str, Image.Image] | None = None, 
     examples = example_maps(audit, pictures)
     slices = [each for each in audit.of("quality") if each.subject]
     slices.sort(key=lambda each: each.score.value if math.isfinite(each.score.value) else math.inf)  # the worst first
+    columns = audit_columns(audit)
     context = {
         "title": title,
         "audit": audit,
@@ -41,7 +43,13 @@ def audit_page(audit: Audit, pictures: Mapping[str, Image.Image] | None = None, 
         "curves": removal.panels(audit),
         "parts_of": parts,
         "slices": [
-            {**_row(each, (0.0, 1.0)), "name": each.subject, "measure": measure_words(each)[0]} for each in slices
+            {
+                **_row(each, (0.0, 1.0)),
+                "name": each.subject,
+                "measure": measure_words(each)[0],
+                "show": slice_filter(columns["pictures"], *each.subject.partition(": ")[::2]),
+            }
+            for each in slices
         ],
         "galleries": galleries(audit, pictures),
         "examples": examples,
@@ -61,8 +69,9 @@ def audit_page(audit: Audit, pictures: Mapping[str, Image.Image] | None = None, 
         render("audit/audit.html", context),
         sections=_sections(context),
         controls=render("shell/controls.html", context) if examples else "",
-        data=data,
-        styles=("audit/audit.css",),
+        data=data | columns,
+        styles=(*PICTURE_STYLES, *RUN_STYLES, "audit/audit.css"),
+        scripts=(*PICTURE_SCRIPTS, *RUN_SCRIPTS),
     )
 
 

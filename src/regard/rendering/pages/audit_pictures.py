@@ -20,18 +20,22 @@ LINES = 100
 def picture_names(audit: Audit) -> list[str]:
     """The pictures that the page shows, where there are thumbnails."""
     examples = (heatmap.name for each in audit.examples for heatmap in each)
-    fooled = (each.name for rows in (_flipped(audit), _mistakes(audit)) for each in rows[:CARDS])
+    fooled = (each.name for rows in (_flipped(audit), _mistakes(audit)) for _, each in rows[:CARDS])
     return list(dict.fromkeys([*examples, *fooled]))
 
 
-def _flipped(audit: Audit) -> list[AuditedPicture]:
-    """Pictures that are answered otherwise with something changed, the surest first."""
-    return sorted((each for each in audit.pictures if each.flips), key=lambda each: -each.confidence)
+def _flipped(audit: Audit) -> list[tuple[int, AuditedPicture]]:
+    """Pictures that are answered otherwise with something changed, with their places, the surest first."""
+    return sorted(((n, each) for n, each in enumerate(audit.pictures) if each.flips), key=_unsure)
 
 
-def _mistakes(audit: Audit) -> list[AuditedPicture]:
-    """Wrong answers, the surest first."""
-    return sorted((each for each in audit.pictures if each.right is False), key=lambda each: -each.confidence)
+def _mistakes(audit: Audit) -> list[tuple[int, AuditedPicture]]:
+    """Wrong answers, with their places, the surest first."""
+    return sorted(((n, each) for n, each in enumerate(audit.pictures) if each.right is False), key=_unsure)
+
+
+def _unsure(placed: tuple[int, AuditedPicture]) -> float:
+    return -placed[1].confidence
 
 
 def galleries(audit: Audit, pictures: Mapping[str, Image.Image]) -> list[views.View]:
@@ -50,12 +54,13 @@ def galleries(audit: Audit, pictures: Mapping[str, Image.Image]) -> list[views.V
 
 
 def _gallery(
-    name: str, meaning: str, chosen: Sequence[AuditedPicture], pictures: Mapping[str, Image.Image]
+    name: str, meaning: str, chosen: Sequence[tuple[int, AuditedPicture]], pictures: Mapping[str, Image.Image]
 ) -> views.View:
     cards: list[views.View] = []
     lines = []
-    for each in chosen[:LINES]:
+    for index, each in chosen[:LINES]:
         view = {
+            "index": index,
             "name": each.name,
             "true": each.label or None,
             "predicted": each.predicted,
@@ -77,6 +82,7 @@ def _gallery(
 def example_maps(audit: Audit, pictures: Mapping[str, Image.Image]) -> list[views.View]:
     """Some pictures, each with the map of every method and the verdict on it."""
     audited = {each.name: each for each in audit.pictures}
+    places = {name: place for place, name in enumerate(audited)}
     names = dict.fromkeys(heatmap.name for each in audit.examples for heatmap in each)
     examples = []
     for name in names:
@@ -85,6 +91,7 @@ def example_maps(audit: Audit, pictures: Mapping[str, Image.Image]) -> list[view
         picture = audited.get(name)
         examples.append(
             {
+                "index": places.get(name, ""),
                 "name": name,
                 "true": picture.label or None if picture else None,
                 "predicted": picture.predicted if picture else "",

@@ -300,6 +300,7 @@ def positions(similarity: Positions, colours: str = "viridis") -> View:
         "height": whole.shape[0],
         "rows": [(str(row), (row + 0.5) * (rows + 1) - 0.5) for row in range(rows)],
         "columns": [(str(column), (column + 0.5) * (columns + 1) - 0.5) for column in range(columns)],
+        "range": ends,
         "ends": [f"{each:.2f}" for each in (ends[1], (ends[0] + ends[1]) / 2, ends[0])],
         "numbers": [
             {"name": name.replace("_", " "), "text": number(value)} for name, value in similarity.numbers.items()

@@ -29,7 +29,8 @@ function readableChart(svg, hits) {
   const frame = el("div", { class: "readable" });
   svg.replaceWith(frame);
   frame.append(svg, readout);
-  const label = svg.getAttribute("aria-label");
+  const leads = hits.some((hit) => hit.dataset.show);
+  const label = svg.getAttribute("aria-label") + (leads ? "; Enter shows the pictures" : "");
   const mark = (at) => {
     hits.forEach((hit, other) => hit.classList.toggle("on", other === at));
     readout.textContent = at === null ? "" : texts[at];
@@ -41,6 +42,9 @@ function readableChart(svg, hits) {
     hit.querySelector("title").remove(); // the readout says it: no second one under the pointer
     hit.addEventListener("pointerenter", () => go(at));
     hit.addEventListener("click", () => go(at));
+  });
+  frame.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") hits[Number(frame.getAttribute("aria-valuenow"))].dispatchEvent(new MouseEvent("click"));
   });
   frame.addEventListener("pointerleave", () => document.activeElement !== frame && mark(null));
   frame.addEventListener("focusout", () => mark(null));
@@ -57,16 +61,17 @@ async function readPositions(svg) {
   ramp.src = bar.getAttribute("href");
   await Promise.all([image.decode(), ramp.decode()]);
   const { rows, columns, low, high } = Object.fromEntries(["rows", "columns", "low", "high"].map((key) => [key, Number(svg.dataset[key])]));
-  const canvas = el("canvas", { width: image.width, height: image.height });
-  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const pixelsOf = (picture) => {
+    const canvas = el("canvas", { width: picture.width, height: picture.height });
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.drawImage(picture, 0, 0);
+    return context.getImageData(0, 0, picture.width, picture.height).data;
+  };
   const levels = new Map();
-  context.drawImage(ramp, 0, 0);
-  const colours = context.getImageData(0, 0, 1, ramp.height).data;
+  const colours = pixelsOf(ramp); // a pixel wide
   const keyAt = (data, at) => (data[at] << 16) | (data[at + 1] << 8) | data[at + 2];
   for (let i = 0; i < ramp.height; i++) levels.set(keyAt(colours, 4 * i), ramp.height - 1 - i);
-  context.clearRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(image, 0, 0);
-  const pixels = context.getImageData(0, 0, image.width, image.height).data;
+  const pixels = pixelsOf(image);
   const valueAt = (row, column, r, c) => {
     const at = 4 * ((row * (rows + 1) + r) * image.width + column * (columns + 1) + c);
     return low + ((high - low) * (levels.get(keyAt(pixels, at)) ?? 0)) / (ramp.height - 1);

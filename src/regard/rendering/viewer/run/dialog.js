@@ -88,10 +88,10 @@ function pictureDialog(columns, onMove) {
 
   function plainPicture(index) {
     const address = thumbOf(columns, index);
-    const why = pageIndex.absent?.inspections ?? "This page holds no maps of this picture.";
-    return el("div", { class: "plain" },
-      address ? el("img", { src: address, alt: `The picture ${columns.name[index]}` }) : null,
-      el("p", { class: "note" }, why));
+    const maps = document.querySelector(`[data-explained="${index}"] .gallery`)?.cloneNode(true); // those of an audit
+    return el("div", { class: "plain explained" },
+      address && !maps ? el("img", { src: address, alt: `The picture ${columns.name[index]}` }) : null,
+      maps ?? el("p", { class: "note" }, "This page holds no maps of this picture."));
   }
 
   dialog.addEventListener("close", () => {

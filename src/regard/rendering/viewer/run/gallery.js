@@ -42,6 +42,7 @@ function gallery(host, columns, open, onFilter) {
   const rows = new Map();
 
   function field(label, control) {
+    if (!control.hasAttribute("aria-label")) control.setAttribute("aria-label", label); // the options are no part of it
     return el("label", { class: "field" }, el("span", {}, label), control);
   }
   function choice(options, onchange) {

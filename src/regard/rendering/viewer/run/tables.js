@@ -9,7 +9,7 @@ function leadToGallery(columns, show) {
   for (const element of document.querySelectorAll(".live, .shows")) element.hidden = false;
   for (const element of document.querySelectorAll("[data-show]")) {
     if (element instanceof SVGElement) {
-      element.addEventListener("click", (event) => lead(event, element));
+      element.addEventListener("click", (event) => lead(event, element)); // Enter does the same: readableChart
       continue;
     }
     const hint = element.title ? { "aria-label": `${element.title}. Show them` } : {};

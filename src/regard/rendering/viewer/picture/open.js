@@ -67,7 +67,7 @@ function textsOf(view) {
 function openPicture(host, inspections, state = {}, onState = null, options = {}) {
   const handles = inspections.map((each) => (typeof each.load === "function" ? each : { load: async () => each }));
   const view = { host, heading: options.heading ?? 2, linked: Boolean(onState), loaded: [], panes: [], hover: null };
-  view.labels = handles.map((handle, run) => handle.label ?? inspections[run].network?.name ?? `network ${run + 1}`);
+  view.labels = handles.map((handle, run) => handle.label ?? `network ${run + 1}`);
   view.state = stateOf(state);
   if (!handles[view.state.spec.run]) view.state.spec.run = 0;
   const frame = { whole: false, pending: false };
@@ -175,6 +175,8 @@ function openPicture(host, inspections, state = {}, onState = null, options = {}
     const inspection = await handles[run].load();
     inspection.serial ??= ++inspectionSerial;
     view.loaded[run] = inspection;
+    const { name } = inspection.network;
+    if (!handles[run].label && !view.labels.includes(name)) view.labels[run] = name;
     inspection.picked = await inspectionImage(inspection);
   }
 
@@ -203,6 +205,8 @@ function openPicture(host, inspections, state = {}, onState = null, options = {}
     window.addEventListener("resize", resized);
     stops = [listenToStage(view, stage), keys.stop, () => observer.disconnect(), () => window.removeEventListener("resize", resized)];
     schedule(true);
+    // the other networks, so that they can be chosen by their names
+    if (handles.length > 1) load([...handles.keys()]).then(() => schedule(true), () => {});
   }
 
   host.replaceChildren(el("p", { class: "note" }, "Unpacking the maps …"));

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 
@@ -48,7 +49,7 @@ def launched() -> Iterator[Any]:
 @contextmanager
 def open_page(
     browser: Any,
-    path: Path,
+    path: Path | str,
     width: int = 1280,
     height: int = 900,
     dark: bool = False,
@@ -62,7 +63,7 @@ def open_page(
     context = browser.new_context(viewport=viewport, color_scheme=scheme, locale="en-GB", has_touch=touch)
     page = context.new_page()
     wrong: list[str] = []
-    address = path.resolve().as_uri()
+    address = path if isinstance(path, str) else path.resolve().as_uri()
     page.on(
         "console", lambda said: wrong.append(f"console: {said.text}") if said.type in ("error", "warning") else None
     )
@@ -80,4 +81,7 @@ def open_page(
 
 
 def _foreign(request: Any, address: str) -> bool:
-    return not request.url.startswith(("data:", "blob:")) and request.url.split("#")[0] != address
+    """Whether a request is for anything but the page itself or, of a served one, its server."""
+    served = address.startswith("http")
+    own = request.url.startswith(urljoin(address, "/")) if served else request.url.split("#")[0] == address
+    return not own and not request.url.startswith(("data:", "blob:"))

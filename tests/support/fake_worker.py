@@ -18,7 +18,13 @@ class Desk:
         if plan["models"][0][1] == "broken":
             raise NetworkError("this network cannot be loaded; give another")
         self.models = [
-            {"name": name, "task": "captioning" if source == "words" else "classification"}
+            {
+                "name": name,
+                "task": "captioning" if source == "words" else "classification",
+                "classes": ["cat", "dog"],
+                "methods": ["attention", "legrad", "shapley"],
+                "layers": 4,
+            }
             for name, source in plan["models"]
         ]
 
@@ -39,6 +45,15 @@ class Desk:
             raise ValueError("a mistake of ours")
         if words[0] == "exhaust":
             raise MemoryError
+        if header["kind"] == "inspect":
+            import inspections
+
+            captions = header["model"] == "words"
+            packed = inspections.made(
+                3, name=header["name"], network=header["model"], caption=captions, layers=4, heads=2
+            )
+            tell("attention", 1, 3)
+            return {"name": header["name"], "model": header["model"]}, packed.pack()
         sys.stdout.write("what writes to standard output spoils nothing")
         sys.stdout.flush()
         tell("echo", 0, 1)

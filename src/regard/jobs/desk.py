@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from regard.data.dataset import Picture
 from regard.data.images.decode import upright_size
 from regard.data.openers import BytesOpener
 from regard.errors import DataError, NetworkError, UsageError
-from regard.explanation import METHODS, Method
+from regard.explanation import METHODS, Method, method_named
 from regard.explanation.words.methods import fitting
 from regard.jobs.errors import without_advice
 from regard.jobs.wire import Frame
@@ -23,9 +24,13 @@ from regard.networks.sources.shipped import CAPTIONERS, folder_of
 from regard.predictors.captioner import Captioner
 from regard.predictors.classifier import Classifier
 from regard.predictors.explainer import Explainer
+from regard.predictors.inspector import Inspector
+from regard.predictors.inspector.inspector import LONGEST, drawn_picture
 from regard.predictors.method_options import MethodOptions
-from regard.records import Heatmap
+from regard.records import Explanation, Heatmap, Inspection, PatchGrid
 from regard.records.captions import Caption
+from regard.records.inspection import InspectedCaption, InspectedWord
+from regard.records.quantised import Quantised
 
 DIGITS = 4
 """Significant digits of values in JSON."""
@@ -45,6 +50,7 @@ class Model:
     source: str
     predictor: Explainer | Captioner
     classifier: Classifier | None = None
+    inspector: Inspector | None = None
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
@@ -83,13 +89,13 @@ class Desk:
         settings = dict(header["settings"])
         model = self.all[header["model"]]
         report("picture", 0, 1)
-        kinds = {"classify": self.classify, "explain": self.explain, "caption": self.caption}
+        kinds = {"classify": self.classify, "explain": self.explain, "caption": self.caption, "inspect": self.inspect}
         try:
             picture = self._picture(content, header["name"])
-            answer = kinds[header["kind"]](model, picture, settings, report)
+            answer, body = kinds[header["kind"]](model, picture, settings, report)
         except DataError as error:
             raise DataError(without_advice(error)) from error
-        return {"name": header["name"], "model": model.name, **answer}, b""
+        return {"name": header["name"], "model": model.name, **answer}, body
 
     def _picture(self, content: bytes, name: str) -> Picture:
         """The picture, not yet decoded. Raises `DataError` for none, and for one with too many pixels by its header."""
@@ -102,16 +108,16 @@ class Desk:
             )
         return Picture(name, opener)
 
-    def classify(self, model: Model, picture: Picture, settings: dict[str, Any], report: Report) -> dict[str, Any]:
+    def classify(self, model: Model, picture: Picture, settings: dict[str, Any], report: Report) -> Frame:
         if model.classifier is None:
             raise UsageError(f"{model.name} has no classes; choose a model of classes, or explain a feature of it")
         report("network", 0, 1)
         record = model.classifier([picture])
         top = record.top(0, int(settings["top"]))
         probabilities = [[name, _plain(value)] for name, value in top.items()]
-        return {"predicted": record.labels[0], "probabilities": probabilities, "provenance": record.provenance}
+        return {"predicted": record.labels[0], "probabilities": probabilities, "provenance": record.provenance}, b""
 
-    def explain(self, model: Model, picture: Picture, settings: dict[str, Any], report: Report) -> dict[str, Any]:
+    def explain(self, model: Model, picture: Picture, settings: dict[str, Any], report: Report) -> Frame:
         explainer = model.predictor
         if not isinstance(explainer, Explainer):
             raise UsageError(f"{model.name} writes captions, which `caption` asks for; choose a model of classes")
@@ -120,7 +126,7 @@ class Desk:
         options = MethodOptions.of(settings)
         jobs = [explainer.job(name, options, curve=curve) for name in methods]
         for name in methods:
-            self._check_cost(model, explainer.network, METHODS[name], options, curve)
+            self._check_cost(model, explainer.network, method_named(name, "picture"), options, curve)
         maps = []
         for index, job in enumerate(jobs):
             report(job.method.name, index, len(jobs))
@@ -129,9 +135,9 @@ class Desk:
             verdict = verdict_on(job.about, None, model.source, [picture])
             about = {"method": job.method.name, "settings": dict(job.about.settings), "signed": job.method.signed}
             maps.append({**about, **_map(heatmap, job.about.classes), "verdict": verdict or None})
-        return {"grid": asdict(heatmap.grid), "maps": maps, "provenance": dict(jobs[0].provenance)}
+        return {"grid": asdict(heatmap.grid), "maps": maps, "provenance": dict(jobs[0].provenance)}, b""
 
-    def caption(self, model: Model, picture: Picture, settings: dict[str, Any], report: Report) -> dict[str, Any]:
+    def caption(self, model: Model, picture: Picture, settings: dict[str, Any], report: Report) -> Frame:
         captioner = model.predictor
         if not isinstance(captioner, Captioner):
             raise UsageError(f"{model.name} has classes and writes no captions; choose a model that does")
@@ -140,7 +146,28 @@ class Desk:
         chosen = {name: value for name, value in settings.items() if value is not None}
         caption = captioner(picture, text, **chosen)
         assert isinstance(caption, Caption)
-        return _caption(caption)
+        return _caption(caption), b""
+
+    def inspect(self, model: Model, picture: Picture, settings: dict[str, Any], report: Report) -> Frame:
+        """All that the viewer shows of a picture by one network, packed as docs/inspections.md has it."""
+        if model.inspector is None:
+            report("caption", 0, 1)
+            caption = model.predictor(picture)
+            assert isinstance(caption, Caption)
+            return {"predicted": None, "caption": caption.text}, _inspected(caption, picture).pack()
+        methods = settings["method"]
+        for name in methods:
+            self._check_cost(model, model.inspector.network, method_named(name, "picture"), MethodOptions(), False)
+        inspection = model.inspector(
+            picture,
+            methods,
+            curve=settings["curve"],
+            target=settings["target"],
+            verdicts=partial(_verdict, model.source),
+            on_stage=report,
+        )
+        predicted = None if inspection.answer is None else inspection.answer.predicted
+        return {"predicted": predicted, "caption": None}, inspection.pack()
 
     def _check_cost(self, model: Model, network: Network, method: Method, options: MethodOptions, curve: bool) -> None:
         """Raise `UsageError` for what would take longer than a job may."""
@@ -181,7 +208,9 @@ def _load(name: str, source: str, device: str | None) -> Model:
         network.logits(network.blank())
         seconds.append(perf_counter() - start)
     _ = explainer.provenance  # hashes all weights, once
-    return Model(name, source, explainer, classifier, min(seconds))
+    inspector = Inspector(network)
+    inspector(blank, ["attention"], curve=False, longest=64)  # once, so that the first picture waits for nothing
+    return Model(name, source, explainer, classifier, inspector, min(seconds))
 
 
 def _warm_captioner(name: str, source: str, device: str | None, blank: Any) -> Model:
@@ -197,6 +226,12 @@ def _fits(row: Method, explainer: Explainer) -> bool:
     return all(parts.get(need, True) for need in row.requires) and (
         explainer.network.has_classes or not row.class_specific
     )
+
+
+def _verdict(source: str, about: Explanation, picture: Picture) -> dict[str, str] | None:
+    """What an audit of the run found of a method, as an inspection has it."""
+    status, _, text = verdict_on(about, None, source, [picture]).partition(": ")
+    return {"status": status, "text": text} if status else None
 
 
 def _plain(value: float) -> float | None:
@@ -235,3 +270,25 @@ def _caption(caption: Caption) -> dict[str, Any]:
     about = {"text": caption.text, "finished": caption.finished, "log_probability": caption.log_probability}
     origin = {"settings": dict(caption.settings), "provenance": dict(caption.provenance)}
     return {**about, "words": words, "grid": None if caption.grid is None else asdict(caption.grid), **origin}
+
+
+def _inspected(caption: Caption, picture: Picture) -> Inspection:
+    """A caption as the viewer shows it."""
+    maps = caption.maps
+    words: list[InspectedWord] = []
+    for word in caption.words:
+        steps = caption.steps[word.steps[0] : word.steps[1]] if word.steps is not None else ()
+        others = tuple((piece, float(np.exp(value))) for step in steps[:1] for piece, value in step.alternatives)
+        index = None if word.heatmap is None else sum(each.index is not None for each in words)
+        words.append(InspectedWord(word.text, word.part_of_speech, word.probability, others, None, index))
+    grid = caption.grid or PatchGrid.whole(*maps.shape[1:])
+    return Inspection(
+        caption.name,
+        grid,
+        {"name": str(caption.provenance["network"]), "layers": 0, "heads": 0, "reads": "words"},
+        {"words": Quantised.of(maps)} if len(maps) else {},
+        picture=drawn_picture(picture, LONGEST),
+        caption=InspectedCaption(caption.text, tuple(words)),
+        absent={"cls": "a captioner has words, each with its map"},
+        provenance=caption.provenance,
+    )

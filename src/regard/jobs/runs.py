@@ -96,18 +96,6 @@ class ServedRun:
         return {"name": self.name, "classes": len(self.scores["classes"]), "pictures": self.data is not None,
                 **{key: self.scores[key] for key in keep if key in self.scores}}  # fmt: skip
 
-    def columns(self) -> dict[str, Any]:
-        """All its pictures, a value a picture in each column: see docs/serve.md."""
-        predictions = self.predictions
-        certainty = predictions.certainty
-        sure = [None] * len(predictions) if certainty is None else [round(float(each), 4) for each in certainty]
-        labels = [label if label >= 0 else None for label in predictions.labels.tolist()]
-        columns = {"name": list(predictions.names), "true": labels, "predicted": predictions.predicted.tolist(),
-                   "confidence": sure}  # fmt: skip
-        slices = {name: list(map(str, values)) for name, values in predictions.slices.items()}
-        return {"n": len(predictions), "classes": list(predictions.classes), **columns,
-                **({"slices": slices} if slices else {})}  # fmt: skip
-
 
 class Thumbnails:
     """Small JPEGs of pictures, the latest of them kept."""

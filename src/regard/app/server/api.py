@@ -1,6 +1,7 @@
 """What the server answers: JSON, pages of it, and pictures. A request with a picture becomes a job of the pool."""
 
 import asyncio
+import base64
 import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
@@ -15,13 +16,16 @@ from starlette.responses import Response, StreamingResponse
 
 from regard.app.server.answers import Json, refusal
 from regard.app.server.options import ServerOptions
-from regard.app.server.requests import FORM, Budget, Classify, Describe, Explain, Settings, printable, read_picture
+from regard.app.server.pages import columns, docs_page, live_page, run_page
+from regard.app.server.requests import FORM, Budget, checked, printable, read_picture
 from regard.errors import RegardError, unknown
 from regard.explanation import METHODS
 from regard.files import json_text, readable
 from regard.jobs.errors import RequestError
 from regard.jobs.pool import Pool
 from regard.jobs.runs import SIDES, ServedRun, Thumbnails
+from regard.jobs.settings import KINDS
+from regard.records.inspection.packing import as_twin, unpack
 from regard.version import __version__
 
 log = logging.getLogger("regard")
@@ -29,8 +33,7 @@ log = logging.getLogger("regard")
 MOST_BYTES = 512_000_000
 """Bytes of pictures that are on their way in at once."""
 STREAM = "text/event-stream"
-TASKS = {"classify": "classification", "explain": "classification", "caption": "captioning"}
-"""What the model of a kind of job must have been trained for."""
+PACKED = "application/vnd.regard.inspection"
 
 ABOUT = """Classes, maps and captions of pictures by the models that this server was started with. A picture comes as a
 form (`curl -F picture=@cat.jpg -F method=legrad ADDRESS/api/explain`) or as JSON with base64 in `picture`. Where the
@@ -73,7 +76,7 @@ class Site:
             )
         if name is not None:
             return name
-        fitting = [each["name"] for each in self.pool.models if each["task"] == TASKS[kind]]
+        fitting = [each["name"] for each in self.pool.models if each["task"] in KINDS[kind][1]]
         if not fitting:
             raise RequestError(
                 404, f"no model of this server can {kind}; it has {', '.join(names)}; start it with one that can"
@@ -96,27 +99,37 @@ class Site:
             if job.done():  # refused at once
                 await job
             job.add_done_callback(lambda task: stages.put_nowait(None))
-            return StreamingResponse(_events(job, stages), media_type=STREAM)
-        gone = asyncio.ensure_future(request.receive())  # the body was read: what comes next is that the client goes
+            return StreamingResponse(_events(job, stages, kind), media_type=STREAM)
+
+        async def hung_up() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+
+        gone = asyncio.create_task(hung_up())
         try:
             await asyncio.wait([job, gone], return_when=asyncio.FIRST_COMPLETED)
             if not job.done():
                 return refusal(499, "the client has gone")  # nobody reads it
-            answer, _ = job.result()
-            return Json(answer)
+            answer, body = job.result()
+            if kind != "inspect":
+                return Json(answer)
+            if PACKED in request.headers.get("accept", ""):
+                return Response(body, media_type=PACKED)
+            return Json({**answer, "inspection": as_twin(*unpack(body))})
         finally:
             gone.cancel()
             job.cancel()
 
 
-async def _events(job: "asyncio.Task[Any]", stages: "asyncio.Queue[Any]") -> AsyncIterator[str]:
+async def _events(job: "asyncio.Task[Any]", stages: "asyncio.Queue[Any]", kind: str) -> AsyncIterator[str]:
     """The stages of a job as they come, then its answer or why there is none."""
     try:
         yield _event("stage", {"stage": "waiting", "done": 0, "total": 0})
         while (stage := await stages.get()) is not None:
             yield _event("stage", {key: stage[key] for key in ("stage", "done", "total")})
-        answer, _ = job.result()
-        yield _event("answer", answer)
+        answer, body = job.result()
+        packed = {"inspection": base64.b64encode(body).decode("ascii")} if kind == "inspect" else {}
+        yield _event("answer", {**answer, **packed})
     except RequestError as error:
         yield _event("error", {"status": error.status, "error": str(error)})
     finally:
@@ -127,10 +140,9 @@ def _event(name: str, content: Any) -> str:
     return f"event: {name}\ndata: {json_text(content)}\n\n"
 
 
-def _takes(kind: type[Settings]) -> dict[str, Any]:
+def _takes(kind: str) -> dict[str, Any]:
     """How OpenAPI describes a request with a picture: a form, or JSON."""
-    schema = kind.model_json_schema()
-    fields = schema["properties"]
+    fields = KINDS[kind][0].model_json_schema()["properties"]
     file = {"type": "string", "format": "binary", "description": "The picture's file."}
     text = {"type": "string", "format": "byte", "description": "The picture's file in base64."}
     rest = {"type": "object", "required": ["picture"], "additionalProperties": False}
@@ -153,25 +165,31 @@ def application(site: Site) -> FastAPI:
 
 
 def _jobs(app: FastAPI, site: Site) -> None:
-    async def job(request: Request, kind: str, form: type[Settings]) -> Response:
+    async def job(request: Request, kind: str) -> Response:
         site.pool.check_room()
-        settings, picture = await read_picture(request, form, site.options.max_bytes, site.budget)
+        settings, picture = await read_picture(request, KINDS[kind][0], site.options.max_bytes, site.budget)
         return await site.answered(request, kind, settings, picture)
 
-    @app.post("/api/classify", openapi_extra=_takes(Classify), responses=REFUSALS)
+    @app.post("/api/classify", openapi_extra=_takes("classify"), responses=REFUSALS)
     async def classify(request: Request) -> Response:
         """The likeliest classes of a picture, and their probabilities."""
-        return await job(request, "classify", Classify)
+        return await job(request, "classify")
 
-    @app.post("/api/explain", openapi_extra=_takes(Explain), responses=REFUSALS)
+    @app.post("/api/explain", openapi_extra=_takes("explain"), responses=REFUSALS)
     async def explain(request: Request) -> Response:
         """Where a network looks: a map of the picture by each method, rows of numbers on the grid of patches."""
-        return await job(request, "explain", Explain)
+        return await job(request, "explain")
 
-    @app.post("/api/caption", openapi_extra=_takes(Describe), responses=REFUSALS)
+    @app.post("/api/inspect", openapi_extra=_takes("inspect"), responses=REFUSALS)
+    async def inspect(request: Request) -> Response:
+        """All that the viewer shows of a picture by one model: packed bytes where `application/vnd.regard.inspection`
+        is accepted, else their JSON twin in `inspection` (docs/inspections.md). Of a captioner it is the caption's."""
+        return await job(request, "inspect")
+
+    @app.post("/api/caption", openapi_extra=_takes("caption"), responses=REFUSALS)
     async def caption(request: Request) -> Response:
         """A caption word by word, each with its probability, what could have stood there, and its map."""
-        return await job(request, "caption", Describe)
+        return await job(request, "caption")
 
 
 Name = Annotated[str, Path(max_length=200)]
@@ -180,6 +198,18 @@ Number = Annotated[int, Path(ge=0, lt=10**9)]
 
 def _lists(app: FastAPI, site: Site) -> None:
     missing: dict[int | str, dict[str, Any]] = {404: REFUSALS[404], 413: REFUSALS[413], 422: REFUSALS[422]}
+
+    @app.get("/", include_in_schema=False)
+    async def live() -> Response:
+        return live_page(site.pool.models, site.runs, site.options.max_bytes)
+
+    @app.get("/runs/{name}", include_in_schema=False)
+    async def of_run(name: Name) -> Response:
+        return await run_in_threadpool(lambda: run_page(site.run(name)))
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return docs_page(app.openapi())
 
     @app.get("/health")
     async def health() -> Response:
@@ -213,7 +243,7 @@ def _lists(app: FastAPI, site: Site) -> None:
     @app.get("/api/runs/{name}/pictures", responses=missing)
     async def pictures(name: Name) -> Response:
         """All pictures of a run as columns: names, true and predicted classes as indices, confidence."""
-        return Json(await run_in_threadpool(site.run(name).columns))
+        return Json(await run_in_threadpool(columns, site.run(name)))
 
     @app.get("/api/runs/{name}/pictures/{number}/thumbnail", responses=missing)
     async def thumbnail(
@@ -226,15 +256,12 @@ def _lists(app: FastAPI, site: Site) -> None:
 
     @app.get("/api/runs/{name}/pictures/{number}/{kind}", responses=REFUSALS)
     async def of_picture(request: Request, name: Name, number: Number, kind: str) -> Response:
-        """What `classify`, `explain` or `caption` say of a picture of a run; settings are in the address."""
-        forms: dict[str, type[Settings]] = {"classify": Classify, "explain": Explain, "caption": Describe}
-        if kind not in forms:
+        """What the same jobs give of a picture of a run; settings are in the address."""
+        if kind not in KINDS:
             raise RequestError(
-                404, f"there is no {printable(kind)} of a picture; there are {', '.join(forms)}, thumbnail"
+                404, f"there is no {printable(kind)} of a picture; there are {', '.join(KINDS)}, thumbnail"
             )
-        from regard.app.server.requests import checked
-
-        settings = checked(forms[kind], {"name": f"picture {number}", **request.query_params})
+        settings = checked(KINDS[kind][0], {"name": f"picture {number}", **request.query_params})
         content = await run_in_threadpool(site.run(name).content, number, site.options.max_bytes)
         return await site.answered(request, kind, settings, content)
 

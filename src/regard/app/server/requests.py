@@ -4,75 +4,21 @@ import base64
 import binascii
 import json
 from collections.abc import AsyncGenerator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from fastapi import Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from regard.files import readable
 from regard.jobs.errors import RequestError
+from regard.jobs.settings import Settings
 from regard.rendering.lettering import visible
 
 FORM = "multipart/form-data"
 FIELDS = 24
 """The most fields of a form."""
-
-
-Small = Annotated[int, Field(ge=0, le=1000)]
-Text = Annotated[str, Field(max_length=200)]
-
-
-class Settings(BaseModel):
-    """What all jobs take: one of the server's models, by default the first that can do it."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    model: Text | None = Field(None, description="A name that /api/models lists.")
-    name: Text = Field("picture", description="What the picture is called in the answer and in messages.")
-
-
-class Classify(Settings):
-    """The likeliest classes of a picture."""
-
-    top: int = Field(5, ge=1, le=1000, description="How many classes, the likeliest first.")
-
-
-class Explain(Settings):
-    """Maps of a picture, one for each method."""
-
-    method: Annotated[
-        list[Text],
-        BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value),
-        Field(min_length=1, max_length=8),
-    ] = Field(["attention"], description="Names that /api/methods lists; in a form with commas between them.")
-    layer: Small | None = Field(None, description="The layer, from 0.")
-    head: Small | None = Field(None, description="The head, from 0; by default the mean.")
-    query: Text = Field("CLS", description="CLS, or ROW,COLUMN of the patch that looks.")
-    start: Small | None = Field(None, description="The first layer that counts.")
-    target: Text | Small | None = Field(None, description="A class by name or index; by default the predicted one.")
-    against: Text | Small | None = Field(None, description="A class that the target is held against.")
-    steps: Annotated[int, Field(ge=1, le=256)] | None = Field(None, description="Steps of an integral.")
-    samples: Annotated[int, Field(ge=1, le=256)] | None = Field(None, description="How many samples are drawn.")
-    seed: int = Field(0, ge=0, lt=2**32)
-    curve: bool = Field(False, description="Also what becomes of the class while patches go, at 20 forwards a map.")
-
-
-class Describe(Settings):
-    """A caption word by word, each with its map."""
-
-    caption: Annotated[str, Field(min_length=1, max_length=1000)] | None = Field(
-        None, description="A caption that is aligned instead of one that is made."
-    )
-    prompt: Annotated[str, Field(max_length=1000)] | None = Field(None, description="What it begins with or answers.")
-    method: Text = Field("cross_attention", description="A method of words that /api/methods lists.")
-    row: Literal["predicting", "reading"] = "predicting"
-    layer: Small | None = None
-    head: Small | None = None
-    start: Small | None = None
-    beams: int = Field(1, ge=1, le=8)
-    limit: Annotated[int, Field(ge=1, le=256)] | None = Field(None, description="The most tokens.")
 
 
 class Budget:

@@ -1,0 +1,174 @@
+// The live page: a picture that is dropped, pasted, chosen or photographed is sent to the server, and what comes back is
+// looked at as in any page. Whatever is changed asks again; the work before is cancelled.
+
+const liveModels = pageIndex.models ?? [];
+const liveMethods = new Map((pageIndex.methods ?? []).map((each) => [each.name, each]));
+const LIVE_FIRST = ["attention", "legrad", "gradcam", "libra_fullgrad"];
+const LIVE_COSTLY = 40; // forwards from which a method is not offered beside the others
+let liveNumber = 0;
+
+function startLive() {
+  const host = document.getElementById("live");
+  if (!host) return;
+  const classifiers = liveModels.filter((each) => each.task === "classification");
+  const captioners = liveModels.filter((each) => each.task === "captioning");
+  let file = null;
+  let view = null;
+  let running = null; // the AbortController of the work that goes on
+
+  const chooser = el("input", { type: "file", accept: "image/*", hidden: true, onchange: () => take(chooser.files[0]) });
+  const camera = el("input", { type: "file", accept: "image/*", capture: "environment", hidden: true, onchange: () => take(camera.files[0]) });
+  const thumb = el("img", { alt: "", hidden: true });
+  const place = el("p", {}, el("strong", {}, "Drop a picture here"), ", or paste one");
+  const drop = el("div", { class: "drop" }, thumb, place,
+    el("div", { class: "drop-buttons" },
+      el("button", { type: "button", class: "first", onclick: () => chooser.click() }, "Choose a picture"),
+      el("button", { type: "button", class: "camera", onclick: () => camera.click() }, "Take a photograph")),
+    chooser, camera);
+
+  const field = (label, control) => el("label", { class: "field" }, el("span", {}, label), control);
+  const model = el("select", { onchange: () => (offer(), look()) });
+  fillSelect(model, [["", classifiers.map((each) => [each.name, each.name])]], classifiers[0]?.name);
+  const target = el("select", { onchange: () => look() });
+  const layer = el("select", { onchange: () => look() });
+  const methods = el("div", { class: "checks" });
+  const curve = el("input", { type: "checkbox", onchange: () => look() });
+  const captioner = el("select", {});
+  fillSelect(captioner, [["", captioners.map((each) => [each.name, each.name])]], captioners[0]?.name);
+  const describe = el("button", { type: "button", disabled: true, onclick: () => caption() }, "Caption it");
+  const again = el("button", { type: "button", disabled: true, onclick: () => look() }, "Look again");
+  const asked = el("div", { class: "asked" },
+    classifiers.length ? [
+      field("Model", model), field("Class", target), field("Layer", layer),
+      el("fieldset", {}, el("legend", {}, "Methods"), methods),
+      el("fieldset", {}, el("legend", {}, "Also"), el("div", { class: "checks" }, el("label", {}, curve, "what the network says without the patches"))),
+    ] : null,
+    captioners.length > 1 ? field("Captions by", captioner) : null,
+    el("div", { class: "buttons" }, classifiers.length ? again : null, captioners.length ? describe : null));
+
+  const bar = el("progress", { hidden: true, "aria-label": "How far the work is" });
+  const stage = el("p", { role: "status" });
+  const fault = el("p", { class: "fault", role: "alert" });
+  const cancel = el("button", { type: "button", hidden: true, onclick: () => running?.abort() }, "Cancel");
+  host.append(el("div", { class: "live" }, drop, asked, el("div", { class: "work" }, bar, stage, cancel, fault)));
+
+  function offer() {
+    const chosen = classifiers.find((each) => each.name === model.value);
+    if (!chosen) return;
+    fillSelect(target, [["", [["", "what it predicts"], ...chosen.classes.map((name) => [name, name])]]], "");
+    fillSelect(layer, [["", [["", "last"], ...Array.from({ length: Math.max(0, chosen.layers - 1) }, (_, at) => [String(at), String(at + 1)])]]], "");
+    const before = new Set([...methods.querySelectorAll("input:checked")].map((each) => each.value));
+    const offered = chosen.methods.filter((name) => !liveMethods.get(name)?.cost_per && (liveMethods.get(name)?.cost ?? 0) <= LIVE_COSTLY);
+    methods.replaceChildren(...offered.map((name) => {
+      const box = el("input", { type: "checkbox", value: name, onchange: () => look() });
+      box.checked = before.size ? before.has(name) : LIVE_FIRST.includes(name);
+      return el("label", { title: liveMethods.get(name)?.description }, box, name.replaceAll("_", " "));
+    }));
+  }
+
+  function take(chosen) {
+    if (!chosen) return;
+    if (chosen.size > pageIndex.maxBytes) {
+      fault.textContent = `This file has ${(chosen.size / 1e6).toFixed(0)} megabytes; the server takes up to ${pageIndex.maxBytes / 1e6}. Make it smaller.`;
+      return;
+    }
+    file = chosen;
+    for (const each of [chooser, camera]) each.value = ""; // the same file may be chosen again
+    place.replaceChildren(el("bdi", {}, file.name || "a pasted picture"));
+    again.disabled = describe.disabled = false;
+    if (thumb.src) URL.revokeObjectURL(thumb.src);
+    thumb.src = URL.createObjectURL(file);
+    thumb.hidden = false;
+    document.getElementById("sentence").hidden = true;
+    if (classifiers.length) look();
+    else caption();
+  }
+  thumb.addEventListener("error", () => (thumb.hidden = true));
+
+  // One piece of work at a time; what was asked before is cancelled. `show(answer)` gets what came.
+  async function work(fields, show) {
+    running?.abort();
+    const control = new AbortController();
+    running = control;
+    const form = new FormData();
+    for (const [name, value] of Object.entries(fields)) if (value !== "" && value !== false) form.append(name, value);
+    form.append("picture", file, file.name || "pasted picture");
+    fault.textContent = "";
+    bar.hidden = cancel.hidden = false;
+    bar.removeAttribute("value");
+    stage.textContent = "sending";
+    try {
+      const answer = await askWithStages("/api/inspect", form, control.signal, (each) => {
+        stage.textContent = each.total > 1 ? `${each.stage}, ${each.done + 1} of ${each.total}` : each.stage;
+        if (each.total > 1) bar.value = each.done / each.total;
+      });
+      if (running === control) show(answer);
+      if (running === control) stage.textContent = answer.notes?.length ? answer.notes.join(" ") : "";
+    } catch (error) {
+      if (running !== control) return;
+      stage.textContent = control.signal.aborted ? "cancelled" : "";
+      if (!control.signal.aborted) fault.textContent = error.message;
+    } finally {
+      if (running === control) {
+        bar.hidden = cancel.hidden = true;
+        running = null;
+      }
+    }
+  }
+
+  function hold(answer) {
+    const letters = atob(answer.inspection);
+    const bytes = new Uint8Array(letters.length);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
+    droppedInspections.clear(); // pages that stay open must not grow
+    liveNumber += 1;
+    droppedInspections.set(`live:${liveNumber}`, bytes);
+    return `live:${liveNumber}`;
+  }
+
+  function look() {
+    const chosen = [...methods.querySelectorAll("input:checked")].map((each) => each.value);
+    if (!file || !classifiers.length) return;
+    if (!chosen.length) {
+      fault.textContent = "No method is chosen; choose one or more.";
+      return;
+    }
+    const fields = { model: model.value, method: chosen.join(","), target: target.value, layer: layer.value, curve: curve.checked };
+    work(fields, (answer) => {
+      const section = document.getElementById("viewer");
+      const state = view ? readHash() : {};
+      view?.close();
+      section.hidden = false;
+      view = showInspections(section, [hold(answer)], state);
+    });
+  }
+
+  function caption() {
+    if (!file) return;
+    work({ model: captioner.value }, (answer) => {
+      const section = document.getElementById("sentence");
+      section.replaceChildren(el("h2", {}, "Caption"));
+      section.hidden = false;
+      showInspections(section, [hold(answer)], {});
+      section.scrollIntoView({ block: "nearest" });
+    });
+  }
+
+  for (const name of ["dragenter", "dragover"]) {
+    window.addEventListener(name, (event) => {
+      event.preventDefault();
+      drop.classList.add("over");
+    });
+  }
+  window.addEventListener("dragleave", (event) => event.relatedTarget || drop.classList.remove("over"));
+  window.addEventListener("drop", (event) => {
+    event.preventDefault();
+    drop.classList.remove("over");
+    take(event.dataTransfer.files[0]);
+  });
+  window.addEventListener("paste", (event) => take([...(event.clipboardData?.files ?? [])][0]));
+  window.addEventListener("beforeunload", () => running?.abort());
+  offer();
+}
+
+startLive();

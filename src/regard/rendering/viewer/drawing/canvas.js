@@ -15,26 +15,25 @@ function placement(picture, width, height, view) {
   return { left: along(width, wide, view.x), top: along(height, high, view.y), scale };
 }
 
-// Draws into a context, in its own units: `place` is of `placement`; options: { opacity, colours, smooth, showMap, dims
-// (canvas of dimmed patches), scale, artifacts, cursor, pinned (patches), paper ("light" or "dark") }.
+// Draws into a context, in its own units: `place` is of `placement`; options: { opacity, colours, smooth, scale, grey,
+// showMap, dims (canvas of dimmed patches), artifacts, cursor, pinned (patches), paper ("light" or "dark"), cache (an object
+// that keeps the picture as it was scaled) }.
 function drawScene(context, image, map, place, options) {
   const { left, top, scale } = place;
   const [high, wide] = map.picture;
   const area = [left, top, wide * scale, high * scale];
   const [l, t, r, b] = map.box;
   const box = [left + l * scale, top + t * scale, (r - l) * scale, (b - t) * scale];
+  const partly = l > 0.5 || t > 0.5 || r < wide - 0.5 || b < high - 0.5;
+  const paper = options.paper ?? (darkScheme.matches ? "dark" : "light");
   const tinted = options.showMap && map.values && colourName(map, options.colours) !== "spotlight";
+  const picture = image && tinted && options.grey !== false ? greyImage(image) : image;
   context.save();
   context.beginPath();
   context.rect(...area);
   context.clip();
-  context.imageSmoothingEnabled = true;
-  context.imageSmoothingQuality = "high";
-  if (image) context.drawImage(tinted && options.grey !== false ? greyImage(image) : image, ...area);
-  else {
-    context.fillStyle = "#777";
-    context.fillRect(...area);
-  }
+  if (options.cache) drawKept(context, picture, area, partly ? box : null, paper, options.cache);
+  else drawBase(context, picture, area, partly ? box : null, paper);
   if (options.showMap && map.values) {
     const painted = scaledMap(map, options.scale, map.inspection?.artifacts?.tokens);
     context.imageSmoothingEnabled = options.smooth;
@@ -44,7 +43,13 @@ function drawScene(context, image, map, place, options) {
     context.imageSmoothingEnabled = false;
     context.drawImage(options.dims, ...box);
   }
-  if (l > 0.5 || t > 0.5 || r < wide - 0.5 || b < high - 0.5) drawOutside(context, area, box, options.paper);
+  if (partly) {
+    context.lineWidth = 1;
+    context.setLineDash([5, 4]);
+    context.strokeStyle = paper === "dark" ? "#e7e9ee" : "#1b1d22";
+    context.strokeRect(...box);
+    context.setLineDash([]);
+  }
   const cell = [box[2] / map.columns, box[3] / map.rows];
   const corner = (patch) => [
     box[0] + (patch % map.columns) * cell[0],
@@ -56,7 +61,16 @@ function drawScene(context, image, map, place, options) {
   context.restore();
 }
 
-function drawOutside(context, area, box, paper = darkScheme.matches ? "dark" : "light") {
+// The picture; what the network did not see of it (outside `box`) paled and hatched.
+function drawBase(context, picture, area, box, paper) {
+  context.imageSmoothingEnabled = true;
+  context.imageSmoothingQuality = "high";
+  if (picture) context.drawImage(picture, ...area);
+  else {
+    context.fillStyle = "#777";
+    context.fillRect(...area);
+  }
+  if (!box) return;
   context.save();
   context.beginPath();
   context.rect(...area);
@@ -67,11 +81,26 @@ function drawOutside(context, area, box, paper = darkScheme.matches ? "dark" : "
   context.fillStyle = outsidePattern(context, OUTSIDE[paper]);
   context.fillRect(...area);
   context.restore();
-  context.lineWidth = 1;
-  context.setLineDash([5, 4]);
-  context.strokeStyle = paper === "dark" ? "#e7e9ee" : "#1b1d22";
-  context.strokeRect(...box);
-  context.setLineDash([]);
+}
+
+// The same, drawn once for as long as nothing of it changes: a pointer over patches does not scale a photograph anew.
+function drawKept(context, picture, area, box, paper, cache) {
+  const { width, height } = context.canvas;
+  const transform = context.getTransform();
+  const key = [...area, width, height, transform.a, paper].join(" ");
+  if (cache.key !== key || cache.picture !== picture) {
+    cache.canvas ??= document.createElement("canvas");
+    cache.canvas.width = width; // this clears it, too
+    cache.canvas.height = height;
+    const base = cache.canvas.getContext("2d");
+    base.setTransform(transform);
+    drawBase(base, picture, area, box, paper);
+    Object.assign(cache, { key, picture });
+  }
+  context.save();
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.drawImage(cache.canvas, 0, 0);
+  context.restore();
 }
 
 function outlineCell(context, [x, y], [width, height], line) {

@@ -21,7 +21,9 @@ function makeCompare(view) {
   part.update = () => {
     element.hidden = Boolean(view.state.blind);
     const second = view.panes.length > 1 ? view.panes[1].map.spec : null;
-    fillSelect(select.select, compareOptions(view), second && !view.state.blind ? specText(second) : "");
+    const key = [specText(view.spec), second && specText(second), view.labels, view.loaded.length, view.panes[0].inspection.serial];
+    if (part.key !== key.join(" ")) fillSelect(select.select, compareOptions(view), second && !view.state.blind ? specText(second) : "");
+    part.key = key.join(" ");
     pair.hidden = !second;
     how.show(view.state.how);
     setText(hint, second ? (view.state.how === "swipe" ? "Drag the line in the picture, or focus it and use the arrow keys." : "") : "");

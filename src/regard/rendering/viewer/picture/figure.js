@@ -174,7 +174,7 @@ function makeActions(view) {
     status,
   );
   const update = () => (whole.disabled = smaller.disabled = view.state.zoom === 1);
-  return { element, update, save };
+  return { element, update, hovered: update, save };
 }
 
 // The foot: network, weights, versions, as the file has them.

@@ -5,6 +5,7 @@
 
 const USUAL_STATE = { way: "read", keep: null, out: null, how: "swipe", cut: 50, smooth: false, opacity: 50 };
 Object.assign(USUAL_STATE, { colours: "inferno", zoom: 1, x: 0.5, y: 0.5, tiles: "methods", showMap: true, marks: true, scale: "plain" });
+const MOVES = ["zoom", "x", "y", "cut"];
 const LINK_DELAY = 200; // ms after the last change
 let inspectionSerial = 0;
 
@@ -70,7 +71,8 @@ function openPicture(host, inspections, state = {}, onState = null, options = {}
   view.labels = handles.map((handle, run) => handle.label ?? `network ${run + 1}`);
   view.state = stateOf(state);
   if (!handles[view.state.spec.run]) view.state.spec.run = 0;
-  const frame = { whole: false, pending: false };
+  const frame = { level: 0, pending: false };
+  let namesTimer = 0;
   let parts = [];
   let stage = null;
   let live = null;
@@ -79,37 +81,40 @@ function openPicture(host, inspections, state = {}, onState = null, options = {}
   let linkTimer = 0;
   let wantsPush = false;
 
-  // One frame for all that changed since the last.
-  function schedule(whole) {
-    frame.whole ||= whole;
+  // One frame for all that changed since the last: the pointer (0), where the picture lies (1), or anything (2).
+  function schedule(level) {
+    frame.level = Math.max(frame.level, level);
     if (frame.pending || !stage) return;
     frame.pending = true;
     requestAnimationFrame(draw);
   }
 
   function draw() {
-    const { whole } = frame;
-    Object.assign(frame, { whole: false, pending: false });
+    const { level } = frame;
+    Object.assign(frame, { level: 0, pending: false });
     if (closed) return;
     derivePanes(view);
-    if (whole) {
+    if (level === 2) {
       for (const part of parts) part.update();
       stage.update();
-    } else {
-      for (const part of parts) part.hovered?.();
-      if (view.state.way !== "read") stage.update();
-      else stage.paint();
+      return;
     }
+    for (const part of parts) part.hovered?.();
+    stage.moved();
+    if (view.state.way === "read") return;
+    clearTimeout(namesTimer); // what a pointer passes over is not worth words
+    namesTimer = setTimeout(stage.labelled, LINK_DELAY);
   }
 
-  view.hovered = () => schedule(false);
+  view.hovered = () => schedule(0);
   view.change = (changes, push = false) => {
     if ("hover" in changes) view.hover = changes.hover;
     Object.assign(view.state, changes);
     wantsPush ||= push;
     clearTimeout(linkTimer);
     if (onState) linkTimer = setTimeout(link, push ? 0 : LINK_DELAY);
-    load(neededRuns(view.state)).then(() => schedule(true), () => {});
+    const level = Object.keys(changes).every((name) => MOVES.includes(name)) && Object.keys(changes).length ? 1 : 2;
+    load(neededRuns(view.state)).then(() => schedule(level), () => {});
   };
   function link() {
     if (closed || !stage) return;
@@ -199,14 +204,14 @@ function openPicture(host, inspections, state = {}, onState = null, options = {}
     const root = el("div", { class: "look" }, pictures, actions.element, readings.element, panel, tiles.element, foot.element, live, keys.element);
     parts = [legend, readings, ...side, tiles, actions, foot];
     host.replaceChildren(root);
-    const observer = new ResizeObserver(() => stage.width !== stage.element.clientWidth && schedule(true));
+    const observer = new ResizeObserver(() => stage.width !== stage.element.clientWidth && schedule(2));
     observer.observe(stage.element);
-    const resized = () => schedule(true);
+    const resized = () => schedule(2);
     window.addEventListener("resize", resized);
     stops = [listenToStage(view, stage), keys.stop, () => observer.disconnect(), () => window.removeEventListener("resize", resized)];
-    schedule(true);
+    schedule(2);
     // the other networks, so that they can be chosen by their names
-    if (handles.length > 1) load([...handles.keys()]).then(() => schedule(true), () => {});
+    if (handles.length > 1) load([...handles.keys()]).then(() => schedule(2), () => {});
   }
 
   host.replaceChildren(el("p", { class: "note" }, "Unpacking the maps …"));
@@ -218,13 +223,14 @@ function openPicture(host, inspections, state = {}, onState = null, options = {}
     close() {
       closed = true;
       clearTimeout(linkTimer);
+      clearTimeout(namesTimer);
       for (const stop of stops) stop();
       host.replaceChildren();
     },
     show(texts) {
       view.state = stateOf(texts);
       if (!handles[view.state.spec.run]) view.state.spec.run = 0;
-      load(neededRuns(view.state)).then(() => schedule(true), () => {});
+      load(neededRuns(view.state)).then(() => schedule(2), () => {});
     },
   };
 }

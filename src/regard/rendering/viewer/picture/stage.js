@@ -31,7 +31,7 @@ function makeStage(view) {
     divider,
     message,
   );
-  const stage = { element, canvases, divider, labels, message, width: 0, height: 0, rects: [] };
+  const stage = { caches: [{}, {}], element, canvases, divider, labels, message, width: 0, height: 0, rects: [] };
 
   stage.measure = () => {
     const width = element.clientWidth;
@@ -79,16 +79,26 @@ function makeStage(view) {
     return placement(view.panes[pane].inspection.grid.picture, width, height, view.state);
   };
 
-  stage.update = () => {
-    stage.measure();
-    const two = view.panes.length > 1;
-    const swipe = two && view.layout === "swipe";
-    divider.hidden = !swipe;
+  // What a wheel, a drag or the divider changes.
+  stage.moved = () => {
+    divider.hidden = !(view.panes.length > 1 && view.layout === "swipe");
     setAttribute(divider, "aria-valuenow", Math.round(view.state.cut));
     setAttribute(divider, "aria-valuetext", `${Math.round(view.state.cut)} % of the first map`);
     divider.style.left = `${view.state.cut}%`;
     element.classList.toggle("zoomed", view.state.zoom > 1);
-    element.classList.toggle("swiping", swipe);
+    stage.paint();
+  };
+
+  stage.update = () => {
+    stage.measure();
+    stage.labelled();
+    stage.moved();
+  };
+
+  // Names above the panes, and what the canvases say to those who cannot see them.
+  stage.labelled = () => {
+    const two = view.panes.length > 1;
+    const swipe = two && view.layout === "swipe";
     labels.forEach((label, pane) => {
       label.hidden = !two;
       if (!two) return;
@@ -108,7 +118,6 @@ function makeStage(view) {
       const shown = view.panes.map((each) => `${each.label}. ${each.blind ? "" : strongestText(each.shown)}`);
       setAttribute(canvas, "aria-label", swipe ? shown.join(" Beside it: ") : shown[pane]);
     });
-    stage.paint();
   };
 
   stage.paint = () => {
@@ -120,14 +129,15 @@ function makeStage(view) {
       const context = canvases[pane].getContext("2d");
       context.setTransform(ratio, 0, 0, ratio, 0, 0);
       context.clearRect(0, 0, width, height);
-      if (!swipe) return paintPane(context, view, pane, stage.placement(pane));
+      if (!swipe) return paintPane(context, view, pane, stage.placement(pane), { cache: stage.caches[pane] });
       const cut = (view.state.cut / 100) * width;
       [0, 1].forEach((each) => {
         context.save();
         context.beginPath();
         context.rect(each ? cut : 0, 0, each ? width - cut : cut, height);
         context.clip();
-        paintPane(context, view, each, placement(view.panes[each].inspection.grid.picture, width, height, view.state));
+        const place = placement(view.panes[each].inspection.grid.picture, width, height, view.state);
+        paintPane(context, view, each, place, { cache: stage.caches[each] });
         context.restore();
       });
     });

@@ -216,14 +216,23 @@ function keysMap(inspection, layer, patch) {
 }
 
 function lookersMap(inspection, layer, patch) {
-  const patches = inspection.grid.rows * inspection.grid.columns;
-  const values = new Float32Array(patches);
-  for (let query = 0; query < patches; query++) {
+  const lookers = (inspection.lookers ??= new Map());
+  if (!lookers.has(layer)) lookers.set(layer, lookersOf(inspection, layer));
+  if (!lookers.get(layer)) return null;
+  const values = new Float32Array(inspection.grid.rows * inspection.grid.columns);
+  for (const [query, weight] of lookers.get(layer)[patch]) values[query] = weight;
+  return values;
+}
+
+// For each patch those that have it among their strongest keys, as [query, weight].
+function lookersOf(inspection, layer) {
+  const lists = Array.from({ length: inspection.grid.rows * inspection.grid.columns }, () => []);
+  for (let query = 0; query < lists.length; query++) {
     const keys = keysOf(inspection, layer, query);
     if (!keys) return null;
-    for (const key of keys) if (key.patch === patch) values[query] = key.weight;
+    for (const key of keys) if (key.patch !== null) lists[key.patch].push([query, key.weight]);
   }
-  return values;
+  return lists;
 }
 
 // The patch under a point of the picture, given in shares of its width and height; null outside what the network saw.

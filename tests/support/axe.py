@@ -27,7 +27,9 @@ def violations(page: Any, script: Path) -> list[str]:
     """What axe finds wrong with a page as it is now: the rule, and where; [] where nothing is."""
     if not page.evaluate("Boolean(window.axe)"):
         page.evaluate(script.read_text(encoding="utf-8"))  # not as a <script>, which the page's policy refuses
-    found = page.evaluate("tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", TAGS)
+    found = page.evaluate(
+        "tags => axe.run(document, {runOnly: tags, resultTypes: ['violations'], preload: false})", TAGS
+    )
     return [
         f"{rule['id']} ({rule['impact']}): {node['html'][:160]} -- {node['failureSummary'][:300]}"
         for rule in found["violations"]

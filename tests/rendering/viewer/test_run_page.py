@@ -98,6 +98,7 @@ def test_tiles_are_reached_by_keys_and_open_their_picture(browser, path):
         page.get_by_role("button", name="Next").click()
         assert page.get_by_role("dialog", name="cat_002.jpg").is_visible() and "picture=scenes" in page.url
         page.keyboard.press("Escape")
+        page.evaluate("new Promise(requestAnimationFrame)")  # the dialog tells that it closes a moment later
         assert not page.get_by_role("dialog").is_visible() and "picture" not in page.url
         assert page.evaluate(focused).endswith("_002.jpg")  # the focus is where the reader has come to
 

@@ -40,7 +40,7 @@ function readColumns(pictures, classes = []) {
     slices: (pictures.slices ?? []).map((slice) => ({ ...slice, codes: classColumn(slice.codes, count) })),
     inspections: pictures.inspections ?? null,
     inspection: pictures.inspection ?? null,
-    caption: pictures.caption ?? null,
+    caption: pictures.caption?.some((each) => each !== null) ? pictures.caption : null,
     thumb: pictures.thumb ?? null,
     thumbs: pictures.thumbs ?? null,
     text: null,

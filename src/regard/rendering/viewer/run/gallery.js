@@ -58,7 +58,7 @@ function gallery(host, columns, open, onFilter) {
   const any = (key, parse) => (event) => change({ [key]: event.target.value === "" ? undefined : parse(event.target.value) });
   const find = el("input", { type: "search", autocomplete: "off", spellcheck: "false", oninput: (event) => change({ find: event.target.value || undefined }) });
   const controls = { find };
-  const fields = [field("Find a name or class", find)];
+  const fields = [field(columns.caption ? "Find a name, class or caption" : "Find a name or class", find)];
   function addChoice(key, label, options, parse = Number) {
     controls[key] = choice([["", "all"], ...options], any(key, parse));
     fields.push(field(label, controls[key]));

@@ -8,7 +8,7 @@ import pytest
 from audits import example_audit
 from axe import axe_script, violations
 from browser import launched, open_page
-from inspections import made_page
+from inspections import made, made_page
 from PIL import Image
 from reports import example_report, predictions
 
@@ -90,6 +90,24 @@ def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("run") / "report.html"
     path.write_text(report(example_report()), encoding="utf-8")
     return path
+
+
+def test_find_the_worst_mistake_and_see_why(browser, tmp_path):
+    content = example_report()
+    names = [content.evaluation.predictions.names[place] for place in content.evaluation.mistakes]
+    inspections = {name: [made(place, name=name, heads=3, layers=4)] for place, name in enumerate(names)}
+    path = tmp_path / "page.html"
+    path.write_text(report(replace(content, inspections=inspections)), encoding="utf-8")
+    with open_page(browser, path) as page:
+        page.get_by_role("button", name="Show the 4 mistakes, the surest first").click()
+        page.get_by_role("gridcell").first.get_by_role("button").click()
+        dialog = page.get_by_role("dialog", name="cat_005.jpg")
+        assert dialog.get_by_text("cat → dog 0.90").is_visible()
+        answer = inspections[names[0]][0].answer
+        dialog.get_by_role("button", name=f"Why {answer.predicted} and not").click()
+        assert dialog.get_by_role("application").is_visible()
+    hidden = report(replace(content, inspections=inspections, anonymise=True, show_pictures=False))
+    assert "cat_005" not in hidden and hidden.count('class="inspection"') == 4
 
 
 @pytest.fixture(scope="module")

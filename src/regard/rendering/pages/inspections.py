@@ -162,19 +162,23 @@ def sentence(inspection: Inspection) -> str:
 def _anonymous(content: InspectedPage) -> InspectedPage:
     """The page with pictures numbered, and without names and paths in any text; class names and captions stay."""
     hide = Anonymiser(content.pictures, content.classes)
+    return replace(
+        content,
+        title=hide.text(content.title),
+        pictures=anonymous_inspections(content.pictures, hide),
+        facts=hide.facts(content.facts),
+        messages=[hide.text(message) for message in content.messages],
+        provenance=hide.facts(content.provenance),
+    )
+
+
+def anonymous_inspections(
+    pictures: Mapping[str, Sequence[Inspection]], hide: Anonymiser
+) -> dict[str, list[Inspection]]:
+    """The inspections under the pictures' new names, without names and paths in any text."""
 
     def anonymous(name: str, inspection: Inspection) -> Inspection:
         network = {**inspection.network, "name": hide.text(str(inspection.network["name"]))}
         return replace(inspection, name=hide.name(name), network=network, provenance=hide.facts(inspection.provenance))
 
-    return replace(
-        content,
-        title=hide.text(content.title),
-        pictures={
-            hide.name(name): [anonymous(name, each) for each in inspections]
-            for name, inspections in content.pictures.items()
-        },
-        facts=hide.facts(content.facts),
-        messages=[hide.text(message) for message in content.messages],
-        provenance=hide.facts(content.provenance),
-    )
+    return {hide.name(name): [anonymous(name, each) for each in listed] for name, listed in pictures.items()}

@@ -6,10 +6,12 @@ from typing import Any
 
 from PIL import Image
 
-from regard.records import Evaluation, Heatmap, Positions
+from regard.records import Evaluation, Heatmap, Inspection, Positions
 from regard.rendering.pages import training, views
 from regard.rendering.pages.anonymiser import Anonymiser
+from regard.rendering.pages.budget import Budget
 from regard.rendering.pages.columns import run_columns, slice_filter
+from regard.rendering.pages.inspections import anonymous_inspections, pack_all
 from regard.rendering.pages.shell import PICTURE_SCRIPTS, PICTURE_STYLES, RUN_SCRIPTS, RUN_STYLES, render, shell
 
 GALLERIES = (
@@ -31,7 +33,7 @@ class Report:
     """What a run's page shows; whatever is empty is left out.
 
     `pictures` (thumbnails, upright) and `heatmaps` are by the pictures' names as in `evaluation.predictions.names`, and
-    so are `thumbs`, the small ones of the gallery of all pictures;
+    so are `thumbs`, the small ones of the gallery of all pictures, and `inspections`, which the page holds as they fit;
     `examples` are (name, picture, map or None, caption); `panels` are (what is shown, drawn panel), with names written
     into them. `show_pictures=False` keeps every picture and every map over one out of the page; `anonymise` replaces
     all names of pictures and removes paths and panels. `history` are the lines of the training's `metrics.jsonl`, as
@@ -46,6 +48,7 @@ class Report:
     pictures: Mapping[str, Image.Image] = field(default_factory=dict)
     heatmaps: Mapping[str, Heatmap] = field(default_factory=dict)
     thumbs: Mapping[str, Image.Image] = field(default_factory=dict)
+    inspections: Mapping[str, Sequence[Inspection]] = field(default_factory=dict)
     positions: Positions | None = None
     examples: Sequence[tuple[str, Image.Image, Heatmap | None, str]] = ()
     panels: Sequence[tuple[str, Image.Image]] = ()
@@ -65,7 +68,9 @@ def report(content: Report) -> str:
         content = replace(content, pictures={}, heatmaps={}, thumbs={}, examples=(), panels=())
     if content.anonymise:
         content = _anonymous(content)
-    context = _context(content)
+    packed = pack_all(content.inspections, Budget.of(content.inspections), content.show_pictures)
+    content = replace(content, messages=(*content.messages, *packed.messages))
+    context = _context(content, packed.blocks)
     return shell(
         content.title,
         render("run/report.html", context),
@@ -74,11 +79,12 @@ def report(content: Report) -> str:
         data=_numbers(content.evaluation, context["pictures"]),
         styles=(*PICTURE_STYLES, *RUN_STYLES),
         scripts=(*PICTURE_SCRIPTS, *RUN_SCRIPTS),
+        inspections=packed.content,
     )
 
 
-def _context(content: Report) -> dict[str, Any]:
-    """All that the report's template writes."""
+def _context(content: Report, blocks: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """All that the report's template writes; `blocks` are the numbers of the inspections by name."""
     examples = [
         {
             "name": name,
@@ -104,13 +110,13 @@ def _context(content: Report) -> dict[str, Any]:
         "maps": content.maps,
     }
     if content.evaluation is not None:
-        context |= _scored(content, content.evaluation)
+        context |= _scored(content, content.evaluation, blocks)
     cards = [*examples, *(card for each in context["galleries"] for card in each["cards"])]
     context["has_maps"] = any(card["map"] for card in cards)
     return context
 
 
-def _scored(content: Report, evaluation: Evaluation) -> dict[str, Any]:
+def _scored(content: Report, evaluation: Evaluation, blocks: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     """The part of the context that an evaluation gives."""
     galleries = []
     for name, short, heading, meaning, limit in GALLERIES:
@@ -120,7 +126,7 @@ def _scored(content: Report, evaluation: Evaluation) -> dict[str, Any]:
         )
         galleries.append({"id": name, "short": short, "name": heading, "meaning": meaning, **gallery})
     top1 = evaluation.scores.get("top1")
-    columns = run_columns(evaluation, thumbs=content.thumbs)
+    columns = run_columns(evaluation, blocks, content.thumbs)
     slices = [
         {**each, "show": slice_filter(columns, each["column"], each["group"])} for each in views.slices(evaluation)
     ]
@@ -178,6 +184,7 @@ def _anonymous(content: Report) -> Report:
         evaluation,
         content.pictures,
         content.heatmaps,
+        content.inspections,
         (each.name for each in content.heatmaps.values()),
         (each[0] for each in content.examples),
     )
@@ -190,6 +197,7 @@ def _anonymous(content: Report) -> Report:
         messages=tuple(hide.text(message) for message in content.messages),
         pictures={hide.name(name): picture for name, picture in content.pictures.items()},
         thumbs={hide.name(name): picture for name, picture in content.thumbs.items()},
+        inspections=anonymous_inspections(content.inspections, hide),
         heatmaps={hide.name(name): replace(each, name=hide.name(name)) for name, each in content.heatmaps.items()},
         examples=tuple(
             (hide.name(name), picture, replace(each, name=hide.name(name)) if each else None, hide.text(caption))

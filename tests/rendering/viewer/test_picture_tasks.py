@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from axe import axe_script, violations
 from browser import launched
 from inspections import made
 from PIL import Image
@@ -140,3 +141,22 @@ def test_phone_and_dark_and_reduced_have_no_sideways_scroll(browser, path):
     for width, dark in ((390, True), (320, False)):
         with looking(browser, path, width=width, height=800, dark=dark) as page:
             assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_axe_finds_no_violation_in_any_state(browser, path):
+    script = axe_script()
+    with looking(browser, path, "map=legrad&keep=30&with=rollout&at=0.4,0.4&way=to") as page:
+        page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+        assert violations(page, script) == []
+        page.get_by_role("button", name="Side by side").click()
+        page.get_by_text("Display", exact=True).click()
+        page.get_by_text("Where its strongest patches lie").click()
+        settle(page)
+        assert violations(page, script) == []
+        page.emulate_media(color_scheme="light", reduced_motion="reduce")
+        page.get_by_role("button", name="Start the blind test").click()
+        page.locator(".look-side").get_by_role("button", name="Map B").click()
+        settle(page)
+        assert violations(page, script) == []
+        page.keyboard.press("?")
+        assert violations(page, script) == []

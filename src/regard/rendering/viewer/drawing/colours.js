@@ -93,11 +93,10 @@ function rankedMap({ rows, columns, values, ...map }) {
 function plainMap({ rows, columns, signed, values }, tokens) {
   const rest = Float32Array.from(values);
   for (const patch of tokens) rest[patch] = NaN;
-  if (!signed) {
-    const usual = rest.filter((value) => !Number.isNaN(value)).sort();
-    const most = OUTLIER * usual[Math.floor(0.95 * (usual.length - 1))];
-    for (let patch = 0; patch < rest.length; patch++) if (rest[patch] > most) rest[patch] = NaN;
-  }
+  const size = signed ? Math.abs : (value) => value;
+  const usual = rest.filter((value) => !Number.isNaN(value)).map(size).sort();
+  const most = OUTLIER * usual[Math.floor(0.95 * (usual.length - 1))];
+  for (let patch = 0; patch < rest.length; patch++) if (size(rest[patch]) > most) rest[patch] = NaN;
   const limits = limitsOf(rest, signed);
   const beyond = values.reduce((sum, value) => sum + (value > limits[1] || value < limits[0] ? 1 : 0), 0);
   return { rows, columns, signed, values, limits, beyond };

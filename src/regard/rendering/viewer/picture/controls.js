@@ -44,7 +44,7 @@ function makeAnswer(view) {
       const bar = el("span", { class: "look-bar", "aria-hidden": "true" });
       bar.style.setProperty("--share", share);
       const right = name === answer.true;
-      const label = [el("bdi", {}, shortClass(name)), right ? el("small", {}, " true") : ""];
+      const label = [el("bdi", {}, shortClass(name)), right ? el("small", {}, "true") : ""];
       const held = mapGroups(inspection).some((group) => groupClasses(group).includes(name));
       const title = held ? `Show what speaks for ${shortClass(name)}` : null;
       const text = held

@@ -2,6 +2,9 @@
 
 const SMALL_SIZE = 112; // CSS pixels of the longer side of a small map
 const MINI_SIZE = 76;
+const TAP = "to read a patch; again to let it go.";
+const MOVE = "(or use the arrow keys) to read a patch; click to keep it.";
+const touchOnly = window.matchMedia("(hover: none)");
 
 function makeReadings(view, read) {
   const where = el("strong", {});
@@ -45,8 +48,8 @@ function makeReadings(view, read) {
     element.classList.toggle("empty", empty);
     read.classList.toggle("empty", empty);
     read.hidden = Boolean(view.state.blind);
-    setText(where, empty ? "Move over the picture" : `R${patchName(map, patch).slice(1)}:`);
-    setText(weight, empty ? "(or tap, or use the arrow keys) to read a patch; click to keep it." : readingOf(map, patch));
+    setText(where, empty ? (touchOnly.matches ? "Tap the picture" : "Move over the picture") : `R${patchName(map, patch).slice(1)}:`);
+    setText(weight, empty ? (touchOnly.matches ? TAP : MOVE) : readingOf(map, patch));
     const layer = map.spec?.layer ?? lastLayer(inspection);
     const reading = empty ? null : lensReading(inspection, layer, patch);
     const artifact = !empty && inspection.artifacts?.tokens.includes(patch);

@@ -38,7 +38,7 @@ function makeStage(view) {
     if (!width) return;
     const [high, wide] = view.panes[0]?.inspection.grid.picture ?? [3, 4];
     const narrow = window.innerWidth < 736;
-    const most = window.innerHeight * (narrow ? 0.46 : 0.66);
+    const most = window.innerHeight * (narrow ? 0.42 : 0.66);
     const side = view.panes.length > 1 && view.layout === "side";
     const stacked = side && width < 560 && wide >= high * 0.9;
     const each = side && !stacked ? (width - PANE_GAP) / 2 : width;

@@ -29,7 +29,8 @@ function mapGroups(inspection) {
 }
 
 function groupLabel(entry, id, settings) {
-  const label = entry.label ?? entry.method;
+  const plain = entry.label ?? entry.method;
+  const label = plain[0].toUpperCase() + plain.slice(1);
   if (id === entry.method) return label;
   const words = Object.entries(settings).map(([name, value]) => `${name} ${value}`);
   return `${label} (${words.join(", ")})`;

@@ -55,7 +55,8 @@ function mapExplained(map) {
     const [one, other] = [shortClass(map.spec.of), shortClass(map.spec.vs)];
     return `The map for ${one} less the map for ${other}: red speaks for ${one}, blue for ${other}.`;
   }
-  const signs = map.signed ? " Red speaks for it, blue against it." : "";
+  const [of, vs] = [map.spec.of, map.spec.vs].map((name) => name && shortClass(name));
+  const signs = !map.signed ? "" : vs ? ` Red speaks for ${of}, blue for ${vs}.` : " Red speaks for it, blue against it.";
   if (map.group.layered) {
     if (map.inspection.network.reads !== "cls") return "What the answer is read from: how its attention is shared out.";
     return "Where CLS looks, the token that the answer is read from: how its attention is shared out.";

@@ -13,7 +13,8 @@ function makeKeys(view) {
     view.choose({ map: step(ids, view.spec.map, by) });
   };
   const target = (by) => {
-    const classes = groupClasses(view.panes[0].map.group);
+    const { group } = view.panes[0].map;
+    const classes = group ? groupClasses(group) : [];
     if (classes.length) view.choose({ of: step(classes, view.spec.of, by), vs: null });
   };
   const layer = (by) => layered((spec, { layers }) => view.choose({ layer: next(spec.layer, by, 0, layers - 1) }));

@@ -92,6 +92,7 @@ def test_another_method_asks_again_and_none_is_refused(server, browser):
             [{"name": "a.png", "mimeType": "image/png", "buffer": b"echo"}]
         )
         page.locator("#viewer canvas").first.wait_for()
+        page.get_by_text("Methods: attention, legrad").click()
         with page.expect_response("**/api/inspect"):
             page.get_by_role("checkbox", name="legrad").uncheck()
         page.get_by_role("checkbox", name="attention").uncheck()

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -158,12 +157,18 @@ class Desk:
         methods = settings["method"]
         for name in methods:
             self._check_cost(model, model.inspector.network, method_named(name, "picture"), MethodOptions(), False)
+
+        def verdict(about: Explanation, picture: Picture) -> dict[str, str] | None:
+            """What an audit of the run found of a method."""
+            status, _, text = verdict_on(about, None, model.source, [picture]).partition(": ")
+            return {"status": status, "text": text} if status else None
+
         inspection = model.inspector(
             picture,
             methods,
             curve=settings["curve"],
             target=settings["target"],
-            verdicts=partial(_verdict, model.source),
+            verdicts=verdict,
             on_stage=report,
         )
         predicted = None if inspection.answer is None else inspection.answer.predicted
@@ -190,7 +195,7 @@ class Desk:
 
 def _load(name: str, source: str, device: str | None) -> Model:
     """A classifier, or, where `source` is none, a captioner; both have worked once when they are handed over."""
-    blank = np.full((64, 64, 3), 128, np.uint8)
+    blank = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)  # of one colour some maps would be empty
     if source in CAPTIONERS or task_of(folder_of(source)) == CAPTIONING:
         return _warm_captioner(name, source, device, blank)
     try:
@@ -226,12 +231,6 @@ def _fits(row: Method, explainer: Explainer) -> bool:
     return all(parts.get(need, True) for need in row.requires) and (
         explainer.network.has_classes or not row.class_specific
     )
-
-
-def _verdict(source: str, about: Explanation, picture: Picture) -> dict[str, str] | None:
-    """What an audit of the run found of a method, as an inspection has it."""
-    status, _, text = verdict_on(about, None, source, [picture]).partition(": ")
-    return {"status": status, "text": text} if status else None
 
 
 def _plain(value: float) -> float | None:

@@ -20,9 +20,10 @@ function startLive() {
   const camera = el("input", { type: "file", accept: "image/*", capture: "environment", hidden: true, onchange: () => take(camera.files[0]) });
   const thumb = el("img", { alt: "", hidden: true });
   const place = el("p", {}, el("strong", {}, "Drop a picture here"), ", or paste one");
+  const chooserButton = el("button", { type: "button", class: "first", onclick: () => chooser.click() }, "Choose a picture");
   const drop = el("div", { class: "drop" }, thumb, place,
     el("div", { class: "drop-buttons" },
-      el("button", { type: "button", class: "first", onclick: () => chooser.click() }, "Choose a picture"),
+      chooserButton,
       el("button", { type: "button", class: "camera", onclick: () => camera.click() }, "Take a photograph")),
     chooser, camera);
 
@@ -30,40 +31,49 @@ function startLive() {
   const model = el("select", { onchange: () => (offer(), look()) });
   fillSelect(model, [["", classifiers.map((each) => [each.name, each.name])]], classifiers[0]?.name);
   const target = el("select", { onchange: () => look() });
-  const layer = el("select", { onchange: () => look() });
   const methods = el("div", { class: "checks" });
+  const summary = el("summary", {}, "Methods");
   const curve = el("input", { type: "checkbox", onchange: () => look() });
   const captioner = el("select", {});
   fillSelect(captioner, [["", captioners.map((each) => [each.name, each.name])]], captioners[0]?.name);
   const describe = el("button", { type: "button", disabled: true, onclick: () => caption() }, "Caption it");
-  const again = el("button", { type: "button", disabled: true, onclick: () => look() }, "Look again");
+  const again = el("button", { type: "button", hidden: true, onclick: () => look() }, "Look again");
   const asked = el("div", { class: "asked" },
     classifiers.length ? [
-      field("Model", model), field("Class", target), field("Layer", layer),
-      el("fieldset", {}, el("legend", {}, "Methods"), methods),
-      el("fieldset", {}, el("legend", {}, "Also"), el("div", { class: "checks" }, el("label", {}, curve, "what the network says without the patches"))),
+      field("Model", model), field("Class", target),
+      el("details", {}, summary, methods,
+        el("label", { class: "also" }, curve, "Measure each map: what the network says with just its strongest patches (slower)")),
     ] : null,
     captioners.length > 1 ? field("Captions by", captioner) : null,
-    el("div", { class: "buttons" }, classifiers.length ? again : null, captioners.length ? describe : null));
+    captioners.length ? describe : null);
 
   const bar = el("progress", { hidden: true, "aria-label": "How far the work is" });
   const stage = el("p", { role: "status" });
   const fault = el("p", { class: "fault", role: "alert" });
   const cancel = el("button", { type: "button", hidden: true, onclick: () => running?.abort() }, "Cancel");
-  host.append(el("div", { class: "live" }, drop, asked, el("div", { class: "work" }, bar, stage, cancel, fault)));
+  host.append(el("div", { class: "live" }, drop, asked, el("div", { class: "work" }, bar, stage, cancel, fault, again)));
 
   function offer() {
     const chosen = classifiers.find((each) => each.name === model.value);
     if (!chosen) return;
     fillSelect(target, [["", [["", "what it predicts"], ...chosen.classes.map((name) => [name, name])]]], "");
-    fillSelect(layer, [["", [["", "last"], ...Array.from({ length: Math.max(0, chosen.layers - 1) }, (_, at) => [String(at), String(at + 1)])]]], "");
     const before = new Set([...methods.querySelectorAll("input:checked")].map((each) => each.value));
-    const offered = chosen.methods.filter((name) => !liveMethods.get(name)?.cost_per && (liveMethods.get(name)?.cost ?? 0) <= LIVE_COSTLY);
+    const offered = chosen.methods.filter((name) => {
+      const { cost = 1, cost_per: each } = liveMethods.get(name) ?? {};
+      return !each && cost > 0 && cost <= LIVE_COSTLY; // those of no cost look at nothing, and are always there
+    });
     methods.replaceChildren(...offered.map((name) => {
       const box = el("input", { type: "checkbox", value: name, onchange: () => look() });
       box.checked = before.size ? before.has(name) : LIVE_FIRST.includes(name);
       return el("label", { title: liveMethods.get(name)?.description }, box, name.replaceAll("_", " "));
     }));
+    say();
+  }
+
+  const ticked = () => [...methods.querySelectorAll("input:checked")].map((each) => each.value);
+  function say() {
+    const names = ticked().map((each) => each.replaceAll("_", " "));
+    setText(summary, `Methods: ${names.length > 3 ? `${names.slice(0, 3).join(", ")} and ${names.length - 3} more` : names.join(", ") || "none"}`);
   }
 
   function take(chosen) {
@@ -75,7 +85,10 @@ function startLive() {
     file = chosen;
     for (const each of [chooser, camera]) each.value = ""; // the same file may be chosen again
     place.replaceChildren(el("bdi", {}, file.name || "a pasted picture"));
-    again.disabled = describe.disabled = false;
+    describe.disabled = false;
+    host.firstChild.classList.add("filled");
+    chooserButton.textContent = "Choose another";
+    chooserButton.classList.remove("first");
     if (thumb.src) URL.revokeObjectURL(thumb.src);
     thumb.src = URL.createObjectURL(file);
     thumb.hidden = false;
@@ -94,6 +107,7 @@ function startLive() {
     for (const [name, value] of Object.entries(fields)) if (value !== "" && value !== false) form.append(name, value);
     form.append("picture", file, file.name || "pasted picture");
     fault.textContent = "";
+    again.hidden = true;
     bar.hidden = cancel.hidden = false;
     bar.removeAttribute("value");
     stage.textContent = "sending";
@@ -106,6 +120,7 @@ function startLive() {
       if (running === control) stage.textContent = answer.notes?.length ? answer.notes.join(" ") : "";
     } catch (error) {
       if (running !== control) return;
+      again.hidden = !classifiers.length;
       stage.textContent = control.signal.aborted ? "cancelled" : "";
       if (!control.signal.aborted) fault.textContent = error.message;
     } finally {
@@ -127,13 +142,14 @@ function startLive() {
   }
 
   function look() {
-    const chosen = [...methods.querySelectorAll("input:checked")].map((each) => each.value);
+    const chosen = ticked();
+    say();
     if (!file || !classifiers.length) return;
     if (!chosen.length) {
       fault.textContent = "No method is chosen; choose one or more.";
       return;
     }
-    const fields = { model: model.value, method: chosen.join(","), target: target.value, layer: layer.value, curve: curve.checked };
+    const fields = { model: model.value, method: chosen.join(","), target: target.value, curve: curve.checked };
     work(fields, (answer) => {
       const section = document.getElementById("viewer");
       const state = view ? readHash() : {};

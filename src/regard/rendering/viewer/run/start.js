@@ -14,9 +14,11 @@ async function startRun() {
   const pictures = asColumns(typeof fetchPictures === "function" ? await fetchPictures() : (pageIndex.pictures ?? []));
   if (!pictures.n) return;
   const columns = readColumns(pictures, pageIndex.classes);
-  document.getElementById("stills")?.remove();
   const viewer = document.getElementById("viewer");
+  const stills = document.getElementById("stills");
+  stills?.classList.add("on-paper");
   if (viewer && columns.count === 1) {
+    stills?.remove();
     viewer.hidden = false;
     const view = showInspections(viewer, inspectionsOf(columns, 0), readHash());
     onHash(view.show);

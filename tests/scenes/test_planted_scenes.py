@@ -127,6 +127,22 @@ def test_the_same_seed_gives_the_same_biased_scenes_and_another_seed_others(tmp_
     assert first == again != other
 
 
+def test_the_bias_of_val_can_be_another():
+    labels = [sorted(ANIMALS)[k % 8] for k in range(400)]
+    splits = ["val" if k % 5 == 0 else "train" for k in range(400)]
+    bias = Bias.of("ground=0.95, val=0.5")
+    assert (bias.ground, bias.val) == (0.95, 0.5)
+    grounds = bias.grounds(labels, splits, 3)
+    for split, share in (("train", 0.95), ("val", 0.5)):
+        among = [GROUND_OF[a] == g for a, g, s in zip(labels, grounds, splits, strict=True) if s == split]
+        assert sum(among) == round(share * len(among))
+    assert bias.report(labels, grounds)["ground"]["val"] == 0.5
+    with pytest.raises(UsageError, match="from 0 to 1"):
+        Bias.of("ground=0.95,val=5")
+    with pytest.raises(UsageError, match="from 0 to 1"):
+        Bias.of("ground=0.95,test=0.5")
+
+
 @pytest.mark.parametrize(
     ("bias", "says"),
     [

@@ -35,8 +35,10 @@ from regard.data.regions import Regions
 from regard.errors import DataError
 from regard.files import check_free, exchange, writing
 from regard.measurement.audits import NOW, check_before, compare_audits
+from regard.measurement.classification.scoring import stored_mending
 from regard.networks.network import Network
 from regard.networks.provenance import provenance
+from regard.networks.run import run_of
 from regard.progress import Progress, silent
 from regard.records import Audit, Finding
 from regard.results.audits import write_audit
@@ -135,6 +137,7 @@ def audit(
         if rest is not None:
             second = second_verdict(plan, gathered, digests.data, rest, writer, progress)
             result = replace(result, in_domain=second, sentences=(*result.sentences, second.sentence(result.verdicts)))
+        result = replace(result, mending=stored_mending(run_of(network)))
         if output.before is not None:
             told = compare_audits(dict([output.before, (NOW, result)])).sentences
             result = replace(result, sentences=(*result.sentences, *told))

@@ -139,11 +139,6 @@ class Mending(Readable):
         return f"{answer}; accuracy on these pictures {_signed(accuracy.gain)}"
 
     @property
-    def facts(self) -> dict[str, str]:
-        """The sentence and the measures, for a report."""
-        return {"mending": self.sentence, **{row.name: str(row).partition(": ")[2] for row in self.measures}}
-
-    @property
     def text(self) -> str:
         """The sentence, and a line for each measure and slice."""
         cells = [row.cells() for row in self.rows]

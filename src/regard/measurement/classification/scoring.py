@@ -13,7 +13,7 @@ from regard.data.dataset import Dataset, Picture
 from regard.data.hashes import picture_hashes
 from regard.data.splits import read_split
 from regard.errors import DataError, NetworkError
-from regard.files import readable, reading
+from regard.files import is_file, readable, reading
 from regard.measurement.classification.evaluation import evaluate
 from regard.measurement.selection import CROSS_VALIDATED, SPLIT, scored_part
 from regard.networks.run import classes_of, is_run
@@ -95,10 +95,17 @@ def stored_evaluation(run: str | Path) -> Evaluation:
     fields = {"note": str, "seed": int, "provenance": dict}
     manifest = read_manifest(Path(run) / EVALUATION, EVALUATION, fields)
     facts = {name: manifest[name] for name in fields} | {"optimism": manifest.get("optimism")}
-    evaluation = evaluate(stored_predictions(run), **facts)
-    with reading(Path(run) / EVALUATION, "restore it, or train again"):
-        mending = Mending.from_json(manifest["mending"]) if "mending" in manifest else None
-    return replace(evaluation, mending=mending)
+    return replace(evaluate(stored_predictions(run), **facts), mending=stored_mending(run))
+
+
+def stored_mending(run: str | Path | None) -> Mending | None:
+    """What mending did, of a run that was mended; None for others."""
+    folder = None if run is None else Path(run) / EVALUATION
+    if folder is None or not is_file(folder / "manifest.json"):
+        return None
+    manifest = read_manifest(folder, EVALUATION, {})
+    with reading(folder, "restore it, or train again"):
+        return Mending.from_json(manifest["mending"]) if "mending" in manifest else None
 
 
 def cross_validated(

@@ -8,6 +8,7 @@ from regard.records.audits.in_domain import InDomain
 from regard.records.audits.verdicts import Finding, Verdict, score_json
 from regard.records.display import Readable, Row, Rows, counted, few, rounded
 from regard.records.maps import Explanation
+from regard.records.mending import Mending
 from regard.records.scores import Score
 
 
@@ -144,8 +145,8 @@ class Audit(Readable):
     """What an audit of a network on `n` pictures found.
 
     `sentences` say the most important of it; `verdicts` one for each method and question, `claims` one for each claim
-    about the network itself, `in_domain` those on a copy that knows removal; `findings` every number, with interval and
-    baseline; `curves` of each method and occluder.
+    about the network itself, `in_domain` those on a copy that knows removal, `mending` what mending the network did
+    where it was mended; `findings` every number, with interval and baseline; `curves` of each method and occluder.
     `skipped` has, by part, why it was not done; `failures` what failed on some pictures. `note` marks the pictures
     ("seen in training"). `examples` are maps of each method over the same few pictures. `settings` are the audit's own,
     `provenance` is the network's, with its digest; `classes` are the names of its outputs.
@@ -176,6 +177,7 @@ class Audit(Readable):
     examples: tuple[Explanation, ...] = field(default=(), compare=False)
     claims: tuple[Verdict, ...] = ()
     in_domain: InDomain | None = None
+    mending: Mending | None = None
 
     def __post_init__(self) -> None:
         for name in ("verdicts", "claims", "findings", "curves", "pictures", "best", "failures"):
@@ -232,7 +234,7 @@ class Audit(Readable):
             "failures": [{**vars(each), "names": list(each.names)} for each in self.failures],
             **{name: dict(getattr(self, name)) for name in ("skipped", "settings", "provenance")},
             "classes": list(self.classes),
-            **({} if self.in_domain is None else {"in_domain": self.in_domain.as_json()}),
+            **{name: each.as_json() for name in ("in_domain", "mending") if (each := getattr(self, name)) is not None},
         }
 
     @classmethod
@@ -256,4 +258,5 @@ class Audit(Readable):
             claims=tuple(map(Verdict.from_json, stored.get("claims", ()))),
             examples=examples,
             in_domain=InDomain.from_json(stored["in_domain"]) if "in_domain" in stored else None,
+            mending=Mending.from_json(stored["mending"]) if "mending" in stored else None,
         )

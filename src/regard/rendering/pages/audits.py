@@ -8,6 +8,7 @@ from regard.records.audits.verdicts import PARTS
 from regard.rendering.pages import views
 from regard.rendering.pages.anonymiser import Anonymiser
 from regard.rendering.pages.audit_words import HEADINGS, MARKS, measure_words, variant_words
+from regard.rendering.pages.mending.story import STYLE, of_audits
 from regard.rendering.pages.shell import render, shell
 
 CHANGES = 100
@@ -35,7 +36,9 @@ def audits_page(comparison: AuditComparison, title: str, anonymise: bool = False
         }
         for part in PARTS
     ]
+    story = of_audits(comparison)
     context: views.View = {
+        "story": hide.anything(story) if anonymise else story,
         "title": hide.text(title) if anonymise else title,
         "columns": [(columns[name], labels[name]) for name in names],
         "audits": [
@@ -73,10 +76,11 @@ def audits_page(comparison: AuditComparison, title: str, anonymise: bool = False
     }
     parts = [(part["id"], part["short"]) for part in context["parts_of"]]
     middle = [(name, name.capitalize()) for name in ("differences", "changes") if context[name]]
-    sections = [("verdicts", "Verdicts"), *middle, *parts]
+    mended = [("story", "Mending")] if story else []
+    sections = [*mended, ("verdicts", "Verdicts"), *middle, *parts]
     data = {} if anonymise else comparison.as_json()
     return shell(title=context["title"], body=render("audit/audits.html", context), sections=sections, data=data,
-                 styles=("audit/audit.css",))  # fmt: skip
+                 styles=("audit/audit.css", STYLE))  # fmt: skip
 
 
 def _change(change: Change, labels: Mapping[str, str], hide: Anonymiser | None) -> views.View:

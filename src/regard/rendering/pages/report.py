@@ -6,12 +6,13 @@ from typing import Any
 
 from PIL import Image
 
-from regard.records import Evaluation, Heatmap, Inspection, Positions
+from regard.records import Evaluation, Heatmap, Inspection, Mending, Positions
 from regard.rendering.pages import training, views
 from regard.rendering.pages.anonymiser import Anonymiser
 from regard.rendering.pages.budget import Budget
 from regard.rendering.pages.columns import run_columns, slice_filter
 from regard.rendering.pages.inspections import anonymous_inspections, pack_all
+from regard.rendering.pages.mending.story import STYLE, of_run
 from regard.rendering.pages.shell import PICTURE_SCRIPTS, PICTURE_STYLES, RUN_SCRIPTS, RUN_STYLES, render, shell
 
 GALLERIES = (
@@ -77,7 +78,7 @@ def report(content: Report) -> str:
         sections=_sections(context),
         controls=render("shell/controls.html", context) if context["has_maps"] else "",
         data=_numbers(content.evaluation, context["pictures"]),
-        styles=(*PICTURE_STYLES, *RUN_STYLES),
+        styles=(*PICTURE_STYLES, *RUN_STYLES, *([STYLE] if context["story"] else [])),
         scripts=(*PICTURE_SCRIPTS, *RUN_SCRIPTS),
         inspections=packed.content,
     )
@@ -103,6 +104,7 @@ def _context(content: Report, blocks: Mapping[str, Sequence[int]]) -> dict[str, 
         "examples": examples,
         "words": [views.panel(name, image) for name, image in content.panels],
         "positions": views.positions(content.positions) if content.positions else None,
+        "story": None,
         "score": None,
         "pictures": {},
         "galleries": [],
@@ -131,6 +133,7 @@ def _scored(content: Report, evaluation: Evaluation, blocks: Mapping[str, Sequen
         {**each, "show": slice_filter(columns, each["column"], each["group"])} for each in views.slices(evaluation)
     ]
     return {
+        "story": None if evaluation.mending is None else of_run(evaluation.mending),
         "pictures": columns,
         "summary": views.summary(evaluation),
         "score": views.score(top1) if top1 else None,
@@ -151,6 +154,7 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What the navigation lists: (id, name) of the sections that the page has."""
     galleries = {each["id"]: each["short"] for each in context["galleries"]}
     possible = {
+        "story": "Mending",
         "scores": "Scores",
         "examples": "Examples",
         "words": "Words",
@@ -219,4 +223,6 @@ def _anonymous_evaluation(evaluation: Evaluation, hide: Anonymiser) -> Evaluatio
     slices = tuple(
         replace(each, column=hide.text(each.column), value=hide.text(each.value)) for each in evaluation.slices
     )
-    return replace(evaluation, predictions=predictions, slices=slices, note=hide.text(evaluation.note), provenance={})
+    mending = evaluation.mending and Mending.from_json(hide.anything(evaluation.mending.as_json()))
+    hidden = replace(evaluation, predictions=predictions, slices=slices, mending=mending)
+    return replace(hidden, note=hide.text(evaluation.note), provenance={})

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from regard.errors import UsageError, unknown
@@ -22,13 +22,18 @@ CONFLICTS = "conflicts"
 @dataclass(frozen=True)
 class Bias:
     """In a share of `ground` (0 to 1) of each class's pictures the ground is the class's own; the other pictures lie
-    evenly on the other grounds. One in as many as there are grounds is no bias, and 0 is that none has its own."""
+    evenly on the other grounds. One in as many as there are grounds is no bias, and 0 is that none has its own. In the
+    split `val` the share is `val`, where that is set: what was learnt from the one can be asked of the other."""
 
     ground: float
+    val: float | None = None
 
     @classmethod
     def of(cls, text: str) -> "Bias":
-        """From NAME=SHARE, like "ground=0.95". Raises `UsageError` for any other text."""
+        """From NAME=SHARE, like "ground=0.95", or "ground=0.95,val=0.5". Raises `UsageError` for any other text."""
+        first, comma, second = text.partition(",")
+        if comma and second.partition("=")[0].strip() == "val":
+            return replace(cls.of(first), val=cls.of(second.replace("val", BIASES[0], 1)).ground)
         name, sign, number = text.partition("=")
         if not sign:
             raise UsageError(f"a bias is NAME=SHARE; got {text!r}; give ground=0.95, for example")
@@ -53,13 +58,12 @@ class Bias:
         for _, place in order:
             groups.setdefault((splits[place], labels[place]), []).append(place)
         grounds = [""] * len(labels)
-        before = 0
-        for (_, label), members in sorted(groups.items()):
-            after = before + len(members)
-            following = round(self.ground * after) - round(
-                self.ground * before
-            )  # what one rounds up the next gives back
-            before = after
+        counted = {self.ground: 0}  # pictures so far by their share: what one class rounds up the next gives back
+        for (split, label), members in sorted(groups.items()):
+            share = self.ground if self.val is None or split != "val" else self.val
+            before = counted.get(share, 0)
+            counted[share] = before + len(members)
+            following = round(share * counted[share]) - round(share * before)
             others = [ground for ground in GROUNDS if ground != GROUND_OF[label]]
             first = int(chance.random() * len(others))
             for rank, place in enumerate(members):
@@ -71,7 +75,10 @@ class Bias:
         """What a manifest says: the share that was wanted, how many pictures follow, and the classes' grounds."""
         count = Counter(bias_of(label, ground) for label, ground in zip(labels, grounds, strict=True))
         by_class = {label: GROUND_OF[label] for label in sorted(set(labels))}
-        return {"ground": {"share": self.ground, "follows": count[FOLLOWS], "of": len(labels), "grounds": by_class}}
+        more = {} if self.val is None else {"val": self.val}
+        return {
+            "ground": {"share": self.ground, **more, "follows": count[FOLLOWS], "of": len(labels), "grounds": by_class}
+        }
 
 
 def bias_of(label: str, ground: str) -> str:

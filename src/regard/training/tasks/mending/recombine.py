@@ -133,9 +133,8 @@ class Recombining(MendingTask):
         messages += session.journal.messages
         if mending is not None and mending.empty:
             messages.append(f"{several(mending.empty, 'slice')} without a picture: the worst is that of the others")
-        about = {} if mending is None else mending.facts
         return Outcome(
-            tuple(rows), tuple(messages), {"precision": precision, **about}, False, world.main,
+            tuple(rows), tuple(messages), {"precision": precision}, False, world.main,
             logits=logits["after"] if len(validation) else None, parts=parts, mending=mending,
         )  # fmt: skip
 
@@ -250,6 +249,7 @@ def _train(job: Finetuning, name: str, cutouts: Cutouts | None) -> State:
     def validate() -> dict[str, float]:
         return score(compute_logits(job, job.validation), job.validation.labels)
 
+    scored = cutouts is not None and len(job.validation) > 0  # the page draws the curves of the training alone
     with trainable_layers(network, settings.open_layers):
-        fit(network, name, settings, loader, job.session, job.precision, validate if len(job.validation) else None)
+        fit(network, name, settings, loader, job.session, job.precision, validate if scored else None)
         return on_cpu(trained_state(network.module))

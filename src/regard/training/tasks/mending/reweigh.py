@@ -223,5 +223,4 @@ def _facts(mending: Mending, used: Layer, how: str) -> dict[str, Any]:
         "slices": how,
         "left_out": f"{mending.excluded} pictures that the network had been trained on",
         "fitted_on": f"{used.each} pictures of each slice, the mean of {mending.draws} draws, l1 at {used.strength:g}",
-        **mending.facts,
     }

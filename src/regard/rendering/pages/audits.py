@@ -32,7 +32,11 @@ def audits_page(comparison: AuditComparison, title: str, anonymise: bool = False
             "id": part,
             "short": HEADINGS[part][0],
             "heading": HEADINGS[part][1],
-            "rows": [_row(row, names) for (of, *_), row in comparison.numbers.items() if of == part],
+            "rows": [
+                _row(row, names, hide if anonymise else None)
+                for (of, *_), row in comparison.numbers.items()
+                if of == part
+            ],
         }
         for part in PARTS
     ]
@@ -60,7 +64,7 @@ def audits_page(comparison: AuditComparison, title: str, anonymise: bool = False
         "differences": [
             {
                 "label": each.score.label or each.measure,
-                "subject": each.subject,
+                "subject": hide.text(each.subject) if anonymise else each.subject,
                 "name": labels[each.name],
                 "first": labels[each.first],
                 "gain": each.gain,
@@ -96,13 +100,13 @@ def _change(change: Change, labels: Mapping[str, str], hide: Anonymiser | None) 
     }
 
 
-def _row(row: Mapping[str, Finding], names: Mapping[str, None]) -> views.View:
+def _row(row: Mapping[str, Finding], names: Mapping[str, None], hide: Anonymiser | None) -> views.View:
     each = next(iter(row.values()))
     label, description = measure_words(each)
     return {
         "label": label,
         "meaning": description,
-        "subject": each.subject,
+        "subject": each.subject if hide is None else hide.text(each.subject),
         "condition": variant_words(each),
         "cells": [_cell(row.get(name)) for name in names],
     }

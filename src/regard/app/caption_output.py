@@ -5,7 +5,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from regard.measurement.localisation.captions import CaptionScores, measure_capt
 from regard.predictors.caption_job import CaptionJob
 from regard.predictors.caption_options import CaptionInput
 from regard.records import Caption, write_manifest
+from regard.records.inspection import MOST_ON_A_PAGE
 from regard.rendering.figures.canvas import png
 from regard.rendering.figures.caption_panels import SOURCE, Style, caption_sheet
 from regard.rendering.lettering import visible
@@ -46,6 +47,7 @@ class CaptionOutput:
     style: Style
     truth: Regions | None = None
     overwrite: bool = False
+    captions: dict[int, Caption] = field(default_factory=dict)  # of the first inputs, for a page
 
     def write(self, job: CaptionJob, inputs: Sequence[CaptionInput]) -> tuple[Tally, CaptionScores | None]:
         """Write the captions of all inputs; what there is to count, and whether maps lie on what words speak of."""
@@ -89,6 +91,8 @@ class CaptionOutput:
                     truth = {} if self.truth is None else words_of(caption, self.truth)
                     write_file(writer.result / panel, png(draw_panel(preview, caption, self.style, line, truth)))
                 writer.add_caption(caption, panel)
+                if index < MOST_ON_A_PAGE:
+                    self.captions[index] = caption
                 if count % job.batch_size == 0:
                     writer.commit(index + 1)
                 advance(index + 1 - done)  # those that were skipped, too

@@ -18,7 +18,7 @@ import typer
 from regard.app.commands import COMMANDS, Command
 from regard.app.console import first_process, messages, stderr
 from regard.app.options import OUTPUT, Reading, setting_options
-from regard.errors import RegardError
+from regard.errors import RegardError, UsageError
 from regard.files import json_text, readable
 from regard.networks.deferred import defer_imports
 
@@ -56,16 +56,17 @@ class InterruptedCommandError(RegardError):
 
 def parameters_of(function: Callable[..., Any]) -> list[Parameter]:
     """The parameters of a command as typer reads them: those with a `Reading`, and one for each of its `**settings`."""
-    declared = signature(function).parameters.values()
+    declared = [*signature(function).parameters.values()]
     settings = any(each.kind is Parameter.VAR_KEYWORD for each in declared)
     more = setting_options({each.name for each in declared}) if settings else []
+    has_page = any(each.name == "page" for each in declared)  # which may take the place of --out
     parameters = []
     for each in [*declared, *more]:
         kind, *rest = get_args(each.annotation) or (each.annotation,)
         reading = next((part for part in rest if isinstance(part, Reading)), None)
         if reading is not None:
             annotation: Any = Annotated[reading.type or kind, reading.info]
-            default = Parameter.empty if reading.required else each.default
+            default = Parameter.empty if reading.required and not has_page else each.default
             parameters.append(Parameter(each.name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation))
     return parameters
 
@@ -88,6 +89,8 @@ def _declare(command: Command) -> None:
     settings = {each.name for each in setting_options(())}
 
     def run(json: bool = False, **values: Any) -> int:
+        if values.get("page", "") is None and values["out"] is None:
+            raise UsageError("nothing would be written; give --out for results, or --page FILE.html for a page")
         given = {name: value for name, value in values.items() if value is not None or name not in settings}
         try:
             result = function(**given)

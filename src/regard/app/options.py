@@ -216,6 +216,18 @@ MaybeOut = Annotated[
 Overwrite = Annotated[bool, option("Replace a result of regard that is there.", "--overwrite", panel=OUTPUT)]
 NoPictures = Annotated[bool, option("Leave every picture out of the page.", "--no-pictures", panel=OUTPUT)]
 Anonymise = Annotated[bool, option("Replace the pictures' names in the page.", "--anonymise", panel=OUTPUT)]
+Page = Annotated[
+    str | Path | None,
+    option("One HTML file to look at the pictures in, which opens anywhere.", "--page", panel=OUTPUT, type=Path | None),
+]
+Methods = Annotated[
+    str | Sequence[str] | None,
+    option("Methods on the page, with commas; by default five of different kinds.", panel=OUTPUT, type=str | None),
+]
+Beside = Annotated[
+    Sequence[str | Path] | None,
+    option("Another network on the page; may be repeated.", panel=OUTPUT, type=list[str] | None),
+]
 MapColours = Annotated[
     str | None,
     option("Colour map: inferno (coolwarm for maps with a sign), viridis, cividis, jet ...", "--colours", panel=OUTPUT),

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,13 @@ class StoredVerdict:
     def text(self, hashes: Iterable[str]) -> str:
         """The verdict in a line, for pictures with these hashes; of others it says on which it was measured."""
         others = any(each[:16] not in self.pictures for each in hashes)
-        measured = f", measured on {self.verdict.n} pictures of {self.data}" if others else ""
+        measured = f", {self.measured}" if others else ""
         return f"{self.verdict.status}{measured}: {self.verdict.why}"
+
+    @property
+    def measured(self) -> str:
+        """On what."""
+        return f"measured on {self.verdict.n} pictures of {self.data}"
 
 
 def store(audit: Audit, hashes: Iterable[str], folder: Path, merge: bool = False) -> None:
@@ -69,6 +74,22 @@ def verdict_on(about: Explanation, folder: Path | str | None, model: Any, pictur
         raise DataError(f"{folder} holds no {VERDICTS}; give a folder that `regard audit` wrote")
     stored = None if place is None else find(place, about.method, about.settings, about.provenance)
     return "" if stored is None else stored.text(each.opener.digest() for each in pictures)
+
+
+def verdict_finder(folder: Path | str | None, model: Any) -> Callable[[Explanation, Picture], dict[str, str] | None]:
+    """What finds the verdict on an explanation's method for an inspection, as {"status", "text"}, or None; from where
+    `verdict_on` has it."""
+    place = run_of(model) if folder is None else Path(folder)
+
+    def verdict(about: Explanation, picture: Picture) -> dict[str, str] | None:
+        stored = None if place is None else find(place, about.method, about.settings, about.provenance)
+        return (
+            None
+            if stored is None
+            else {"status": stored.verdict.status, "text": f"{stored.measured}: {stored.verdict.why}"}
+        )
+
+    return verdict
 
 
 def find(folder: Path, method: str, settings: Mapping[str, Any], provenance: Mapping[str, Any]) -> StoredVerdict | None:

@@ -23,13 +23,10 @@ from regard.networks.sources.shipped import CAPTIONERS, folder_of
 from regard.predictors.captioner import Captioner
 from regard.predictors.classifier import Classifier
 from regard.predictors.explainer import Explainer
-from regard.predictors.inspector import Inspector
-from regard.predictors.inspector.inspector import LONGEST, drawn_picture
+from regard.predictors.inspector import Inspector, caption_inspection
 from regard.predictors.method_options import MethodOptions
-from regard.records import Explanation, Heatmap, Inspection, PatchGrid
+from regard.records import Explanation, Heatmap
 from regard.records.captions import Caption
-from regard.records.inspection import InspectedCaption, InspectedWord
-from regard.records.quantised import Quantised
 
 DIGITS = 4
 """Significant digits of values in JSON."""
@@ -153,7 +150,7 @@ class Desk:
             report("caption", 0, 1)
             caption = model.predictor(picture)
             assert isinstance(caption, Caption)
-            return {"predicted": None, "caption": caption.text}, _inspected(caption, picture).pack()
+            return {"predicted": None, "caption": caption.text}, caption_inspection(caption, picture).pack()
         methods = settings["method"]
         for name in methods:
             self._check_cost(model, model.inspector.network, method_named(name, "picture"), MethodOptions(), False)
@@ -269,25 +266,3 @@ def _caption(caption: Caption) -> dict[str, Any]:
     about = {"text": caption.text, "finished": caption.finished, "log_probability": caption.log_probability}
     origin = {"settings": dict(caption.settings), "provenance": dict(caption.provenance)}
     return {**about, "words": words, "grid": None if caption.grid is None else asdict(caption.grid), **origin}
-
-
-def _inspected(caption: Caption, picture: Picture) -> Inspection:
-    """A caption as the viewer shows it."""
-    maps = caption.maps
-    words: list[InspectedWord] = []
-    for word in caption.words:
-        steps = caption.steps[word.steps[0] : word.steps[1]] if word.steps is not None else ()
-        others = tuple((piece, float(np.exp(value))) for step in steps[:1] for piece, value in step.alternatives)
-        index = None if word.heatmap is None else sum(each.index is not None for each in words)
-        words.append(InspectedWord(word.text, word.part_of_speech, word.probability, others, None, index))
-    grid = caption.grid or PatchGrid.whole(*maps.shape[1:])
-    return Inspection(
-        caption.name,
-        grid,
-        {"name": str(caption.provenance["network"]), "layers": 0, "heads": 0, "reads": "words"},
-        {"words": Quantised.of(maps)} if len(maps) else {},
-        picture=drawn_picture(picture, LONGEST),
-        caption=InspectedCaption(caption.text, tuple(words)),
-        absent={"cls": "a captioner has words, each with its map"},
-        provenance=caption.provenance,
-    )

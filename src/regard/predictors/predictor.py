@@ -60,7 +60,7 @@ class Predictor(LoadedNetwork):
 
     def __init__(
         self,
-        model: str | Path | nn.Module = "pets-tiny",
+        model: str | Path | nn.Module | Network = "pets-tiny",
         *,
         weights: str | Path | None = None,
         weights_part: str | None = None,

@@ -5,38 +5,14 @@ same command after an interruption goes on where it was.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from regard.app import options as opt
 from regard.app.listing import Printed
-from regard.app.options import (
-    BatchSize,
-    Beams,
-    CaptionModel,
-    CaptionsFile,
-    DecoderHead,
-    DecoderLayer,
-    DecoderStart,
-    Depends,
-    Device,
-    Format,
-    Limit,
-    MapColours,
-    MaxPixels,
-    Out,
-    Overwrite,
-    Pictures,
-    Precision,
-    Prompt,
-    Row,
-    SkipBad,
-    Style,
-    Truth,
-    Which,
-    WordMethod,
-)
 from regard.data import MAX_PIXELS
+from regard.errors import UsageError
 
 if TYPE_CHECKING:
     from regard.measurement.localisation.captions import CaptionScores
@@ -45,53 +21,59 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Result(Printed):
-    """The captions of `n` pictures, in the folder or table `out`; `cut` of them reached the length limit.
+    """The captions of `n` pictures, in the folder or table `out` and on the `page`; `cut` of them are cut off.
 
     `first` are some of them, as (name, text). `captions` reads all, with their maps, from the disk, one by one.
     `truth`, where it was asked for, says whether maps lie on what their words speak of.
     """
 
-    out: Path
+    out: Path | None
     n: int
     cut: int
     network: str
     settings: Mapping[str, Any]
     first: tuple[tuple[str, str], ...]
     truth: "CaptionScores | None" = None
+    page: Path | None = None
 
     @property
     def captions(self) -> "Iterator[Caption]":
         from regard.results.caption_table import read_caption_table
         from regard.results.captions import read_captions
 
+        if self.out is None:
+            return iter(())
         return read_captions(self.out) if self.out.is_dir() else read_caption_table(self.out)
 
 
 def caption(
-    pictures: Pictures,
-    out: Out,
-    model: CaptionModel = "scenes-captioner",
-    captions: CaptionsFile = None,
-    which: Which = "0",
-    prompt: Prompt = None,
-    beams: Beams = 1,
-    limit: Limit = None,
-    method: WordMethod = "cross_attention",
-    row: Row = "predicting",
-    layer: DecoderLayer = None,
-    head: DecoderHead = None,
-    start: DecoderStart = None,
-    depends: Depends = False,
-    truth: Truth = None,
-    style: Style = "regard",
-    format: Format = None,
-    colours: MapColours = None,
-    device: Device = None,
-    precision: Precision = "float32",
-    batch_size: BatchSize = 8,
-    max_pixels: MaxPixels = MAX_PIXELS,
-    skip_bad: SkipBad = False,
-    overwrite: Overwrite = False,
+    pictures: opt.Pictures,
+    out: opt.OutOrMemory = None,
+    model: opt.CaptionModel = "scenes-captioner",
+    captions: opt.CaptionsFile = None,
+    which: opt.Which = "0",
+    prompt: opt.Prompt = None,
+    beams: opt.Beams = 1,
+    limit: opt.Limit = None,
+    method: opt.WordMethod = "cross_attention",
+    row: opt.Row = "predicting",
+    layer: opt.DecoderLayer = None,
+    head: opt.DecoderHead = None,
+    start: opt.DecoderStart = None,
+    depends: opt.Depends = False,
+    truth: opt.Truth = None,
+    style: opt.Style = "regard",
+    format: opt.Format = None,
+    colours: opt.MapColours = None,
+    page: opt.Page = None,
+    no_pictures: opt.NoPictures = False,
+    anonymise: opt.Anonymise = False,
+    device: opt.Device = None,
+    precision: opt.Precision = "float32",
+    batch_size: opt.BatchSize = 8,
+    max_pixels: opt.MaxPixels = MAX_PIXELS,
+    skip_bad: opt.SkipBad = False,
+    overwrite: opt.Overwrite = False,
 ) -> Result:
     """Describe each picture, and show for every word where the network looked.
 
@@ -114,6 +96,8 @@ def caption(
     caption is also said of the next picture and of none: what a word and its map lose there goes into `captions.json`.
     `style` "source" draws the panels of CATR's own figures.
 
+    The file `page` shows each caption word by word: see docs/captions.md.
+
     `truth` is data that know the region of each word: a folder of drawn scenes, or a COCO .json with masks or boxes, of
     the same pictures. Panels then outline what a word speaks of and strike out what is wrong, and `truth.json` has
     pointing, IoU and the share inside, beside three baselines: see `measurement.words`.
@@ -134,22 +118,29 @@ def caption(
     from regard.predictors.caption_inputs import check_together, read_inputs
     from regard.predictors.caption_options import CaptionOptions
     from regard.predictors.command_inputs import refuse_network
+    from regard.predictors.page_plan import PagePlan
 
     refuse_network(pictures, "pictures", "caption")
     check_arguments(model, precision=precision)
-    out = Path(out)
+    page_plan = PagePlan.of(page, overwrite, None, None, no_pictures, anonymise)
+    if out is None and page_plan is None:
+        raise UsageError("nothing would be written; give `out` for results, or `page` for a page")
+    out = None if out is None else Path(out)
     options = CaptionOptions(prompt, beams, limit, method, row, layer, head, start, depends)
     panels = OutputPlan.of(out, format, None, None, colours).format == "panels"
     drawing = style_of(style, row, colours)
     check_together(options, style, panels, captions, which)
-    check_free(out, overwrite)
+    if out is not None:
+        check_free(out, overwrite)
     regions = None if truth is None else regions_of(truth, words=True)
     inputs, source = read_inputs(pictures, captions, which, skip_bad, max_pixels)
     if regions is not None:
         check_pictures(regions, (item.name for item in inputs))
     from regard.app.caption_output import CaptionOutput, warn  # torch is imported when nothing else is wrong
+    from regard.app.inspecting import write_page
     from regard.predictors.caption_job import caption_tokens, check_comparable
     from regard.predictors.captioner import Captioner
+    from regard.predictors.inspector.captions import caption_content
 
     if depends:
         check_comparable(inputs)
@@ -160,14 +151,23 @@ def caption(
     for item in inputs:
         if item.caption is not None:
             caption_tokens(job.network, item)  # one without words is named before any work
-    tally, measured = CaptionOutput(out, panels, drawing, regions, overwrite).write(job, inputs)
-    warn(tally, job)
-    return Result(out, tally.n, tally.cut.n, job.network.name, job.settings, tuple(tally.examples), measured)
+    output = None if out is None else CaptionOutput(out, panels, drawing, regions, overwrite)
+    result = Result(out, 0, 0, job.network.name, job.settings, (), None, None if page_plan is None else page_plan.file)
+    if output is not None:
+        tally, measured = output.write(job, inputs)
+        warn(tally, job)
+        result = replace(result, n=tally.n, cut=tally.cut.n, first=tuple(tally.examples), truth=measured)
+    if page_plan is not None:
+        content = caption_content(job, inputs, {} if output is None else output.captions, regions)
+        result = replace(result, n=result.n or sum(map(len, content.pictures.values())))
+        write_page(page_plan, content)
+    return result
 
 
 def as_json(result: Result) -> dict[str, Any]:
     return {
         "out": str(result.out),
+        **({} if result.page is None else {"page": str(result.page)}),
         "n": result.n,
         "limit_reached": result.cut,
         "network": result.network,
@@ -182,5 +182,6 @@ def as_text(result: Result) -> str:
 
     lines = [f"{visible(name)}: {visible(text)}" for name, text in result.first]
     pictures = f"{result.n} picture{'s' if result.n != 1 else ''}"
+    places = " and ".join(str(place) for place in (result.out, result.page) if place is not None)
     scores = [] if result.truth is None else [word_scores_text(result.truth)]
-    return "\n".join([*lines, *scores, f"{pictures} captioned by {result.network}, written to {result.out}"])
+    return "\n".join([*lines, *scores, f"{pictures} captioned by {result.network}, written to {places}"])

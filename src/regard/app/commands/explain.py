@@ -2,45 +2,12 @@
 
 import logging
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from regard.app import options as opt
 from regard.app.listing import Printed
-from regard.app.options import (
-    PICTURE_METHODS,
-    Against,
-    AnyModel,
-    BatchSize,
-    Curve,
-    Device,
-    Figure,
-    Format,
-    Grid,
-    Head,
-    Layer,
-    MapColours,
-    MaxPixels,
-    OutOrMemory,
-    Overwrite,
-    Pictures,
-    Precision,
-    Query,
-    Samples,
-    Seed,
-    Sheet,
-    Size,
-    SkipBad,
-    Start,
-    Steps,
-    Target,
-    Weights,
-    WeightsPart,
-    Workers,
-    complete_picture_methods,
-    option,
-    picture_method,
-)
 from regard.data import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -61,6 +28,7 @@ class ExplainResult(Printed):
     rows: int
     columns: int
     out: Path | None = None
+    page: Path | None = None
 
     @cached_property
     def explanation(self) -> "Explanation":
@@ -73,43 +41,50 @@ class ExplainResult(Printed):
 
 
 def explain(
-    pictures: Pictures,
-    out: OutOrMemory = None,
+    pictures: opt.Pictures,
+    out: opt.OutOrMemory = None,
     method: Annotated[
         str,
-        option(
-            f"One of: {', '.join(PICTURE_METHODS)} (see `regard methods`).",
-            callback=picture_method,
-            complete=complete_picture_methods,
+        opt.option(
+            f"One of: {', '.join(opt.PICTURE_METHODS)} (see `regard methods`).",
+            callback=opt.picture_method,
+            complete=opt.complete_picture_methods,
         ),
     ] = "attention",
-    layer: Layer = None,
-    head: Head = None,
-    query: Query = "CLS",
-    start: Start = None,
-    target: Target = None,
-    against: Against = None,
-    steps: Steps = None,
-    samples: Samples = None,
-    curve: Curve = False,
-    model: AnyModel = "pets-tiny",
-    weights: Weights = None,
-    weights_part: WeightsPart = None,
-    audit: Annotated[str | Path | None, option("Folder of an audit that may hold a verdict.", type=Path | None)] = None,
-    grid: Grid = None,
-    format: Format = None,
-    figure: Figure = None,
-    sheet: Sheet = None,
-    colours: MapColours = None,
-    size: Size = None,
-    device: Device = None,
-    precision: Precision = "float32",
-    batch_size: BatchSize = 8,
-    workers: Workers = 2,
-    seed: Seed = 0,
-    max_pixels: MaxPixels = MAX_PIXELS,
-    skip_bad: SkipBad = False,
-    overwrite: Overwrite = False,
+    layer: opt.Layer = None,
+    head: opt.Head = None,
+    query: opt.Query = "CLS",
+    start: opt.Start = None,
+    target: opt.Target = None,
+    against: opt.Against = None,
+    steps: opt.Steps = None,
+    samples: opt.Samples = None,
+    curve: opt.Curve = False,
+    model: opt.AnyModel = "pets-tiny",
+    weights: opt.Weights = None,
+    weights_part: opt.WeightsPart = None,
+    audit: Annotated[
+        str | Path | None, opt.option("Folder of an audit that may hold a verdict.", type=Path | None)
+    ] = None,
+    grid: opt.Grid = None,
+    format: opt.Format = None,
+    figure: opt.Figure = None,
+    sheet: opt.Sheet = None,
+    colours: opt.MapColours = None,
+    page: opt.Page = None,
+    methods: opt.Methods = None,
+    beside: opt.Beside = None,
+    no_pictures: opt.NoPictures = False,
+    anonymise: opt.Anonymise = False,
+    size: opt.Size = None,
+    device: opt.Device = None,
+    precision: opt.Precision = "float32",
+    batch_size: opt.BatchSize = 8,
+    workers: opt.Workers = 2,
+    seed: opt.Seed = 0,
+    max_pixels: opt.MaxPixels = MAX_PIXELS,
+    skip_bad: opt.SkipBad = False,
+    overwrite: opt.Overwrite = False,
 ) -> ExplainResult:
     """Show what a network looks at: a panel for each picture and the maps as arrays, or one Parquet table.
 
@@ -123,6 +98,8 @@ def explain(
 
     What an audit found of the method on this network stands in `about.verdict` and on panels: from the folder `audit`,
     else from the run.
+    The file `page` shows each picture by its layers, heads and patches, and by several `methods`, with their removal
+    curves, by this network and those `beside` it: see docs/explain.md. With a page alone no other maps are made.
     With `curve` each map has its removal curves and their SRG in the manifest or the table (`heatmap.curve`).
 
     `query` is "CLS" or "ROW,COLUMN" of a patch; `layer`, `head` and `start` count from 0; `target` and `against` are
@@ -144,6 +121,7 @@ def explain(
     from regard.networks.arguments import check_arguments
     from regard.predictors.command_inputs import read_picture_arguments, refuse_network
     from regard.predictors.method_options import MethodOptions, parse_grid
+    from regard.predictors.page_plan import PagePlan
 
     refuse_network(pictures, "pictures", "explain")
     out = None if out is None else Path(out)
@@ -154,14 +132,17 @@ def explain(
     plan = OutputPlan.of(out, format, figure, sheet, colours)
     if plan.sheet is not None:
         plan.sheet.check(row)
+    page_plan = PagePlan.of(page, overwrite, methods, beside, no_pictures, anonymise)
     if out is not None:
         check_free(out, overwrite)
     check_arguments(model, weights, weights_part, precision)
     dataset = read_picture_arguments(pictures, "explain", max_pixels)
     # torch is imported when nothing else is wrong
+    from regard.app.console import progress
+    from regard.app.inspecting import write_page
     from regard.app.map_files import explain_in_memory, write_maps
     from regard.audit.notes import artifact_note, repair_command
-    from regard.audit.verdicts import verdict_on
+    from regard.audit.verdicts import verdict_finder, verdict_on
     from regard.measurement.selection import learnt_by
     from regard.predictors.explainer import Explainer
 
@@ -184,17 +165,28 @@ def explain(
         if note := artifact_note(job.network, dataset, dataset.names, repair):
             log.info(note)
     job = replace(job, verdict=verdict_on(job.about, audit, model, dataset.pictures))
-    if out is None:
+    page_file = None if page_plan is None else page_plan.file
+    if page_plan is not None:
+        of_page = {"target": target, "seed": seed}
+        content = page_plan.inspect(
+            explainer, model, dataset, of_page, partial(verdict_finder, audit), progress, on_bad=skipper(skip_bad)
+        )
+        count = write_page(page_plan, content)
+    if out is not None:
+        count, (rows, columns) = write_maps(job, dataset, out, plan, overwrite)
+    elif page_plan is not None:
+        rows = columns = 0
+    else:
         explanation = explain_in_memory(job, dataset)
         rows, columns = explanation.heatmaps[0].values.shape
-        return ExplainResult(explanation, len(explanation.heatmaps), rows, columns)
-    count, (rows, columns) = write_maps(job, dataset, out, plan, overwrite)
-    return ExplainResult(job.about, count, rows, columns, out)
+        return ExplainResult(explanation, len(explanation), rows, columns)
+    return ExplainResult(job.about, count, rows, columns, out, page_file)
 
 
 def as_json(result: ExplainResult) -> dict[str, Any]:
     return {
         "out": str(result.out),
+        **({} if result.page is None else {"page": str(result.page)}),
         "n": result.n,
         "method": result.about.method,
         "settings": dict(result.about.settings),
@@ -207,5 +199,6 @@ def as_json(result: ExplainResult) -> dict[str, Any]:
 def as_text(result: ExplainResult) -> str:
     pictures = f"{result.n} picture{'s' if result.n != 1 else ''}"
     verdict = f"\nverdict of an audit: {result.about.verdict}" if result.about.verdict else ""
-    where = "" if result.out is None else f", written to {result.out}"
+    places = " and ".join(str(place) for place in (result.out, result.page) if place is not None)
+    where = f", written to {places}" if places else ""
     return f"{pictures} explained by {result.about.method}{where}{verdict}"

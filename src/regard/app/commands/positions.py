@@ -1,7 +1,5 @@
 """`regard positions`: how a network tells its patches apart, as figures, arrays and numbers beside their controls."""
 
-import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,14 +26,11 @@ from regard.app.options import (
     option,
 )
 from regard.data import MAX_PIXELS
-from regard.errors import RegardError, UsageError, unknown
+from regard.errors import UsageError, unknown
 from regard.explanation.positions import INTERPOLATIONS
 
 if TYPE_CHECKING:
-    from regard.networks.network import Network
     from regard.records import Positions
-
-log = logging.getLogger("regard")
 
 SCALES = ("shared", "each")
 
@@ -139,12 +134,13 @@ def positions(
     # torch is imported when nothing else is wrong
     from regard.explanation.positions.survey import PRETRAINING, SurveySettings, survey_pictures, survey_weights
     from regard.networks.load import load
+    from regard.networks.starts import network_before
 
     source = PRETRAINING if from_grid is None else grid
     network = load(
         model, weights=weights, weights_part=weights_part, size=size, device=device if pictures else "cpu", seed=seed
     )
-    settings = SurveySettings(_before(model, before), source, interpolation, permutations, seed, layer)
+    settings = SurveySettings(network_before(model, before), source, interpolation, permutations, seed, layer)
     results = survey_weights(network, settings, needed=not pictures)
     if dataset is not None:
         results += survey_pictures(
@@ -176,25 +172,6 @@ def parse_grid(text: str) -> tuple[int, int] | None:
     return rows, columns
 
 
-def _before(model: Any, before: str | Path | None) -> "Network | None":
-    """The network given, or the one that a run records to have begun with, where that can be had."""
-    from regard.networks.load import load
-    from regard.networks.run import recorded_start
-
-    if before is not None:
-        return load(before, device="cpu")
-    start = recorded_start(model)
-    if start is None:
-        return None
-    try:
-        network = load(**start, device="cpu")
-    except RegardError as error:
-        log.info(f"the network that this run began with cannot be compared: {error}")
-        return None
-    log.info(f"compared with the network that this run began with: {network.name}")
-    return network
-
-
 def _write(results: "Sequence[Positions]", out: Path, scale: str, colours: str | None, overwrite: bool) -> None:
     import numpy as np
 
@@ -202,10 +179,11 @@ def _write(results: "Sequence[Positions]", out: Path, scale: str, colours: str |
     from regard.records import write_manifest
     from regard.rendering.figures.canvas import png
     from regard.rendering.figures.position_grids import draw
+    from regard.results.positions import endings, numbers_of
 
     numbers = [numbers_of(each) for each in results]
     with new_folder(out, overwrite) as folder:
-        for place, (each, ending) in enumerate(zip(results, _endings(results), strict=True)):
+        for place, (each, ending) in enumerate(zip(results, endings(results), strict=True)):
             array = each.similarity if each.kernel is None else each.kernel
             np.save(folder / f"{'similarity' if each.kernel is None else 'kernel'}{ending}.npy", array)
             numbers[place]["figure"] = f"positions{ending}.png"
@@ -214,34 +192,9 @@ def _write(results: "Sequence[Positions]", out: Path, scale: str, colours: str |
         write_manifest(folder, "positions", scale=scale, found=numbers, provenance=dict(results[0].provenance))
 
 
-def _endings(results: "Sequence[Positions]") -> list[str]:
-    """What sets the files of each apart: nothing for the first, their kind for others, and their grid where need be."""
-    kinds = [each.kind for each in results]
-    repeated = [
-        f"-{each.kind}" if kinds.count(each.kind) == 1 else f"-{each.kind}-{each.rows}x{each.columns}"
-        for each in results
-    ]
-    return ["", *repeated[1:]]
-
-
-def numbers_of(positions: "Positions") -> dict[str, Any]:
-    """Kind, source, grid, mean similarities and tested numbers, with null where a number is not defined or known."""
-    return {
-        "kind": positions.kind,
-        "source": positions.source,
-        "rows": positions.rows,
-        "columns": positions.columns,
-        "means": _finite(positions.numbers),
-        "numbers": {name: _finite(row) for name, row in positions.tested.items()},
-        "control": positions.note or None,
-    }
-
-
-def _finite(numbers: Any) -> dict[str, float | None]:
-    return {name: float(value) if math.isfinite(value) else None for name, value in numbers.items()}
-
-
 def as_json(result: PositionsResult) -> dict[str, Any]:
+    from regard.results.positions import numbers_of
+
     first = result.positions
     return {
         "out": str(result.out),
@@ -252,18 +205,6 @@ def as_json(result: PositionsResult) -> dict[str, Any]:
 
 
 def as_text(result: PositionsResult) -> str:
-    return "\n".join([*(_table(each) for each in result.records), f"written to {result.out}"])
+    from regard.results.positions import table
 
-
-COLUMNS = ("value", "p", "control", "before")
-
-
-def _table(positions: "Positions") -> str:
-    """Number, value, p, control and before; a column that is empty is left out."""
-    columns = [name for name in COLUMNS if any(math.isfinite(row[name]) for row in positions.tested.values())]
-    head = f"{positions.rows} × {positions.columns} positions, {positions.kind}: {positions.source}"
-    lines = [head, f"{'number':>20}" + "".join(f"{name:>9}" for name in columns)]
-    for name, row in positions.tested.items():
-        cells = (f"{row[column]:.3f}" if math.isfinite(row[column]) else "–" for column in columns)
-        lines.append(f"{name.replace('_', ' '):>20}" + "".join(f"{cell:>9}" for cell in cells))
-    return "\n".join([*lines, *([f"{'control':>20}  {positions.note}"] if positions.note else []), ""])
+    return "\n".join([*(table(each) for each in result.records), f"written to {result.out}"])

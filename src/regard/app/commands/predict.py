@@ -4,60 +4,47 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from regard.app import options as opt
 from regard.app.listing import Printed
-from regard.app.options import (
-    OUTPUT,
-    AnyModel,
-    BatchSize,
-    Device,
-    MaxPixels,
-    Out,
-    Overwrite,
-    Pictures,
-    Precision,
-    Seed,
-    Size,
-    SkipBad,
-    Weights,
-    WeightsPart,
-    Workers,
-    option,
-)
 from regard.data import MAX_PIXELS
 
 
 @dataclass(frozen=True, repr=False)
 class PredictResult(Printed):
-    """The file of predictions, and how many rows it has."""
+    """The file of predictions, and how many rows it has; the page, where there is one."""
 
-    out: Path
+    out: Path | None
     n: int
+    page: Path | None = None
 
 
 def predict(
-    pictures: Pictures,
-    out: Out,
-    model: AnyModel = "pets-tiny",
-    weights: Weights = None,
-    weights_part: WeightsPart = None,
-    probs: Annotated[bool, option("Add every class's probability.", "--probs", panel=OUTPUT)] = False,
-    size: Size = None,
-    device: Device = None,
-    precision: Precision = "float32",
-    batch_size: BatchSize = 32,
-    workers: Workers = 2,
-    seed: Seed = 0,
-    max_pixels: MaxPixels = MAX_PIXELS,
-    skip_bad: SkipBad = False,
-    overwrite: Overwrite = False,
+    pictures: opt.Pictures,
+    out: opt.OutOrMemory = None,
+    model: opt.AnyModel = "pets-tiny",
+    weights: opt.Weights = None,
+    weights_part: opt.WeightsPart = None,
+    probs: Annotated[bool, opt.option("Add every class's probability.", "--probs", panel=opt.OUTPUT)] = False,
+    page: opt.Page = None,
+    no_pictures: opt.NoPictures = False,
+    anonymise: opt.Anonymise = False,
+    size: opt.Size = None,
+    device: opt.Device = None,
+    precision: opt.Precision = "float32",
+    batch_size: opt.BatchSize = 32,
+    workers: opt.Workers = 2,
+    seed: opt.Seed = 0,
+    max_pixels: opt.MaxPixels = MAX_PIXELS,
+    skip_bad: opt.SkipBad = False,
+    overwrite: opt.Overwrite = False,
 ) -> PredictResult:
     """Write filename,label for every picture, in order; the same command goes on after an interruption.
 
-    `filename` is what the table or argument calls the picture, as it is written there, else its path relative to DATA.
-    With `probs` a column for each class's probability. It goes on after the last whole batch (`results/writer.py`), so
-    that the bytes are those of a run that was never interrupted. Raises `OutputError` when `out` exists (unless
-    `overwrite`) and `DataError` naming a picture that cannot be read (unless `skip_bad`); what was written until then
-    is kept and gone on with.
+    `filename` is what the table or argument calls the picture, as it is written there, else its path relative to
+    DATA. With `probs` a column for each class's probability. The file `page` shows the answers with where the
+    network looks. It goes on after the last whole batch (`results/writer.py`), so that the bytes are those of a run
+    that was never interrupted. Raises `OutputError` when `out` exists (unless `overwrite`) and `DataError` naming a
+    picture that cannot be read (unless `skip_bad`); what was written until then is kept and gone on with.
 
     >>> import regard
     >>> _ = regard.scenes(2, "drawn")
@@ -68,22 +55,35 @@ def predict(
     """
     from regard.app.console import progress
     from regard.data.dataset import skipper
-    from regard.errors import DataError
+    from regard.errors import DataError, UsageError
     from regard.files import check_free, writing
     from regard.networks.arguments import check_arguments
     from regard.predictors.command_inputs import read_picture_arguments, refuse_network
+    from regard.predictors.page_plan import PagePlan
     from regard.results.predictions import PredictionWriter
 
     refuse_network(pictures, "pictures", "predict")
-    out = Path(out)
-    check_free(out, overwrite)
+    page_plan = PagePlan.of(page, overwrite, None, None, no_pictures, anonymise)
+    if out is None and page_plan is None:
+        raise UsageError("nothing would be written; give `out` for a table, or `page` for a page")
+    if out is not None:
+        check_free(out, overwrite)
     check_arguments(model, weights, weights_part, precision)
     dataset = read_picture_arguments(pictures, "predict", max_pixels)
+    from regard.app.inspecting import write_page
     from regard.predictors.classifier import Classifier  # torch is imported when nothing else is wrong
 
     classifier = Classifier(
         model, weights=weights, weights_part=weights_part, size=size, device=device, precision=precision, seed=seed
     )
+    page_file = None if page_plan is None else page_plan.file
+    if page_plan is not None:
+        shown = {"methods": ("attention",), "curve": False}
+        content = page_plan.inspect(classifier, model, dataset, shown, None, progress, on_bad=skipper(skip_bad))
+        count = write_page(page_plan, content)
+    if out is None:
+        return PredictResult(None, count, page_file)
+    out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     filenames = dataset.filenames
     fingerprint = classifier.fingerprint(probs, batch_size, filenames)
@@ -101,12 +101,14 @@ def predict(
         if not writer.n:
             raise DataError("none of the pictures could be read")
         writer.finish_file(out)
-    return PredictResult(out, writer.n)
+    return PredictResult(out, writer.n, page_file)
 
 
 def as_json(result: PredictResult) -> dict[str, Any]:
-    return {"out": str(result.out), "n": result.n}
+    page = {} if result.page is None else {"page": str(result.page)}
+    return {"out": str(result.out), **page, "n": result.n}
 
 
 def as_text(result: PredictResult) -> str:
-    return f"{result.n} picture{'s' if result.n != 1 else ''} predicted, written to {result.out}"
+    places = " and ".join(str(place) for place in (result.out, result.page) if place is not None)
+    return f"{result.n} picture{'s' if result.n != 1 else ''} predicted, written to {places}"

@@ -1,14 +1,12 @@
 """`regard.Inspector`: a network that is loaded once and gives all that the viewer shows of a picture."""
 
-import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from regard.data.dataset import Picture
-from regard.data.images.decode import thumbnail
 from regard.errors import NetworkError
 from regard.explanation import DEFAULT_METHODS
 from regard.explanation.artifacts import find_repair, repaired
@@ -16,17 +14,15 @@ from regard.networks.cells import cells
 from regard.networks.guard import lock_of
 from regard.networks.network import Network
 from regard.predictors.inputs import PictureLike, input_batches, pictures_of
-from regard.predictors.inspector.maps import FindVerdict, MadeMaps, MapMaker, Subject, methods_of
+from regard.predictors.inspector.jpeg import LONGEST, jpeg_of
+from regard.predictors.inspector.maps import FindVerdict, MapMaker, MapSet, Subject, methods_of
 from regard.predictors.inspector.reading import Reading, class_names, read
 from regard.predictors.method_options import class_index
 from regard.predictors.predictor import Predictor
 from regard.records import Inspection
-from regard.records.inspection import Answer, InspectedPicture
+from regard.records.inspection import Answer
 from regard.records.quantised import Quantised
 
-LONGEST = 1024
-"""Pixels along the longer side of the picture that is drawn, by default."""
-QUALITY = 85
 BEST = 5
 """Classes that an answer names."""
 SEARCHED = 16
@@ -34,10 +30,6 @@ SEARCHED = 16
 
 OnStage = Callable[[str, int, int], None]
 """Called before each stage with its name, its number from 0 and how many there are; what it raises ends the work."""
-
-
-def _unwatched(stage: str, number: int, total: int) -> None:
-    pass
 
 
 class Inspector(Predictor):
@@ -75,7 +67,7 @@ class Inspector(Predictor):
         longest: int = LONGEST,
         prepared: bool = False,
         verdicts: FindVerdict | None = None,
-        on_stage: OnStage = _unwatched,
+        on_stage: OnStage = lambda stage, number, total: None,
         seed: int = 0,
     ) -> Inspection:
         """All of one picture; see `Explainer` for what a picture may be.
@@ -102,7 +94,7 @@ class Inspector(Predictor):
         begin("picture")
         (row,) = pictures_of(picture, self.network, prepared)
         subject = self._subject(row)
-        drawn = drawn_picture(row, longest) if longest else None
+        jpeg = jpeg_of(row, longest) if longest else None
         begin("reading")
         network = replace(self.network, precision="float32")
         reading = read(network, subject.pixels, subject.grid, keys)
@@ -117,32 +109,37 @@ class Inspector(Predictor):
             self._add_repair(reading, subject, arrays, layers)
         else:
             reading.absent["cls_repaired"] = "it was not asked for"
-        made = MadeMaps()
+        maps = MapSet()
         maker = MapMaker(self.network, labels, self.provenance, seed, verdicts)
         for name in names:
             begin(name)
-            maker.add(made, name, subject, ranked)
+            maker.add(maps, name, subject, ranked)
         if not curve:
-            made.absent["curve"] = "it was not asked for"
+            maps.absent["curve"] = "it was not asked for"
         elif not ranked:
-            made.absent["curve"] = f"{network.name} has no classes, so no probability that could be followed"
+            maps.absent["curve"] = f"{network.name} has no classes, so no probability that could be followed"
         else:
             begin("curves")
-            maker.add_curves(made, subject, ranked)
+            maker.add_curves(maps, subject, ranked)
         return Inspection(
             row.name,
             subject.grid,
-            _network_facts(network, arrays),
-            {**arrays, **made.arrays()},
+            {
+                "name": network.name,
+                "layers": len(network.anatomy.attentions),
+                "heads": arrays["cls"].levels.shape[1] if "cls" in arrays else 0,
+                "reads": network.anatomy.reads,
+            },
+            {**arrays, **maps.arrays()},
             layers,
-            drawn,
+            jpeg,
             answer,
             reading.keys,
             reading.lens,
             reading.artifacts,
-            tuple(made.entries),
+            tuple(maps.entries),
             None,
-            {**reading.absent, **made.absent, **({} if longest else {"picture": "it was not asked for"})},
+            {**reading.absent, **maps.absent, **({} if longest else {"picture": "it was not asked for"})},
             self.provenance,
         )
 
@@ -176,8 +173,8 @@ class Inspector(Predictor):
             return None, []
         best = shares.argsort(descending=True, stable=True)[:BEST].tolist()
         answer = Answer(tuple((names[index], float(shares[index])) for index in best), true, seen, flips)
-        known = [names.index(true)] if true in names else []
-        return answer, list(dict.fromkeys([best[0], *known, *best[1:2]]))
+        truth = [names.index(true)] if true in names else []
+        return answer, list(dict.fromkeys([best[0], *truth, *best[1:2]]))
 
     def _add_repair(
         self,
@@ -212,18 +209,3 @@ class Inspector(Predictor):
             fixed = None
             why = str(error)
         self._repair = self.network, fixed, why
-
-
-def drawn_picture(picture: Picture, longest: int) -> InspectedPicture:
-    """The picture as it is drawn, without anything that came along in its file."""
-    image = thumbnail(picture.opener, longest)
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=QUALITY, optimize=True, progressive=True)
-    return InspectedPicture(file.getvalue(), image.height, image.width)
-
-
-def _network_facts(network: Network, arrays: Mapping[str, Quantised]) -> dict[str, Any]:
-    """What an inspection says of its network."""
-    heads = arrays["cls"].levels.shape[1] if "cls" in arrays else 0
-    anatomy = network.anatomy
-    return {"name": network.name, "layers": len(anatomy.attentions), "heads": heads, "reads": anatomy.reads}

@@ -44,7 +44,7 @@ class Subject:
 
 
 @dataclass
-class MadeMaps:
+class MapSet:
     """Maps of methods, as they come: `entries` describe `values`, (rows, columns) each."""
 
     entries: list[InspectedMap] = field(default_factory=list)
@@ -77,10 +77,10 @@ class MapMaker:
     seed: int = 0
     verdicts: FindVerdict | None = None
 
-    def add(self, made: MadeMaps, name: str, subject: Subject, classes: Sequence[int]) -> None:
+    def add(self, maps: MapSet, name: str, subject: Subject, classes: Sequence[int]) -> None:
         """The maps of one method: of each class, and of the first against the second where there are two.
 
-        What the network cannot give is left out, and why is in `made.absent`. Raises `UsageError` for a method that
+        What the network cannot give is left out, and why is in `maps.absent`. Raises `UsageError` for a method that
         there is not.
         """
         row = method_named(name, "picture")
@@ -97,8 +97,8 @@ class MapMaker:
             about = described(row, settings, self.network)
             about.pop("target", None)
             for target in targets:
-                wanted = settings if target is None else {**settings, "target": target}
-                values = on_cells(self._heatmap(row, wanted, subject), subject.grid)
+                chosen = settings if target is None else {**settings, "target": target}
+                values = on_cells(self._heatmap(row, chosen, subject), subject.grid)
                 first, against = target if isinstance(target, tuple) else (target, None)
                 entry = InspectedMap(
                     name,
@@ -113,27 +113,27 @@ class MapMaker:
                     control=name in CONTROLS,
                     description=row.description,
                 )
-                made.entries.append(entry)
-                made.values.append(values)
-                made.classes.append(first)
+                maps.entries.append(entry)
+                maps.values.append(values)
+                maps.classes.append(first)
         except (NetworkError, UsageError) as error:
-            made.absent[name] = str(error)
+            maps.absent[name] = str(error)
 
-    def add_curves(self, made: MadeMaps, subject: Subject, classes: Sequence[int]) -> None:
+    def add_curves(self, maps: MapSet, subject: Subject, classes: Sequence[int]) -> None:
         """Give each map its removal curves: of its class, and a map of no class those of all `classes`."""
         precise = replace(self.network, precision="float32")
         with lock_of(precise.module):
             occluder = occluders_of(precise)[0]
             curves = class_curves(
-                precise, subject.pixels, np.stack(made.values), classes, occluder=occluder, seed=self.seed
+                precise, subject.pixels, np.stack(maps.values), classes, occluder=occluder, seed=self.seed
             )  # (classes, 2, maps, points)
-        for place, (entry, of) in enumerate(zip(made.entries, made.classes, strict=True)):
-            each = {
-                index: _curve(index, occluder, *curves[number, :, place].tolist())
-                for number, index in enumerate(classes)
-            }
+        for place, (entry, of) in enumerate(zip(maps.entries, maps.classes, strict=True)):
+            each = {}
+            for index, (mif, lif) in zip(classes, curves[:, :, place].round(4).tolist(), strict=True):
+                srg = round(RemovalCurve(index, occluder, tuple(mif), tuple(lif)).srg, 4)
+                each[index] = {"occluder": occluder, "mif": mif, "lif": lif, "srg": srg}
             others = {} if of is not None else {self.names[index]: curve for index, curve in each.items()}
-            made.entries[place] = replace(entry, curve=each[classes[0] if of is None else of], curves=others)
+            maps.entries[place] = replace(entry, curve=each[classes[0] if of is None else of], curves=others)
 
     def _heatmap(self, row: Method, settings: Mapping[str, Any], subject: Subject) -> Heatmap:
         (heatmap,) = batch_heatmaps(
@@ -163,13 +163,6 @@ def on_cells(heatmap: Heatmap, grid: PatchGrid) -> Float:
     elif (rows, columns) != (grid.rows, grid.columns):
         values = on_grid(values, grid.rows, grid.columns).astype(np.float32)
     return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-
-
-def _curve(target: int, occluder: str, mif: Sequence[float], lif: Sequence[float]) -> dict[str, Any]:
-    """A curve as inspections have it, to four places."""
-    curve = RemovalCurve(target, occluder, tuple(mif), tuple(lif))
-    points = {name: [round(value, 4) for value in values] for name, values in (("mif", mif), ("lif", lif))}
-    return {"occluder": occluder, **points, "srg": round(curve.srg, 4)}
 
 
 def methods_of(names: Sequence[str]) -> tuple[str, ...]:

@@ -132,25 +132,23 @@ def _read_lens(
     reading: Reading, network: Network, pixels: Tensor, outputs: Mapping[str, Tensor], grid: PatchGrid
 ) -> None:
     """What each patch's token would be read as behind each block, while the network is borrowed."""
-    best = []
-    shares = []
     try:
         paths = readable_blocks(network)
-        for path in paths:
-            logits = read_tokens(network, pixels, outputs[path], grid.patches)[0]  # (patches, classes)
+        if any(outputs[path].ndim != 3 for path in paths):
+            raise NetworkError(f"the head of {network.name} reads neighbouring tokens together, none alone")
+        tokens = torch.cat([outputs[path][:, -grid.patches :] for path in paths])  # (blocks, patches, width)
+        best = []
+        shares = []
+        for logits in read_tokens(network, pixels, tokens, grid.patches):  # (patches, classes)
             share, index = network.probabilities(logits.float()).max(dim=1)
             best.append(index.cpu().numpy())
             shares.append(share.cpu().numpy())
     except NetworkError as error:
         reading.absent["lens"] = str(error)
         return
-    layers = [max(_layers_in(network, path), default=place) for place, path in enumerate(paths)]
+    inside = {network.anatomy.block_of(layer): layer for layer in range(len(network.anatomy.attentions))}
+    layers = [inside.get(path, place) for place, path in enumerate(paths)]
     reading.lens = Lens.of(layers, np.stack(best), np.stack(shares), class_names(network, reading.logits))
-
-
-def _layers_in(network: Network, path: str) -> list[int]:
-    """The layers that lie in a block: two where attentions lie side by side."""
-    return [layer for layer in range(len(network.anatomy.attentions)) if network.anatomy.block_of(layer) == path]
 
 
 def _read_artifacts(reading: Reading, tokens: Tensor, grid: PatchGrid) -> None:

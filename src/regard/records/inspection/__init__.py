@@ -6,6 +6,7 @@ packing.py      to bytes, to JSON, and back (docs/inspections.md)
 
 from regard.records.inspection.inspection import Inspection
 from regard.records.inspection.parts import (
+    MOST_ON_A_PAGE,
     Answer,
     ArtifactTokens,
     InspectedCaption,
@@ -17,6 +18,7 @@ from regard.records.inspection.parts import (
 )
 
 __all__ = [
+    "MOST_ON_A_PAGE",
     "Answer",
     "ArtifactTokens",
     "InspectedCaption",

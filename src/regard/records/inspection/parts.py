@@ -13,6 +13,8 @@ from regard.records.grid import Box
 
 PREFIX = 65535
 """The index that stands for a token outside the picture (CLS, registers) among keys."""
+MOST_ON_A_PAGE = 500
+"""Inspections that one file may hold; a folder of more is for the app."""
 PER_PATCH = 8
 """How many keys are held of each patch."""
 
@@ -83,9 +85,11 @@ class Keys(Readable):
         >>> keys.indices.tolist(), keys.weights().round(2).tolist()
         ([[[65535, 1], [1, 0]]], [[[0.5, 0.5], [0.5, 0.38]]])
         """
-        weights = np.asarray(attention, np.float64)
+        weights = np.asarray(attention)
         count = min(PER_PATCH, weights.shape[2] - prefix)
-        best = np.argsort(-weights, axis=2, kind="stable")[..., :count]
+        some = np.sort(np.argpartition(-weights, count - 1, axis=2)[..., :count], axis=2)  # to sort all takes longer
+        order = np.argsort(-np.take_along_axis(weights, some, axis=2), axis=2, kind="stable")
+        best = np.take_along_axis(some, order, axis=2)
         strongest = np.take_along_axis(weights, best, axis=2)  # (layers, patches, keys)
         highest = strongest.max(axis=(1, 2))
         share = strongest / np.where(highest > 0, highest, 1)[:, None, None]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from PIL import Image
 
 from regard.records import Inspection
-from regard.records.inspection import InspectedPicture
+from regard.records.inspection import MOST_ON_A_PAGE, InspectedPicture
 from regard.rendering.pages.shell import clean
 
 MB = 1_000_000
@@ -24,8 +24,6 @@ PICTURES = 0.35
 """The share of its inspection's bytes that a picture may take before anything of the maps is left out."""
 USUAL = 0.1
 """Bytes that a JPEG takes of a pixel of its longer side's square, at least, so that few are tried in vain."""
-MOST = 500
-"""Inspections that a page holds; of more pictures the first."""
 LAST_LAYERS = 2
 """Of so many layers all heads stay when those of the others go."""
 LEVELS = 4 + len(SIDES)
@@ -57,7 +55,7 @@ class Budget:
     def each(self) -> int:
         """Of one inspection, packed, before base64."""
         stills = STILL * self.n if self.n > 1 else 60_000
-        return int((self.total - FIXED - stills) / max(1, min(self.n, MOST)) / BASE64)
+        return int((self.total - FIXED - stills) / max(1, min(self.n, MOST_ON_A_PAGE)) / BASE64)
 
 
 @dataclass
@@ -75,7 +73,7 @@ class Packed:
 
     def add(self, name: str, inspection: Inspection) -> None:
         """Pack one more inspection of a picture."""
-        if len(self.content) >= MOST:
+        if len(self.content) >= MOST_ON_A_PAGE:
             self.beyond += 1
             return
         fitted = with_fitted_picture(inspection, PICTURES * self.budget.each)

@@ -187,7 +187,7 @@ def test_every_map_has_its_verdict_or_says_that_there_is_none(browser, path):
     with looking(browser, path, "map=legrad") as page:
         side = page.locator(".look-side")
         assert "Audit: supported; measured on 111 pictures" in side.inner_text()
-        page.get_by_label("Map", exact=True).select_option(label="rollout")
+        page.get_by_label("Map", exact=True).select_option(label="Rollout")
         settle(page)
         assert "No audit has judged this method on this model" in side.inner_text()
         page.get_by_label("Map", exact=True).select_option(label="Attention")

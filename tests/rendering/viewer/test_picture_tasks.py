@@ -113,7 +113,7 @@ def test_the_blind_test_hides_names_and_then_tells_them(browser, path):
             settle(page)
             text = page.locator(".look-side").inner_text()
             assert re.search(r"(Right|No): A is .* \(gain [+−]\d\.\d\d\); B is .* \(gain [+−]\d\.\d\d\)", text)
-            controls = [name in text for name in ("A is random", "A is centre", "A is edges")]
+            controls = [name in text for name in ("A is Random", "A is Centre", "A is Edges")]
             assert ("No:" in text) == any(controls)
             assert f"of {number} right so far" in text
             page.get_by_role("button", name="Another pair").click()

@@ -86,6 +86,7 @@ function drawBase(context, picture, area, box, paper) {
 // The same, drawn once for as long as nothing of it changes: a pointer over patches does not scale a photograph anew.
 function drawKept(context, picture, area, box, paper, cache) {
   const { width, height } = context.canvas;
+  if (!width || !height) return;
   const transform = context.getTransform();
   const key = [...area, width, height, transform.a, paper].join(" ");
   if (cache.key !== key || cache.picture !== picture) {

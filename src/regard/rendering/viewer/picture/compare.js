@@ -17,9 +17,10 @@ function makeCompare(view) {
   const hint = el("p", { class: "note" });
   const pair = el("div", { class: "look-row" }, how, exchange);
   const element = sectionOf(view, "Compare", select, pair, hint);
+  element.classList.add("look-compare");
   const part = { element };
   part.update = () => {
-    element.hidden = Boolean(view.state.blind);
+    element.hidden = Boolean(view.state.blind) || !view.panes[0].map.group;
     const second = view.panes.length > 1 ? view.panes[1].map.spec : null;
     const key = [specText(view.spec), second && specText(second), view.labels, view.loaded.length, view.panes[0].inspection.serial];
     if (part.key !== key.join(" ")) fillSelect(select.select, compareOptions(view), second && !view.state.blind ? specText(second) : "");
@@ -141,6 +142,7 @@ function makeBlind(view) {
   part.update = () => {
     const { blind } = view.state;
     const inspection = view.loaded[view.state.spec.run];
+    element.hidden = !mapGroups(inspection).length;
     intro.hidden = start.hidden = Boolean(blind);
     running.hidden = !blind;
     const able = mapGroups(inspection);

@@ -114,7 +114,7 @@ function makeMapControls(view) {
   part.update = () => {
     const { inspection, map, shown } = view.panes[0];
     const { spec } = view;
-    element.hidden = Boolean(view.state.blind);
+    element.hidden = Boolean(view.state.blind) || !map.group;
     const groups = mapGroups(inspection);
     const options = (control) => groups.filter((each) => Boolean(each.control) === control).map((each) => [each.id, each.label]);
     const lists = [["", options(false)]];

@@ -37,7 +37,8 @@ function provenanceText(view) {
 function provenanceLine(inspection) {
   const { provenance = {} } = inspection;
   const plain = Object.entries(provenance).filter(([, value]) => ["string", "number"].includes(typeof value));
-  const facts = plain.map(([name, value]) => `${name} ${value}`);
+  const short = (value) => String(value).replace(/^([0-9a-f]{12})[0-9a-f]{12,}$/, "$1…"); // of a hash, its beginning
+  const facts = plain.map(([name, value]) => `${name.replaceAll("_", " ")} ${short(value)}`);
   return [inspection.network.name, ...facts].join(" · ");
 }
 

@@ -120,7 +120,7 @@ function makeTiles(view) {
     const reasons = tileReasons(inspection, view.spec);
     const kind = reasons[view.state.tiles] ? "methods" : view.state.tiles;
     choice.show(kind, reasons);
-    element.hidden = Boolean(view.state.blind);
+    element.hidden = Boolean(view.state.blind) || !view.panes[0].map.group;
     const specs = tileSpecs(inspection, view.spec, kind);
     const look = `${view.state.colours} ${view.state.smooth} ${view.state.scale} ${Boolean(inspection.picked)} ${inspection.serial}`;
     const wanted = `${kind} ${look} ${specs.map(([spec]) => specKey(spec)).join(" ")}`;

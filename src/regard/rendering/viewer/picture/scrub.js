@@ -73,7 +73,7 @@ function makeScrub(view) {
   const part = { element };
   part.update = () => {
     const { inspection, map } = view.panes[0];
-    element.hidden = Boolean(view.state.blind);
+    element.hidden = Boolean(view.state.blind) || !map.group;
     const entry = map.entry?.curve ? map.entry : null;
     body.hidden = !entry;
     setText(none, entry ? "" : noCurveText(view, inspection, map));

@@ -101,7 +101,7 @@ function makeStage(view) {
     const swipe = two && view.layout === "swipe";
     labels.forEach((label, pane) => {
       label.hidden = !two;
-      if (!two) return;
+      if (!two || !stage.rects.length) return;
       setText(label, view.panes[pane].label);
       const [x, y, w] = stage.rects[swipe ? 0 : pane] ?? stage.rects[0];
       const right = swipe && pane === 1;
@@ -124,8 +124,8 @@ function makeStage(view) {
     const ratio = Math.min(2, window.devicePixelRatio || 1);
     const swipe = view.panes.length > 1 && view.layout === "swipe";
     stage.rects.forEach((rect, pane) => {
-      if (!view.panes[pane]) return;
       const [, , width, height] = rect;
+      if (!view.panes[pane] || !canvases[pane].width || !canvases[pane].height) return; // not laid out yet
       const context = canvases[pane].getContext("2d");
       context.setTransform(ratio, 0, 0, ratio, 0, 0);
       context.clearRect(0, 0, width, height);
@@ -155,7 +155,7 @@ function paintPane(context, view, pane, place, more = {}) {
     colours: state.colours,
     smooth: state.smooth,
     scale: state.scale,
-    showMap: state.showMap && !dims,
+    showMap: (state.showMap || blind) && !dims,
     dims,
     artifacts: state.marks && !dims && !blind ? inspection.artifacts?.tokens : null,
     cursor,

@@ -39,7 +39,7 @@ def _train(run: Run, pictures: Path, *words: object) -> str:
 
 def _text(page: Path) -> str:
     """What a reader reads."""
-    return html.unescape(re.sub(r"<[^>]+>", " ", page.read_text(encoding="utf-8")))
+    return html.unescape(re.sub(r"(?s)<script.*?</script>|<[^>]+>", " ", page.read_text(encoding="utf-8")))
 
 
 def test_a_report_says_what_its_maps_are_and_offers_the_repair(pictures: Path, run: Run) -> None:

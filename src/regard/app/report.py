@@ -14,8 +14,10 @@ from regard.explanation.pictures.explain import attention_maps
 from regard.explanation.positions.analysis import position_similarity
 from regard.measurement.selection import CROSS_VALIDATED
 from regard.networks.network import Network
+from regard.predictors.inspector.gallery import inspect_gallery
 from regard.rendering.figures.charts import evaluation_charts
-from regard.rendering.pages.report import GALLERIES, Report, report
+from regard.rendering.pages.columns import THUMB
+from regard.rendering.pages.report import Report, report, shown_names, thumb_names
 from regard.training.recipe import Recipe
 from regard.training.run import Drawing
 from regard.training.tasks.base import AnyEvaluation, PageContent
@@ -33,15 +35,13 @@ def page(content: Report, scored: Dataset, network: Network | None = None, repai
 
     `repair` is the command that moves artifact tokens, offered where they are what the maps show.
     """
-    names: list[str] = []
-    if content.evaluation is not None and content.show_pictures:
-        indices = {index for field, *_, count in GALLERIES for index in getattr(content.evaluation, field)[:count]}
-        names = [content.evaluation.predictions.names[index] for index in sorted(indices)]
+    names = shown_names(content)
     if network is not None:
         content = replace(
             content,
             heatmaps=attention_maps(network, scored, names) if names else {},
             positions=position_similarity(network),
+            inspections=inspect_gallery(network, scored, names, content.evaluation.note if content.evaluation else ""),
         )
         if content.heatmaps:
             messages = list(content.messages)
@@ -49,7 +49,8 @@ def page(content: Report, scored: Dataset, network: Network | None = None, repai
                 log.info(note)
                 messages.append(note)
             content = replace(content, maps=_about_maps(network), messages=messages)
-    return report(replace(content, pictures=thumbnails(scored, names)))
+    thumbs = thumbnails(scored, thumb_names(content), THUMB)
+    return report(replace(content, pictures=thumbnails(scored, names), thumbs=thumbs))
 
 
 def _about_maps(network: Network) -> str:

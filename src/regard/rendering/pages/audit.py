@@ -15,7 +15,7 @@ from regard.rendering.pages.audit_pictures import example_maps, galleries
 from regard.rendering.pages.audit_pictures import picture_names as picture_names
 from regard.rendering.pages.audit_words import HEADINGS, MARKS, RULE, measure_words, variant_words
 from regard.rendering.pages.columns import audit_columns, slice_filter
-from regard.rendering.pages.shell import PICTURE_SCRIPTS, PICTURE_STYLES, RUN_SCRIPTS, RUN_STYLES, render, shell
+from regard.rendering.pages.shell import DRAWING_SCRIPTS, RUN_SCRIPTS, RUN_STYLES, render, shell
 
 ROWS = 8
 """A table of more rows is folded away, unless it is the first of its part."""
@@ -70,8 +70,8 @@ def audit_page(audit: Audit, pictures: Mapping[str, Image.Image] | None = None, 
         sections=_sections(context),
         controls=render("shell/controls.html", context) if examples else "",
         data=data | columns,
-        styles=(*PICTURE_STYLES, *RUN_STYLES, "audit/audit.css"),
-        scripts=(*PICTURE_SCRIPTS, *RUN_SCRIPTS),
+        styles=(*RUN_STYLES, "audit/audit.css"),
+        scripts=(*DRAWING_SCRIPTS, *RUN_SCRIPTS),
     )
 
 

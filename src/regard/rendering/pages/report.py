@@ -13,7 +13,15 @@ from regard.rendering.pages.budget import Budget
 from regard.rendering.pages.columns import run_columns, slice_filter
 from regard.rendering.pages.inspections import anonymous_inspections, pack_all
 from regard.rendering.pages.mending.story import STYLE, of_run
-from regard.rendering.pages.shell import PICTURE_SCRIPTS, PICTURE_STYLES, RUN_SCRIPTS, RUN_STYLES, render, shell
+from regard.rendering.pages.shell import (
+    DRAWING_SCRIPTS,
+    PICTURE_SCRIPTS,
+    PICTURE_STYLES,
+    RUN_SCRIPTS,
+    RUN_STYLES,
+    render,
+    shell,
+)
 
 GALLERIES = (
     ("mistakes", "Mistakes", "Worst mistakes", "Wrong answers, the surest first.", 24),
@@ -27,6 +35,8 @@ GALLERIES = (
     ),
 )
 """Field of the evaluation, name in the navigation, heading, what it shows, and how many are shown."""
+THUMBS = 500
+"""Small pictures of the gallery."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,25 @@ class Report:
     maps: str = ""
 
 
+def shown_names(content: Report) -> list[str]:
+    """The pictures of the galleries, the worst mistakes first; none where no picture is to be shown."""
+    evaluation = content.evaluation
+    if evaluation is None or not content.show_pictures:
+        return []
+    indices = [index for field, *_, count in GALLERIES for index in getattr(evaluation, field)[:count]]
+    return [evaluation.predictions.names[index] for index in dict.fromkeys(indices)]
+
+
+def thumb_names(content: Report) -> list[str]:
+    """Other pictures, of which the gallery of all of them shows small ones: mistakes first, `THUMBS` at most."""
+    shown = set(shown_names(content))
+    if content.evaluation is None or not shown:
+        return []
+    names = content.evaluation.predictions.names
+    wrong = [names[index] for index in content.evaluation.mistakes]
+    return [name for name in dict.fromkeys([*wrong, *names]) if name not in shown][:THUMBS]
+
+
 def report(content: Report) -> str:
     """The page of a run, as HTML text: see `Report`."""
     if not content.show_pictures:  # no picture can be recognised, so no map over one either
@@ -72,14 +101,15 @@ def report(content: Report) -> str:
     packed = pack_all(content.inspections, Budget.of(content.inspections), content.show_pictures)
     content = replace(content, messages=(*content.messages, *packed.messages))
     context = _context(content, packed.blocks)
+    scripts, styles = (PICTURE_SCRIPTS, PICTURE_STYLES) if packed.content else (DRAWING_SCRIPTS, ())
     return shell(
         content.title,
         render("run/report.html", context),
         sections=_sections(context),
         controls=render("shell/controls.html", context) if context["has_maps"] else "",
         data=_numbers(content.evaluation, context["pictures"]),
-        styles=(*PICTURE_STYLES, *RUN_STYLES, *([STYLE] if context["story"] else [])),
-        scripts=(*PICTURE_SCRIPTS, *RUN_SCRIPTS),
+        styles=(*styles, *RUN_STYLES, *([STYLE] if context["story"] else [])),
+        scripts=(*scripts, *RUN_SCRIPTS),
         inspections=packed.content,
     )
 

@@ -21,7 +21,3 @@ function announce(text, pause = 150) {
   clearTimeout(speaking);
   speaking = setTimeout(() => setText(voice, text), pause);
 }
-
-function reducedMotion() {
-  return matchMedia("(prefers-reduced-motion: reduce)").matches;
-}

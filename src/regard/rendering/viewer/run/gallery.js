@@ -120,7 +120,7 @@ function gallery(host, columns, open, onFilter) {
       rows.clear();
     }
     across = fits;
-    high = Math.round(tile + 64);
+    high = Math.round(tile + 82);
     grid.style.setProperty("--across", across);
     grid.style.setProperty("--tile", `${tile}px`);
     const total = Math.ceil(list.length / across);
@@ -229,7 +229,7 @@ function gallery(host, columns, open, onFilter) {
     refresh();
     onFilter(filter, goThere);
     if (!goThere) return;
-    host.scrollIntoView({ behavior: reducedMotion() ? "auto" : "smooth", block: "start" });
+    host.scrollIntoView({ block: "start" }); // at once: it may be far
     count.focus({ preventScroll: true });
   }
 

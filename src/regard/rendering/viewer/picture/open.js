@@ -76,6 +76,7 @@ function openPicture(host, inspections, state = {}, onState = null, options = {}
   let parts = [];
   let stage = null;
   let live = null;
+  let root = null;
   let stops = [];
   let closed = false;
   let linkTimer = 0;
@@ -94,6 +95,7 @@ function openPicture(host, inspections, state = {}, onState = null, options = {}
     Object.assign(frame, { level: 0, pending: false });
     if (closed) return;
     derivePanes(view);
+    if (level === 2 && waiting.length) return drawFirst();
     if (level === 2) {
       for (const part of parts) part.update();
       stage.update();
@@ -106,10 +108,22 @@ function openPicture(host, inspections, state = {}, onState = null, options = {}
     namesTimer = setTimeout(stage.labelled, LINK_DELAY);
   }
 
+  // The first time the picture comes first, and the panel part by part, so that no frame is long.
+  let waiting = [];
+  function drawFirst() {
+    if (waiting.length === parts.length) stage.update();
+    const end = performance.now() + 4;
+    do waiting.shift().update();
+    while (waiting.length && performance.now() < end);
+    if (waiting.length) schedule(2);
+    else root.classList.remove("unpacking");
+  }
+
   view.hovered = () => schedule(0);
   view.change = (changes, push = false) => {
     if ("hover" in changes) view.hover = changes.hover;
     Object.assign(view.state, changes);
+    if (waiting.length) waiting = [...parts];
     wantsPush ||= push;
     clearTimeout(linkTimer);
     if (onState) linkTimer = setTimeout(link, push ? 0 : LINK_DELAY);
@@ -201,8 +215,9 @@ function openPicture(host, inspections, state = {}, onState = null, options = {}
     Object.assign(view, { beginBlind: blind.begin, guess: blind.guess, save: actions.save });
     const panel = el("div", { class: "look-side" }, side.map((part) => part.element));
     const pictures = el("div", { class: "look-picture" }, stage.element, legend.element);
-    const root = el("div", { class: "look" }, pictures, actions.element, readings.element, panel, tiles.element, foot.element, live, keys.element);
+    root = el("div", { class: "look unpacking" }, pictures, actions.element, readings.element, panel, tiles.element, foot.element, live, keys.element);
     parts = [legend, readings, ...side, tiles, actions, foot];
+    waiting = [...parts];
     host.replaceChildren(root);
     const observer = new ResizeObserver(() => stage.width !== stage.element.clientWidth && schedule(2));
     observer.observe(stage.element);
@@ -229,6 +244,7 @@ function openPicture(host, inspections, state = {}, onState = null, options = {}
     },
     show(texts) {
       view.state = stateOf(texts);
+      if (waiting.length) waiting = [...parts];
       if (!handles[view.state.spec.run]) view.state.spec.run = 0;
       load(neededRuns(view.state)).then(() => schedule(2), () => {});
     },

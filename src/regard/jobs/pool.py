@@ -62,8 +62,15 @@ class Process:
     async def start(cls, plan: Mapping[str, Any]) -> "Process":
         """A process whose networks are loaded. Raises `NetworkError` with what it says where they cannot be."""
         pipe = asyncio.subprocess.PIPE
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # threads that wait leave the cores to other work
         child = await asyncio.create_subprocess_exec(
-            sys.executable, *WORKER, stdin=pipe, stdout=pipe, limit=1 << 20, start_new_session=os.name == "posix"
+            sys.executable,
+            *WORKER,
+            stdin=pipe,
+            stdout=pipe,
+            limit=1 << 20,
+            env=environment,
+            start_new_session=os.name == "posix",
         )
         process = cls(child, {})
         try:

@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from regard.files import json_text
 
 
-class Json(Response):
+class Json(JSONResponse):
     """JSON; a byte of a file's name that is no character is written as JSON has it, and there is no NaN."""
-
-    media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         return json_text(content).encode()

@@ -14,6 +14,7 @@ function startLive() {
   const captioners = liveModels.filter((each) => each.task === "captioning");
   let file = null;
   let view = null;
+  let fresh = true; // a picture of which nothing is shown yet
   let running = null; // the AbortController of the work that goes on
 
   const chooser = el("input", { type: "file", accept: "image/*", hidden: true, onchange: () => take(chooser.files[0]) });
@@ -42,7 +43,7 @@ function startLive() {
     classifiers.length ? [
       field("Model", model), field("Class", target),
       el("details", {}, summary, methods,
-        el("label", { class: "also" }, curve, "Measure each map: what the network says with just its strongest patches (slower)")),
+        el("label", { class: "also" }, curve, "Measure each map (removal curves; slower)")),
     ] : null,
     captioners.length > 1 ? field("Captions by", captioner) : null,
     captioners.length ? describe : null);
@@ -83,6 +84,7 @@ function startLive() {
       return;
     }
     file = chosen;
+    fresh = true;
     for (const each of [chooser, camera]) each.value = ""; // the same file may be chosen again
     place.replaceChildren(el("bdi", {}, file.name || "a pasted picture"));
     describe.disabled = false;
@@ -99,25 +101,30 @@ function startLive() {
   thumb.addEventListener("error", () => (thumb.hidden = true));
 
   // One piece of work at a time; what was asked before is cancelled. `show(answer)` gets what came.
-  async function work(fields, show) {
+  // Of several askings in turn each is shown as it comes: the quick one first.
+  async function work(askings, show) {
     running?.abort();
     const control = new AbortController();
     running = control;
-    const form = new FormData();
-    for (const [name, value] of Object.entries(fields)) if (value !== "" && value !== false) form.append(name, value);
-    form.append("picture", file, file.name || "pasted picture");
     fault.textContent = "";
     again.hidden = true;
     bar.hidden = cancel.hidden = false;
     bar.removeAttribute("value");
     stage.textContent = "sending";
     try {
-      const answer = await askWithStages("/api/inspect", form, control.signal, (each) => {
-        stage.textContent = each.total > 1 ? `${each.stage}, ${each.done + 1} of ${each.total}` : each.stage;
-        if (each.total > 1) bar.value = each.done / each.total;
-      });
-      if (running === control) show(answer);
-      if (running === control) stage.textContent = answer.notes?.length ? answer.notes.join(" ") : "";
+      let answer = null;
+      for (const fields of askings) {
+        const form = new FormData();
+        for (const [name, value] of Object.entries(fields)) if (value !== "" && value !== false) form.append(name, value);
+        form.append("picture", file, file.name || "pasted picture");
+        answer = await askWithStages("/api/inspect", form, control.signal, (each) => {
+          stage.textContent = each.total > 1 ? `${each.stage}, ${each.done + 1} of ${each.total}` : each.stage;
+          if (each.total > 1) bar.value = each.done / each.total;
+        });
+        if (running !== control) return;
+        show(answer);
+      }
+      stage.textContent = answer.notes?.length ? answer.notes.join(" ") : "";
     } catch (error) {
       if (running !== control) return;
       again.hidden = !classifiers.length;
@@ -150,7 +157,10 @@ function startLive() {
       return;
     }
     const fields = { model: model.value, method: chosen.join(","), target: target.value, curve: curve.checked };
-    work(fields, (answer) => {
+    const quick = { model: model.value, method: "attention" };
+    const whole = !fresh || (chosen.join(",") === "attention" && !curve.checked);
+    fresh = false;
+    work(whole ? [fields] : [quick, fields], (answer) => {
       const section = document.getElementById("viewer");
       const state = view ? readHash() : {};
       view?.close();
@@ -161,7 +171,7 @@ function startLive() {
 
   function caption() {
     if (!file) return;
-    work({ model: captioner.value }, (answer) => {
+    work([{ model: captioner.value }], (answer) => {
       const section = document.getElementById("sentence");
       section.replaceChildren(el("h2", {}, "Caption"));
       section.hidden = false;

@@ -43,7 +43,7 @@ def test_a_column_of_very_many_values_is_no_filter():
 
 def test_columns_of_an_audit_say_what_flips():
     audit = example_audit()
-    data = audit_columns(audit)
+    data = audit_columns(audit, {})
     pictures = data["pictures"]
     assert pictures["n"] == len(audit.pictures) and pictures["name"] == [each.name for each in audit.pictures]
     for place, each in enumerate(audit.pictures):

@@ -32,7 +32,7 @@ def audit_page(audit: Audit, pictures: Mapping[str, Image.Image] | None = None, 
     examples = example_maps(audit, pictures)
     slices = [each for each in audit.of("quality") if each.subject]
     slices.sort(key=lambda each: each.score.value if math.isfinite(each.score.value) else math.inf)  # the worst first
-    columns = audit_columns(audit)
+    columns = audit_columns(audit, pictures)
     context = {
         "title": title,
         "audit": audit,

@@ -13,15 +13,17 @@ MAP = 220
 """The longer side in pixels of pictures with maps over them: each is on the page once for every method."""
 CARDS = 12
 """Pictures that flip, and surest mistakes, that are shown as pictures."""
+SHOWN = 300
+"""Pictures of which the page shows anything."""
 LINES = 100
 """Those that are listed, where there are no thumbnails."""
 
 
 def picture_names(audit: Audit) -> list[str]:
-    """The pictures that the page shows, where there are thumbnails."""
+    """Those of which the page shows something, where there are thumbnails: its sections, and others its gallery."""
     examples = (heatmap.name for each in audit.examples for heatmap in each)
     fooled = (each.name for rows in (_flipped(audit), _mistakes(audit)) for _, each in rows[:CARDS])
-    return list(dict.fromkeys([*examples, *fooled]))
+    return list(dict.fromkeys([*examples, *fooled, *(each.name for each in audit.pictures)]))[:SHOWN]
 
 
 def _flipped(audit: Audit) -> list[tuple[int, AuditedPicture]]:

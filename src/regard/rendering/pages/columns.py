@@ -40,8 +40,8 @@ def run_columns(
     }
 
 
-def audit_columns(audit: Audit) -> View:
-    """All pictures of an audit, and `classes`: those that occur in it."""
+def audit_columns(audit: Audit, thumbs: Mapping[str, Image.Image]) -> View:
+    """All pictures of an audit, and `classes`: those that occur in it. `thumbs` are small pictures by name."""
     names = [name for each in audit.pictures for name in (each.label, each.predicted) if name]
     classes = {name: place for place, name in enumerate(sorted(set(names)))}
     asked = any("background" in each.flips for each in audit.pictures)
@@ -57,6 +57,7 @@ def audit_columns(audit: Audit) -> View:
             "confidence": [_rounded(each.confidence) for each in audit.pictures],
             **({"flips": ["background" in each.flips for each in audit.pictures]} if asked else {}),
             **_slices(slices),
+            **({"thumb": [_thumb(thumbs.get(each.name)) for each in audit.pictures]} if thumbs else {}),
         },
     }
 

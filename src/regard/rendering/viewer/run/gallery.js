@@ -68,10 +68,11 @@ function gallery(host, columns, open, onFilter) {
   if (columns.predicted.some((each) => each >= 0)) addChoice("answer", "Predicted class", used(columns.predicted));
   if (known) addChoice("right", "Answer", [[1, "right"], [0, "wrong"]]);
   if (columns.confidence.some((each) => !Number.isNaN(each))) {
-    for (const [key, label, hint] of [["low", "Confidence from", "0"], ["high", "to", "1"]]) {
-      controls[key] = el("input", { type: "number", min: "0", max: "1", step: "0.05", placeholder: hint, "aria-label": `Confidence ${key === "low" ? "from" : "to"}`, oninput: any(key, Number) });
-      fields.push(field(label, controls[key]));
+    for (const [key, word, hint] of [["low", "from", "0"], ["high", "to", "1"]]) {
+      controls[key] = el("input", { type: "number", min: "0", max: "1", step: "0.05", placeholder: hint, "aria-label": `Confidence ${word}`, oninput: any(key, Number) });
     }
+    const ends = el("span", { class: "ends" }, controls.low, " to ", controls.high);
+    fields.push(el("div", { class: "field", role: "group", "aria-label": "Confidence" }, el("span", {}, "Confidence"), ends));
   }
   if (columns.flips.some((each) => each >= 0)) addChoice("flips", "Background", [[1, "flips the answer"], [0, "does not"]]);
   columns.slices.forEach((slice, at) => {

@@ -51,12 +51,13 @@ async function startRun() {
   onHash(restore);
 }
 
-// A section of its own with its place in the navigation: before the training, or at the end.
+// A section of its own with its place in the navigation: behind what is about pictures, in a report and in an audit.
 function addSection(id) {
   const main = document.getElementById("content");
   const section = el("section", { id });
   const parent = main.querySelector("section")?.parentElement ?? main;
-  const after = ["training", "positions", "left-out", "provenance"].map((each) => parent.querySelector(`:scope > #${each}`)).find(Boolean) ?? null;
+  const behind = document.getElementById("fooled") ? ["left-out", "provenance"] : ["training", "positions", "provenance"];
+  const after = behind.map((each) => parent.querySelector(`:scope > #${each}`)).find(Boolean) ?? null;
   parent.insertBefore(section, after);
   const nav = document.querySelector(".bar nav");
   nav?.insertBefore(el("a", { href: `#${id}` }, "Pictures"), (after && nav.querySelector(`a[href="#${after.id}"]`)) ?? null);

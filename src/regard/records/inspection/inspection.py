@@ -79,15 +79,24 @@ class Inspection(Readable):
         return replace(self, arrays=arrays, absent={**self.absent, part: why}, **fields)
 
     def with_mean_heads(self, last: int, why: str) -> Self:
-        """The same with all heads of the `last` layers alone, and of those before them the mean over heads."""
-        if "cls" not in self.arrays or len(self.layers["cls"]) <= last:
+        """The same with all heads of the `last` layers alone, and of those before them the mean over heads; of what is
+        read after repair those layers alone."""
+        arrays = dict(self.arrays)
+        layers = dict(self.layers)
+        for name in ("cls", "cls_repaired"):
+            if name not in arrays or len(layers[name]) <= last:
+                continue
+            array = arrays[name]
+            start = len(array.levels) - last
+            if name == "cls":
+                means = [array.values()[:start].mean(axis=1)]
+                means += [arrays["cls_mean"].values()] if "cls_mean" in arrays else []
+                arrays["cls_mean"] = Quantised.of(np.concatenate(means), array.transform)
+                layers["cls_mean"] = layers[name][:start] + layers.get("cls_mean", ())
+            arrays[name] = Quantised(array.levels[start:], array.low[start:], array.high[start:], array.transform)
+            layers[name] = layers[name][start:]
+        if layers == self.layers:
             return self
-        array = self.arrays["cls"]
-        start = len(array.levels) - last
-        mean = Quantised.of(self.values("cls")[:start].mean(axis=1), array.transform)
-        rest = Quantised(array.levels[start:], array.low[start:], array.high[start:], array.transform)
-        layers = {**self.layers, "cls": self.layers["cls"][start:], "cls_mean": self.layers["cls"][:start]}
-        arrays = {**self.arrays, "cls": rest, "cls_mean": mean}
         return replace(self, arrays=arrays, layers=layers, absent={**self.absent, "heads": why})
 
     def pack(self, clean: Callable[[Any], Any] = lambda header: header) -> bytes:

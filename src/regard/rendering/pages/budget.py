@@ -93,8 +93,10 @@ class Packed:
         """What was left out, in a line."""
         lines = []
         if self.dropped:
-            parts = [f"{WORDS[part]} ({count} of {len(self.content)})" for part, count in self.dropped.items()]
-            lines.append(f"To keep this file small, it leaves out {', '.join(parts)}; `regard serve` shows all of it.")
+            counts = {part: self.dropped[part] for part in WORDS if part in self.dropped}
+            of = len(self.content)
+            parts = [WORDS[part] + ("" if count == of else f" ({count} of {of})") for part, count in counts.items()]
+            lines.append(f"To keep this file small, it leaves out {'; '.join(parts)}. `regard serve` shows all of it.")
         if self.beyond:
             lines.append(
                 f"This file holds the first {len(self.content)} inspections; {self.beyond} more are left out, which "

@@ -125,9 +125,10 @@ def still(name: str, inspections: Sequence[Inspection], content: InspectedPage) 
     entry = next((each for each in inspection.maps if not each.control), None)
     if inspection.picture is not None and content.show_pictures:
         with Image.open(io.BytesIO(inspection.picture.content)) as image:
-            size = STILL if len(content.pictures) <= TABLES else STILLS
+            size, fine = (STILL, 8) if len(content.pictures) <= TABLES else (STILLS, 2)
             heatmap = None if entry is None else Heatmap(inspection.map_of(entry), inspection.grid, name)
-            view["frame"] = views.frame(image, heatmap, content.colours, size, bool(entry and entry.signed))
+            signed = entry is not None and entry.signed
+            view["frame"] = views.frame(image, heatmap, content.colours, size, signed, fine)
     view["map"] = None if entry is None else f"{entry.label}{'' if entry.target is None else f' of {entry.target}'}"
     view["answers"] = [
         (label, f"{share:.3f}") for label, share in (inspection.answer.probabilities if inspection.answer else ())
@@ -136,7 +137,7 @@ def still(name: str, inspections: Sequence[Inspection], content: InspectedPage) 
         {
             "label": each.label,
             "target": each.target,
-            "srg": "" if each.curve is None else f"{each.curve['srg']:+.3f}",
+            "srg": "" if each.curve is None else f"{each.curve['srg']:+.3f}".replace("-", "\N{MINUS SIGN}"),
             "verdict": "" if each.verdict is None else f"{each.verdict['status']}: {each.verdict['text']}",
             "control": each.control,
         }

@@ -254,9 +254,15 @@ def name_cards(cards: Sequence[View]) -> None:
 
 
 def frame(
-    image: Image.Image, heatmap: Heatmap | None, colours: str, size: int = THUMBNAIL, signed: bool = False
+    image: Image.Image,
+    heatmap: Heatmap | None,
+    colours: str,
+    size: int = THUMBNAIL,
+    signed: bool = False,
+    fine: int = 8,
 ) -> View:
-    """A picture as a JPEG data address with its map as a small PNG and the place of what the network saw, in shares."""
+    """A picture as a JPEG data address with its map as a small PNG, `fine` pixels a patch, and the place of what the
+    network saw, in shares."""
     if heatmap is not None:
         check_shape(image, heatmap)
     small = bare(image)
@@ -265,7 +271,7 @@ def frame(
     if heatmap is not None:
         height, width = heatmap.grid.picture
         left, top, right, bottom = heatmap.grid.box
-        view["map"] = map_image(heatmap, colours, signed)
+        view["map"] = map_image(heatmap, colours, signed, fine)
         view["box"] = (left / width, top / height, (right - left) / width, (bottom - top) / height)
         view["partial"] = left > 0.5 or top > 0.5 or right < width - 0.5 or bottom < height - 0.5
     return view
@@ -276,10 +282,11 @@ def panel(name: str, image: Image.Image) -> View:
     return {"name": name, "picture": jpeg(image), "width": image.width, "height": image.height}
 
 
-def map_image(heatmap: Heatmap, colours: str, signed: bool = False) -> str:
-    """The map over the part that the network saw, eight pixels a patch, as a PNG data address of a few kilobytes."""
+def map_image(heatmap: Heatmap, colours: str, signed: bool = False, most: int = 8) -> str:
+    """The map over the part that the network saw, up to `most` pixels a patch, as a PNG data address of a few
+    kilobytes."""
     rows, columns = heatmap.values.shape
-    fine = max(1, min(8, 160 // max(rows, columns)))
+    fine = max(1, min(most, 160 // max(rows, columns)))
     grid = PatchGrid.whole(rows, columns, picture=(rows * fine, columns * fine))
     ends = colour.limits(heatmap.values, signed)
     return palette_png(colour.levels(grid.to_picture(heatmap.values), ends), colours)

@@ -73,6 +73,15 @@ function makeAnswer(view) {
   return part;
 }
 
+// " (predicted, true)" and its like.
+function classRole(inspection, name) {
+  const { answer } = inspection;
+  if (!answer) return "";
+  const roles = { predicted: answer.predicted, true: answer.true, "runner-up": answer.runner_up };
+  const held = Object.keys(roles).filter((role) => roles[role] === name);
+  return held.length ? ` (${held.join(", ")})` : "";
+}
+
 // Which two classes "why this and not that" is about, and by which method: { of, vs, map, missing }.
 function whyQuestion(inspection, current = null) {
   const { answer } = inspection;
@@ -87,7 +96,8 @@ function whyQuestion(inspection, current = null) {
     return contrast || (classes.includes(of) && classes.includes(vs));
   });
   const judged = able.find((group) => group.entries.some((entry) => entry.verdict?.status === "supported"));
-  const group = able.find((each) => each.id === current) ?? judged ?? able[0];
+  const both = able.find((group) => group.entries[0].signed); // what speaks against it is seen, too
+  const group = able.find((each) => each.id === current) ?? judged ?? both ?? able[0];
   const missing = group ? "" : `No method has maps of both classes here: ${absentReason(inspection, "classes", "maps")}.`;
   return { of, vs, map: group?.id ?? null, missing };
 }
@@ -144,12 +154,12 @@ function makeMapControls(view) {
     const held = groupClasses(group);
     const known = [...new Set([...held, ...inspection.classes])];
     const missing = absentReason(inspection, "classes", "maps");
-    const option = (name) => [name, shortClass(name), held.includes(name) ? "" : missing];
+    const option = (name) => [name, shortClass(name) + classRole(inspection, name), held.includes(name) ? "" : missing];
     fillSelect(target.select, [["", known.map(option)]], spec.of);
     const others = known.filter((name) => name !== spec.of);
     const contrasts = group.entries.filter((entry) => entry.target === spec.of && entry.against).map((entry) => entry.against);
     const able = (name) => contrasts.includes(name) || (held.includes(spec.of) && held.includes(name));
-    const rows = others.map((name) => [name, shortClass(name), able(name) ? "" : missing]);
+    const rows = others.map((name) => [name, shortClass(name) + classRole(inspection, name), able(name) ? "" : missing]);
     fillSelect(against.select, [["", [["", "anything else"], ...rows]]], spec.vs ?? "");
   }
 

@@ -36,7 +36,8 @@ function provenanceText(view) {
 
 function provenanceLine(inspection) {
   const { provenance = {} } = inspection;
-  const plain = Object.entries(provenance).filter(([, value]) => ["string", "number"].includes(typeof value));
+  const told = (value) => ["string", "number"].includes(typeof value) && value !== inspection.network.name;
+  const plain = Object.entries(provenance).filter(([, value]) => told(value));
   const short = (value) => String(value).replace(/^([0-9a-f]{12})[0-9a-f]{12,}$/, "$1…"); // of a hash, its beginning
   const facts = plain.map(([name, value]) => `${name.replaceAll("_", " ")} ${short(value)}`);
   return [inspection.network.name, ...facts].join(" · ");

@@ -337,3 +337,18 @@ def test_finetune_and_probe_know_what_the_run_before_learnt(
     assert not any("had been learnt" in each for each in made.messages)
     again = regard.train(both, tmp_path / "again", recipe=recipe, model=run, val=0.2, **{"workers": 0, **quick})
     assert any("pictures that give the score had been learnt by run" in each for each in again.messages)
+
+
+def test_slices_are_crossed_with_the_class_where_asked(rest: Path, run: Path, tmp_path: Path) -> None:
+    crossed = regard.evaluate(rest, run, slices=["class+ground", "ground"], workers=0).evaluation
+    named = {(each.column, each.value): each for each in crossed.slices}
+    assert {value for column, value in named if column == "class+ground"} == {
+        f"{label}, {ground}" for label in COLOURS for ground in GROUNDS
+    }
+    assert named["class+ground", "red, dark"].top1.n == 8 and named["ground", "dark"].top1.n == 20
+    part = _part(rest)
+    assert (part.column("class+ground") == part.column("label+ground")).all()
+    with pytest.raises(UsageError, match="ground"):
+        part.column("class+grund")
+    made = _recombine(rest, run, tmp_path / "run", slices=["class+ground"], epochs=1)
+    assert made.evaluation.mending.columns == ("ground",)

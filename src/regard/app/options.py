@@ -132,28 +132,16 @@ Pictures = Annotated[
         callback=names_from_input,
     ),
 ]
-Model = Annotated[
-    str | Path,
-    option(
-        "A run's folder, a checkpoint file, or a network's name.",
-        "--model",
-        "-m",
-        panel=NETWORK,
-        type=str,
-        complete=complete_models,
-    ),
-]
-AnyModel = Annotated[
-    Any,
-    option(
-        "A run's folder, a checkpoint file, or a network's name.",
-        "--model",
-        "-m",
-        panel=NETWORK,
-        type=str,
-        complete=complete_models,
-    ),
-]
+_MODEL = option(
+    "A run's folder, a checkpoint file, or a network's name.",
+    "--model",
+    "-m",
+    panel=NETWORK,
+    type=str,
+    complete=complete_models,
+)
+Model = Annotated[str | Path, _MODEL]
+AnyModel = Annotated[Any, _MODEL]
 MaybeModel = Annotated[
     Any,
     option(
@@ -198,7 +186,12 @@ Group = Annotated[
 ]
 Slices = Annotated[
     Sequence[str] | None,
-    option("Column whose values are scored one by one; may be repeated.", "--slice", panel=DATA, type=list[str] | None),
+    option(
+        "Column whose values are scored one by one, or class+COLUMN, crossed; may be repeated.",
+        "--slice",
+        panel=DATA,
+        type=list[str] | None,
+    ),
 ]
 Masks = Annotated[
     str | Path | None,

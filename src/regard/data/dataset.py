@@ -24,6 +24,9 @@ SPLITS = {
 }
 """The names of splits that are known, in any case, and the one each of them goes by; those of Hugging Face datasets."""
 
+CROSS = "+"
+CLASS = "class"
+"""`class+ground` is each class crossed with each value of the column `ground`."""
 CLASSES_NAMED = 10
 """How many classes a line that says how DATA was read names."""
 
@@ -113,8 +116,13 @@ class Dataset(Readable):
     def column(self, name: str) -> NDArray[np.str_]:
         """(pictures,) text: what each picture has in a column, for groups and slices; "" where it has nothing.
 
-        `label` and `split` count as columns. Raises `UsageError` with the nearest names when there is no such column.
+        `label` and `split` count as columns. Names with "+" between them are columns crossed, and `class` is the label
+        among these. Raises `UsageError` with the nearest names when there is no such column.
         """
+        if name not in self.columns and CROSS in name:
+            labels = np.array([picture.label or "" for picture in self.pictures], np.str_)
+            parts = [labels if part == CLASS else self.column(part) for part in name.split(CROSS)]
+            return np.array([", ".join(each or "none" for each in row) for row in zip(*parts, strict=True)], np.str_)
         if name not in self.columns:
             raise unknown("column", name, self.columns, f"These are the columns of {self.source}.")
         defaults = {"label": lambda picture: picture.label or "", "split": lambda picture: picture.split or ""}

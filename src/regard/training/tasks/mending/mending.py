@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.data.dataset import Dataset
+from regard.data.dataset import CLASS, CROSS, Dataset
 from regard.errors import NetworkError
 from regard.networks.load import load
 from regard.networks.network import Network
@@ -56,6 +56,15 @@ class MendingTask(Classification):
     def lines(self, content: PageContent, parts: Parts) -> Mapping[str, str]:
         """The facts of a training, as its page has them."""
         return content.facts
+
+
+def columns_of(recipe: Recipe, dataset: Dataset) -> tuple[str, ...]:
+    """The columns that `--slice` names; the class is crossed with them anyway."""
+    names: dict[str, None] = {}
+    for name in recipe.arguments["slices"] or ():
+        parts = [name] if name in dataset.columns else [part for part in name.split(CROSS) if part != CLASS]
+        names |= dict.fromkeys(parts)
+    return tuple(names)
 
 
 def crossed(part: Dataset, columns: tuple[str, ...], units: NDArray[np.int64]) -> tuple[Slices, NDArray[np.int64]]:

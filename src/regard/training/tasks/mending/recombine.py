@@ -42,7 +42,7 @@ from regard.training.session import Options, training_session
 from regard.training.settings import option_of
 from regard.training.tasks.base import Outcome, PageContent, Parts
 from regard.training.tasks.mending.composites import CompositeLoader, Cutouts
-from regard.training.tasks.mending.mending import MendingTask, crossed
+from regard.training.tasks.mending.mending import MendingTask, columns_of, crossed
 from regard.training.tasks.phases import Finetuning, compute_logits, score
 from regard.training.tasks.table import ClassifierSettings
 from regard.training.tasks.table import recombine as preset
@@ -143,7 +143,7 @@ class Recombining(MendingTask):
     ) -> Mending:
         """Before, after and placebo on the pictures set aside; a slice's pictures are in the two halves by turns."""
         part = parts.validation
-        columns = tuple(recipe.arguments["slices"] or ())
+        columns = columns_of(recipe, part)
         units = np.unique([parts.together[name] for name in part.names], return_inverse=True)[1]
         slices, _ = crossed(part, columns, units)
         halves = np.zeros(len(part), np.int64)

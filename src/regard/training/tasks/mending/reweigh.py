@@ -36,7 +36,7 @@ from regard.training.tasks.base import CrossValidation, Outcome, PageContent, Pa
 from regard.training.tasks.classification import Times, features_of
 from regard.training.tasks.mending.background import COLUMN, with_backgrounds
 from regard.training.tasks.mending.balance import DRAWS, Layer, Pictures, fit_layer
-from regard.training.tasks.mending.mending import MendingTask, Slices, crossed
+from regard.training.tasks.mending.mending import MendingTask, Slices, columns_of, crossed
 from regard.training.tasks.probe import check_finite
 
 log = logging.getLogger("regard")
@@ -94,7 +94,7 @@ class Reweighing(MendingTask):
         check_finite(features)
         training = parts.training
         labels = training.labels
-        columns = tuple(recipe.arguments["slices"] or ())
+        columns = columns_of(recipe, training)
         units = np.unique([parts.together[name] for name in training.names], return_inverse=True)[1]
         how = f"the class by {' and '.join(columns)}"
         if not columns:

@@ -3,6 +3,7 @@
     .venv/bin/python bench/planted.py [--heads 200] [--seeds 5] [--pictures 96] [--scenes 60] [--figure FILE.png]
     .venv/bin/python bench/planted.py --heads 20 --seeds 2 --pictures 32 --scenes 12 --pool 320      (a minute)
     .venv/bin/python bench/planted.py --runs RUN ...             networks that were trained on scenes, in their place
+    .venv/bin/python bench/planted.py --trained 5 [--size 112]   as many that are trained for it, wholly, on grounds
 
 A head is one linear layer on the stored features of `scenes-captioner`'s encoder (the mean over patches), which learnt
 from scenes of all grounds. Of every ten heads seven are *mixed*: what one says that was fitted to the animals, less and
@@ -13,8 +14,10 @@ The truth is seen by no audit: scenes that follow the bias are drawn again on ea
 counts how many are an animal of the new ground. The audit is that of `regard audit` on other scenes, 95 % of which
 follow the bias: its swaps, its donors, its masks, its intervals, its rules (`measurement/reliance/verdict.py`). A head
 relies on the ground where it follows it in more than half; it is caught where the verdict is "mostly". Every head is
-audited on the pictures of every seed. Intervals are of draws of heads and of seeds at once (Owen 2007, the pigeonhole
-bootstrap); where nothing varies, a share has Wilson's of its heads.
+audited on the pictures of every seed. Networks of `--trained` learn, in all their layers, from scenes whose label is an
+animal of the ground they stand on, whichever animal is to be seen: a classifier of animals that follows the ground.
+Intervals are of draws of heads and of seeds at once (Owen 2007, the pigeonhole bootstrap); where nothing varies, a
+share has Wilson's of its heads.
 """
 
 import argparse
@@ -101,9 +104,12 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(1)
     started = time.perf_counter()
-    if options.runs:
-        for run in options.runs:
-            _report_run(run, options)
+    for seed in range(options.trained):
+        with tempfile.TemporaryDirectory() as scratch:
+            _report_run(_trained(seed, Path(scratch), options), options, seed)
+    for run in options.runs:
+        _report_run(run, options)
+    if options.runs or options.trained:
         return
     encode, preparation = _encoder()
     pool = _pool(options.pool, encode, preparation)
@@ -132,6 +138,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--scenes", type=int, default=60, help="redrawn for each seed, each on five other grounds")
     parser.add_argument("--pool", type=int, default=1600, help="scenes that heads are fitted to")
     parser.add_argument("--runs", type=Path, nargs="+", default=[], help="folders of runs on all classes of scenes")
+    parser.add_argument("--trained", type=int, default=0, help="networks that are trained to follow the ground")
+    parser.add_argument("--size", type=int, default=112, help="pixels of what these are trained on")
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--figure", type=Path, help="where to draw dose and response")
     return parser.parse_args()
 
@@ -165,6 +174,23 @@ def _of_run(run: Path) -> tuple[Encode, Preparation, Head]:
 
     weights = (layer.weight.detach().numpy(), layer.bias.detach().numpy())
     return encode, network.preparation, Head(run.name, np.nan, *weights)
+
+
+def _trained(seed: int, scratch: Path, options: argparse.Namespace) -> Path:
+    """A run of `pets-tiny` whose labels are grounds, by the names of animals that stand on them."""
+    from regard.app.commands.train import train
+
+    random = np.random.default_rng(seed)
+    rows = []
+    for number in range(options.pool):
+        scene = sample(f"trained {seed} {number}", kind=KINDS[number % len(KINDS)])
+        label = KINDS[int(random.choice(np.flatnonzero(scene.ground == GROUNDS)))]
+        Image.fromarray(render(scene, size=options.size).picture).save(scratch / f"{number}.png")
+        rows.append(f"{number}.png,{label}\n")
+    (scratch / "index.csv").write_text("filename,label\n" + "".join(rows))
+    how = {"epochs": options.epochs, "search": "never", "batch_size": 16, "val": 0, "seed": seed, "no_pictures": True}
+    source = {"model": "pets-tiny", "size": options.size, "device": "cpu"}
+    return train(scratch / "index.csv", scratch / f"trained on grounds, seed {seed}", **source, **how).out
 
 
 def _drawn(scenes: Sequence[Scene], encode: Encode, preparation: Preparation) -> Floats:
@@ -331,8 +357,8 @@ def _report(heads: list[Head], audited: Audited, options: argparse.Namespace) ->
         print(f"{audited.undecided[:, among].mean():.3f} not decidable")
 
 
-def _report_run(run: Path, options: argparse.Namespace) -> None:
-    """What is true of a trained network, and what the audits of it say."""
+def _report_run(run: Path, options: argparse.Namespace, seed: int | None = None) -> None:
+    """What is true of a trained network, and what the audits of it say; of one seed alone where it is given."""
     encode, preparation, head = _of_run(run)
     _measure_truth([head], options.scenes * options.seeds, encode, preparation)
     print(
@@ -342,12 +368,12 @@ def _report_run(run: Path, options: argparse.Namespace) -> None:
         f"{head.right:.3f} are told rightly\n\n| seed | `flips` | `background_reliance` | most are the background's |"
     )
     print("|---|---|---|---|")
-    for seed in range(options.seeds):
+    for place in range(options.seeds) if seed is None else [seed]:
         with tempfile.TemporaryDirectory() as scratch:
-            row = _audit([head], seed, options.pictures, encode, preparation, Path(scratch))
+            row = _audit([head], place, options.pictures, encode, preparation, Path(scratch))
         flips, lost, _, caught, cleared, _ = (each[0] for each in row)
         status = "yes" if caught else "no" if cleared else "cannot be told"
-        print(f"| {seed} | {flips:.3f} | {lost:.3f} | {status} |", flush=True)
+        print(f"| {place} | {flips:.3f} | {lost:.3f} | {status} |", flush=True)
 
 
 def _area(values: Floats, truth: Floats) -> float:

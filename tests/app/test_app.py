@@ -373,15 +373,20 @@ def test_the_demo_leaves_a_report(tmp_path: Path, run: Run, monkeypatch: pytest.
     """The whole job on what is shipped, with fewer scenes than a user gets."""
     monkeypatch.setattr("regard.app.commands.demo.SCENES", 40)
     monkeypatch.setattr("regard.app.commands.demo.AUDITED", 3)
+    monkeypatch.setattr("regard.app.commands.demo.BIASED", 64)
+    monkeypatch.setattr("regard.app.commands.demo.MENDING", {"epochs": 1})
     monkeypatch.setattr("regard.app.commands.demo.QUICK", {"epochs": 1, "search": "never"})
     code, out, err = run("demo", "--out", tmp_path / "demo")
     assert code == 0, err
     assert out.splitlines()[-1] == f"report: {tmp_path / 'demo' / 'report.html'}"
     folders = {"scenes", "run", "new_scenes", "audit", "photographs", "positions", "captions"}
+    folders |= {"biased_scenes", "biased_run", "mended_run"}
     assert folders | {"report.html", "manifest.json"} == {path.name for path in (tmp_path / "demo").iterdir()}
     assert "libra_fullgrad_plus" in (tmp_path / "demo" / "audit" / "report.html").read_text(encoding="utf-8")
     html = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     assert "chelsea.png" in html
+    assert "A network that learnt the ground for the animal, found out and mended" in html
+    assert 'class="story"' in (tmp_path / "demo" / "mended_run" / "report.html").read_text(encoding="utf-8")
     assert str(tmp_path) not in html
 
 

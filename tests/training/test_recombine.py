@@ -285,6 +285,18 @@ def test_a_val_and_a_test_of_ones_own(both: Path, run: Path, tmp_path: Path) -> 
         _recombine(table, run, tmp_path / "other")
 
 
+def test_a_mended_run_is_explained(done: Any, run: Path, rest: Path, tmp_path: Path) -> None:
+    """Its maps are its own: of the network that was mended, not of the one before."""
+    names = [str(rest.parent / row[0]) for row in _rows(rest)[:3]]
+    maps = {}
+    for name, model in (("before", run), ("after", done.out)):
+        regard.explain(names, tmp_path / name, model=model, method="gradcam", workers=0)
+        maps[name] = regard.Explainer(model)(names, method="gradcam", target=0)
+    assert len(list((tmp_path / "after").glob("*.jpg"))) == 3
+    assert np.isfinite(maps["after"].maps).all() and (maps["before"].maps != maps["after"].maps).any()
+    assert maps["after"].provenance["weights_sha256"] == load(done.out).weights_hash()
+
+
 # What is refused.
 
 

@@ -24,6 +24,8 @@ log = logging.getLogger("regard")
 
 WORKER = ("-P", "-X", "utf8", "-m", "regard.jobs.worker")
 """What Python is started with; -P: nothing that lies in the folder where the server was started is imported."""
+MOST_BYTES = 512_000_000
+"""Bytes of pictures that may wait."""
 GRACE = 10.0
 """Seconds that a cancelled job has to come to its next stage."""
 PATIENCE = (1.0, 5.0, 30.0)
@@ -229,10 +231,10 @@ class Pool:
 
     def check_room(self) -> None:
         """Raise `RequestError` where no more jobs may wait."""
-        if len(self.waiting) >= self.limit:
+        if len(self.waiting) >= self.limit or sum(len(job.picture) for job in self.waiting) > MOST_BYTES:
             retry = max(1, math.ceil(self.seconds * len(self.waiting) / len(self.slots)))
             raise RequestError(
-                429, f"{len(self.waiting)} jobs wait already, which is the limit; come again in {retry} seconds", retry
+                429, f"{len(self.waiting)} jobs wait already, as many as may; come again in {retry} seconds", retry
             )
 
     async def run(self, header: Mapping[str, Any], picture: bytes, report: Report = lambda stage: None) -> Answer:

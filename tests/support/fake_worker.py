@@ -45,7 +45,7 @@ class Desk:
             raise ValueError("a mistake of ours")
         if words[0] == "exhaust":
             raise MemoryError
-        if header["kind"] == "inspect":
+        if header.get("kind") == "inspect":
             import inspections
 
             captions = header["model"] == "words"

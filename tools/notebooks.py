@@ -28,6 +28,7 @@ def light(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.metadata.pop("execution", None)
         cell["outputs"] = [each for each in cell.get("outputs", ()) if each.get("name") != "stderr"]
         for output in cell["outputs"]:
+            output.get("data", {}).pop("text/html", None)  # a page in a frame, which code hosts do not show
             if png := output.get("data", {}).pop("image/png", None):
                 content = io.BytesIO()
                 picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")

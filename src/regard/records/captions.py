@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regard.errors import UsageError
-from regard.records.display import Displayed, Readable, few
+from regard.records.display import Displayed, Readable, Viewable, few
 from regard.records.grid import Box, Float, PatchGrid
 from regard.records.maps import Heatmap
 
@@ -132,7 +132,7 @@ class Step(Readable):
 
 
 @dataclass(frozen=True, repr=False)
-class Caption(Displayed):
+class Caption(Displayed, Viewable):
     """What a network writes of the picture called `name`, word by word, or how it aligns a caption that it is given.
 
     `settings` and `provenance` say how it came about; `log_probability` is natural, of the whole caption; `finished` is
@@ -174,7 +174,7 @@ class Caption(Displayed):
 
 
 @dataclass(frozen=True, repr=False)
-class Captions(Displayed):
+class Captions(Displayed, Viewable):
     """The captions of several pictures, in their order.
 
     >>> captions = Captions((Caption("cat.jpg", "a cat", ()), Caption("dog.jpg", "a dog", ())))

@@ -13,6 +13,7 @@ DISPLAYS = {
     "Positions": "regard.rendering.displays:positions_png",
     "Evaluation": "regard.rendering.displays:evaluation_png",
     "overlay": "regard.rendering.displays:overlay",
+    "view": "regard.rendering.frames:view",
 }
 """Where each record's drawing is, as "module:function"."""
 
@@ -59,6 +60,15 @@ class Displayed(Readable):
     def _repr_png_(self) -> bytes:
         content: bytes = draw(type(self).__name__, self)
         return content
+
+
+class Viewable(Readable):
+    """A record that can be looked at in a notebook as on a page."""
+
+    def view(self, height: int = 900) -> Any:
+        """The viewer of `--page`, `height` pixels high, in a frame of its own: it needs no network, and can reach
+        nothing of the notebook. `.save(FILE.html)` of what comes back writes the page."""
+        return draw("view", self, height)
 
 
 def counted(n: int, noun: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from regard.errors import DataError
 from regard.files import new_folder, reading
 from regard.records.completeness import Completeness, gaps_in_words, relative_gaps
-from regard.records.display import Displayed, Readable, counted, draw
+from regard.records.display import Displayed, Readable, Viewable, counted, draw
 from regard.records.grid import Float, PatchGrid
 from regard.records.manifest import AGAIN, read_manifest, write_long_manifest
 from regard.records.removal import RemovalCurve
@@ -103,7 +103,7 @@ class Heatmap(Readable):
 
 
 @dataclass(frozen=True, repr=False)
-class Explanation(Displayed):
+class Explanation(Displayed, Viewable):
     """The maps of one method over pictures, with what is needed to make them again.
 
     `settings` are the method's (layer, head, query, target); `provenance` names network, weights and versions;

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from regard.records.display import Readable, counted
+from regard.records.display import Viewable, counted
 from regard.records.grid import Float, PatchGrid
 from regard.records.inspection import packing
 from regard.records.inspection.parts import (
@@ -22,7 +22,7 @@ from regard.records.quantised import Quantised
 
 
 @dataclass(frozen=True, repr=False)
-class Inspection(Readable):
+class Inspection(Viewable):
     """All that the viewer shows of the picture called `name` by one network.
 
     `network` is its {"name", "layers", "heads", "reads"}. `arrays` are maps by name, all (..., rows, columns):

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from axe import axe_script, violations
 from browser import launched, open_page
 from PIL import Image
 from serving import served
@@ -206,3 +207,19 @@ def test_no_page_is_wider_than_its_window(server, browser, width):
         with open_page(browser, f"{server.address}docs", width=width) as page:
             page.goto(f"{server.address}{path}")
             assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("path", ["", "runs/first", "docs"])
+@pytest.mark.parametrize(("width", "dark"), [(390, True), (1400, False)])
+def test_axe_finds_no_violation(server, browser, path, width, dark):
+    script = axe_script()
+    with open_page(browser, f"{server.address}{path}", width=width, dark=dark) as page:
+        if path == "":
+            page.locator("input[type=file]").first.set_input_files(
+                [{"name": "a.png", "mimeType": "image/png", "buffer": b"echo"}]
+            )
+            page.locator("#viewer canvas").first.wait_for()
+            page.locator("summary").first.click()
+        if path == "runs/first":
+            page.locator("button.tile").first.wait_for()
+        assert violations(page, script) == []

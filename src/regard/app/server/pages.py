@@ -75,9 +75,9 @@ def docs_page(schema: Mapping[str, Any]) -> HTMLResponse:
             fields += [_field(each["name"], {**each, **each["schema"]}) for each in operation.get("parameters", ())]
             example = f"curl -F picture=@cat.jpg http://127.0.0.1:8000{path}" if content else ""
             row = {"id": operation["operationId"], "method": method.upper(), "path": path, "fields": fields}
-            text = operation.get("description", "")
+            text = operation.get("description", "").replace("`", "")
             operations.append({**row, "text": text, "example": example, "answers": ", ".join(operation["responses"])})
-    context = {"about": schema["info"]["description"], "operations": operations}
+    context = {"about": schema["info"]["description"].replace("`", ""), "operations": operations}
     answer: HTMLResponse = page("docs.html", "regard: the API", context, {}, ())
     return answer
 

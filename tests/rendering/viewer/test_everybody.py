@@ -106,6 +106,11 @@ def test_find_the_worst_mistake_and_see_why(browser, tmp_path):
         answer = inspections[names[0]][0].answer
         dialog.get_by_role("button", name=f"Why {answer.predicted} and not").click()
         assert dialog.get_by_role("application").is_visible()
+        assert "map=" in page.url and "vs=" in page.url
+        dialog.get_by_role(
+            "button", name="Next"
+        ).click()  # looked at in the same way, but for what was of the one before
+        assert "dog_011" in page.url and "map=" in page.url and "vs=" not in page.url
     hidden = report(replace(content, inspections=inspections, anonymise=True, show_pictures=False))
     assert "cat_005" not in hidden and hidden.count('class="inspection"') == 4
 

@@ -51,7 +51,7 @@ def test_the_gallery_filters_sorts_and_says_what_is_left(browser, path, content)
         page.get_by_label("Order").select_option("worst first")
         assert said(page) == "4 of 24 pictures: wrong, worst first"
         assert names(page) == [f"scenes/{name}_{5 + 6 * place:03d}.jpg" for place, name in enumerate(CLASSES)]
-        page.locator(".unseen", has_text="4 of 24 pictures: wrong, worst first").wait_for(state="attached")
+        assert page.get_by_role("status").inner_text() == said(page)
         page.get_by_label("Confidence from").fill("0.84")
         assert len(names(page)) == 2
         page.get_by_label("Answer", exact=True).select_option("all")

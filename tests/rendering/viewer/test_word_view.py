@@ -117,8 +117,10 @@ def test_a_caption_plays_through_and_stops(browser, path):
 
 
 def test_words_and_the_picture_are_two_views_of_it(browser, path):
-    with open_page(browser, path, width=390) as page:
-        page.get_by_role("button", name="Picture", exact=True).click()
+    with open_page(browser, path, width=390, touch=True) as page:
+        page.get_by_role("option", name="grass").tap()
+        assert chosen(page) == "grass" and page.get_by_text("Where it looked for “grass”").is_visible()
+        page.get_by_role("button", name="Picture", exact=True).tap()
         page.get_by_role("application").wait_for()
         page.get_by_role("button", name="Words", exact=True).click()
         assert page.get_by_role("listbox").is_visible()

@@ -27,6 +27,7 @@ PANELS = 4
 """Panels of captions on the page; all are in the folder."""
 LAYER = 5
 WHY = f"The maps of the examples are of layer {LAYER} (of 0 to 11), before artifact tokens appear."
+LOOK = "Photographs and captions to look into, word by word and layer by layer: photographs.html and captions.html."
 AUDITED = 8
 METHODS = ("attention", "libra_fullgrad_plus")
 BIASED, SIDE = 400, 112
@@ -49,7 +50,8 @@ def demo(out: Out = Path("demo"), overwrite: Overwrite = False) -> DemoResult:
     Leaves `report.html` in `out`, and beside it `scenes/` (pictures with masks and captions), `run/` (the trained
     network), `audit/` (a small audit of it), `mended_run/` (one that relied on the ground, mended), `photographs/`
     (panels and maps), `positions/`, and `captions/`, where `scenes-captioner` describes some scenes, with a map for
-    every word and the true region of what it speaks of. Needs no network connection.
+    every word and the true region of what it speaks of. Two pages, `photographs.html` and `captions.html`, are to look
+    into. Needs no network connection.
     """
     import regard  # the demo does what a user would, by the functions that users call
     from regard.app.report import page
@@ -67,14 +69,16 @@ def demo(out: Out = Path("demo"), overwrite: Overwrite = False) -> DemoResult:
         log.info("2/7 training a classifier of the animals in them")
         run = regard.train(scenes, folder / "run", model=MODEL, slices=("ground", "size"), **QUICK)
         log.info("3/7 explaining photographs and scenes")
-        regard.explain(photographs(), folder / "photographs", model=folder / "run", layer=LAYER)
+        pages: dict[str, Any] = {"page": folder / "photographs.html", "methods": METHODS}
+        regard.explain(photographs(), folder / "photographs", model=folder / "run", layer=LAYER, **pages)
         regard.positions(folder / "positions", model=folder / "run")
         log.info("4/7 describing scenes, word by word")
         network = regard.load(folder / "run", device="cpu")
         scored = read(scenes).part("val")
         first = {picture.label: index for index, picture in reversed(list(enumerate(scored.pictures)))}
         described = scored.select(sorted(first.values()))  # the first scene of each class
-        regard.caption([scenes / name for name in described.names], folder / "captions", truth=scenes)
+        files = [scenes / name for name in described.names]
+        regard.caption(files, folder / "captions", truth=scenes, depends=True, page=folder / "captions.html")
         log.info("5/7 auditing the network on new scenes")
         regard.scenes(AUDITED, folder / "new_scenes", seed=1)
         regard.audit(
@@ -89,7 +93,7 @@ def demo(out: Out = Path("demo"), overwrite: Overwrite = False) -> DemoResult:
             "regard demo: animals in drawn scenes",
             evaluation,
             facts={"Network": network.name, "Data": f"{SCENES} drawn scenes, a fifth set aside and scored here"},
-            messages=[WHY, AUDIT, f"{MENDED} {mending.sentence}.", *run.messages],
+            messages=[WHY, LOOK, AUDIT, f"{MENDED} {mending.sentence}.", *run.messages],
             examples=[*_examples(network, read_pictures(photographs())), *_examples(network, described)],
             panels=_panels(folder / "captions", described),
             history=[json.loads(line) for line in metrics.splitlines()],

@@ -37,7 +37,10 @@ function showInspections(host, references, state, options = {}) {
   };
 }
 
-// The dialog; `columns` may be null on a page without a list of pictures. `onMove(index)` hears what is shown, null at the end.
+// What of a picture's state stays on the way to the next: how it is looked at, not what was pointed at in it.
+const STAYING = ["map", "layer", "head", "repaired", "smooth", "opacity", "colours", "scale"];
+
+// The dialog. `onMove(index)` hears what is shown, null at the end.
 function pictureDialog(columns, onMove) {
   let list = [];
   let at = 0;
@@ -52,7 +55,7 @@ function pictureDialog(columns, onMove) {
   const body = el("div", { class: "dialog-body" });
   const dialog = el("dialog", { class: "picture-dialog", "aria-labelledby": "dialog-title" },
     el("header", { class: "dialog-head" },
-      el("div", { class: "dialog-name" }, title, verdict),
+      el("div", { class: "dialog-name", "aria-live": "polite" }, title, verdict),
       el("div", { class: "dialog-steps" }, place, previous, next, close)),
     body);
   document.body.append(dialog);
@@ -61,7 +64,11 @@ function pictureDialog(columns, onMove) {
     const wanted = at + by;
     if (wanted < 0 || wanted >= list.length) return;
     at = wanted;
-    draw({});
+    const state = readHash();
+    const kept = Object.fromEntries(STAYING.filter((key) => key in state).map((key) => [key, state[key]]));
+    onMove(null); // takes out what was of the picture before
+    writeHash(kept);
+    draw(kept);
     // a button that is off loses the focus: the other one takes it
     if ((by < 0 ? previous : next).disabled && document.activeElement === document.body) (by < 0 ? next : previous).focus();
   }
@@ -82,7 +89,6 @@ function pictureDialog(columns, onMove) {
     if (blocks.length) view = showInspections(body, blocks, state, { heading: 3 });
     else body.append(plainPicture(index));
     body.scrollTop = 0;
-    announce(`${columns.name[index]}, ${verdict.textContent}${place.textContent && `, ${place.textContent}`}`);
     onMove(index);
   }
 

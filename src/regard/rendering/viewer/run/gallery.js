@@ -29,7 +29,7 @@ function shortName(columns, index) {
 
 // `show(filter, goThere)` of what this returns sets the filter; `open(index, list)` is called for a tile.
 function gallery(host, columns, open, onFilter) {
-    const count = el("p", { class: "count", id: "gallery-count", tabindex: "-1" });
+    const count = el("p", { class: "count", id: "gallery-count", tabindex: "-1", role: "status" });
   const grid = el("div", { class: "tiles", role: "grid", "aria-label": "Pictures", "aria-describedby": "gallery-count" });
   const space = el("div", { class: "tile-space", role: "presentation" });
   const none = el("p", { class: "none", hidden: true }, "No picture is left by these filters.");
@@ -102,7 +102,6 @@ function gallery(host, columns, open, onFilter) {
     const order = sort ? `, ${SORTS[sort]}` : "";
     const text = narrowed ? `${grouped(list.length)} of ${plural(columns.count, "picture")}: ${words}${order}` : `${plural(columns.count, "picture")}${order}`;
     count.replaceChildren(isolated(text));
-    announce(text, 400);
     reset.hidden = !narrowed && !sort;
     none.hidden = list.length > 0;
     grid.hidden = list.length === 0;

@@ -25,6 +25,7 @@ async function startRun() {
     return;
   }
   let filter = {};
+  let restoring = false; // what comes of the address is not written into it
   const dialog = pictureDialog(columns, (index) => writePlace(columns, filter, index));
   let shown = null;
   if (columns.count > 1) {
@@ -33,7 +34,7 @@ async function startRun() {
     section.append(el("h2", {}, "Pictures"));
     shown = gallery(section, columns, dialog.open, (wanted, push = false) => {
       filter = wanted;
-      if (!dialog.isOpen()) writePlace(columns, filter, null, push);
+      if (!dialog.isOpen() && !restoring) writePlace(columns, filter, null, push);
     });
     leadToGallery(columns, (wanted) => shown.show(wanted, true));
   }
@@ -42,8 +43,11 @@ async function startRun() {
   function restore() {
     if (location.hash && !location.hash.includes("=")) return; // an anchor in the page
     const state = readHash();
-    if (shown) shown.show(filterFromState(columns, state));
     const index = columns.name.indexOf(state.picture);
+    const linked = filterFromState(columns, state);
+    restoring = true;
+    if (shown) shown.show(linked, index < 0 && Object.keys(linked).length > 0);
+    restoring = false;
     if (index >= 0) dialog.open(index, shown?.list().includes(index) ? shown.list() : [index], null, state);
     else dialog.close();
   }

@@ -193,17 +193,18 @@ function captionView(area, inspection, state, onState, options = {}) {
 
   function start() {
     play.textContent = "Stop";
+    shownMap.setAttribute("aria-live", "polite"); // else each word says itself as it has the focus
     choose(at === words.length - 1 ? 0 : at);
     playing = setInterval(() => {
       if (at === words.length - 1) return stop();
       choose(at + 1);
-      announce(words[at].text);
     }, PLAY_PAUSE);
   }
   function stop() {
     clearInterval(playing);
     playing = 0;
     play.textContent = "Play through";
+    shownMap.removeAttribute("aria-live");
   }
 
   const level = `h${options.heading ?? 2}`;

@@ -189,8 +189,8 @@ def many(browser: Any, folder: Path) -> None:
     }
     data = {"classes": [f"class {place}" for place in range(40)], "pictures": columns}
     path = folder / "many.html"
-    files = {"styles": RUN_STYLES, "scripts": (*PICTURE_SCRIPTS, *RUN_SCRIPTS)}
-    path.write_text(shell("many", "", data=data, **files), encoding="utf-8", newline="\n")
+    files = (*RUN_STYLES, *PICTURE_SCRIPTS, *RUN_SCRIPTS)
+    path.write_text(shell("many", "", data=data, files=files), encoding="utf-8", newline="\n")
     page, at = opened(browser, path, ".tile")
     times = page.evaluate(FILTERS)
     tiles = page.evaluate("document.querySelectorAll('.tile').length")

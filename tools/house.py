@@ -33,7 +33,7 @@ LITERARY = re.compile(
 )
 """Participles and verbs of a story, where this field has a noun: the words of issue 11 and those one would dodge to."""
 
-ALLOWED = frozenset({"keep_seen", "held_out", "part_of_speech", "parts_of_speech"})
+ALLOWED = frozenset({"seen", "keep_seen", "held_out", "part_of_speech", "parts_of_speech"})
 """Names that the command line and the files of runs bear already, or that are the field's terms."""
 
 NO_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)

@@ -179,7 +179,7 @@ def many(tmp_path_factory):
     }
     data = {"classes": [f"class {place}" for place in range(40)], "pictures": columns}
     path = tmp_path_factory.mktemp("many") / "page.html"
-    text = shell("many", "", data=data, styles=RUN_STYLES, scripts=(*PICTURE_SCRIPTS, *RUN_SCRIPTS))
+    text = shell("many", "", data=data, files=(*RUN_STYLES, *PICTURE_SCRIPTS, *RUN_SCRIPTS))
     path.write_text(text, encoding="utf-8")
     return path
 

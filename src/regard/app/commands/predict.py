@@ -78,8 +78,8 @@ def predict(
     )
     page_file = None if page_plan is None else page_plan.file
     if page_plan is not None:
-        shown = {"methods": ("attention",), "curve": False}
-        content = page_plan.inspect(classifier, model, dataset, shown, None, progress, on_bad=skipper(skip_bad))
+        quick = {"methods": ("attention",), "curve": False}
+        content = page_plan.inspect(classifier, model, dataset, quick, None, progress, on_bad=skipper(skip_bad))
         count = write_page(page_plan, content)
     if out is None:
         return PredictResult(None, count, page_file)

@@ -23,7 +23,7 @@ KINDS = {"array": "list", "integer": "whole number", "number": "number", "string
 def page(template: str, title: str, context: Mapping[str, Any], data: Mapping[str, Any], scripts: Sequence[str]) -> Any:
     """A page of `viewer/live/`, with the policy that its script's hash is part of in its headers too."""
     styles = (*STYLES, "live/live.css")
-    html = shell(title, render(f"live/{template}", context), data=data, styles=styles, scripts=scripts, served=True)
+    html = shell(title, render(f"live/{template}", context), data=data, files=(*styles, *scripts), served=True)
     rules = f"{policy(script(scripts), served=True)}; frame-ancestors 'none'"
     return HTMLResponse(html, headers={"content-security-policy": rules})
 

@@ -21,8 +21,8 @@ def caption_inspection(
     caption: Caption, picture: Picture, longest: int = LONGEST, truth: Mapping[int, TrueWord] = NO_TRUTH
 ) -> Inspection:
     """All that the viewer shows of a caption; `truth` is what is known of its words, by their place in it."""
-    known = {place: (claim.region, claim.right) for place, claim in truth.items()}
-    return inspection_of_caption(caption, jpeg_of(picture, longest) if longest else None, known)
+    claims = {place: (claim.region, claim.right) for place, claim in truth.items()}
+    return inspection_of_caption(caption, jpeg_of(picture, longest) if longest else None, claims)
 
 
 def caption_content(

@@ -70,8 +70,7 @@ def audit_page(audit: Audit, pictures: Mapping[str, Image.Image] | None = None, 
         sections=_sections(context),
         controls=render("shell/controls.html", context) if examples else "",
         data=data | columns,
-        styles=(*RUN_STYLES, "audit/audit.css"),
-        scripts=(*DRAWING_SCRIPTS, *RUN_SCRIPTS),
+        files=(*RUN_STYLES, "audit/audit.css", *DRAWING_SCRIPTS, *RUN_SCRIPTS),
     )
 
 

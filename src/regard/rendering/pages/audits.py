@@ -84,7 +84,7 @@ def audits_page(comparison: AuditComparison, title: str, anonymise: bool = False
     sections = [*mended, ("verdicts", "Verdicts"), *middle, *parts]
     data = {} if anonymise else comparison.as_json()
     return shell(title=context["title"], body=render("audit/audits.html", context), sections=sections, data=data,
-                 styles=("audit/audit.css", STYLE))  # fmt: skip
+                 files=("audit/audit.css", STYLE))  # fmt: skip
 
 
 def _change(change: Change, labels: Mapping[str, str], hide: Anonymiser | None) -> views.View:

@@ -67,8 +67,7 @@ def inspection_page(content: InspectedPage, budget: Budget | None = None) -> str
             "pictures": index_of(content.pictures, packed.blocks, classes),
             "provenance": dict(content.provenance),
         },
-        styles=STYLES,
-        scripts=SCRIPTS,
+        files=(*STYLES, *SCRIPTS),
         inspections=packed.content,
     )
 

@@ -108,8 +108,7 @@ def report(content: Report) -> str:
         sections=_sections(context),
         controls=render("shell/controls.html", context) if context["has_maps"] else "",
         data=_numbers(content.evaluation, context["pictures"]),
-        styles=(*styles, *RUN_STYLES, *([STYLE] if context["story"] else [])),
-        scripts=(*scripts, *RUN_SCRIPTS),
+        files=(*styles, *RUN_STYLES, *([STYLE] if context["story"] else []), *scripts, *RUN_SCRIPTS),
         inspections=packed.content,
     )
 

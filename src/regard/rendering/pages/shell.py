@@ -55,19 +55,19 @@ def shell(
     sections: Sequence[tuple[str, str]] = (),
     controls: Markup | str = "",
     data: Mapping[str, Any] = _NONE,
-    styles: Sequence[str] = (),
-    scripts: Sequence[str] = (),
+    files: Sequence[str] = (),
     inspections: Sequence[bytes] = (),
     served: bool = False,
 ) -> str:
     """A whole page around a body: head, policy, style, navigation and script, in one file.
 
     `body` and `controls` are escaped unless they are `Markup` that a template made. `sections` are (id, name) for the
-    navigation; `data` is embedded as JSON in the element `#data`; `styles` and `scripts` name further files of
-    `viewer/`; `inspections` are packed ones, each in a block of its own. `served` pages may ask
+    navigation; `data` is embedded as JSON in the element `#data`; `files` names further styles and scripts of
+    `viewer/`, each in their order; `inspections` are packed ones, each in a block of its own. `served` pages may ask
     the server that gave them. The text is UTF-8 and can always be encoded.
     """
-    code = script(scripts)
+    code = script([name for name in files if name.endswith(".js")])
+    styles = ["shell/page.css", *(name for name in files if name.endswith(".css"))]
     context = {
         "title": title,
         "body": body,
@@ -75,7 +75,7 @@ def shell(
         "controls": controls,
         "data": clean(data),
         "policy": Markup(policy(code, served=served)),  # with its quotes as they are: it is ours
-        "style": Markup("\n".join(map(resource, ("shell/page.css", *styles)))),
+        "style": Markup("\n".join(map(resource, styles))),
         "script": Markup(code),
         "inspections": [base64.b64encode(packed).decode("ascii") for packed in inspections],
     }

@@ -18,8 +18,9 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
 SIZE = (1280, 960)
+TALL = {"report": 1500}
 WIDTH = 1000
-"""Pixels of the window, and of a picture's width."""
+"""Pixels of the window, of windows that are taller, and of a picture's width."""
 
 
 def report(page: Any) -> None:
@@ -40,7 +41,7 @@ def words(page: Any) -> None:
     """A noun of a caption, where the network looked for it, and its true region."""
     if page.locator(".tile").count():
         page.locator(".tile").first.click()
-    page.get_by_role("option").nth(1).click()
+    page.get_by_role("listbox").get_by_role("option").nth(3).click()
     page.wait_for_timeout(800)
     page.evaluate("document.activeElement.blur()")
 
@@ -69,7 +70,7 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(ARGUMENTS))
         for name, (file, lead) in PICTURES.items():
-            page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]}, locale="en-GB")
+            page = browser.new_page(viewport={"width": SIZE[0], "height": TALL.get(name, SIZE[1])}, locale="en-GB")
             page.goto((demo / file).resolve().as_uri())
             page.wait_for_timeout(800)
             lead(page)

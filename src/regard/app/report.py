@@ -17,7 +17,7 @@ from regard.networks.network import Network
 from regard.predictors.inspector.gallery import inspect_gallery
 from regard.rendering.figures.charts import evaluation_charts
 from regard.rendering.pages.columns import THUMB
-from regard.rendering.pages.report import Report, report, shown_names, thumb_names
+from regard.rendering.pages.report import Report, gallery_names, report, thumb_names
 from regard.training.recipe import Recipe
 from regard.training.run import Drawing
 from regard.training.tasks.base import AnyEvaluation, PageContent
@@ -35,7 +35,7 @@ def page(content: Report, scored: Dataset, network: Network | None = None, repai
 
     `repair` is the command that moves artifact tokens, offered where they are what the maps show.
     """
-    names = shown_names(content)
+    names = gallery_names(content)
     if network is not None:
         content = replace(
             content,

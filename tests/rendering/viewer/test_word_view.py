@@ -22,7 +22,7 @@ WORDS = (
         {"box": (100.0, 80.0, 300.0, 300.0)},
     ),
     InspectedWord("on", "preposition", 0.5, (), 0.0, None),
-    InspectedWord("grass", "noun", 0.7, (), 0.69, 3, None, True),
+    InspectedWord("grass", "NNS", 0.7, (), 0.69, 3, None, True),
 )
 
 
@@ -71,7 +71,7 @@ def test_words_are_stepped_through_and_say_what_they_owe_to_the_picture(browser,
         assert page.get_by_text("No map is held for “on”.").is_visible()
         assert facts.get_by_text("more than 1000 times as likely with the picture").is_visible()
         page.keyboard.press("End")
-        assert chosen(page) == "grass" and page.url.endswith("#word=3")
+        assert chosen(page) == "grass" and page.url.endswith("#word=3") and facts.get_by_text("noun").is_visible()
         assert page.get_by_role("option", name="grass, wrong, as likely without the picture").is_visible()
         assert page.locator("img[src='x']").count() == 0
 

@@ -31,14 +31,14 @@ def inspect_gallery(
     left out, and all are where the network cannot be inspected.
     """
     rows = {picture.name: picture for picture in pictures.pictures}
-    wanted = [rows[name] for name in names[:MOST] if name in rows]
-    if wanted:
-        log.info(f"looking into {len(wanted)} pictures for the report")
+    chosen = [rows[name] for name in names[:MOST] if name in rows]
+    if chosen:
+        log.info(f"looking into {len(chosen)} pictures for the report")
     inspector = Inspector(network)
     seen = note in SEEN
     settings: dict[str, Any] = {"curve": False, "classes": 2, "keys": False, "longest": LONGEST}
     inspections = {}
-    for picture in wanted:
+    for picture in chosen:
         try:
             inspections[picture.name] = [inspector(picture, METHODS, true=picture.label, seen=seen, **settings)]
         except DataError:  # it was named when it was to be scored

@@ -44,7 +44,7 @@ def audit_columns(audit: Audit, thumbs: Mapping[str, Image.Image]) -> View:
     """All pictures of an audit, and `classes`: those that occur in it. `thumbs` are small pictures by name."""
     names = [name for each in audit.pictures for name in (each.label, each.predicted) if name]
     classes = {name: place for place, name in enumerate(sorted(set(names)))}
-    asked = any("background" in each.flips for each in audit.pictures)
+    flipping = any("background" in each.flips for each in audit.pictures)
     slices = {column: [each.slices.get(column, "") for each in audit.pictures]
               for column in dict.fromkeys(column for each in audit.pictures for column in each.slices)}  # fmt: skip
     return {
@@ -55,7 +55,7 @@ def audit_columns(audit: Audit, thumbs: Mapping[str, Image.Image]) -> View:
             "predicted": [classes.get(each.predicted) for each in audit.pictures],
             "true": [classes.get(each.label) for each in audit.pictures],
             "confidence": [_rounded(each.confidence) for each in audit.pictures],
-            **({"flips": ["background" in each.flips for each in audit.pictures]} if asked else {}),
+            **({"flips": ["background" in each.flips for each in audit.pictures]} if flipping else {}),
             **_slices(slices),
             **({"thumb": [_thumb(thumbs.get(each.name)) for each in audit.pictures]} if thumbs else {}),
         },

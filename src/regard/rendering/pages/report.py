@@ -73,7 +73,7 @@ class Report:
     maps: str = ""
 
 
-def shown_names(content: Report) -> list[str]:
+def gallery_names(content: Report) -> list[str]:
     """The pictures of the galleries, the worst mistakes first; none where no picture is to be shown."""
     evaluation = content.evaluation
     if evaluation is None or not content.show_pictures:
@@ -84,12 +84,12 @@ def shown_names(content: Report) -> list[str]:
 
 def thumb_names(content: Report) -> list[str]:
     """Other pictures, of which the gallery of all of them shows small ones: mistakes first, `THUMBS` at most."""
-    shown = set(shown_names(content))
-    if content.evaluation is None or not shown:
+    present = set(gallery_names(content))
+    if content.evaluation is None or not present:
         return []
     names = content.evaluation.predictions.names
     wrong = [names[index] for index in content.evaluation.mistakes]
-    return [name for name in dict.fromkeys([*wrong, *names]) if name not in shown][:THUMBS]
+    return [name for name in dict.fromkeys([*wrong, *names]) if name not in present][:THUMBS]
 
 
 def report(content: Report) -> str:

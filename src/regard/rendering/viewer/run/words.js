@@ -3,6 +3,14 @@
 const AS_LIKELY = 0.9; // of its probability that a word keeps without the picture, to be called as likely without
 const PLAY_PAUSE = 1100; // milliseconds a word
 
+// Parts of speech as taggers write them (Penn Treebank), in words: the longest beginning counts.
+const PARTS = { NN: "noun", NNP: "name", JJ: "adjective", VB: "verb", MD: "verb", RB: "adverb", DT: "determiner", PDT: "determiner", PRP: "pronoun", WP: "pronoun", WDT: "pronoun", IN: "preposition", TO: "preposition", RP: "particle", CC: "conjunction", CD: "number", EX: "there" };
+
+function partName(part) {
+  for (let length = part.length; length >= 2; length--) if (PARTS[part.slice(0, length)]) return PARTS[part.slice(0, length)];
+  return part;
+}
+
 function asLikelyWithout(word) {
   return word.without !== null && word.without !== undefined && word.probability !== null && word.without >= AS_LIKELY * word.probability;
 }
@@ -89,7 +97,7 @@ function captionView(area, inspection, state, onState, options = {}) {
     const list = [];
     if (word.probability !== null && word.probability !== undefined) list.push(bar("probability", word.probability, probabilityText(word.probability)));
     if (word.without !== null && word.without !== undefined) list.push(bar("without the picture", word.without, `${probabilityText(word.without)}: ${withoutText(word)}`, "without"));
-    const title = el("p", { class: "word-title" }, isolated(word.text, { class: "strong" }), word.part ? el("span", { class: "aside" }, ` ${word.part}`) : null, word.wrong ? el("span", { class: "wrong" }, " wrong") : null);
+    const title = el("p", { class: "word-title" }, isolated(word.text, { class: "strong" }), word.part ? el("span", { class: "aside" }, ` ${partName(word.part)}`) : null, word.wrong ? el("span", { class: "wrong" }, " wrong") : null);
     facts.replaceChildren(...list);
     const choices = (word.alternatives ?? []).filter(([text]) => text !== word.text).sort((a, b) => b[1] - a[1]);
     others.replaceChildren(

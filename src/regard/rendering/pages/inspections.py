@@ -178,7 +178,14 @@ def anonymous_inspections(
     """The inspections under the pictures' new names, without names and paths in any text."""
 
     def anonymous(name: str, inspection: Inspection) -> Inspection:
-        network = {**inspection.network, "name": hide.text(str(inspection.network["name"]))}
-        return replace(inspection, name=hide.name(name), network=network, provenance=hide.facts(inspection.provenance))
+        maps = [replace(each, verdict=each.verdict and hide.facts(each.verdict)) for each in inspection.maps]
+        return replace(
+            inspection,
+            name=hide.name(name),
+            network={**inspection.network, "name": hide.text(str(inspection.network["name"]))},
+            maps=tuple(maps),
+            absent=hide.facts(inspection.absent),
+            provenance=hide.facts(inspection.provenance),
+        )
 
     return {hide.name(name): [anonymous(name, each) for each in listed] for name, listed in pictures.items()}

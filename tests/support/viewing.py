@@ -19,8 +19,7 @@ def written(path, *inspections):
 def looking(browser, path, state="", **settings):
     """The page with a state in its address, once the picture is there."""
     with open_page(browser, path, state=state, **settings) as page:
-        page.get_by_role("application").wait_for()
-        page.wait_for_function("document.querySelector('.look-canvas')?.getAttribute('aria-label')")
+        page.locator(".look:not(.unpacking) .look-canvas[aria-label]").first.wait_for()
         yield page
 
 

@@ -129,7 +129,7 @@ def test_two_networks_are_held_against_each_other(browser, tmp_path, inspection)
     other = made(8, name=inspection.name, network="dino_vitb16", artifacts=False, heads=2, layers=3, rows=7, columns=7)
     with looking(browser, written(tmp_path / "page.html", inspection, other)) as page:
         page.get_by_label("Compare with").select_option(label="dino_vitb16")
-        page.wait_for_function("document.querySelectorAll('.look-label:not([hidden])').length === 2")
+        page.locator(".look-label:not([hidden])").nth(1).wait_for()
         labels = page.locator(".look-label").all_inner_texts()
         assert labels == [
             "vit_base_patch16_224: Attention · layer 3 · mean of heads",

@@ -1,6 +1,6 @@
 // Values to colours, as regard.rendering.colour has them: COLOUR_TABLES are its tables, in base64.
 
-const SMOOTH_EDGE = 320; // pixels of the longer side of a smooth map before it is laid over the picture
+const SMOOTH_EDGE = 240; // pixels of the longer side of a smooth map before it is laid over the picture
 const colourTables = new Map(); // name -> Uint32Array of 256 colours as ImageData has them
 
 // A colour map at a strength, 0 to 1. The lower a value (in coolwarm: the nearer to none), the more of the picture shows
@@ -37,28 +37,28 @@ function limitsOf(values, signed) {
   return [-most, most];
 }
 
-// The entry, 0 to 255, of a value on a scale; a scale without extent has all in its middle.
-function colourLevel(value, low, high) {
-  if (!(high > low)) return 128;
-  return Math.max(0, Math.min(255, Math.floor((256 * (value - low)) / (high - low))));
-}
-
 function colourName(map, colours) {
   return map.signed ? "coolwarm" : colours || "inferno";
 }
 
 // A map as a canvas, a pixel a patch; with `smooth`, more pixels, bilinear between patch centres. Kept on the map.
+// Maps that pass with the pointer (`passing`) share one canvas, which holds what it shows until the next is drawn.
 function mapCanvas(map, colours, smooth, strength) {
+  if (map.passing) return paintedCanvas(map, colours, smooth, strength);
   map.canvases ??= new Map();
   const key = `${colourName(map, colours)} ${smooth} ${strength}`;
   let canvas = map.canvases.get(key);
   if (!canvas) {
     if (map.canvases.size >= 6) map.canvases.clear(); // a slider passes many strengths
-    const shades = colourTable(colourName(map, colours), strength);
-    canvas = smooth ? smoothCanvas(map, shades) : coloured(map, map.values, map.columns, map.rows, shades);
+    canvas = paintedCanvas(map, colours, smooth, strength);
     map.canvases.set(key, canvas);
   }
   return canvas;
+}
+
+function paintedCanvas(map, colours, smooth, strength) {
+  const shades = colourTable(colourName(map, colours), strength);
+  return smooth ? smoothCanvas(map, shades) : coloured(map, map.values, map.columns, map.rows, shades);
 }
 
 // The patches of a map from the strongest to the weakest, and the rank of each, from 1; NaN is last.
@@ -83,14 +83,14 @@ function scaledMap(map, scale, tokens) {
   return map;
 }
 
-function rankedMap({ rows, columns, values, ...map }) {
+function rankedMap({ rows, columns, values, passing, ...map }) {
   const { rank } = ranksOf({ ...map, values });
   const last = Math.max(1, rank.length - 1);
   const share = (place, patch) => (Number.isNaN(values[patch]) ? NaN : 1 - (place - 1) / last);
-  return { rows, columns, signed: false, values: Float32Array.from(rank, share) };
+  return { rows, columns, passing, signed: false, values: Float32Array.from(rank, share) };
 }
 
-function plainMap({ rows, columns, signed, values }, tokens) {
+function plainMap({ rows, columns, signed, values, passing }, tokens) {
   const rest = Float32Array.from(values);
   for (const patch of tokens) rest[patch] = NaN;
   const size = signed ? Math.abs : (value) => value;
@@ -99,23 +99,37 @@ function plainMap({ rows, columns, signed, values }, tokens) {
   for (let patch = 0; patch < rest.length; patch++) if (size(rest[patch]) > most) rest[patch] = NaN;
   const limits = limitsOf(rest, signed);
   const beyond = values.reduce((sum, value) => sum + (value > limits[1] || value < limits[0] ? 1 : 0), 0);
-  return { rows, columns, signed, values, limits, beyond };
+  return { rows, columns, signed, values, limits, beyond, passing };
 }
 
 function coloured(map, values, width, height, shades) {
   const [low, high] = (map.limits ??= limitsOf(map.values, map.signed));
+  const sheet = map.passing ? passingSheet(width, height) : newSheet(width, height);
+  const { pixels } = sheet;
+  const scale = high > low ? 256 / (high - low) : 0;
+  const least = scale ? 0 : 128; // a scale without extent has all in its middle
+  for (let place = 0; place < pixels.length; place++) {
+    const level = (values[place] - low) * scale + least;
+    pixels[place] = level === level ? shades[level > 255 ? 255 : level < 0 ? 0 : level | 0] : 0; // NaN stays clear
+  }
+  sheet.context.putImageData(sheet.image, 0, 0);
+  return sheet.canvas;
+}
+
+function newSheet(width, height) {
   const canvas = document.createElement("canvas");
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext("2d");
   const image = context.createImageData(width, height);
-  const pixels = new Uint32Array(image.data.buffer);
-  for (let place = 0; place < pixels.length; place++) {
-    const value = values[place];
-    if (!Number.isNaN(value)) pixels[place] = shades[colourLevel(value, low, high)]; // NaN stays clear
-  }
-  context.putImageData(image, 0, 0);
-  return canvas;
+  return { canvas, context, image, pixels: new Uint32Array(image.data.buffer) };
+}
+
+const passingSheets = new Map(); // by size
+function passingSheet(width, height) {
+  const key = `${width} ${height}`;
+  if (!passingSheets.has(key)) passingSheets.set(key, newSheet(width, height));
+  return passingSheets.get(key);
 }
 
 // As PatchGrid.to_picture: beyond the outermost patch centres the nearest patch's value goes on.

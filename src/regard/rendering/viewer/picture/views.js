@@ -196,7 +196,7 @@ function classMap(inspection, group, spec) {
 function patchShown(inspection, layer, patch, way) {
   return keptMap(inspection, `patch|${layer}|${patch}|${way}`, () => {
     const last = lastLayer(inspection);
-    const common = { signed: false, rest: null, missing: "", note: "", patch, way, layer };
+    const common = { signed: false, rest: null, missing: "", note: "", passing: true, patch, way, layer };
     if (layer !== last) {
       const values = way === "to" ? keysMap(inspection, layer, patch) : lookersMap(inspection, layer, patch);
       if (values) return { ...common, values, note: "only the eight strongest of each patch are held in this layer" };

@@ -2,11 +2,11 @@
 
     .venv/bin/python bench/pointer.py [PHOTOGRAPH] [--runs 3]
 
-`bench/viewer.py` measures pages by the clock on the wall, which counts what else the machine does. Here script and tasks
-are those of chromium's trace, in the time of the thread, so that the figures hold beside other work. The inspection is
-made of noise that falls off around a point, as large as ViT-B/16's at 384 pixels: all layers and heads, five methods and
-three controls with curves, and a caption. A move counts with the frame that follows. Long is what takes the thread more
-than 50 ms, at least half of them in script of the page.
+`bench/viewer.py` measures pages by the clock on the wall, which counts what else the machine does. Here script and
+tasks are those of chromium's trace, in the time of the thread, so that the figures hold beside other work. The
+inspection is made of noise that falls off around a point, as large as ViT-B/16's at 384 pixels: all layers and heads,
+five methods and three controls with curves, and a caption. A move counts with the frame that follows. Long is what
+takes the thread more than 50 ms, at least half of them in script of the page.
 """
 
 import argparse

@@ -111,10 +111,12 @@ function openPicture(host, inspections, state = {}, onState = null, options = {}
   // The first time the picture comes first, and the panel part by part, so that no frame is long.
   let waiting = [];
   function drawFirst() {
-    if (waiting.length === parts.length) stage.update();
     const end = performance.now() + 4;
-    do waiting.shift().update();
-    while (waiting.length && performance.now() < end);
+    if (waiting[0] === stage) waiting.shift().update(); // a frame of its own
+    else {
+      do waiting.shift().update();
+      while (waiting.length && performance.now() < end);
+    }
     if (waiting.length) schedule(2);
     else root.classList.remove("unpacking");
   }
@@ -123,7 +125,7 @@ function openPicture(host, inspections, state = {}, onState = null, options = {}
   view.change = (changes, push = false) => {
     if ("hover" in changes) view.hover = changes.hover;
     Object.assign(view.state, changes);
-    if (waiting.length) waiting = [...parts];
+    if (waiting.length) waiting = [stage, ...parts];
     wantsPush ||= push;
     clearTimeout(linkTimer);
     if (onState) linkTimer = setTimeout(link, push ? 0 : LINK_DELAY);
@@ -217,7 +219,7 @@ function openPicture(host, inspections, state = {}, onState = null, options = {}
     const pictures = el("div", { class: "look-picture" }, stage.element, legend.element);
     root = el("div", { class: "look unpacking" }, pictures, actions.element, readings.element, panel, tiles.element, foot.element, live, keys.element);
     parts = [legend, readings, ...side, tiles, actions, foot];
-    waiting = [...parts];
+    waiting = [stage, ...parts];
     host.replaceChildren(root);
     const observer = new ResizeObserver(() => stage.width !== stage.element.clientWidth && schedule(2));
     observer.observe(stage.element);
@@ -244,7 +246,7 @@ function openPicture(host, inspections, state = {}, onState = null, options = {}
     },
     show(texts) {
       view.state = stateOf(texts);
-      if (waiting.length) waiting = [...parts];
+      if (waiting.length) waiting = [stage, ...parts];
       if (!handles[view.state.spec.run]) view.state.spec.run = 0;
       load(neededRuns(view.state)).then(() => schedule(2), () => {});
     },

@@ -14,6 +14,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import statistics
 import subprocess
@@ -27,6 +28,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+TIMED = """(element, [value, event]) => {
+  element.value = value;
+  const start = performance.now();
+  element.dispatchEvent(new Event(event, {bubbles: true}));
+  document.body.offsetHeight;
+  return performance.now() - start;
+}"""
 EDGE = b"--edge\r\ncontent-disposition: form-data; name="
 
 
@@ -34,7 +42,7 @@ class Server:
     """The command, on a port of its own."""
 
     def __init__(self, *words: str) -> None:
-        command = [sys.executable, "-m", "regard", "serve", "pets-tiny", "--port", "0", *words]
+        command = [sys.executable, "-m", "regard", "serve", "pets-tiny", *words, "--port", "0"]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
         start = time.monotonic()
         self.lines: list[str] = []
@@ -178,6 +186,45 @@ def deaths(server: Server, picture: bytes) -> None:
     print(f"five hung up: the next {status}; health {json.dumps(server.get('/health'))}")
 
 
+def gallery(count: int, folder: Path) -> None:
+    """The page of a run of so many pictures: until it can be used, and what each filter and order takes in the page."""
+    from playwright.sync_api import sync_playwright
+
+    from regard.records import Evaluation, Predictions
+    from regard.results.evaluations import write_evaluation
+
+    random = np.random.default_rng(0)
+    chances = random.dirichlet(np.ones(10) / 4, count).astype(np.float32)
+    labels = np.where(random.random(count) < 0.8, chances.argmax(1), random.integers(0, 10, count))
+    classes = tuple(f"class {index}" for index in range(10))
+    names = tuple(f"{classes[label]}/{index:06d}.jpg" for index, label in enumerate(labels))
+    predictions = Predictions(names, classes, chances.argmax(1), labels, chances)
+    write_evaluation(
+        folder / "large", Evaluation(predictions, {}, (), np.zeros((10, 10), np.int64), (), (), (), (), ())
+    )
+    server = Server(str(folder / "large"))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page()
+        start = time.perf_counter()
+        page.goto(f"http://{server.host}:{server.port}/runs/large")
+        page.locator("button.tile").first.wait_for(timeout=120_000)
+        print(f"{count} pictures: tiles after {time.perf_counter() - start:.1f} s (columns read, decoded and sent)")
+        search, order = "input[type=search]", "select:has(option[value=worst])"
+        steps = {"find a name": (search, "0099", "input"), "all again": (search, "", "input"),
+                 "worst first": (order, "worst", "change"), "by name": (order, "name", "change"),
+                 "true class": ("select >> nth=0", "3", "change")}  # fmt: skip
+        for name, (place, value, event) in steps.items():
+            milliseconds = page.locator(place).first.evaluate(TIMED, [value, event])
+            tiles = page.locator("button.tile").count()
+            print(f"  {name}: {milliseconds:.0f} ms, {tiles} tiles; {page.locator('.count').inner_text()}")
+        page.locator(".tiles").evaluate("grid => { grid.scrollTop = grid.scrollHeight / 2; }")
+        page.wait_for_timeout(500)
+        print(f"  scrolled to the middle: {page.locator('button.tile').count()} tiles")
+        browser.close()
+    server.stop()
+
+
 def strange(server: Server, st: str, minutes: float) -> int:
     """Schemathesis against the schema: no answer of 500 or more."""
     address = f"http://{server.host}:{server.port}"
@@ -198,10 +245,13 @@ def main() -> None:
     parser.add_argument("--soak", type=int, default=2000)
     parser.add_argument("--st", help="schemathesis' command")
     parser.add_argument("--minutes", type=float, default=3)
-    parser.add_argument("--only", nargs="*", default=["latency", "crowd", "deaths", "soak", "strange"])
+    parser.add_argument("--only", nargs="*", default=["latency", "crowd", "deaths", "soak", "strange", "gallery"])
     options = parser.parse_args()
     large = options.photograph.read_bytes() if options.photograph else photograph(4000)
     small = photograph(500)
+    if "gallery" in options.only:
+        with tempfile.TemporaryDirectory() as folder:
+            gallery(100_000, Path(folder))
     print(f"photograph: {Image.open(io.BytesIO(large)).size}, {len(large) / 1e6:.1f} MB; load {os.getloadavg()[0]:.1f}")
     server = Server()
     print(f"ready after {server.seconds:.1f} s, {server.memory()}")

@@ -128,10 +128,12 @@ def serve(options: ServerOptions, announce: Announce) -> Mapping[str, Any]:
     Raises `OutputError` for a port that is taken, and `NetworkError` for a model that cannot be loaded.
     """
     listener = bound(options.host, options.port)
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if main else None  # also while workers start
     try:
         with asyncio.Runner() as runner:
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, signal.default_int_handler)  # also while the workers start
             return runner.run(_run(options, listener, announce))
     finally:
         listener.close()
+        if main:
+            signal.signal(signal.SIGTERM, before)

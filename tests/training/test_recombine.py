@@ -15,13 +15,14 @@ from regard.data.images.augment import Augmentation, Changes
 from regard.data.layouts import read
 from regard.data.regions import regions_of
 from regard.data.splits import read_split
-from regard.errors import DataError, UsageError
+from regard.errors import DataError, NetworkError, UsageError
 from regard.measurement.classification.mending import paired_measures
 from regard.measurement.classification.scoring import stored_evaluation
 from regard.measurement.selection import learnt_by
 from regard.networks.load import load
 from regard.training.objectives import LabelObjective
 from regard.training.session import InterruptedTrainingError
+from regard.training.tasks.mending import recombine
 from regard.training.tasks.mending.composites import CompositeLoader, Cutouts, composed, without_object
 
 GROUNDS = {"light": 200, "dark": 60}
@@ -319,6 +320,23 @@ def test_what_is_refused(both: Path, biased: Path, run: Path, tmp_path: Path) ->
         (empty / file.name).write_bytes(file.read_bytes())
     with pytest.raises(DataError, match=r"'green'\) is without a picture whose object masks knows"):
         _recombine(both, run, out, masks=empty)
+
+
+def test_slices_without_pictures_and_answers_that_are_no_numbers(
+    biased: Path, rest: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column that says the class has two slices, and two that nobody is in."""
+    made = _recombine(rest, run, tmp_path / "run", slices=["label"], epochs=1)
+    mending = made.evaluation.mending
+    assert [row.name for row in mending.rows if row.slice] == ["green, label=green", "red, label=red"]
+    assert mending.empty == ("green, label=red", "red, label=green")
+    assert any(
+        "2 slices ('green, label=red', 'red, label=green') are without a picture" in each for each in made.messages
+    )
+    monkeypatch.setattr(recombine, "compute_logits", lambda job, part: np.full((len(part), 2), np.nan, np.float32))
+    monkeypatch.setattr(recombine, "score", lambda logits, labels: {"validation_loss": 1.0, "validation_top1": 0.5})
+    with pytest.raises(NetworkError, match=r"the answers of .* are not finite"):
+        _recombine(rest, run, tmp_path / "other", epochs=1)
 
 
 def test_a_slice_that_is_in_one_half_alone() -> None:

@@ -22,7 +22,7 @@ from regard.data.dataset import Dataset, several
 from regard.data.hashes import picture_hashes
 from regard.data.regions import Regions, own_regions, regions_of
 from regard.data.splits import all_in, check_share, together, training_parts
-from regard.errors import DataError, UsageError
+from regard.errors import DataError, NetworkError, UsageError
 from regard.measurement.classification.evaluation import evaluate
 from regard.measurement.classification.mending import paired_measures
 from regard.measurement.classification.scoring import predictions_of
@@ -231,6 +231,8 @@ def _phases(job: Finetuning, cutouts: Cutouts) -> dict[str, NDArray[np.float32]]
             checkpoints.save(job.session.journal.rows)
         if len(job.validation):
             logits["after" if recombines else name] = checkpoints.tensors[f"logits/{name}"].numpy()
+    if not all(np.isfinite(values).all() for values in logits.values()):
+        raise NetworkError(f"the answers of {job.network.name} are not finite; try --precision float32")
     load_values(module, start | tensors_under("train/", checkpoints.tensors))
     return logits
 

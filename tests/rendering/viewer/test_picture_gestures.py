@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from browser import launched
-from inspections import made
+from browser import launched, open_page
+from inspections import made, made_page
 from viewing import looking, middles, pixels_at, settle, written
 
 
@@ -131,6 +131,26 @@ def test_help_lists_the_keys_and_letters_can_be_turned_off(browser, path):
         dialog.get_by_role("button", name="Close").click()
         page.keyboard.press("[")
         assert state(page)["layer"] == "2"
+
+
+def test_keys_work_in_the_dialog_and_escape_lets_go_before_it_closes(browser, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(made_page(2, heads=3, layers=4), encoding="utf-8", newline="\n")
+    with open_page(browser, path) as page:
+        page.locator(".tile").first.click()
+        page.locator(".look:not(.unpacking)").wait_for()
+        page.keyboard.press("k")
+        assert state(page)["keep"] == "90"
+        page.keyboard.press("Escape")
+        assert "keep" not in state(page)
+        assert page.locator("dialog.picture-dialog[open]").count() == 1
+        page.keyboard.press("?")
+        assert page.get_by_role("dialog", name="Keys").is_visible()
+        page.keyboard.press("Escape")
+        assert page.locator("dialog.picture-dialog[open]").count() == 1
+        page.keyboard.press("Escape")
+        page.wait_for_timeout(200)
+        assert page.locator("dialog[open]").count() == 0
 
 
 def test_a_finger_keeps_a_patch_and_two_pinch(browser, path, inspection):

@@ -1,4 +1,4 @@
-// Keys for everything, and the overlay that lists them. They work while the focus is in the view or nowhere; with a tick
+// Keys for everything, and the overlay that lists them. They work while the focus is in the view, in the dialog around it, or nowhere; with a tick
 // in the overlay they can be turned off, for those who speak to their computer.
 
 function makeKeys(view) {
@@ -81,7 +81,7 @@ function makeKeys(view) {
   function key(event) {
     if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || dialog.open) return;
     const { target: place } = event;
-    const inside = view.host.contains(place) || place === document.body;
+    const inside = (view.host.closest("dialog") ?? view.host).contains(place) || place === document.body;
     const types = place.closest?.("select, textarea, [contenteditable]") || (place.tagName === "INPUT" && place.type !== "range" && place.type !== "checkbox");
     if (!inside || types || !view.host.isConnected || !acts[event.key]) return;
     if (event.key === "Escape" ? !letsGo(view.state) : !letters.checked) return;

@@ -103,8 +103,10 @@ function noCurveText(view, inspection, map) {
   const others = mapGroups(inspection).filter((group) => !group.control && group.entries.some((entry) => entry.curve));
   const have = others.length ? ` ${others.map((group) => group.label).join(", ")} ${others.length > 1 ? "have" : "has"} one here.` : "";
   const absent = inspection.absent?.curves ?? inspection.absent?.curve;
-  const how = absent ? `: ${absent}` : "; `regard explain --curve --page FILE.html` measures one";
-  return `This map has no measured curve${map.group?.layered && !map.entry ? ", with this layer and head" : ""}${how}.${have}`;
+  const part = map.group?.layered && !map.entry;
+  const how = part ? "`regard explain --layer L --head H --curve`" : "`regard explain --page FILE.html`, or --curve,";
+  const why = part ? " with this layer and head" : absent ? `: ${absent}` : "";
+  return `This map has no measured curve${why}; ${how} measures one.${have}`;
 }
 
 // The answer to the heading, of this picture alone.

@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse
 
 from regard.explanation import METHODS
 from regard.jobs.runs import ServedRun
+from regard.measurement import METRICS
 from regard.records import Evaluation
 from regard.rendering.pages import views
 from regard.rendering.pages.columns import run_columns
@@ -17,6 +18,8 @@ from regard.rendering.pages.inspections import SCRIPTS, STYLES
 from regard.rendering.pages.shell import policy, render, script, shell
 from regard.version import __version__
 
+HEADLINES = ("top1", "balanced_accuracy", "ece")
+"""The scores that the page of a run has at its top."""
 KINDS = {"array": "list", "integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
 
 
@@ -42,7 +45,7 @@ def run_page(run: ServedRun) -> HTMLResponse:
     twin = f"/api/runs/{quote(run.name, safe='')}"
     scores = run.scores
     facts = {"Pictures": f"{scores['n']:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")}
-    facts |= {name: _score(scores[name]) for name in ("top1", "balanced_accuracy", "ece") if name in scores}
+    facts |= {METRICS[name].label: _score(scores[name]) for name in HEADLINES if name in scores}
     facts["Classes"] = str(len(scores["classes"]))
     messages = [scores["note"]] if scores.get("note") else []
     if run.data is None:

@@ -18,7 +18,7 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
 SIZE = (1280, 960)
-TALL = {"report": 1500}
+TALL = {"report": 1400}
 WIDTH = 1000
 """Pixels of the window, of windows that are taller, and of a picture's width."""
 

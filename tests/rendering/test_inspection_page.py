@@ -106,3 +106,15 @@ def test_the_sentence_is_of_the_first_answer():
     assert text.startswith(f"vit_base_patch16_224 says {first} (") and f"then {second} (" in text
     assert ("which is right" in text) == (inspection.answer.true == first)
     assert sentence(made(1, caption=True, **SMALL)) == "vit_base_patch16_224: a grey cat sits on the grass"
+
+
+def test_a_caption_stands_with_its_words_where_no_script_runs():
+    inspection = made(1, caption=True, **SMALL)
+    inspection = replace(inspection, maps=(), answer=None)
+    reader = check_safe(inspection_page(InspectedPage("t", {inspection.name: [inspection]})))
+    assert "Over the picture: where it looked for “cat”." in " ".join(reader.text.split()).replace(" .", ".").replace(
+        "“ ", "“"
+    )
+    for word in inspection.caption.words:
+        assert f"{word.probability:.3f}" in reader.text and f"{word.without:.3f}" in reader.text
+    assert sum(attrs.get("class") == "map" for _, attrs in reader.elements) == 1

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from regard.records import Heatmap, Inspection
+from regard.records import Float, Heatmap, Inspection
 from regard.rendering.pages import views
 from regard.rendering.pages.anonymiser import Anonymiser
 from regard.rendering.pages.budget import Budget, Packed
@@ -121,14 +121,21 @@ def still(name: str, inspections: Sequence[Inspection], content: InspectedPage) 
     """What stands of a picture where no script runs: it, its first map over it, the sentence, and the numbers."""
     inspection = inspections[0]
     view: views.View = {"name": name, "frame": None, "sentences": [sentence(each) for each in inspections]}
-    entry = next((each for each in inspection.maps if not each.control), None)
+    values, signed, about = _first_map(inspection)
     if inspection.picture is not None and content.show_pictures:
         with Image.open(io.BytesIO(inspection.picture.content)) as image:
             size, fine = (STILL, 8) if len(content.pictures) <= TABLES else (STILLS, 2)
-            heatmap = None if entry is None else Heatmap(inspection.map_of(entry), inspection.grid, name)
-            signed = entry is not None and entry.signed
+            heatmap = None if values is None else Heatmap(values, inspection.grid, name)
             view["frame"] = views.frame(image, heatmap, content.colours, size, signed, fine)
-    view["map"] = None if entry is None else f"{entry.label}{'' if entry.target is None else f' of {entry.target}'}"
+    view["map"] = about
+    view["words"] = [
+        (
+            each.text,
+            each.part or "",
+            *("" if share is None else f"{share:.3f}" for share in (each.probability, each.without)),
+        )
+        for each in (() if inspection.caption is None else inspection.caption.words)
+    ]
     view["answers"] = [
         (label, f"{share:.3f}") for label, share in (inspection.answer.probabilities if inspection.answer else ())
     ]
@@ -144,6 +151,20 @@ def still(name: str, inspections: Sequence[Inspection], content: InspectedPage) 
         if each.against is None
     ]
     return view
+
+
+def _first_map(inspection: Inspection) -> tuple[Float | None, bool, str | None]:
+    """The map that stands over a picture where no script runs, whether it is signed, and what it is: the first of a
+    method, or that of a caption's first noun."""
+    entry = next((each for each in inspection.maps if not each.control), None)
+    if entry is not None:
+        target = "" if entry.target is None else f" of {entry.target}"
+        return inspection.map_of(entry), entry.signed, f"{entry.label}{target}"
+    words = [] if inspection.caption is None else [each for each in inspection.caption.words if each.index is not None]
+    if not words:
+        return None, False, None
+    word = next((each for each in words if each.part == "noun"), words[0])
+    return inspection.values("words")[word.index], False, f"where it looked for “{word.text}”"
 
 
 def sentence(inspection: Inspection) -> str:

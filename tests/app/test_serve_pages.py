@@ -166,6 +166,18 @@ def test_pictures_that_are_not_at_hand_are_said_with_what_to_do(folder, tmp_path
             assert "--data" in client.ask("GET", "/runs/first").body.decode() or data
 
 
+def test_the_address_with_the_token_leads_a_browser_in_and_is_left_behind(browser):
+    with served(host="0.0.0.0", token="a-token-of-the-tests") as client:
+        address = f"http://127.0.0.1:{client.port}/"
+        with open_page(browser, f"{address}?token={client.token}") as page:
+            page.get_by_role("heading", name="What does the network look at?").wait_for()
+            assert page.url == address
+            page.locator("input[type=file]").first.set_input_files(
+                [{"name": "a.png", "mimeType": "image/png", "buffer": b"echo"}]
+            )
+            page.locator("#viewer canvas").first.wait_for()
+
+
 def test_every_page_has_a_policy_that_knows_its_script_and_lets_nobody_frame_it(server):
     for path in ("/", "/runs/first", "/docs"):
         answer = server.ask("GET", path)

@@ -16,8 +16,9 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/regard demo --out demo --overwrite
 
+# Files of tests are dealt out to processes of one thread each: torch's own threads wait for each other most of the time.
 test: $(READY) browser axe
-	$(BIN)/python -m pytest $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(TESTS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

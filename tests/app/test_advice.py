@@ -150,7 +150,7 @@ def test_what_a_command_recommends_is_its_own() -> None:
         ("caption d --out o --method tan", "'tam'", "rollout"),
         ("train d --out o --recipe fintune", "did you mean 'finetune'", "capt"),
         ("train d --out o --task caption --recipe captoin", "did you mean 'caption'", "finetune"),
-        ("train d --out o --task classify --recipe captoin", "there are: dlcv, finetune, probe", "'caption'"),
+        ("train d --out o --task classify --recipe captoin", "did you mean 'recombine'", "'caption'"),
         ("train d --out o --task clasify", "did you mean 'classify'", "regard tasks"),
         ("evaluate d --label lable", "unknown column 'lable'; did you mean 'label'", "split"),
         ("evaluate dd", "there is no dd to read pictures from (did you mean 'd'?)", "d.txt"),

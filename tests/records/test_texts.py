@@ -118,7 +118,7 @@ def _samples() -> list[Any]:
 
 def _results(place: Path, evaluation: Any, explanation: Any, positions: Any, truth: Any) -> Iterator[Any]:
     """What commands give back."""
-    from regard.app.commands import audit, caption, demo, explain, predict, scenes
+    from regard.app.commands import audit, caption, demo, explain, predict, scenes, serve
     from regard.app.commands import evaluate as scoring
     from regard.app.commands import positions as positioning
     from regard.app.listing import Listing
@@ -131,6 +131,7 @@ def _results(place: Path, evaluation: Any, explanation: Any, positions: Any, tru
     yield positioning.PositionsResult((positions,) * 12, place)
     yield demo.DemoResult(place, evaluation)
     yield scenes.DrawnScenes(12, place)
+    yield serve.Served("http://127.0.0.1:8000/", {"requests": MANY, "jobs": MANY, "restarts": 0})
     yield caption.Result(place, 3, 0, "scenes-captioner", {}, (("a.jpg", "a cat"),), truth)
 
 

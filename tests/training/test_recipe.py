@@ -56,7 +56,9 @@ def test_a_stored_recipe_of_a_captioner_may_hold_what_only_classifiers_have(tmp_
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_begin_with_their_command_and_are_stored_whole(name: str, tmp_path: Path) -> None:
-    assert (PRESETS[name].__doc__ or "").startswith(f"regard train DATA --recipe {name} ")
+    assert (PRESETS[name].__doc__ or "").startswith(
+        (f"regard train DATA --recipe {name} ", f"regard train DATA --model RUN --recipe {name} ")
+    )
     recipe = Recipe(name, {"seed": 3}, with_changes(PRESETS[name](), {"epochs": 2}))
     file = tmp_path / "recipe.json"
     file.write_text(json.dumps(recipe.as_json()), encoding="utf-8")

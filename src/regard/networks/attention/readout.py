@@ -26,23 +26,26 @@ def prefix_readout(network: Network) -> Forwards:
     plain = type(module) is VisionTransformer and anatomy.reads == "cls" and module.attn_pool is None
     if not plain or network.edits or not anatomy.prefix:
         return {}
-    block = module.blocks[-1]
+    block: Any = module.blocks[-1]
     if type(block) is not Block or type(block.attn) is not Attention or block.attn.gate is not None:
         return {}
     behind = [*block.modules(), *module.norm.modules(), *module.fc_norm.modules(), *module.head_drop.modules()]
     if any(part._forward_hooks or part._forward_pre_hooks for part in behind):
         return {}
-    return {anatomy.blocks[-1]: lambda x, *args, **kwargs: _prefix_of_block(block, x, anatomy.prefix)}
+
+    whole = block.forward
+
+    def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if args or kwargs:  # a mask, say
+            return whole(x, *args, **kwargs)
+        attended = _attention(block.attn, block.norm1(x), anatomy.prefix)
+        x = x[:, : anatomy.prefix] + block.drop_path1(block.ls1(attended))  # (batch, prefix, width)
+        return x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
+
+    return {anatomy.blocks[-1]: forward}
 
 
-def _prefix_of_block(block: Any, x: Tensor, prefix: int) -> Tensor:
-    """(batch, tokens, width) → (batch, prefix, width): timm's block, for the first tokens."""
-    attended = _attention(block.attn, block.norm1(x), prefix)
-    x = x[:, :prefix] + block.drop_path1(block.ls1(attended))
-    return x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
-
-
-def _attention(attention: Attention, x: Tensor, queries: int) -> Tensor:
+def _attention(attention: Any, x: Tensor, queries: int) -> Tensor:
     """(batch, tokens, width) → (batch, queries, width): what the first tokens read of all."""
     shape = (attention.num_heads, attention.head_dim)
     weight = attention.qkv.weight

@@ -120,7 +120,7 @@ def of_audits(comparison: AuditComparison) -> views.View | None:
             _panel("What was done", _done(mending) if mending else [UNKNOWN.format(*names)], []),
             _panel("After", [f"On the very same {second.n} pictures, paired."], after),
         ],
-        "verdict": list(comparison.sentences),
+        "verdict": [],  # it stands at the head of the page
         "real": None,
         "slices": [],
     }  # fmt: skip

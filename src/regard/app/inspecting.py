@@ -5,13 +5,14 @@ from dataclasses import replace
 
 from regard.files import write_file
 from regard.predictors.page_plan import PageContent, PagePlan
-from regard.rendering.pages.inspections import InspectedPage, inspection_page
 
 log = logging.getLogger("regard")
 
 
 def write_page(plan: PagePlan, content: PageContent) -> int:
     """Write the page; how many pictures it holds."""
+    from regard.rendering.pages.inspections import InspectedPage, inspection_page  # jinja2, only where it is needed
+
     for message in content.messages:
         log.info(message)
     page = InspectedPage(**vars(content))

@@ -24,9 +24,15 @@ def path(inspection, tmp_path_factory):
 
 
 def state(page):
-    """What the address says, once it is written."""
-    page.wait_for_timeout(260)
-    return page.evaluate("Object.fromEntries(new URLSearchParams(location.hash.slice(1)))")
+    """What the address says, once it stays as it is."""
+    before = None
+    for _ in range(40):
+        page.wait_for_timeout(260)
+        now = page.evaluate("Object.fromEntries(new URLSearchParams(location.hash.slice(1)))")
+        if now == before:
+            break
+        before = now
+    return now
 
 
 def middle(page):

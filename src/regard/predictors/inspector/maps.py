@@ -129,9 +129,10 @@ class MapMaker:
             )  # (classes, 2, maps, points)
         for place, (entry, of) in enumerate(zip(maps.entries, maps.classes, strict=True)):
             each = {}
-            for index, (mif, lif) in zip(classes, curves[:, :, place].round(4).tolist(), strict=True):
-                srg = round(RemovalCurve(index, occluder, tuple(mif), tuple(lif)).srg, 4)
-                each[index] = {"occluder": occluder, "mif": mif, "lif": lif, "srg": srg}
+            for index, (mif, lif) in zip(classes, curves[:, :, place], strict=True):
+                about = RemovalCurve(index, occluder, tuple(mif.tolist()), tuple(lif.tolist())).as_json()
+                points = {name: np.round(about[name], 4).tolist() for name in ("mif", "lif", "srg")}
+                each[index] = {"occluder": occluder, **points}
             others = {} if of is not None else {self.names[index]: curve for index, curve in each.items()}
             maps.entries[place] = replace(entry, curve=each[classes[0] if of is None else of], curves=others)
 

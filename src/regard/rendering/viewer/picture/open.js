@@ -143,7 +143,8 @@ function openPicture(host, inspections, state = {}, onState = null, options = {}
   view.choose = (part, push = true) => {
     const merged = { ...view.spec, ...part };
     if (part.map && part.map !== view.spec.map) Object.assign(merged, sameClass(part));
-    view.change({ spec: completeSpec(view.loaded[merged.run], merged) }, push);
+    view.spec = completeSpec(view.loaded[merged.run], merged); // at once: the next key may come before the next frame
+    view.change({ spec: view.spec }, push);
   };
   function sameClass(part) {
     const inspection = view.loaded[view.state.spec.run];

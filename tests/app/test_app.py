@@ -381,7 +381,9 @@ def test_the_demo_leaves_a_report(tmp_path: Path, run: Run, monkeypatch: pytest.
     assert out.splitlines()[-1] == f"report: {tmp_path / 'demo' / 'report.html'}"
     folders = {"scenes", "run", "new_scenes", "audit", "photographs", "positions", "captions"}
     folders |= {"biased_scenes", "biased_run", "mended_run"}
-    assert folders | {"report.html", "manifest.json"} == {path.name for path in (tmp_path / "demo").iterdir()}
+    pages = {"report.html", "photographs.html", "captions.html"}
+    assert folders | pages | {"manifest.json"} == {path.name for path in (tmp_path / "demo").iterdir()}
+    assert not any(".demo." in path.read_text(encoding="utf-8") for path in (tmp_path / "demo").rglob("*.json"))
     assert "libra_fullgrad_plus" in (tmp_path / "demo" / "audit" / "report.html").read_text(encoding="utf-8")
     html = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     assert "chelsea.png" in html

@@ -101,6 +101,9 @@ def demo(out: Out = Path("demo"), overwrite: Overwrite = False) -> DemoResult:
         )
         repair = repair_command(Path(out) / "scenes", Path(out) / "run")
         write_file(folder / "report.html", page(content, scored, network, repair))
+        recipe = folder / "mended_run" / "recipe.json"  # names the folder that this one is until it is whole
+        text = recipe.read_text(encoding="utf-8")
+        write_file(recipe, text.replace(json.dumps(str(folder))[1:-1], json.dumps(str(out))[1:-1]))
         write_manifest(folder, "demo", scores=evaluation.scores["top1"].as_json())
     return DemoResult(Path(out), evaluation)
 

@@ -101,7 +101,8 @@ def positions(
 
     Writes `positions.png` (a grid of grids, or a kernel over offsets), `similarity.npy` (rows, columns, rows, columns)
     or `kernel.npy` (layers, heads, 2·rows - 1, 2·columns - 1) and `numbers.json`; where there is more than one way, the
-    others' files have their kind in their names. `pictures` adds the mean token at each place and, for rotation and
+    others' files have their kind in their names. `report.html` is a page in which a tile of the grid of grids
+    enlarges. `pictures` adds the mean token at each place and, for rotation and
     bias, the mean attention logit by offset, at block `layer`, by default the last. Controls: random positions grown
     from the grid `from_grid` ("ROWS,COLUMNS", or "none"; by default that of 224 pixels for networks of larger
     pictures) by `interpolation`, and the network `before`, by default the one that a run records, where it can be
@@ -179,6 +180,7 @@ def _write(results: "Sequence[Positions]", out: Path, scale: str, colours: str |
     from regard.records import write_manifest
     from regard.rendering.figures.canvas import png
     from regard.rendering.figures.position_grids import draw
+    from regard.rendering.pages.report import Report, report
     from regard.results.positions import endings, numbers_of
 
     numbers = [numbers_of(each) for each in results]
@@ -188,6 +190,9 @@ def _write(results: "Sequence[Positions]", out: Path, scale: str, colours: str |
             np.save(folder / f"{'similarity' if each.kernel is None else 'kernel'}{ending}.npy", array)
             numbers[place]["figure"] = f"positions{ending}.png"
             write_file(folder / f"positions{ending}.png", png(draw(each, scale=scale, colours=colours)))  # type: ignore[arg-type]
+        if grids := [each for each in results if each.kernel is None]:
+            about = dict(grids[0].provenance)
+            write_file(folder / "report.html", report(Report(out.name, positions=grids[0], provenance=about)))
         write_json(folder / "numbers.json", {"found": numbers})
         write_manifest(folder, "positions", scale=scale, found=numbers, provenance=dict(results[0].provenance))
 

@@ -26,8 +26,9 @@ def path(inspection, tmp_path_factory):
 def state(page):
     """What the address says, once it stays as it is."""
     before = None
+    page.wait_for_timeout(260)
     for _ in range(40):
-        page.wait_for_timeout(260)
+        page.wait_for_timeout(100)
         now = page.evaluate("Object.fromEntries(new URLSearchParams(location.hash.slice(1)))")
         if now == before:
             break

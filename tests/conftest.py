@@ -1,8 +1,9 @@
 """What all tests share: the reference data beside the project, and a quiet, small machine."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,3 +32,12 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
         return code, said.out, said.err
 
     return command
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless chromium, started once for the tests of a file."""
+    from browser import launched
+
+    with launched() as started:
+        yield started

@@ -376,19 +376,19 @@ def test_the_demo_leaves_a_report(tmp_path: Path, run: Run, monkeypatch: pytest.
     monkeypatch.setattr("regard.app.commands.demo.BIASED", 64)
     monkeypatch.setattr("regard.app.commands.demo.MENDING", {"epochs": 1})
     monkeypatch.setattr("regard.app.commands.demo.QUICK", {"epochs": 1, "search": "never"})
-    code, out, err = run("demo", "--out", tmp_path / "demo")
+    code, out, err = run("demo", "--out", tmp_path / "démo")
     assert code == 0, err
-    assert out.splitlines()[-1] == f"report: {tmp_path / 'demo' / 'report.html'}"
+    assert out.splitlines()[-1] == f"report: {tmp_path / 'démo' / 'report.html'}"
     folders = {"scenes", "run", "new_scenes", "audit", "photographs", "positions", "captions"}
     folders |= {"biased_scenes", "biased_run", "mended_run"}
     pages = {"report.html", "photographs.html", "captions.html"}
-    assert folders | pages | {"manifest.json"} == {path.name for path in (tmp_path / "demo").iterdir()}
-    assert not any(".demo." in path.read_text(encoding="utf-8") for path in (tmp_path / "demo").rglob("*.json"))
-    assert "libra_fullgrad_plus" in (tmp_path / "demo" / "audit" / "report.html").read_text(encoding="utf-8")
-    html = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
+    assert folders | pages | {"manifest.json"} == {path.name for path in (tmp_path / "démo").iterdir()}
+    assert not any(".démo." in path.read_text(encoding="utf-8") for path in (tmp_path / "démo").rglob("*.json"))
+    assert "libra_fullgrad_plus" in (tmp_path / "démo" / "audit" / "report.html").read_text(encoding="utf-8")
+    html = (tmp_path / "démo" / "report.html").read_text(encoding="utf-8")
     assert "chelsea.png" in html
     assert "A network that learnt the ground for the animal, found out and mended" in html
-    assert 'class="story"' in (tmp_path / "demo" / "mended_run" / "report.html").read_text(encoding="utf-8")
+    assert 'class="story"' in (tmp_path / "démo" / "mended_run" / "report.html").read_text(encoding="utf-8")
     assert str(tmp_path) not in html
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from audits import SRG, example_audit, score
-from browser import launched, open_page
+from browser import open_page
 from markup import check_safe
 from PIL import Image
+from playwright.sync_api import expect
 
 from regard.audit import rules
 from regard.measurement import METRICS
@@ -175,12 +176,6 @@ def test_pictures_are_asked_for_and_shown_without_their_metadata() -> None:
     assert flipped[0] in _text(audit_page(audit))  # listed by name where there is no picture
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as started:
-        yield started
-
-
 @pytest.mark.parametrize(("width", "dark"), [(1280, True), (390, False)])
 def test_browser_shows_the_page_without_overflow(browser, tmp_path: Path, width: int, dark: bool) -> None:
     audit = example_audit()
@@ -192,4 +187,5 @@ def test_browser_shows_the_page_without_overflow(browser, tmp_path: Path, width:
         assert page.locator("#verdicts .status").first.evaluate(inside)
         assert page.locator(".removal").last.evaluate(inside)
         why = page.locator("#verdicts .why").first
-        assert why.is_visible() and why.evaluate(inside)
+        expect(why).to_be_visible()
+        assert why.evaluate(inside)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from audits import SRG, N, example_audit
-from browser import launched, open_page
+from browser import open_page
 from markup import check_safe
 
 import regard
@@ -87,12 +87,6 @@ def test_the_command_takes_folders_of_audits(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with pytest.raises(UsageError, match="compare audits with audits alone"):
         regard.compare([tmp_path / "first", tmp_path / "run"])
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as started:
-        yield started
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, True), (390, False)])

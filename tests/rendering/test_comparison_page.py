@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import launched, open_page
+from browser import open_page
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markup import check_safe
@@ -97,12 +97,6 @@ def test_the_page_is_safe_and_shows_no_more_than_it_may() -> None:
     assert "somebody" not in hidden and "picture-0001" in hidden
     many = compare({"a": _predictions(range(0)), "b": _predictions(range(COUNT))})
     assert len(changed_names(many)) == CARDS
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as started:
-        yield started
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, True), (360, False)])

@@ -1,18 +1,11 @@
 """`.view()` in a notebook: the same viewer in a frame that reaches nothing."""
 
 import numpy as np
-import pytest
-from browser import launched, open_page
+from browser import open_page
 from inspections import made
 from PIL import Image
 
 from regard.records import Caption, Captions, Explanation, Heatmap, PatchGrid, RemovalCurve, Word
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as started:
-        yield started
 
 
 def image(longest):

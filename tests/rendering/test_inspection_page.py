@@ -4,10 +4,10 @@ import json
 from base64 import b64decode
 from dataclasses import replace
 
-import pytest
-from browser import launched, open_page
+from browser import open_page
 from inspections import CLASSES, made
 from markup import check_safe
+from playwright.sync_api import expect
 
 from regard.records import Inspection
 from regard.rendering.pages.inspections import InspectedPage, inspection_page, sentence
@@ -20,12 +20,6 @@ HOSTILE = (
     "a\x00b",
 )
 SMALL = {"layers": 3, "heads": 2, "rows": 4, "columns": 5}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as started:
-        yield started
 
 
 def hostile_page(**options):
@@ -85,11 +79,12 @@ def test_without_script_picture_overlay_sentence_and_numbers_stand(browser, tmp_
         view = context.new_page()
         view.goto(path.as_uri())
         still = view.locator(".still")
-        assert still.locator("img.picture").is_visible() and still.locator("img.map").is_visible()
+        expect(still.locator("img.picture")).to_be_visible()
+        expect(still.locator("img.map")).to_be_visible()
         assert sentence(inspection) in still.inner_text()
         for name, share in inspection.answer.probabilities:
-            assert still.get_by_role("row", name=f"{name} {share:.3f}").first.is_visible()
-        assert still.get_by_role("row", name="random").first.is_visible()
+            expect(still.get_by_role("row", name=f"{name} {share:.3f}").first).to_be_visible()
+        expect(still.get_by_role("row", name="random").first).to_be_visible()
         box = still.locator("img.map").bounding_box()
         assert box["width"] > 100 and abs(box["width"] - still.locator("img.picture").bounding_box()["width"]) < 1
     finally:

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from browser import launched, open_page
+from browser import open_page
 from markup import Reader, check_safe
 from markupsafe import Markup
 from PIL import Image
+from playwright.sync_api import expect
 
 from regard.records import (
     ClassScores,
@@ -486,12 +487,6 @@ def test_a_long_recipe_shows_what_matters_and_folds_the_rest():
     assert [attrs["id"] for tag, attrs in reader.elements if tag == "section"] == ["provenance"]
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as started:
-        yield started
-
-
 def write_page(tmp_path, page_content):
     path = tmp_path / "ein bericht.html"
     path.write_text(report(page_content), encoding="utf-8")
@@ -522,11 +517,13 @@ def test_browser_sorts_classes_and_keeps_undefined_last(browser, tmp_path):
 def test_browser_shows_and_hides_maps(browser, tmp_path):
     with open_page(browser, write_page(tmp_path, content())) as page:
         over = page.locator("#mistakes .map").first
-        assert over.is_visible() and over.evaluate("each => getComputedStyle(each).opacity") == "0.4"
+        expect(over).to_be_visible()
+        assert over.evaluate("each => getComputedStyle(each).opacity") == "0.4"
         page.locator("#strength").fill("90")
         assert over.evaluate("each => getComputedStyle(each).opacity") == "0.9"
         page.get_by_role("checkbox", name="Maps").press("Space")
-        assert not over.is_visible() and page.locator("#examples .alone .map").is_visible()
+        expect(over).to_be_hidden()
+        expect(page.locator("#examples .alone .map")).to_be_visible()
         assert page.locator("#mistakes .picture").first.evaluate("each => getComputedStyle(each).filter") == "none"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import launched, open_page
+from browser import open_page
 from inspections import made, made_page
 from markup import Reader, check_safe
 
@@ -13,12 +13,6 @@ from regard.records.inspection.parts import PREFIX
 from regard.rendering.pages import shell as pages
 
 VIEWER = Path(pages.__file__).parents[1] / "viewer"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as started:
-        yield started
 
 
 def names_of(text):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from audits import example_audit
 from axe import axe_script, violations
-from browser import launched, open_page
+from browser import open_page
 from inspections import made, made_page
 from PIL import Image
+from playwright.sync_api import expect
 from reports import example_report, predictions
 
 from regard.measurement.audits import compare_audits
@@ -18,12 +19,6 @@ from regard.rendering.pages.audit import audit_page, picture_names
 from regard.rendering.pages.audits import audits_page
 from regard.rendering.pages.comparison import ComparisonPage, changed_names, comparison_page
 from regard.rendering.pages.report import report
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as started:
-        yield started
 
 
 def _tile(page):
@@ -102,10 +97,10 @@ def test_find_the_worst_mistake_and_see_why(browser, tmp_path):
         page.get_by_role("button", name="Show the 4 mistakes, the surest first").click()
         page.get_by_role("gridcell").first.get_by_role("button").click()
         dialog = page.get_by_role("dialog", name="cat_005.jpg")
-        assert dialog.get_by_text("cat → dog 0.90").is_visible()
+        expect(dialog.get_by_text("cat → dog 0.90")).to_be_visible()
         answer = inspections[names[0]][0].answer
         dialog.get_by_role("button", name=f"Why {answer.predicted} and not").click()
-        assert dialog.get_by_role("application").is_visible()
+        expect(dialog.get_by_role("application")).to_be_visible()
         assert "map=" in page.url and "vs=" in page.url
         dialog.get_by_role(
             "button", name="Next"
@@ -126,7 +121,7 @@ def test_which_pictures_of_a_class_were_called_another(browser, run):
     with open_page(browser, run) as page:
         page.get_by_role("link", name="Confusions").click()
         page.get_by_role("button", name="true horse, said bird").click()
-        assert page.get_by_text("1 of 24 pictures: true horse, said bird").first.is_visible()
+        expect(page.get_by_text("1 of 24 pictures: true horse, said bird").first).to_be_visible()
         assert page.get_by_role("gridcell").count() == 1
 
 
@@ -140,18 +135,18 @@ def test_which_class_is_worst(browser, tmp_path):
         page.get_by_role("button", name="Precision").click()
         row = page.get_by_role("region", name="Scores of each class").get_by_role("row").nth(1)
         assert row.get_by_role("rowheader").inner_text() == worst.name
-        assert page.get_by_text(re.compile("The worst by recall: ")).is_visible()
+        expect(page.get_by_text(re.compile("The worst by recall: "))).to_be_visible()
 
 
 def test_which_words_are_as_likely_without_the_picture(browser, captioned):
     with open_page(browser, captioned) as page:
-        assert page.get_by_text(re.compile("As likely without the picture: “")).is_visible()
+        expect(page.get_by_text(re.compile("As likely without the picture: “"))).to_be_visible()
 
 
 def test_where_did_it_look_for_a_word(browser, captioned):
     with open_page(browser, captioned) as page:
         page.get_by_role("option", name="cat").click()
-        assert page.get_by_text("Where it looked for “cat”").is_visible()
+        expect(page.get_by_text("Where it looked for “cat”")).to_be_visible()
 
 
 def test_pictures_on_which_it_was_unsure_and_wrong_on_one_ground(browser, run):
@@ -160,7 +155,7 @@ def test_pictures_on_which_it_was_unsure_and_wrong_on_one_ground(browser, run):
         page.get_by_role("combobox", name="Answer", exact=True).select_option("wrong")
         page.get_by_role("combobox", name="ground").select_option("water")
         page.get_by_role("combobox", name="Order").select_option("least sure first")
-        assert page.get_by_text("4 of 24 pictures: wrong, ground water, least sure first").first.is_visible()
+        expect(page.get_by_text("4 of 24 pictures: wrong, ground water, least sure first").first).to_be_visible()
 
 
 def test_send_a_colleague_to_a_picture(browser, run):
@@ -171,7 +166,7 @@ def test_send_a_colleague_to_a_picture(browser, run):
     with open_page(browser, run) as page:
         page.goto(address)
         page.reload()
-        assert page.get_by_role("dialog", name="dog_011.jpg").is_visible()
+        expect(page.get_by_role("dialog", name="dog_011.jpg")).to_be_visible()
 
 
 def test_how_did_the_loss_end(browser, run):
@@ -180,4 +175,4 @@ def test_how_did_the_loss_end(browser, run):
         chart = page.get_by_role("slider", name=re.compile("^Loss"))
         chart.focus()
         page.keyboard.press("End")
-        assert chart.get_by_text("epoch 4: training loss 1.200, validation loss 0.8333").is_visible()
+        expect(chart.get_by_text("epoch 4: training loss 1.200, validation loss 0.8333")).to_be_visible()

@@ -5,18 +5,11 @@ import re
 
 import numpy as np
 import pytest
-from browser import launched
 from inspections import made
 from viewing import looking, middles, pixels_at, settle, written
 
 from regard.rendering import colour
 from regard.rendering.pages.shell import resource
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,10 @@
 
 import numpy as np
 import pytest
-from browser import launched, open_page
+from browser import open_page
 from inspections import made, made_page
+from playwright.sync_api import expect
 from viewing import looking, middles, pixels_at, settle, written
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +122,10 @@ def test_help_lists_the_keys_and_letters_can_be_turned_off(browser, path):
     with looking(browser, path, "map=attention") as page:
         page.keyboard.press("?")
         dialog = page.get_by_role("dialog", name="Keys")
-        assert dialog.get_by_text("next, last layer").is_visible()
+        expect(dialog.get_by_text("next, last layer")).to_be_visible()
         dialog.get_by_role("checkbox", name="Letters act at once").uncheck()
         page.keyboard.press("Escape")
-        assert not dialog.is_visible()
+        expect(dialog).to_be_hidden()
         page.keyboard.press("[")
         assert "layer" not in state(page)
         page.get_by_role("button", name="Keys").click()
@@ -152,7 +147,7 @@ def test_keys_work_in_the_dialog_and_escape_lets_go_before_it_closes(browser, tm
         assert "keep" not in state(page)
         assert page.locator("dialog.picture-dialog[open]").count() == 1
         page.keyboard.press("?")
-        assert page.get_by_role("dialog", name="Keys").is_visible()
+        expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
         page.keyboard.press("Escape")
         assert page.locator("dialog.picture-dialog[open]").count() == 1
         page.keyboard.press("Escape")
@@ -193,7 +188,7 @@ def test_a_link_leads_back_and_so_do_back_and_forward(browser, path, inspection)
         assert page.get_by_label("For class").input_value() == predicted
         page.evaluate("location.hash = 'map=nonsense&layer=99&zoom=-3&keep=abc&at=7,7&with=;;=&run=8'")
         settle(page)
-        assert page.get_by_role("application").is_visible()
+        expect(page.get_by_role("application")).to_be_visible()
 
 
 def test_the_divider_is_dragged_and_stepped(browser, path, inspection):

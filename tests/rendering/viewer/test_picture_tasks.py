@@ -6,16 +6,10 @@ import re
 import numpy as np
 import pytest
 from axe import axe_script, violations
-from browser import launched
 from inspections import made
 from PIL import Image
+from playwright.sync_api import expect
 from viewing import looking, middles, pixels_at, settle, written
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +28,7 @@ def test_why_this_class_and_not_the_other(browser, path, inspection):
     with looking(browser, path, "opacity=100&scale=all") as page:
         page.get_by_role("button", name=f"Why {of} and not {vs}?").click()
         settle(page)
-        assert page.get_by_text(f"red speaks for {of}, blue for {vs}").is_visible()
+        expect(page.get_by_text(f"red speaks for {of}, blue for {vs}")).to_be_visible()
         shown = pixels_at(page, inspection.grid, middles(inspection.grid)).astype(int)
         entries = {each.target: inspection.map_of(each) for each in inspection.maps if each.method == "legrad"}
         difference = (entries[of] - entries[vs]).ravel()
@@ -106,7 +100,7 @@ def test_the_blind_test_hides_names_and_then_tells_them(browser, path):
         for number in (1, 2):
             settle(page)
             assert page.locator(".look-label").all_inner_texts() == ["Map A", "Map B"]
-            assert not page.get_by_label("Map", exact=True).is_visible()
+            expect(page.get_by_label("Map", exact=True)).to_be_hidden()
             names = [page.get_by_role("img", name=f"Map {each}").get_attribute("aria-label") for each in "AB"]
             assert names == ["Map A. ", "Map B. "]
             page.locator(".look-side").get_by_role("button", name="Map A").click()
@@ -122,7 +116,7 @@ def test_the_blind_test_hides_names_and_then_tells_them(browser, path):
         assert "of 3 right so far" in page.locator(".look-side").inner_text()
         page.get_by_role("button", name="End the test").click()
         settle(page)
-        assert page.get_by_label("Map", exact=True).is_visible()
+        expect(page.get_by_label("Map", exact=True)).to_be_visible()
 
 
 def test_two_networks_are_held_against_each_other(browser, tmp_path, inspection):

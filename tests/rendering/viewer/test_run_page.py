@@ -6,19 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from browser import launched, open_page
+from browser import open_page
+from playwright.sync_api import expect
 from reports import CLASSES, example_report
 
 from regard.rendering.pages.report import report
 from regard.rendering.pages.shell import PICTURE_SCRIPTS, RUN_SCRIPTS, RUN_STYLES, shell
 
 HOSTILE = ("<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "\u05d0\u05d1\u05d2 a.b", "a\u202egpj")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +38,8 @@ def names(page):
 
 def test_the_gallery_filters_sorts_and_says_what_is_left(browser, path, content):
     with open_page(browser, path) as page:
-        assert said(page) == "24 pictures" and page.get_by_role("grid", name="Pictures").is_visible()
+        expect(page.get_by_role("grid", name="Pictures")).to_be_visible()
+        assert said(page) == "24 pictures"
         page.get_by_label("Find a name or class").fill("HORSE")
         assert said(page) == "7 of 24 pictures: with “HORSE”"  # six of them, and a dog taken for one
         page.get_by_role("button", name="Show all", exact=True).click()
@@ -61,7 +57,7 @@ def test_the_gallery_filters_sorts_and_says_what_is_left(browser, path, content)
         assert len(names(page)) == expected.sum() > 0
         page.get_by_label("True class").select_option("bird")
         page.get_by_label("Predicted class").select_option("horse")
-        assert page.get_by_text("No picture is left by these filters.").is_visible()
+        expect(page.get_by_text("No picture is left by these filters.")).to_be_visible()
 
 
 def test_a_link_to_a_filter_shows_it_again(browser, path):
@@ -93,13 +89,16 @@ def test_tiles_are_reached_by_keys_and_open_their_picture(browser, path):
         assert page.locator(".tile[tabindex='0']").count() == 1
         page.keyboard.press("Enter")
         dialog = page.get_by_role("dialog", name="cat_000.jpg")
-        assert dialog.is_visible() and dialog.get_by_text("1 of 24").is_visible()
+        expect(dialog).to_be_visible()
+        expect(dialog.get_by_text("1 of 24")).to_be_visible()
         page.keyboard.press("PageDown")
         page.get_by_role("button", name="Next").click()
-        assert page.get_by_role("dialog", name="cat_002.jpg").is_visible() and "picture=scenes" in page.url
+        expect(page.get_by_role("dialog", name="cat_002.jpg")).to_be_visible()
+        assert "picture=scenes" in page.url
         page.keyboard.press("Escape")
         page.evaluate("new Promise(requestAnimationFrame)")  # the dialog tells that it closes a moment later
-        assert not page.get_by_role("dialog").is_visible() and "picture" not in page.url
+        expect(page.get_by_role("dialog")).to_be_hidden()
+        assert "picture" not in page.url
         assert page.evaluate(focused).endswith("_002.jpg")  # the focus is where the reader has come to
 
 
@@ -136,7 +135,8 @@ def test_worst_mistakes_open_among_themselves(browser, path):
         assert card.get_attribute("aria-label") == "Open scenes/cat_005.jpg, cat → dog 0.90"
         card.click()
         dialog = page.get_by_role("dialog", name="cat_005.jpg")
-        assert dialog.get_by_text("1 of 4").is_visible() and dialog.get_by_role("img").first.is_visible()
+        expect(dialog.get_by_text("1 of 4")).to_be_visible()
+        expect(dialog.get_by_role("img").first).to_be_visible()
         assert dialog.get_by_role("button", name="Previous").is_disabled()
         dialog.get_by_role("button", name="Close").click()
         assert page.evaluate("document.activeElement.ariaLabel") == card.get_attribute("aria-label")
@@ -220,7 +220,7 @@ def test_hostile_names_are_text(browser, tmp_path):
         assert page.get_by_role("dialog").get_by_role("heading").first.inner_text().startswith("<img src=x")
         page.keyboard.press("Escape")
         page.locator("#classes").get_by_role("button", name="\u05d0\u05d1\u05d2").click()
-        assert page.locator("bdi", has_text="\u05d0\u05d1\u05d2").first.is_visible()
+        expect(page.locator("bdi", has_text="\u05d0\u05d1\u05d2").first).to_be_visible()
         page.wait_for_timeout(100)
         assert page.locator("img[src='x']").count() == 0
 
@@ -233,22 +233,22 @@ def test_a_page_without_pictures_lists_them_all_the_same(browser, content, tmp_p
         assert said(page) == "4 of 24 pictures: wrong, worst first" and names(page)[0] == "picture-0006"
         assert page.locator(".tile").get_by_text("no picture in this page").count() == 4
         page.locator(".tile").first.click()
-        assert page.get_by_role("dialog").get_by_text("This page holds no maps of this picture.").is_visible()
+        expect(page.get_by_role("dialog").get_by_text("This page holds no maps of this picture.")).to_be_visible()
 
 
 def test_without_a_script_and_on_paper_the_report_stands(browser, path):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(path.as_uri())
-    assert page.get_by_text("Right on 20 of 24 pictures").is_visible()
+    expect(page.get_by_text("Right on 20 of 24 pictures")).to_be_visible()
     assert page.locator("#mistakes img.picture").count() == 4
-    assert not page.get_by_text("Show all 24 pictures").is_visible()
+    expect(page.get_by_text("Show all 24 pictures")).to_be_hidden()
     context.close()
     with open_page(browser, path, width=794) as page:
         page.emulate_media(media="print")
         for hidden in (".bar", "#gallery", ".shows", ".readout", ".enlarged"):
-            assert not page.locator(hidden).first.is_visible(), hidden
-        assert page.locator("#mistakes img.picture").first.is_visible()
+            expect(page.locator(hidden).first, hidden).to_be_hidden()
+        expect(page.locator("#mistakes img.picture").first).to_be_visible()
 
 
 def test_the_report_is_there_within_a_second(browser, path):

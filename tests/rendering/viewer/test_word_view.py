@@ -3,8 +3,9 @@
 import re
 
 import pytest
-from browser import launched, open_page
+from browser import open_page
 from inspections import made
+from playwright.sync_api import expect
 
 from regard.records.inspection import InspectedCaption, InspectedWord
 from regard.rendering.pages.inspections import InspectedPage, inspection_page
@@ -39,12 +40,6 @@ def written(folder, words, count=1):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with launched() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 def path(tmp_path_factory):
     return written(tmp_path_factory.mktemp("words"), WORDS)
 
@@ -57,22 +52,25 @@ def test_words_are_stepped_through_and_say_what_they_owe_to_the_picture(browser,
     with open_page(browser, path) as page:
         line = page.get_by_role("listbox", name="Words of the caption")
         line.wait_for()
-        assert page.get_by_text("As likely without the picture: “a”, “grass”.").is_visible()
+        expect(page.get_by_text("As likely without the picture: “a”, “grass”.")).to_be_visible()
         page.get_by_role("option", name="a, as likely without the picture").click()
         page.keyboard.press("ArrowRight")
-        assert chosen(page) == HOSTILE and page.get_by_text(f"Where it looked for “{HOSTILE}”").is_visible()
+        expect(page.get_by_text(f"Where it looked for “{HOSTILE}”")).to_be_visible()
+        assert chosen(page) == HOSTILE
         facts = page.locator(".word-others")
-        assert facts.get_by_text("60 times as likely with the picture").is_visible()
+        expect(facts.get_by_text("60 times as likely with the picture")).to_be_visible()
         assert facts.locator("dl").nth(1).locator("dt").all_inner_texts() == ["\u05d0\u05d1", "cow"]  # likelier first
-        assert facts.get_by_text("noun").is_visible() and page.locator("rect.region").count() == 1
+        expect(facts.get_by_text("noun")).to_be_visible()
+        assert page.locator("rect.region").count() == 1
         page.get_by_label("True region").uncheck()
         assert page.locator("rect.region").count() == 0
         page.get_by_role("option", name="on", exact=True).click()
-        assert page.get_by_text("No map is held for “on”.").is_visible()
-        assert facts.get_by_text("more than 1000 times as likely with the picture").is_visible()
+        expect(page.get_by_text("No map is held for “on”.")).to_be_visible()
+        expect(facts.get_by_text("more than 1000 times as likely with the picture")).to_be_visible()
         page.keyboard.press("End")
-        assert chosen(page) == "grass" and page.url.endswith("#word=3") and facts.get_by_text("noun").is_visible()
-        assert page.get_by_role("option", name="grass, wrong, as likely without the picture").is_visible()
+        expect(facts.get_by_text("noun")).to_be_visible()
+        assert chosen(page) == "grass" and page.url.endswith("#word=3")
+        expect(page.get_by_role("option", name="grass, wrong, as likely without the picture")).to_be_visible()
         assert page.locator("img[src='x']").count() == 0
 
 
@@ -98,7 +96,7 @@ def test_a_place_answers_with_the_words_that_looked_there(browser, path):
         assert page.locator(".word.lit").count() == 0
         box = stage.bounding_box()
         page.mouse.click(box["x"] + 2, box["y"] + box["height"] / 2)  # outside what the network saw
-        assert page.get_by_text("Click a place in the picture").is_visible()
+        expect(page.get_by_text("Click a place in the picture")).to_be_visible()
 
 
 def test_a_caption_plays_through_and_stops(browser, path):
@@ -113,17 +111,19 @@ def test_a_caption_plays_through_and_stops(browser, path):
         assert chosen(page) == "on"
         page.get_by_role("button", name="Play through").click()
         page.clock.run_for(9000)
-        assert chosen(page) == "grass" and page.get_by_role("button", name="Play through").is_visible()
+        expect(page.get_by_role("button", name="Play through")).to_be_visible()
+        assert chosen(page) == "grass"
 
 
 def test_words_and_the_picture_are_two_views_of_it(browser, path):
     with open_page(browser, path, width=390, touch=True) as page:
         page.get_by_role("option", name="grass").tap()
-        assert chosen(page) == "grass" and page.get_by_text("Where it looked for “grass”").is_visible()
+        expect(page.get_by_text("Where it looked for “grass”")).to_be_visible()
+        assert chosen(page) == "grass"
         page.get_by_role("button", name="Picture", exact=True).tap()
         page.get_by_role("application").wait_for()
         page.get_by_role("button", name="Words", exact=True).click()
-        assert page.get_by_role("listbox").is_visible()
+        expect(page.get_by_role("listbox")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
@@ -135,7 +135,7 @@ def test_what_was_not_measured_is_said(browser, tmp_path):
         page.get_by_role("gridcell").first.get_by_role("button").click()
         dialog = page.get_by_role("dialog")
         dialog.get_by_role("option").first.wait_for()
-        assert dialog.get_by_text("was not measured (regard caption --depends)").is_visible()
+        expect(dialog.get_by_text("was not measured (regard caption --depends)")).to_be_visible()
         assert dialog.locator(".word-others dl").first.inner_text() == ""
         page.get_by_role("button", name="Next").click()
         dialog.get_by_role("option", name="<end>").click()

@@ -58,7 +58,7 @@ def demo(out: Out = Path("demo"), overwrite: Overwrite = False) -> DemoResult:
     from regard.audit.notes import repair_command
     from regard.data.images.photographs import photographs
     from regard.data.layouts import read, read_pictures
-    from regard.files import new_folder, write_file
+    from regard.files import json_text, new_folder, write_file
     from regard.records import write_manifest
     from regard.rendering.pages.report import Report
 
@@ -103,7 +103,7 @@ def demo(out: Out = Path("demo"), overwrite: Overwrite = False) -> DemoResult:
         write_file(folder / "report.html", page(content, scored, network, repair))
         recipe = folder / "mended_run" / "recipe.json"  # names the folder that this one is until it is whole
         text = recipe.read_text(encoding="utf-8")
-        write_file(recipe, text.replace(json.dumps(str(folder))[1:-1], json.dumps(str(out))[1:-1]))
+        write_file(recipe, text.replace(json_text(str(folder))[1:-1], json_text(str(out))[1:-1]))
         write_manifest(folder, "demo", scores=evaluation.scores["top1"].as_json())
     return DemoResult(Path(out), evaluation)
 

@@ -9,7 +9,7 @@ The tree is the pipeline, and imports go one way, from the right to the left and
     only                                               resume
 
     results writes records to the disk, so that it can be gone on with; rendering draws them, and needs no torch; jobs,
-    between audit and app, has predictors work in processes of their own.
+    between audit and app, has predictors work in processes of their own, for a server or through shards in bulk.
 
 Predictors are loaded once and take any number of pictures in memory; every command is a function of the same name:
 

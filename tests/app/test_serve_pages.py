@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from serving import served
 
 from regard.files import write_json
-from regard.jobs import runs
+from regard.jobs.pool import runs
 from regard.records import Evaluation, Predictions, Score
 from regard.results.evaluations import write_evaluation
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from regard.errors import DataError, NetworkError
-from regard.jobs import worker
+from regard.jobs.pool import worker
 
 
 class Desk:

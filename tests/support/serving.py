@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from regard.app.server import start
 from regard.app.server.options import ServerOptions
-from regard.jobs import pool
+from regard.jobs.pool import pool
 
 FAKE = (str(Path(__file__).with_name("fake_worker.py")),)
 

@@ -1,5 +1,1 @@
-"""Jobs with pictures, done by worker processes that have their networks loaded and may die; nothing here speaks HTTP.
-
-pool ⇄ wire ⇄ worker → desk → predictors
-the queue  frames   a process    what is done with a picture
-"""
+"""Work that others schedule: `pool` answers the server's requests, `bulk` does millions of pictures in units."""

@@ -21,10 +21,10 @@ from regard.app.server.requests import FORM, Budget, checked, printable, read_pi
 from regard.errors import RegardError, unknown
 from regard.explanation import METHODS
 from regard.files import json_text, readable
-from regard.jobs.errors import RequestError
-from regard.jobs.pool import Pool
-from regard.jobs.runs import SIDES, ServedRun, Thumbnails
-from regard.jobs.settings import KINDS
+from regard.jobs.pool.errors import RequestError
+from regard.jobs.pool.pool import Pool
+from regard.jobs.pool.runs import SIDES, ServedRun, Thumbnails
+from regard.jobs.pool.settings import KINDS
 from regard.records.inspection.packing import as_twin, unpack
 from regard.version import __version__
 

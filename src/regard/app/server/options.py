@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from regard.errors import UsageError
-from regard.jobs.runs import evaluation_folder
+from regard.jobs.pool.runs import evaluation_folder
 from regard.networks.run import is_run
 from regard.networks.sources.shipped import CAPTIONERS, SHIPPED, folder_of
 

@@ -9,7 +9,7 @@ import numpy as np
 from starlette.responses import HTMLResponse
 
 from regard.explanation import METHODS
-from regard.jobs.runs import ServedRun
+from regard.jobs.pool.runs import ServedRun
 from regard.measurement import METRICS
 from regard.records import Evaluation
 from regard.rendering.pages import views

@@ -12,8 +12,8 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from regard.files import readable
-from regard.jobs.errors import RequestError
-from regard.jobs.settings import Settings
+from regard.jobs.pool.errors import RequestError
+from regard.jobs.pool.settings import Settings
 from regard.rendering.lettering import visible
 
 FORM = "multipart/form-data"

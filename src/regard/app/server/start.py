@@ -22,8 +22,8 @@ from regard.app.server.options import ServerOptions
 from regard.app.server.protocol import Protocol
 from regard.app.server.security import Guard
 from regard.errors import OutputError, UsageError
-from regard.jobs.pool import Pool
-from regard.jobs.runs import ServedRun
+from regard.jobs.pool.pool import Pool
+from regard.jobs.pool.runs import ServedRun
 
 log = logging.getLogger("regard")
 

@@ -15,8 +15,8 @@ from regard.data.openers import BytesOpener
 from regard.errors import DataError, NetworkError, UsageError
 from regard.explanation import METHODS, Method, method_named
 from regard.explanation.words.methods import fitting
-from regard.jobs.errors import without_advice
-from regard.jobs.wire import Frame
+from regard.jobs.pool.errors import without_advice
+from regard.jobs.pool.wire import Frame
 from regard.networks.network import Network
 from regard.networks.run import CAPTIONING, task_of
 from regard.networks.sources.shipped import CAPTIONERS, folder_of

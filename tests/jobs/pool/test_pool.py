@@ -9,9 +9,9 @@ import pytest
 from serving import FAKE
 
 from regard.errors import NetworkError
-from regard.jobs import pool as pools
-from regard.jobs.errors import RequestError
-from regard.jobs.pool import Pool
+from regard.jobs.pool import pool as pools
+from regard.jobs.pool.errors import RequestError
+from regard.jobs.pool.pool import Pool
 
 PLAN = {"models": [["first", ""]], "device": "cpu", "threads": 1, "max_pixels": 100, "deadline": 60}
 

@@ -1,4 +1,4 @@
-"""A worker's process: `python -m regard.jobs.worker`. Jobs come on standard input, stages and answers go out.
+"""A worker's process: `python -m regard.jobs.pool.worker`. Jobs come on standard input, stages and answers go out.
 
 It ends by itself when the server has gone, in the middle of a job too. It hears no Ctrl-C: the server ends it.
 """
@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, BinaryIO
 
 from regard.errors import RegardError
-from regard.jobs import wire
+from regard.jobs.pool import wire
 
 log = logging.getLogger("regard")
 
@@ -55,7 +55,7 @@ class Worker:
         plan, _ = self.jobs.get()
         try:
             if self.desk is None:
-                from regard.jobs.desk import Desk  # torch is imported in a worker only
+                from regard.jobs.pool.desk import Desk  # torch is imported in a worker only
 
                 self.desk = Desk
             desk = self.desk(plan)

@@ -14,7 +14,7 @@ from regard.data.images.decode import thumbnail
 from regard.data.layouts import read_pictures
 from regard.errors import DataError, RegardError
 from regard.files import is_file, read_json
-from regard.jobs.errors import RequestError, without_advice
+from regard.jobs.pool.errors import RequestError, without_advice
 from regard.records import Predictions
 from regard.results.evaluations import EVALUATION, PREDICTIONS, SCORES, read_predictions
 

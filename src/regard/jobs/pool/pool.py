@@ -17,12 +17,12 @@ from itertools import count
 from typing import Any
 
 from regard.errors import NetworkError
-from regard.jobs import wire
-from regard.jobs.errors import RequestError
+from regard.jobs.pool import wire
+from regard.jobs.pool.errors import RequestError
 
 log = logging.getLogger("regard")
 
-WORKER = ("-P", "-X", "utf8", "-m", "regard.jobs.worker")
+WORKER = ("-P", "-X", "utf8", "-m", "regard.jobs.pool.worker")
 """What Python is started with; -P: nothing that lies in the folder where the server was started is imported."""
 MOST_BYTES = 512_000_000
 """Bytes of pictures that may wait."""

@@ -41,6 +41,7 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
 	@export VIRTUAL_ENV=$(VENV); $(LOCKED) || $(LOCKED) --system-certs
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q src
 	@touch $(READY)
 
 # Browser tests use Debian's chromium; without any browser they are skipped and say so.

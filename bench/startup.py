@@ -8,6 +8,7 @@ them, those are named that it imported beside torch, numpy and Pillow.
 """
 
 import argparse
+import compileall
 import statistics
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import time
 from pathlib import Path
 
 from PIL import Image
+
+import regard
 
 HEAVY = ("torch._dynamo", "sympy", "torchvision", "torchvision.models.detection", "timm", "timm.models.naflexvit")
 HEAVY += ("transformers", "huggingface_hub", "matplotlib", "matplotlib.figure", "pyarrow", "pandas", "scipy", "sklearn")
@@ -28,6 +31,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
+    compileall.compile_dir(Path(regard.__file__).parent, quiet=1)  # as pip leaves a package that it installed
     with tempfile.TemporaryDirectory() as folder:
         picture = options.picture or Path(folder) / "grey.png"
         if options.picture is None:

@@ -1,6 +1,7 @@
 """Habits of the command line: names from standard input, addresses, and machines that are too small."""
 
 import io
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 from tiny_training import draw_pictures
 
+from regard.app.options import complete_captioners, complete_models
 from regard.explanation.pictures import shapley as sampling
 from regard.networks.load import load
 
@@ -110,3 +112,14 @@ def test_shapley_draws_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sizes == {20, 8, 4}
     torch.testing.assert_close(parts.values, whole.values, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(parts.error, whole.error, atol=1e-6, rtol=1e-5)
+
+
+def test_what_can_caption_is_offered_where_a_captioner_is_asked_for(tmp_path: Path, monkeypatch) -> None:
+    for task in ("classification", "captioning"):
+        (tmp_path / "runs" / task).mkdir(parents=True)
+        (tmp_path / "runs" / task / "model.json").write_text(json.dumps({"task": task}))
+    (tmp_path / "odd" / "model.json").mkdir(parents=True)  # a folder of that name is no run, nor a fault
+    monkeypatch.chdir(tmp_path)
+    assert list(complete_captioners("")) == ["scenes-captioner", "runs/captioning"]
+    assert list(complete_captioners("runs/c")) == ["runs/captioning"]
+    assert set(complete_models("runs/")) == {"runs/classification", "runs/captioning"}

@@ -192,10 +192,19 @@ def test_columns_per_picture_come_back_from_parquet(tmp_path: Path, known: bool)
     frame.to_parquet(tmp_path / "p.parquet", index=False)
     stored = pd.read_parquet(tmp_path / "p.parquet")
     found = from_rows({name: stored[name].tolist() for name in stored.columns}, CLASSES)
-    assert found.names == said.names
+    assert (found.names, found.filenames) == (said.names, None)
     for name in ("predicted", "labels", "probabilities", "groups"):
         np.testing.assert_array_equal(getattr(found, name), getattr(said, name))
     np.testing.assert_array_equal(found.slices["site"], said.slices["site"])
+
+
+def test_what_the_user_calls_a_picture_comes_back_beside_its_name() -> None:
+    filenames = tuple(f"/above/{name}" for name in _predictions(True).names)
+    said = Predictions(**{**vars(_predictions(True)), "filenames": filenames})
+    found = from_rows(
+        {name: list(column) for name, column in per_picture(evaluate(said, resamples=5)).items()}, CLASSES
+    )
+    assert (found.names, found.filenames) == (said.names, filenames)
 
 
 def test_tables_that_are_not_ours_are_refused() -> None:

@@ -17,6 +17,7 @@ import typer
 from regard.errors import UsageError
 from regard.explanation import METHODS, method_named
 from regard.measurement import METRICS
+from regard.networks.run import CAPTIONING
 from regard.networks.sources.shipped import CAPTIONERS, SHIPPED
 from regard.training.tasks.table import all_settings, recipes
 
@@ -84,13 +85,24 @@ def complete_recipes(start: str) -> Iterable[str]:
 
 def complete_models(start: str) -> list[str]:
     """Shipped names and runs; only where none begins so, the libraries' thousand names, which take time."""
-    runs = [str(path.parent) for pattern in ("*/model.json", "*/*/model.json") for path in Path().glob(pattern)]
-    near = [name for name in (*SHIPPED, *CAPTIONERS, *runs) if name.startswith(start)]
+    near = [name for name in (*SHIPPED, *CAPTIONERS, *map(str, _runs())) if name.startswith(start)]
     if near or not start:
         return near
     from regard.networks.load import available
 
     return [name for name, _ in available(start) if name.startswith(start)]
+
+
+def complete_captioners(start: str) -> Iterable[str]:
+    """The shipped captioner, and runs that learnt captions."""
+    runs = (str(run) for run in _runs() if CAPTIONING in (run / "model.json").read_text(errors="replace"))
+    return (name for name in (*CAPTIONERS, *runs) if name.startswith(start))
+
+
+def _runs() -> Iterable[Path]:
+    """The run folders here and one folder down."""
+    found = (path for pattern in ("*/model.json", "*/*/model.json") for path in Path().glob(pattern))
+    return (path.parent for path in found if path.is_file())
 
 
 def picture_method(value: str) -> str:
@@ -262,7 +274,7 @@ CaptionModel = Annotated[
         "-m",
         panel=NETWORK,
         type=str,
-        complete=complete_models,
+        complete=complete_captioners,
     ),
 ]
 CaptionsFile = Annotated[

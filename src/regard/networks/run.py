@@ -25,8 +25,8 @@ WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 CLASSIFICATION = "classification"
 CAPTIONING = "captioning"
-AGAIN = "restore it or train again"
 """What the network of a run was trained for."""
+AGAIN = "restore it or train again"
 
 
 def is_run(path: Path | str) -> bool:

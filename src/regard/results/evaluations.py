@@ -195,8 +195,10 @@ def from_rows(columns: Mapping[str, Sequence[Any]], classes: Sequence[str]) -> P
         raise DataError(f"the table of predictions has no column {lacking[0]!r}; it must be one that regard wrote")
     names = [f"{PROBABILITY}{readable(name)}" for name in classes]
     complete = bool(names) and all(name in columns for name in names)
+    filenames = tuple(map(str, columns["filename"]))
     return Predictions(
-        names=tuple(map(str, columns.get("name", columns["filename"]))),
+        names=tuple(map(str, columns["name"])) if "name" in columns else filenames,
+        filenames=filenames if "name" in columns else None,
         classes=tuple(classes),
         predicted=_indices(columns["predicted"], classes),
         labels=_indices(columns["label"], classes),

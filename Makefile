@@ -11,13 +11,13 @@ BIN := $(VENV)/bin
 endif
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format lock browser axe clean
+.PHONY: demo test check format lock browser axe azurite clean
 
 demo: $(READY)
 	$(BIN)/regard demo --out demo --overwrite
 
 # Files of tests are dealt out to processes of one thread each: torch's own threads wait for each other most of the time.
-test: $(READY) browser axe
+test: $(READY) browser axe azurite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(TESTS)
 
 check: $(READY)
@@ -58,6 +58,14 @@ $(AXE): tests/support/axe/package-lock.json $(READY)
 	@mkdir -p $(VENV)/axe && cp tests/support/axe/*.json $(VENV)/axe && rm -f $(AXE)
 	@command -v npm >/dev/null 2>&1 && (cd $(VENV)/axe && npm ci --ignore-scripts --no-audit --no-fund --silent) && touch $(AXE) \
 	  || echo "axe-core could not be fetched (it needs npm): the tests that use it will be skipped"
+
+# azurite is a real object store on this machine: the pinned version, and all that it needs, whose hashes npm checks.
+AZURITE := $(VENV)/azurite/node_modules/azurite/dist/src/blob/main.js
+azurite: $(AZURITE)
+$(AZURITE): tests/support/azurite/package-lock.json $(READY)
+	@mkdir -p $(VENV)/azurite && cp tests/support/azurite/*.json $(VENV)/azurite && rm -f $(AZURITE)
+	@command -v npm >/dev/null 2>&1 && (cd $(VENV)/azurite && npm ci --ignore-scripts --no-audit --no-fund --silent) && touch $(AZURITE) \
+	  || echo "azurite could not be fetched (it needs npm): the tests that need an object store will be skipped"
 
 # After a change of pyproject.toml: pin everything again (names, versions and hashes; no addresses).
 LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \

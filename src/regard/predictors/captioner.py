@@ -56,6 +56,7 @@ class Captioner(LoadedNetwork):
         precision: str = "float32",
     ) -> None:
         self.network = load_caption_network(model, device, precision)
+        self._remember(model, {"device": device, "precision": precision})
         if not isinstance(model, CaptionNetwork):
             for message in self.network.messages:
                 log.info(message)

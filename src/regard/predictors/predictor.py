@@ -14,12 +14,12 @@ from regard.networks.load import load
 from regard.networks.network import Network
 from regard.networks.provenance import provenance
 from regard.predictors.inputs import PictureLike, each_picture
+from regard.predictors.pickling import Pickled, state_of
 
 
-class LoadedNetwork:
+class LoadedNetwork(Pickled):
     """A network that is loaded once, and where what it gives comes from."""
 
-    network: Any
     _provenance: tuple[Any, dict[str, Any]] | None = None
 
     def __repr__(self) -> str:
@@ -30,15 +30,7 @@ class LoadedNetwork:
         """Where results come from. Hashing all weights takes longer than many a map: it is done again only when a
         weight was replaced or written to, which torch counts (writes to `weight.data`, which it does not, are missed).
         """
-        # by hand, as `parameters()` and `buffers()` walk the module once each, which would show in the time of a map
-        tensors = (
-            tensor
-            for part in self.network.module.modules()
-            for tensor in (*part._parameters.values(), *part._buffers.values())
-            if tensor is not None
-        )
-        # what was made in inference mode has no version: of that only another tensor is seen
-        state = [(id(each), None if each.is_inference() else each._version) for each in tensors]
+        state = state_of(self.network.module)
         if self._provenance is None or self._provenance[0] != state:
             self._provenance = state, provenance(self.network, **self._versions())
         return self._provenance[1]
@@ -72,18 +64,19 @@ class Predictor(LoadedNetwork):
         precision: str = "float32",
         seed: int = 0,
     ) -> None:
-        self.network = load(
-            model,
-            weights=weights,
-            weights_part=weights_part,
-            classes=classes,
-            preparation=preparation,
-            grid=grid,
-            size=size,
-            device=device,
-            precision=precision,
-            seed=seed,
-        )
+        arguments: dict[str, Any] = {
+            "weights": weights,
+            "weights_part": weights_part,
+            "classes": classes,
+            "preparation": preparation,
+            "grid": grid,
+            "size": size,
+            "device": device,
+            "precision": precision,
+            "seed": seed,
+        }
+        self.network = load(model, **arguments)
+        self._remember(model, arguments)
 
     def _chunks(self, pictures: Iterable[PictureLike], size: int, is_prepared: bool) -> Iterator[list[Picture]]:
         """Pictures of any iterable, `size` at a time, no more of them held."""

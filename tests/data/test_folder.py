@@ -195,7 +195,7 @@ def test_coco_with_several_categories(tmp_path: Path) -> None:
     make(tmp_path, "a.jpg")
     file = coco(tmp_path, {"a.jpg": ["dog", "cat"]})
     with pytest.raises(
-        DataError, match=r"'a\.jpg' has the categories cat, dog; several labels per picture are not supp"
+        DataError, match=r"'a\.jpg' has the categories cat, dog; several labels per picture are learnt with"
     ):
         read(file)
     assert said(read(file, labels=False)) == [("a.jpg", None, None)]
@@ -313,7 +313,7 @@ def test_a_layout_that_is_not_files_is_one_row(tmp_path: Path, monkeypatch: pyte
             "filename,label\na.jpg,x\nb.jpg,y\nc.jpg,x|y\n",
             r"'c\.jpg' has the labels 'x\|y'; several labels per picture",
         ),
-        ('filename,label\na.jpg,x\nb.jpg,y\nc.jpg,"x, y"\n', "several labels per picture are not supported"),
+        ('filename,label\na.jpg,x\nb.jpg,y\nc.jpg,"x, y"\n', "several labels per picture, written as"),
         ("filename,label\na.jpg,x,y\n", "line 2: 3 fields, but the header has 2"),
         ("filename,label,label\na.jpg,x,y\n", r"1 column \('label'\) is there twice"),
         (

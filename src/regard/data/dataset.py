@@ -97,6 +97,11 @@ class Dataset(Readable):
         return np.array([index.get(picture.label, -1) for picture in self.pictures], np.int64)
 
     @property
+    def counts(self) -> "Counter[str | None]":
+        """How many pictures have each label; under None those that have none."""
+        return Counter(picture.label for picture in self.pictures)
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """The splits that DATA brings, the well-known ones first; none when it brings none."""
         present = {picture.split for picture in self.pictures if picture.split is not None}
@@ -210,7 +215,7 @@ class Dataset(Readable):
 def summary(dataset: Dataset) -> str:
     """A line that says how DATA was read: the layout, splits and classes with counts."""
     splits = Counter(picture.split for picture in dataset.pictures)
-    labels = Counter(picture.label for picture in dataset.pictures)
+    labels = dataset.counts
     captions = sum("caption" in each for picture in dataset.pictures for each in picture.annotations)
     parts = [f"{len(dataset)} picture{'s' if len(dataset) != 1 else ''}"]
     if dataset.layout != "pictures":  # without labels there is no layout, only what lies there

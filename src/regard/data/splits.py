@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ EARLIER = "earlier"
 LEARNT = ("train", EARLIER)
 SHARE = 0.2
 """The part of each class that is set aside for validation where DATA brings no split."""
+
+AnyDataset = TypeVar("AnyDataset", bound=Dataset)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def check_share(dataset: Dataset, share: float | None) -> None:
         )
 
 
-def all_in(dataset: Dataset, split: str) -> Dataset:
+def all_in(dataset: AnyDataset, split: str) -> AnyDataset:
     """The data set with every picture in one split."""
     return replace(dataset, pictures=tuple(replace(picture, split=split) for picture in dataset.pictures))
 
@@ -115,9 +117,9 @@ def assign(
             f"{several(alone, 'class', 'classes')} of one picture only, too few for both sides of a split; add "
             "pictures, take it out, or give a split of your own"
         )
-    units = _units(dataset, group, twins)
+    units = units_of(dataset, group, twins)
     _check_units(dataset, units, group)
-    held_out = _held_out(dataset, _shuffled(dataset, units, seed), share)
+    held_out = _held_out(dataset, shuffled_units(dataset, units, seed), share)
     pictures = tuple(
         replace(picture, split="val" if at in held_out else "train") for at, picture in enumerate(dataset.pictures)
     )
@@ -130,7 +132,7 @@ FOLDS = 0xF01D  # keeps the numbers that order pictures for folds apart from oth
 def together(dataset: Dataset, group: str | None, twins: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
     """(pictures,) equal numbers for pictures that no split and no fold may part: of one group, or twins."""
     numbers = np.zeros(len(dataset), np.int64)
-    for number, unit in enumerate(_units(dataset, group, twins)):
+    for number, unit in enumerate(units_of(dataset, group, twins)):
         numbers[unit] = number
     return numbers
 
@@ -194,7 +196,7 @@ def _check_folds(labels: NDArray[np.int64], units: NDArray[np.int64], classes: S
         )
 
 
-def _units(dataset: Dataset, group: str | None, twins: Iterable[tuple[int, int]]) -> list[list[int]]:
+def units_of(dataset: Dataset, group: str | None, twins: Iterable[tuple[int, int]]) -> list[list[int]]:
     """The pictures as lists of those that stay together: same group, or twins, or twins of twins."""
     parent = list(range(len(dataset)))
 
@@ -228,7 +230,7 @@ def _check_units(dataset: Dataset, units: Sequence[Sequence[int]], group: str | 
         )
 
 
-def _shuffled(dataset: Dataset, units: list[list[int]], seed: int) -> list[list[int]]:
+def shuffled_units(dataset: Dataset, units: list[list[int]], seed: int) -> list[list[int]]:
     """The units in an order that depends on the seed and their names alone, not on what else there is."""
 
     def key(unit: Sequence[int]) -> bytes:

@@ -263,6 +263,7 @@ def _with_outputs(network: Network, outputs: int | None, seed: int, copied: bool
         network,
         module=module,
         classes=None,
+        multilabel=False,
         architecture=with_outputs(network.architecture, outputs),
         anatomy=replace(network.anatomy, head=describe(module).head),
         messages=(*network.messages, f"{message}, which is untrained"),

@@ -16,11 +16,11 @@ from regard.networks.anatomy.anatomy import Anatomy
 from regard.networks.anatomy.description import describe
 from regard.networks.guard import borrowed
 from regard.networks.precision import computing
+from regard.networks.run import PROBLEM
 from regard.networks.sources.checkpoint import tensors_hash
 
-MULTI_LABEL = "multi_label_classification"
 REGRESSION = "regression"
-"""What transformers calls heads whose outputs are no choice of one class."""
+"""What transformers calls heads whose outputs are quantities."""
 
 
 @dataclass(repr=False)
@@ -31,7 +31,7 @@ class Network:
         outputs in their order, or None where they have none; `messages` is what loading had to say to the user.
     `precision`, float32 or bfloat16, is what a forward computes in (its weights stay as they are). `edits` are what was
     changed of the module beside its weights, as JSON: see `regard.networks.edits`. `folder` is that of the run that it
-    was read from.
+    was read from. `multilabel`: its outputs are no choice of one class, but each a label of its own.
     """
 
     module: nn.Module
@@ -44,6 +44,7 @@ class Network:
     precision: str = "float32"
     edits: tuple[dict[str, Any], ...] = ()
     folder: Path | None = None
+    multilabel: bool = False
 
     def __repr__(self) -> str:
         classes = "outputs without names" if self.classes is None else f"{len(self.classes)} classes"
@@ -68,6 +69,12 @@ class Network:
             return head.out_features
         return int(self.logits(self.blank()).shape[1])
 
+    @property
+    def several_labels(self) -> bool:
+        """Whether a picture may have several of its outputs at once: a head trained for that, by regard or as its
+        `problem_type` says."""
+        return self.multilabel or getattr(getattr(self.module, "config", None), "problem_type", None) == PROBLEM
+
     def probabilities(self, logits: Tensor) -> Tensor:
         """Logits (batch, classes) → probabilities: of one class among all, or, as transformers' pipeline has it, each
         of its own where the head was trained for several labels at once or has one output alone.
@@ -80,7 +87,7 @@ class Network:
                 f"the outputs of {self.name} are quantities (its problem_type is regression), not classes: there are "
                 "no probabilities; explain it, or train a head of classes on it"
             )
-        if problem == MULTI_LABEL or logits.shape[1] == 1:
+        if self.several_labels or logits.shape[1] == 1:
             return torch.sigmoid(logits)
         return torch.softmax(logits, dim=1)
 
@@ -90,6 +97,12 @@ class Network:
             self.module.config.problem_type = None  # type: ignore[union-attr]
         arguments = {key: value for key, value in self.architecture["arguments"].items() if key != "problem_type"}
         self.architecture = {**self.architecture, "arguments": arguments}
+        self.multilabel = False
+
+    def choose_labels(self) -> None:
+        """From now on each output is a label of its own, and a picture may have several, or none."""
+        self.choose_one_class()  # what the head was trained for stands in one place
+        self.multilabel = True
 
     def logits(self, x: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W) → logits (B, classes), in evaluation mode and without gradients.
@@ -202,6 +215,7 @@ class Network:
             "weights_sha256": self.weights_hash(),
             "preparation": self.preparation.as_json(),
             "precision": self.precision,
+            **({"multilabel": True} if self.several_labels else {}),
         }
 
     def _candidates(self) -> dict[str, nn.Module]:

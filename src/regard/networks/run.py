@@ -8,6 +8,7 @@ runs/NAME/model.safetensors   the weights to use
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,11 @@ WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 CLASSIFICATION = "classification"
 CAPTIONING = "captioning"
+MULTILABEL = "multi-label classification"
 """What the network of a run was trained for."""
+CLASSIFIERS = (CLASSIFICATION, MULTILABEL)
+PROBLEM = "multi_label_classification"
+"""What transformers calls the problem of the last, in a configuration."""
 AGAIN = "restore it or train again"
 
 
@@ -60,7 +65,14 @@ def recorded_start(model: Any) -> dict[str, Any] | None:
 
 def task_of(path: Path | str) -> str | None:
     """What the network of a run folder was trained for; None where there is no run."""
-    return str(read_description(path).get("task", CLASSIFICATION)) if is_run(path) else None
+    if not is_run(path):
+        return None
+    description = read_description(path)
+    task = str(description.get("task", CLASSIFICATION))
+    architecture = description.get("architecture")
+    arguments = architecture.get("arguments") if isinstance(architecture, dict) else None
+    several = isinstance(arguments, dict) and arguments.get("problem_type") == PROBLEM  # saved from a folder of such
+    return MULTILABEL if several and task == CLASSIFICATION else task
 
 
 def save_network(network: "Network", folder: Path | str, overwrite: bool = False) -> Path:
@@ -103,8 +115,9 @@ def load_run(folder: Path | str) -> "Network":
 
     folder = Path(folder)
     description = read_description(folder)
-    if description.get("task", CLASSIFICATION) != CLASSIFICATION:
-        raise NetworkError(f"{folder.name} is a run of {description['task']}, no classifier; `regard caption` takes it")
+    task = description.get("task", CLASSIFICATION)
+    if task not in CLASSIFIERS:
+        raise NetworkError(f"{folder.name} is a run of {task}, no classifier; `regard caption` takes it")
     with reading_description(folder):
         architecture = dict(description["architecture"])
         preparation = Preparation.from_json(description["preparation"])
@@ -116,7 +129,7 @@ def load_run(folder: Path | str) -> "Network":
             module = build(architecture, drawn=False)
     fit(module, tensors, folder / WEIGHTS)
     network = Network(module, name, architecture, preparation, names, (), describe(module), folder=folder)
-    network = _edited(network, description.get("edits") or (), folder)
+    network = replace(_edited(network, description.get("edits") or (), folder), multilabel=task == MULTILABEL)
     check_digest(network.weights_hash(), description.get("weights_sha256"), folder / WEIGHTS)
     return network
 
@@ -145,7 +158,7 @@ def _edited(network: "Network", edits: Any, folder: Path) -> "Network":
 def is_classifier(path: Path) -> bool:
     """Whether a path is the run folder of a classifier, and can be read."""
     try:
-        return task_of(path) == CLASSIFICATION
+        return task_of(path) in CLASSIFIERS
     except NetworkError:
         return False
 
@@ -241,7 +254,7 @@ def _numbers(value: Any) -> Iterator[int]:
 def _description(network: "Network") -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "task": CLASSIFICATION,
+        "task": MULTILABEL if network.several_labels else CLASSIFICATION,
         "architecture": network.architecture,
         "preparation": network.preparation.as_json(),
         "classes": None if network.classes is None else list(network.classes),

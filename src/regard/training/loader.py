@@ -7,6 +7,7 @@ processes, and there is nothing to start, so it works alike on Linux, macOS and 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from regard.errors import DataError, RegardError, UsageError
 from regard.training.objectives import Objective
 from regard.training.processes import ALONE, World
 
-Sample = tuple[Pixels, NDArray[np.int64]]
+Sample = tuple[Pixels, NDArray[Any]]
 """A picture as its epoch has it, and its target."""
 
 ORDER = 0x0DE5  # keeps the numbers that order pictures apart from those that change them

@@ -66,7 +66,8 @@ class Position:
 
 @dataclass
 class Phase:
-    """`module` learns from `loader`; `validate` scores it after an epoch (its top1 decides what is best).
+    """`module` learns from `loader`; `validate` scores it after an epoch, of which its
+    objective's `best_by` says what is best.
 
     `average` and `best` are weights beside those that learn.
     """
@@ -290,7 +291,7 @@ def _end_epoch(phase: Phase, position: Position, session: Session) -> None:
             phase.module.train()
             if not math.isfinite(row["validation_loss"]):
                 raise DivergedError(_diverged(f"the validation loss is {row['validation_loss']}", phase, position))
-            score = float(row["validation_top1"])
+            score = float(row.get(objective.best_by, 0.0))  # left out where no label can be scored
             if position.best is None or score >= position.best:
                 position.best = score
                 position.best_epoch = position.epoch

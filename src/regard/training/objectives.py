@@ -1,4 +1,4 @@
-"""What is to be learned from each picture: its label, or one of its captions; and the loss of an answer.
+"""What is to be learned from each picture: its label, its labels, or one of its captions; and the loss of an answer.
 
 The loop knows pictures and steps; all that differs between tasks is here. A picture's target is a function of (seed,
 epoch, index) and of the random changes that were drawn for it, like the order of pictures and those changes themselves.
@@ -25,15 +25,21 @@ Indices = Sequence[int] | NDArray[np.int64]
 
 
 class Objective(ABC):
-    """The targets of all pictures of a part, and how answers are scored against them."""
+    """The targets of all pictures of a part, and how answers are scored against them.
+
+    `best_by` names the score of an epoch, among what `validate` gives, by which the best is kept.
+    """
+
+    best_by = "validation_top1"
 
     @abstractmethod
     def __len__(self) -> int:
         """How many pictures there are."""
 
     @abstractmethod
-    def target(self, index: int, epoch: int, changes: Changes) -> NDArray[np.int64]:
-        """What a picture teaches in an epoch, as it was changed: () for a label, (tokens,) for a caption."""
+    def target(self, index: int, epoch: int, changes: Changes) -> NDArray[Any]:
+        """What a picture teaches in an epoch, as it was changed: () for a label, (labels,) for which of several there
+        are, (tokens,) for a caption."""
 
     @abstractmethod
     def weight(self, indices: Indices, epoch: int) -> float:
@@ -55,7 +61,7 @@ class Objective(ABC):
     def summary(self, loss: float, right: float, weight: float, pictures: int) -> Mapping[str, Any]:
         """An epoch's sums as a line of metrics has them."""
 
-    def collate(self, targets: Sequence[NDArray[np.int64]]) -> Tensor:
+    def collate(self, targets: Sequence[NDArray[Any]]) -> Tensor:
         """The targets of several pictures as one tensor: padded at the end with -1 where they differ in length."""
         longest = max((target.shape[0] for target in targets if target.ndim), default=0)
         rows = [
@@ -99,6 +105,50 @@ class LabelObjective(Objective):
 
     def summary(self, loss: float, right: float, weight: float, pictures: int) -> Mapping[str, Any]:
         return {"training_loss": loss / weight, "training_top1": right / pictures, "training_right": int(right)}
+
+
+class LabelSetObjective(Objective):
+    """Whether each of several labels is there: `truth` (pictures, labels), 0, 1 or between; binary cross-entropy.
+
+    A picture's loss is the mean over labels. `positive_weights` (labels,) or None: how much a label that is there
+    counts against one that is not. An answer is right where its side of 1/2 is.
+    """
+
+    best_by = "validation_map"
+
+    def __init__(
+        self, truth: NDArray[np.float32], positive_weights: Tensor | None = None, smoothing: float = 0.0
+    ) -> None:
+        self.truth = truth
+        self.positive_weights = positive_weights
+        self.smoothing = smoothing
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    def target(self, index: int, epoch: int, changes: Changes) -> NDArray[Any]:
+        return self.truth[index]  # (labels,)
+
+    def collate(self, targets: Sequence[NDArray[Any]]) -> Tensor:
+        return torch.from_numpy(np.stack(targets))  # (pictures, labels)
+
+    def weight(self, indices: Indices, epoch: int) -> float:
+        return float(len(indices))
+
+    def logits(self, module: nn.Module, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
+        return logits_of(module(*inputs)).float()  # (pictures, labels)
+
+    def losses(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        weights = None if self.positive_weights is None else self.positive_weights.to(logits.device)
+        smooth = targets * (1 - self.smoothing) + self.smoothing / 2
+        losses = F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=weights, reduction="none")
+        return losses.mean(1), ((logits > 0) == (targets > 0.5)).float().mean(1)
+
+    def chance_loss(self) -> float:
+        return math.log(2)
+
+    def summary(self, loss: float, right: float, weight: float, pictures: int) -> Mapping[str, Any]:
+        return {"training_loss": loss / weight, "training_answers": right / pictures}
 
 
 class CaptionObjective(Objective):

@@ -124,12 +124,12 @@ def read(source: Path | str, *, labels: bool = True) -> Dataset:
     With `labels` False those that cannot be told are left None instead of refused. Raises `DataError` saying what is
     wrong where.
     """
-    return _reported(_read(source, labels))
+    return _reported(read_unreported(source, labels))
 
 
 def read_labelled(source: Path | str, label: str = "label") -> Dataset:
     """DATA with a label for every picture: its own, or another column's."""
-    dataset = _read(source, True) if label == "label" else _read(source, False).relabelled(label)
+    dataset = read_unreported(source, True) if label == "label" else read_unreported(source, False).relabelled(label)
     return _reported(dataset.labelled())
 
 
@@ -161,7 +161,7 @@ def _reported(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def _read(source: Path | str, labels: bool) -> Dataset:
+def read_unreported(source: Path | str, labels: bool) -> Dataset:
     path = _located(source)
     source = path if str(path) != str(Path(source)) else source
     row = _fitting(str(source), list(LAYOUTS))

@@ -85,8 +85,8 @@ def _picture(
     names = sorted({each["category"] for each in annotations if "category" in each})
     if labels and len(names) > 1:
         raise DataError(
-            f"{file}: {entry['file_name']!r} has the categories {', '.join(names)}; several labels per picture are not "
-            "supported; keep one category for each picture to classify them"
+            f"{file}: {entry['file_name']!r} has the categories {', '.join(names)}; several labels per picture are "
+            "learnt with --task multilabel; give that, or keep one category for each picture to classify them"
         )
     filename = str(entry["file_name"])
     inside = path.relative_to(file.parent) if path.is_relative_to(file.parent) else Path(filename)

@@ -208,7 +208,7 @@ def _check_twice(file: Path, rows: Sequence[_Row]) -> None:
         if one != two:
             raise DataError(
                 f"{file}, line {row.line}: {row.text!r} has the label {two!r}, and {one!r} in line {before.line}; "
-                "several labels per picture are not supported; keep one row for each picture"
+                "keep one row for each picture; several labels are written into it as 'cat|dog' (--task multilabel)"
             )
         raise DataError(f"{file}, line {row.line}: {row.text!r} stands in line {before.line} already; remove one")
 
@@ -222,8 +222,8 @@ def _check_single_labels(file: Path, rows: Sequence[_Row]) -> None:
             parts = {part.strip() for part in label.split(sign)}
             if len(parts) > 1 and parts <= labels:
                 raise DataError(
-                    f"{file}, line {row.line}: {row.text!r} has the labels {label!r}; several labels per picture "
-                    "are not supported; give each picture one"
+                    f"{file}, line {row.line}: {row.text!r} has the labels {label!r}; several labels per picture, "
+                    "written as 'cat|dog', are learnt with --task multilabel; give that, or each picture one label"
                 )
 
 

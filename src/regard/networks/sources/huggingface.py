@@ -12,7 +12,8 @@ from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError
 from regard.networks.anatomy.anatomy import pair
 from regard.networks.anatomy.description import describe
-from regard.networks.network import MULTI_LABEL, Network
+from regard.networks.network import Network
+from regard.networks.run import PROBLEM
 from regard.networks.sources.build import Architecture
 from regard.networks.sources.checkpoint import key_problems, listed
 from regard.networks.sources.huggingface_files import PREFIX, folder_of, read_config, read_module
@@ -61,7 +62,7 @@ def is_transformers(module: Any) -> bool:
 
 def several_labels(module: Any, name: str) -> tuple[str, ...]:
     """What there is to say of a head whose outputs are no choice of one class."""
-    if not is_classifier(module) or module.config.problem_type != MULTI_LABEL:
+    if not is_classifier(module) or module.config.problem_type != PROBLEM:
         return ()
     return (f"{name} was trained for several labels at once: each probability is of its own label (sigmoid)",)
 

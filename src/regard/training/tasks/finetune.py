@@ -37,7 +37,7 @@ from regard.training.processes import World, join
 from regard.training.recipe import Recipe
 from regard.training.session import Options, training_session
 from regard.training.tasks.base import CrossValidation, Outcome
-from regard.training.tasks.phases import Array, Finetuning, compute_logits, fit_head, score, train_part
+from regard.training.tasks.phases import Array, Finetuning, OneLabel, Targets, compute_logits, fit_head, train_part
 from regard.training.tasks.plan import schedule_of, views_of
 from regard.training.tasks.search import cross_validate
 from regard.training.tasks.table import ClassifierSettings
@@ -52,15 +52,17 @@ def run(
     recipe: Recipe,
     folder: Path | str,
     groups: Array | None = None,
+    targets: Targets | None = None,
     **options: Any,
 ) -> Outcome:
     """Train `network`, in place, as `recipe.settings` say; the run's folder holds all that is needed to `resume`.
 
-    `hashes` are the pictures' SHA-256 by name; `groups` (training pictures,) keep equal values in one fold;
-    `validation` may be empty: then the search's folds give the score, where there is a search; `options` are fields of
-    `session.Options`. The folder is left without its network: `save_network`, then `folder.finish`, make it a finished
-    run. Raises `DataError`, `NetworkError`, `OutputError`, `UsageError`, each in one line, and
-    `InterruptedTrainingError` after Ctrl-C; whatever happened, the last checkpoint stays.
+    `hashes` are the pictures' SHA-256 by name; `groups` (training pictures,) keep equal values in one fold; `targets`
+    are by default one class for each picture; `validation` may be empty: then the search's folds give the score, where
+    there is a search; `options` are fields of `session.Options`. The folder is left without its network:
+    `save_network`, then `folder.finish`, make it a finished run. Raises `DataError`, `NetworkError`, `OutputError`,
+    `UsageError`, each in one line, and `InterruptedTrainingError` after Ctrl-C; whatever happened, the last checkpoint
+    stays.
     """
     if not isinstance(recipe.settings, ClassifierSettings):
         raise DataError(f"the recipe {recipe.name!r} does not train a classifier; give finetune or dlcv")
@@ -70,13 +72,18 @@ def run(
     world = join(network.device)
     network.module.to(world.device)
     network.preparation = settings.prepared(network.preparation)
-    network.choose_one_class()
+    targets = targets or OneLabel()
+    if targets.several:
+        network.choose_labels()
+    else:
+        network.choose_one_class()
+    targets.check(training)
     _check(network, training, validation, settings, world)
     precision = best_precision(settings.precision, world.device)
     facts = {"precision": precision}
     parts = training, validation
     with training_session(network, parts, hashes, recipe, Path(folder), world, facts, Options(**options)) as session:
-        return _phases(Finetuning(network, training, validation, settings, session, precision, groups))
+        return _phases(Finetuning(network, training, validation, settings, session, precision, groups, targets))
 
 
 def searches(settings: ClassifierSettings, pictures: int) -> bool:
@@ -90,14 +97,6 @@ def _check(
 ) -> None:
     """Everything that can be known to be wrong before any work."""
     classes = len(training.classes)
-    if len(training) < classes:
-        raise DataError(
-            f"{len(training)} pictures to train on are fewer than the {classes} classes; each class needs at least "
-            "one: add pictures or take classes out"
-        )
-    counts = np.bincount(training.labels, minlength=classes)
-    if (counts == 0).any():
-        raise DataError(f"class {training.classes[int(np.argmin(counts))]!r} has no picture to train on; add some")
     check_choice(settings, len(validation))
     if network.outputs != classes:
         raise NetworkError(
@@ -161,7 +160,7 @@ def _outcome(
     if not len(job.validation):
         return replace(outcome, cross_validation=cross_validation)
     logits = compute_logits(job, job.validation)
-    row = {"phase": "result", **score(logits, job.validation.labels)}
+    row = {"phase": "result", **job.targets.score(logits, job.validation)}
     if journal.rows[-1].get("phase") != "result":
         journal.row(**row)
     return replace(outcome, metrics=tuple(journal.rows), logits=logits)

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,19 +14,63 @@ from torch.nn import functional as F
 
 from regard.data.dataset import Dataset
 from regard.data.images.preparation import batches
-from regard.errors import NetworkError
+from regard.errors import DataError, NetworkError
 from regard.networks.network import Network
 from regard.training.journal import Progress
 from regard.training.loop import Position, fit, loader_of
-from regard.training.objectives import LabelObjective
+from regard.training.objectives import LabelObjective, Objective
 from regard.training.optimise import State
 from regard.training.schedule import Schedule
 from regard.training.session import Session
-from regard.training.tasks.probe import fit_probe
+from regard.training.tasks.probe import Probe, fit_probe
 from regard.training.tasks.table import ClassifierSettings
 from regard.training.tasks.views import ViewLoader, Views
 
 Array = NDArray[Any]
+
+
+class Targets(Protocol):
+    """What the head is to give of a picture; `several`: any number of labels instead of one."""
+
+    several: bool
+
+    def check(self, training: Dataset) -> None:
+        """Raise `DataError` for pictures that do not do to train on."""
+
+    def objective(self, part: Dataset, settings: ClassifierSettings) -> Objective:
+        """The targets of these pictures, and the loss."""
+
+    def score(self, logits: Array, part: Dataset) -> dict[str, float]:
+        """The scores of these pictures, as the lines of metrics have them."""
+
+    def fit_head(self, features: Array, training: Dataset, groups: Array | None, folds: int, seed: int) -> Probe:
+        """A head on (pictures, width) features, which the training begins with."""
+
+
+class OneLabel:
+    """A class for each picture."""
+
+    several = False
+
+    def check(self, training: Dataset) -> None:
+        classes = len(training.classes)
+        if len(training) < classes:
+            raise DataError(
+                f"{len(training)} pictures to train on are fewer than the {classes} classes; each class needs at least "
+                "one: add pictures or take classes out"
+            )
+        counts = np.bincount(training.labels, minlength=classes)
+        if (counts == 0).any():
+            raise DataError(f"class {training.classes[int(np.argmin(counts))]!r} has no picture to train on; add some")
+
+    def objective(self, part: Dataset, settings: ClassifierSettings) -> Objective:
+        return LabelObjective(part.labels, len(part.classes), _class_weights(settings, part), settings.smoothing)
+
+    def score(self, logits: Array, part: Dataset) -> dict[str, float]:
+        return score(logits, part.labels)
+
+    def fit_head(self, features: Array, training: Dataset, groups: Array | None, folds: int, seed: int) -> Probe:
+        return fit_probe(features, training.labels, training.classes, groups, folds=folds, seed=seed)
 
 
 @dataclass
@@ -45,6 +89,7 @@ class Finetuning:
     session: Session
     precision: str
     groups: Array | None
+    targets: Targets = field(default_factory=OneLabel)
     views: Views | None = None
     validation_views: Views | None = None
     schedule: Schedule | None = None
@@ -59,13 +104,8 @@ def fit_head(job: Finetuning) -> float:
     if "head" not in checkpoints.results or (searches and "folds" not in checkpoints.tensors):  # of an earlier version
         features = compute_features(job)
         probe = job.session.world.shared(
-            fit_probe(
-                features.numpy(),
-                job.training.labels,
-                job.training.classes,
-                job.groups,
-                folds=job.settings.folds,
-                seed=job.session.seed,
+            job.targets.fit_head(
+                features.numpy(), job.training, job.groups, folds=job.settings.folds, seed=job.session.seed
             )
             if job.session.world.main
             else None
@@ -139,8 +179,7 @@ def train_part(job: Finetuning, name: str, settings: ClassifierSettings, indices
     Where it `validates`, each epoch is scored on the pictures set aside.
     """
     part = job.training.select(indices.tolist())
-    objective = LabelObjective(part.labels, len(part.classes), _class_weights(settings, part), settings.smoothing)
-    loader = loader_of(part, objective, job.network.preparation, settings, job.session)
+    loader = loader_of(part, job.targets.objective(part, settings), job.network.preparation, settings, job.session)
     place: AbstractContextManager[None] = nullcontext()
     if job.views is not None:
         loader = ViewLoader(**vars(loader) | {"workers": 0}, views=job.views, rows=indices)  # nothing to read
@@ -148,9 +187,10 @@ def train_part(job: Finetuning, name: str, settings: ClassifierSettings, indices
 
     def validate() -> dict[str, float]:
         if job.validation_views is None:
-            return score(compute_logits(job, job.validation), job.validation.labels)
+            return job.targets.score(compute_logits(job, job.validation), job.validation)
         everything = range(len(job.validation))
-        return score(job.validation_views.logits(job.network, everything, job.precision).numpy(), job.validation.labels)
+        logits = job.validation_views.logits(job.network, everything, job.precision).numpy()
+        return job.targets.score(logits, job.validation)
 
     with place:
         return fit(job.network, name, settings, loader, job.session, job.precision, validate if validates else None)

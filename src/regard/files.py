@@ -333,6 +333,11 @@ def check_local(source: Path | str, error: type[RegardError] = DataError) -> Non
         raise error(f"{match[1]}://{match[2]} is an address; download it, and give the file or folder")
 
 
+def cache_folder() -> Path:
+    """The folder of what can be had again: `regard` in the user's cache folder (`XDG_CACHE_HOME`)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regard"
+
+
 def file_hash(path: Path | str) -> str:
     """The SHA-256 of a file's bytes, as 64 hexadecimal digits.
 

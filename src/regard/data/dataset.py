@@ -159,12 +159,12 @@ class Dataset(Readable):
         return replace(self, pictures=tuple(self.pictures[index] for index in indices))
 
     def up_to(self, max_pixels: int) -> Self:
-        """This data set, whose files are read up to so many pixels each."""
+        """This data set, whose files and members of shards are read up to so many pixels each."""
         return replace(
             self,
             pictures=tuple(
-                replace(picture, opener=replace(picture.opener, max_pixels=max_pixels))
-                if isinstance(picture.opener, FileOpener)
+                replace(picture, opener=replace(picture.opener, max_pixels=max_pixels))  # type: ignore[type-var]
+                if hasattr(picture.opener, "max_pixels")
                 else picture
                 for picture in self.pictures
             ),

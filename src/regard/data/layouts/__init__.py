@@ -26,10 +26,11 @@ __all__ = [
     "Dataset",
     "Layout",
     "Picture",
+    "fitting",
     "read",
-    "read_from_outside",
     "read_labelled",
     "read_pictures",
+    "read_with_captions",
     "register_layout",
 ]
 
@@ -41,7 +42,8 @@ class Layout(Described):
     `fits(source)` says whether DATA, text as the user wrote it, is of this kind, and is asked before anything is read.
     `target(source, labels)` gives the pictures, in order, and raises `DataError` saying what is wrong where; without
     `labels` those that cannot be told are None instead of refused. `unlabelled` says whether pictures that need no
-    labels come by this way too; where not, they are found as files and folders.
+    labels come by this way too; where not, they are found as files and folders. `source(data, options)`, where DATA lie
+    in shards, opens them as a `regard.data.shards.Source`.
     """
 
     name: str
@@ -49,9 +51,18 @@ class Layout(Described):
     fits: str  # "module:function"
     target: str  # "module:function"
     unlabelled: bool = True
+    source: str = ""  # "module:function"
 
 
 _ROWS = (
+    Layout(
+        name="webdataset",
+        description="WebDataset tars: shards/{000000..000099}.tar, or a folder of them, with .cls, .json or .txt beside"
+        " each picture",
+        fits="regard.data.layouts.webdataset:is_tars",
+        target="regard.data.layouts.webdataset:read_tars",
+        source="regard.data.layouts.webdataset:open_tars",
+    ),
     Layout(
         name="csv",
         description="a .csv with filename,label and, as needed, split, group and slice columns",
@@ -150,9 +161,10 @@ def read_pictures(source: Path | str | Sequence[Path | str]) -> Dataset:
     return _reported(gathered(Path(source[0]) if len(source) == 1 else Path(), "pictures", pictures))
 
 
-def read_from_outside(source: Path | str) -> list[Picture] | None:
-    """The pictures of DATA that a row from outside reads, with whatever captions they have; None for all other DATA."""
-    row = _fitting(str(source), [row for row in LAYOUTS if row not in _ROWS])
+def read_with_captions(source: Path | str) -> list[Picture] | None:
+    """The pictures of DATA in shards, or that a row from outside reads, with whatever captions they have; None for all
+    other DATA."""
+    row = fitting(str(source), [row for row in LAYOUTS if row.source or row not in _ROWS])
     return None if row is None else list(LAYOUTS.load(row.name)(str(source), False))
 
 
@@ -164,7 +176,7 @@ def _reported(dataset: Dataset) -> Dataset:
 def read_unreported(source: Path | str, labels: bool) -> Dataset:
     path = _located(source)
     source = path if str(path) != str(Path(source)) else source
-    row = _fitting(str(source), list(LAYOUTS))
+    row = fitting(str(source), list(LAYOUTS))
     if row is not None:
         return gathered(path, row.name, LAYOUTS.load(row.name)(str(source), labels))
     if path.is_file():
@@ -177,7 +189,7 @@ def read_unreported(source: Path | str, labels: bool) -> Dataset:
     )
 
 
-def _fitting(source: str, rows: Sequence[Layout]) -> Layout | None:
+def fitting(source: str, rows: Sequence[Layout]) -> Layout | None:
     """The first layout that fits."""
     for row in sorted(rows, key=lambda row: row in _ROWS):  # those from outside first: they are the more special
         fits: Callable[[str], bool] = LAYOUTS.load(row.name, "fits")
@@ -189,7 +201,7 @@ def _fitting(source: str, rows: Sequence[Layout]) -> Layout | None:
 def _unlabelled(source: Path | str) -> list[Picture]:
     """The pictures of one file, folder or table, or of what is no file, with neither label nor split."""
     path = _located(source)
-    row = _fitting(str(path) if path.exists() else str(source), [row for row in LAYOUTS if row.unlabelled])
+    row = fitting(str(path) if path.exists() else str(source), [row for row in LAYOUTS if row.unlabelled])
     if row is not None:
         pictures = LAYOUTS.load(row.name)(str(path) if path.exists() else str(source), False)
         return [replace(picture, label=None, split=None) for picture in pictures]

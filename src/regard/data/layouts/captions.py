@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from regard.data.dataset import Dataset, Picture, gathered, listed, several, summary
-from regard.data.layouts import read_from_outside
+from regard.data.layouts import read_with_captions
 from regard.data.layouts.coco import read_coco
 from regard.data.layouts.table import read_captioned_table
 from regard.data.splits import SHARE, all_in, assign, check_groups, check_share
@@ -33,7 +33,7 @@ def read_captioned(source: Path | str, label: str = "label", *, are_needed: bool
     be there. Raises `DataError` for a file that is missing or of another kind, where no picture has a caption, and for
     empty ones.
     """
-    pictures = read_from_outside(source)
+    pictures = read_with_captions(source)
     file = Path(source) if pictures is not None else _file_of(Path(source))
     if pictures is None and file.suffix.lower() == ".csv":
         pictures = read_captioned_table(file, are_needed)

@@ -1,6 +1,5 @@
 """`oxford-pets`: the Oxford-IIIT Pet photographs with their official split, by way of torchvision's download."""
 
-import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from regard.data.dataset import Picture
 from regard.data.openers import FileOpener
 from regard.errors import DataError
+from regard.files import cache_folder
 
 _SPLITS = {"trainval": "train", "test": "test"}
 _SPECIES = {"1": "cat", "2": "dog"}
@@ -23,7 +23,7 @@ def read_oxford_pets(source: str = "oxford-pets", labels: bool = True) -> list[P
     They are kept in `regard` in the user's cache folder (`XDG_CACHE_HOME`), and fetched once, about 800 MB. Raises
     `DataError` when that fails, as it does without a network.
     """
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regard"
+    root = cache_folder()
     folder = root / "oxford-iiit-pet"
     if not (folder / "annotations" / "test.txt").is_file():
         _download(root)

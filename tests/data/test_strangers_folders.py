@@ -160,8 +160,13 @@ def test_a_class_of_another_ending_is_read(tmp_path: Path, ending: str) -> None:
 
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n"
-HEIC = b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic"
-OTHERS = {"a.eps": POSTSCRIPT, "a.heic": HEIC, "a.svg": b"<svg/>", "a.dcm": bytes(128) + b"DICM", "a": b"no picture"}
+OTHERS = {
+    "a.eps": POSTSCRIPT,
+    "a.cr2": b"II*",
+    "a.svg": b"<svg/>",
+    "a": b"no picture",
+    "DICOMDIR": bytes(128) + b"DICM",
+}
 
 
 @pytest.mark.parametrize("name", [*OTHERS, "emptied", "link", "jpeg.eps"])
@@ -209,13 +214,13 @@ def test_folders_of_documents_are_no_classes(tmp_path: Path, caplog: pytest.LogC
 def test_the_rest_is_named_with_counts(tmp_path: Path, run: Run) -> None:
     make(tmp_path / "d", *(f"{name}/{index}.png" for name in ("cat", "dog") for index in range(2)))
     for index in range(4):
-        (tmp_path / "d/cat" / f"{index}.heic").write_bytes(HEIC)
+        (tmp_path / "d/cat" / f"{index}.svg").write_bytes(b"<svg/>")
     (tmp_path / "d/dog/lost.jpg").symlink_to(tmp_path / "nowhere")
     (tmp_path / "d/dog/.DS_Store").write_bytes(b"hidden")
     words = ("--model", "random:test_vit", "--size", "32", "--workers", "0")
     code, _, err = run("predict", tmp_path / "d", "--out", tmp_path / "p.csv", *words)
     assert code == 0 and f"{tmp_path / 'd'}: 4 pictures" in err
-    assert "4 files are no pictures regard reads: 'cat/0.heic', 'cat/1.heic', 'cat/2.heic' and 1 more" in err
+    assert "4 files are no pictures regard reads: 'cat/0.svg', 'cat/1.svg', 'cat/2.svg' and 1 more" in err
     assert "1 link leads nowhere: 'dog/lost.jpg'" in err and "DS_Store" not in err
 
 

@@ -59,8 +59,10 @@ class Picture(Readable):
 
     @property
     def identity(self) -> Path | str:
-        """What one picture has under several names: its file where it is one, else its name."""
-        return self.name if self.path is None else self.path.resolve()
+        """What one picture has under several names: its file, and page, where it is one, else its name."""
+        if not isinstance(self.opener, FileOpener):
+            return self.name
+        return Path(str(replace(self.opener, path=self.opener.path.resolve())))
 
 
 @dataclass(frozen=True, repr=False)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regard.data.dataset import Dataset, Picture
-from regard.data.images.decode import open_reduced
+from regard.data.images.decode import open_reduced, to_rgb
 from regard.errors import DataError
 
 SIDE = 16
@@ -75,9 +75,12 @@ def fingerprints(pictures: Sequence[Picture], workers: int = 4) -> Fingerprints:
 def _fingerprint(picture: Picture) -> tuple[int, NDArray[np.uint8]] | None:
     try:
         # both sides at 64 pixels at least: far above what the fingerprint keeps, far below a photograph
-        image, _, _ = open_reduced(picture.opener, lambda size: (min(size[0], 64), min(size[1], 64)))
+        image, _, _ = open_reduced(picture.opener, lambda size: (min(size[0], 64), min(size[1], 64)), deep=True)
     except DataError:
         return None
+    if image.mode == "F":  # its own range: 12 bits of 16 would be alike as all dark pictures are
+        values = np.asarray(image)
+        image = to_rgb(image, (float(values.min()), max(float(values.max()), float(values.min()) + 1e-6)))
     return difference_hash(image), np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0))
 
 

@@ -8,7 +8,7 @@ import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from PIL import Image
 from regard.data import MAX_PIXELS
 from regard.errors import DataError, UsageError
 from regard.files import file_hash
+
+PAGE = "#page="
+"""Between a file with several pictures and the number of one of them, from 1."""
 
 
 class Opener(Protocol):
@@ -31,19 +34,32 @@ class Opener(Protocol):
 
 @dataclass(frozen=True)
 class FileOpener:
-    """A picture in a file, which is read up to `max_pixels`."""
+    """A picture in a file, which is read up to `max_pixels`; of several in it the one on a `page`, from 1."""
 
     path: Path
     max_pixels: int = MAX_PIXELS
+    page: int | None = None
+
+    @classmethod
+    def of(cls, path: Path | str) -> Self:
+        """The picture that a text means: a file, or, where there is none of that name, a page: `scan.tif#page=3`."""
+        path = Path(path)
+        name, sign, number = path.name.rpartition(PAGE)
+        if not sign or not name or not number.isdecimal() or path.exists():
+            return cls(path)
+        if int(number) < 1:
+            raise DataError(f"{path}: pages count from 1; name page 1 or a later one")
+        return cls(path.with_name(name), page=int(number))
 
     def open(self) -> BinaryIO:
         return self.path.open("rb")
 
     def digest(self) -> str:
-        return file_hash(self.path)
+        digest = file_hash(self.path)
+        return digest if self.page is None else hashlib.sha256(f"{digest}{PAGE}{self.page}".encode()).hexdigest()
 
     def __str__(self) -> str:
-        return str(self.path)
+        return str(self.path) if self.page is None else f"{self.path}{PAGE}{self.page}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +81,7 @@ class BytesOpener:
 
 @dataclass(frozen=True, eq=False)
 class ArrayOpener:
-    """Pixels in memory, (height, width, 3) or (height, width): uint8 in 0..255, or floats in 0..1.
+    """Pixels in memory, (height, width, 3) or (height, width): uint8 in 0..255, uint16 in 0..65535, or floats in 0..1.
 
     Raises `DataError` for an array of another shape, dtype or range.
     """
@@ -78,8 +94,11 @@ class ArrayOpener:
         dtype = self.array.dtype
         if len(shape) not in (2, 3) or shape[2:] not in ((), (3,)) or 0 in shape:
             raise DataError(f"{self.name} has the shape {shape}; a picture is (height, width, 3) or (height, width)")
-        if dtype != np.uint8 and dtype.kind != "f":
-            raise DataError(f"{self.name} is of {dtype}; a picture has uint8 values in 0..255, or floats in 0..1")
+        if dtype not in (np.uint8, np.uint16) and dtype.kind != "f":
+            raise DataError(
+                f"{self.name} is of {dtype}; a picture has uint8 values in 0..255, uint16 ones in 0..65535, or floats "
+                "in 0..1"
+            )
         if dtype.kind == "f":
             low = self.array.min()
             high = self.array.max()
@@ -90,8 +109,10 @@ class ArrayOpener:
                 )
 
     def open(self) -> Image.Image:
-        if self.array.dtype == np.uint8:
-            return Image.fromarray(self.array)
+        if self.array.dtype == np.uint16 and self.array.ndim == 3:
+            return Image.fromarray((self.array >> 8).astype(np.uint8))  # as of files: Pillow has no deep colour
+        if self.array.dtype in (np.uint8, np.uint16):
+            return Image.fromarray(np.ascontiguousarray(self.array, self.array.dtype.newbyteorder("=")))
         return Image.fromarray(np.rint(self.array * 255).astype(np.uint8))
 
     def digest(self) -> str:
@@ -135,7 +156,7 @@ def opener_of(source: Source, name: str = "") -> Opener:
     pixels that cannot be a picture's.
     """
     if isinstance(source, Path | str):
-        return FileOpener(Path(source))
+        return FileOpener.of(source)
     if isinstance(source, bytes):
         return BytesOpener(source, name or "the picture")
     if isinstance(source, Image.Image):

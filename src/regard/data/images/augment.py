@@ -15,12 +15,10 @@ from torchvision.transforms.v2 import functional as change
 
 from regard.data.images.decode import Size, open_picture, open_reduced
 from regard.data.images.longest_side import LongestSide
-from regard.data.images.preparation import SPARE, Preparation
+from regard.data.images.preparation import SPARE, Pixels, Preparation
 from regard.data.openers import Source
 from regard.errors import UsageError
 from regard.records import Box
-
-Pixels = NDArray[np.uint8]
 
 COLOURS = ("brightness", "contrast", "saturation", "hue")
 ASPECT = (3 / 4, 4 / 3)
@@ -136,7 +134,7 @@ def read_augmented(
     changes: Changes,
     max_pixels: int | None = None,
 ) -> Pixels:
-    """A picture → (height, width, 3) uint8 as the network sees it in training. Raises `DataError` naming the picture.
+    """A picture → (height, width, 3) as the network sees it in training. Raises `DataError` naming the picture.
 
     A network that takes pictures of any shape sees them whole: there is no random crop.
     """
@@ -152,29 +150,41 @@ def read_augmented(
         wide = SPARE * preparation.width / (right - left)
         return math.ceil(size[0] * tall), math.ceil(size[1] * wide)
 
-    image, size, divided = open_reduced(source, enough, max_pixels)
+    image, size, divided = open_reduced(source, enough, max_pixels, deep=True)
     left, top, right, bottom = (edge / divided for edge in box(size))
     extent = (size[0] / divided, size[1] / divided)
     return apply(preparation._resample(image, (left, top, right, bottom), extent), augmentation, changes)
 
 
 def apply(pixels: Pixels, augmentation: Augmentation, changes: Changes) -> Pixels:
-    """(height, width, 3) uint8, changed as drawn: flip, then turn, shift and zoom, then colours in their drawn order.
+    """(height, width, 3), changed as drawn: flip, then turn, shift and zoom, then colours in their drawn order.
 
     What comes into the picture from outside is black and pixels are the nearest, as torchvision's defaults have it.
+    Grey of more than 8 bits keeps them.
     """
     if changes.flip:
         pixels = np.ascontiguousarray(pixels[:, ::-1])
     if not augmentation.moves and all(getattr(augmentation, name) == 0 for name in COLOURS):
         return pixels
-    image = Image.fromarray(pixels)
+    is_deep = pixels.dtype != np.uint8
+    image = Image.fromarray(pixels[..., 0] if is_deep else pixels)
     if augmentation.moves:
         shift = [round(changes.shift[0] * image.width), round(changes.shift[1] * image.height)]
         image = change.affine(image, angle=changes.angle, translate=shift, scale=changes.zoom, shear=[0.0, 0.0])
     for name in changes.order:
         if getattr(augmentation, name) > 0:
-            image = _CHANGES[name](image, changes.factors[name])
-    return np.asarray(image)
+            factor = changes.factors[name]
+            image = _deep_change(name, image, factor) if is_deep else _CHANGES[name](image, factor)
+    return np.repeat(np.asarray(image)[..., None], 3, axis=2) if is_deep else np.asarray(image)
+
+
+def _deep_change(name: str, image: Image.Image, factor: float) -> Image.Image:
+    """The same for levels in mode F; saturation and hue of grey are none."""
+    values = np.asarray(image)
+    base = {"brightness": 0.0, "contrast": float(values.mean())}.get(name)
+    if base is None:
+        return image
+    return Image.fromarray(np.clip(base + (values - base) * np.float32(factor), 0, 255).astype(np.float32))
 
 
 _CHANGES = {

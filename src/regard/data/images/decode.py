@@ -10,11 +10,13 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from regard.data import MAX_PIXELS
+from regard.data.images.dicom import RefusedError
 from regard.data.images.formats import READ, one_without_limit, read_header
+from regard.data.images.grey import ends_of, ends_within, fixed_ends, is_deep, levels, numbers
+from regard.data.images.pages import check_size, choose_page
 from regard.data.openers import Opener, Source, opener_of
 from regard.errors import DataError
 
@@ -38,7 +40,7 @@ def open_picture(source: Source, max_pixels: int | None = None) -> Image.Image:
     """The picture in a file or in memory: mode RGB, upright as its EXIF orientation says, the first frame of an
     animation.
 
-    Transparent parts lie on white. 16-bit grey is scaled to 8 bits; 32-bit grey as `to_rgb` says. Colour profiles are
+    Transparent parts lie on white. Grey of more than 8 bits is scaled to 8, as `to_rgb` says. Colour profiles are
     not applied, as training pipelines of the field do not apply them. Raises `DataError` naming the picture when it is
     missing, empty, broken, no picture, or has more than `max_pixels` pixels (seen in its header, before decoding), by
     default those of its opener. One of more than MAX_PIXELS, and any such JPEG, comes at the largest of 1/2, 1/4 or 1/8
@@ -48,25 +50,27 @@ def open_picture(source: Source, max_pixels: int | None = None) -> Image.Image:
 
 
 def open_reduced(
-    source: Source, smallest: Callable[[Size], Size], max_pixels: int | None = None
+    source: Source, smallest: Callable[[Size], Size], max_pixels: int | None = None, deep: bool = False
 ) -> tuple[Image.Image, Size, int]:
     """As `open_picture`, but it may come at 1/2, 1/4 or 1/8 of its size: a JPEG for a fraction of the decoding time,
     any other above MAX_PIXELS for a fraction of the memory.
 
-    `smallest` maps the upright picture's full (height, width) to the least (height, width) that will do. Returns the
-    picture, its full (height, width), and by what it was divided: 1, 2, 4 or 8 (sizes are rounded up).
+    `smallest` maps the upright picture's full (height, width) to the least (height, width) that will do. With `deep`
+    grey of more than 8 bits comes in mode F, levels from 0.0 to 255.0, instead of RGB. Returns the picture, its full
+    (height, width), and by what it was divided: 1, 2, 4 or 8 (sizes are rounded up).
     """
     opener = opener_of(source)
     most = getattr(opener, "max_pixels", MAX_PIXELS) if max_pixels is None else max_pixels
     with _naming(opener), opener.open() as content:
         image = content if isinstance(content, Image.Image) else _read_header(opener, content)
+        choose_page(opener, image, most)
         width, height = image.size
         is_jpeg = image.format in ("JPEG", "MPO")
         large = width * height > min(most, MAX_PIXELS)
         # Of a JPEG a fraction is decoded, within bounded memory; a progressive one holds all its coefficients.
         factor = 1 if not is_jpeg else 4 if image.info.get("progressive") else 64
         if width * height > most * factor:
-            _check_size(opener, image.size, most)
+            check_size(opener, image.size, most)
         full = (height, width)
         divided = 1
         with one_without_limit() if large else nullcontext():  # one at a time, however many threads read
@@ -75,22 +79,24 @@ def open_reduced(
                 full = full[::-1] if turned >= 5 else full
                 least = _fitting(full, smallest(full), min(most, MAX_PIXELS)) if large else smallest(full)
                 divided = _draft(image, turned, least, large)
-                _check_size(opener, image.size, most)
+                check_size(opener, image.size, most)
             image.load()
             turned = _orientation(image)
             if large and not is_jpeg:
                 full = image.size if turned >= 5 else image.size[::-1]
                 least = smallest(full)
                 divided = next((by for by in (8, 4, 2) if full[0] // by >= least[0] and full[1] // by >= least[1]), 1)
-                rgb = _in_strips(image, divided)
+                result = _in_strips(image, divided, deep)
+            elif deep and is_deep(image):
+                result = to_levels(image, ends_of(image))
             else:
-                rgb = to_rgb(image)
+                result = to_rgb(image)
         if turned in UPRIGHT:
-            rgb = rgb.transpose(UPRIGHT[turned])
-        elif rgb is image and len(_exif(image)):
-            rgb = image.copy()
-        rgb.info = {}  # EXIF, comments and profiles must not travel into anything that is shared
-        return rgb, (full if divided > 1 else (rgb.height, rgb.width)), divided
+            result = result.transpose(UPRIGHT[turned])
+        elif result is image and len(_exif(image)):
+            result = image.copy()
+        result.info = {}  # EXIF, comments and profiles must not travel into anything that is shared
+        return result, (full if divided > 1 else (result.height, result.width)), divided
 
 
 def stored_orientation(source: Source) -> tuple[Size, int]:
@@ -128,19 +134,17 @@ def thumbnail(source: Source, longest: int) -> Image.Image:
     return image
 
 
-def to_rgb(image: Image.Image, extremes: tuple[float, float] | None = None) -> Image.Image:
+def to_rgb(image: Image.Image, ends: tuple[float, float] | None = None) -> Image.Image:
     """Any picture of Pillow's in mode RGB, as a person would see it.
 
-    Transparent parts lie on white. 16-bit grey is scaled from 0..65535; so are 32-bit integers in that range. Floats
-    are taken as 0..1 where they are in that range, else as 0..255. Beyond, the smallest value is black and the
-    largest white: `extremes`, where the image is a part of another.
+    Transparent parts lie on white. Grey of more than 8 bits is scaled so that `ends` are black and white, where None
+    those of `ends_of`.
     """
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode[0] in "IF":
-        values = _numbers(image)
-        low, high = extremes or (values.min(initial=0.0), values.max(initial=0.0))
-        return _grey(values, low, high, 65535.0 if image.mode[0] == "I" else 1.0 if high <= 1 else 255.0)
+    if is_deep(image):
+        grey = np.rint(levels(image, ends or ends_of(image))).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
@@ -149,35 +153,28 @@ def to_rgb(image: Image.Image, extremes: tuple[float, float] | None = None) -> I
     return image.convert("RGB")
 
 
-def _in_strips(image: Image.Image, divided: int) -> Image.Image:
-    """What `to_rgb` gives, at 1 / `divided` of the size, without a second copy of the whole picture."""
+def to_levels(image: Image.Image, ends: tuple[float, float]) -> Image.Image:
+    """A grey picture of more than 8 bits in mode F: 0.0 is black and 255.0 white, nothing rounded."""
+    return Image.fromarray(levels(image, ends).astype(np.float32))
+
+
+def _in_strips(image: Image.Image, divided: int, deep: bool) -> Image.Image:
+    """What `to_rgb` or, of `deep` ones, `to_levels` gives, at 1 / `divided` of the size, without a second copy of the
+    whole picture."""
     width, height = image.size
     rows = max(1, STRIP // (width * divided)) * divided
     boxes = [(0, top, width, min(height, top + rows)) for top in range(0, height, rows)]
-    extremes = None
-    if image.mode[0] in "IF":
-        ranges = [(part.min(), part.max()) for part in (_numbers(image.crop(box)) for box in boxes)]
-        extremes = min(0.0, *(low for low, _ in ranges)), max(0.0, *(high for _, high in ranges))
-    rgb = Image.new("RGB", (-(-width // divided), -(-height // divided)))
+    ends = None
+    if is_deep(image) and (ends := fixed_ends(image)) is None:
+        ranges = [(float(part.min()), float(part.max())) for part in (numbers(image.crop(box)) for box in boxes)]
+        ends = ends_within(image, min(0.0, *(low for low, _ in ranges)), max(0.0, *(high for _, high in ranges)))
+    keeps = deep and ends is not None
+    whole = Image.new("F" if keeps else "RGB", (-(-width // divided), -(-height // divided)))
     for box in boxes:
-        strip = to_rgb(image.crop(box), extremes)
-        rgb.paste(strip if divided == 1 else strip.reduce(divided), (0, box[1] // divided))
-    return rgb
-
-
-def _numbers(image: Image.Image) -> NDArray[Any]:
-    """(height, width) of a picture of numbers: 16 bits, 32 bits or floats; what is not finite is 0."""
-    return np.nan_to_num(np.asarray(image), nan=0.0, posinf=0.0, neginf=0.0)
-
-
-def _grey(values: NDArray[Any], low: float, high: float, white: float) -> Image.Image:
-    """(height, width) numbers from `low` to `high` → a grey picture in mode RGB, 0 black and `white` white where all
-    lie between them."""
-    values = values.astype(np.float64)
-    if low < 0 or high > white:
-        values = values - low
-        white = high - low
-    return Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8)).convert("RGB")
+        part = image.crop(box)
+        strip = to_levels(part, ends) if deep and ends is not None else to_rgb(part, ends)
+        whole.paste(strip if divided == 1 else strip.reduce(divided), (0, box[1] // divided))
+    return whole
 
 
 def _read_header(opener: Opener, stream: BinaryIO) -> Image.Image:
@@ -187,16 +184,6 @@ def _read_header(opener: Opener, stream: BinaryIO) -> Image.Image:
     except UnidentifiedImageError:
         stream.seek(0)
         raise DataError(_not_a_picture(opener, empty=not stream.read(1))) from None
-
-
-def _check_size(opener: Opener, size: Size, max_pixels: int) -> None:
-    width, height = size
-    if width * height > max_pixels:
-        raise DataError(
-            f"{opener} has {width:,} × {height:,} = {width * height:,} pixels, more than the {max_pixels:,} that are "
-            f"read; make it smaller, remove it, or allow it with --max-pixels {width * height} (in Python "
-            "max_pixels), which takes about 5 bytes of memory a pixel, of WebP 16"
-        )
 
 
 def _orientation(image: Image.Image) -> int:
@@ -246,8 +233,10 @@ def _naming(opener: Opener) -> Iterator[None]:
         raise DataError(f"there is no picture {opener}; check the path") from None
     except (PermissionError, IsADirectoryError) as error:
         raise DataError(f"{opener} cannot be opened: {error.strerror}") from error
+    except RefusedError as error:
+        raise DataError(f"{opener} {str(error).replace('{name}', str(opener))}") from error
     except Exception as error:  # a broken file raises anything: OSError, SyntaxError, struct.error, ValueError, ...
-        why = str(error) or type(error).__name__
+        why = str(error).partition(". ")[0][:120] or type(error).__name__  # not what it quotes of a patient's file
         raise DataError(
             f"{opener} is a broken picture ({why}); replace it, remove it, or skip such with --skip-bad"
         ) from (error)

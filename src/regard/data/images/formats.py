@@ -1,4 +1,6 @@
-"""Which files are pictures that are read: formats of Pillow's that decode in this process, by their endings or content.
+"""Which files are pictures that are read: by their endings or content, decoded in this process.
+
+Pillow's own formats, and two by extras: HEIC (pillow-heif) and DICOM (pydicom).
 
 Formats that Pillow hands to other programs (EPS to Ghostscript, WMF to Windows) are never among them, nor films, nor
 what it only recognises.
@@ -15,6 +17,8 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from regard.data.images.dicom import DicomImage, MissingExtraError, is_dicom
+
 FORMATS: dict[str, str] = {
     "JPEG": ".jpg .jpeg .jpe .jfif .mpo",  # MPO, of some phones, comes with JPEG
     "PNG": ".png .apng",
@@ -26,6 +30,8 @@ FORMATS: dict[str, str] = {
     "PPM": ".pnm .ppm .pgm .pbm .pfm",
     "JPEG2000": ".jp2 .j2k .j2c .jpc .jpf .jpx",
     "AVIF": ".avif .avifs",
+    "HEIF": ".heic .heif .hif .heics .heifs",
+    "DICOM": ".dcm .dicom",
     "TGA": ".tga .icb .vda .vst",
     "ICO": ".ico",
     "CUR": ".cur",
@@ -46,8 +52,12 @@ SUFFIXES = frozenset(suffix for endings in FORMATS.values() for suffix in ending
 WITHOUT_SIGNATURE = frozenset({"TGA", "DIB"})
 """Formats that other files can be mistaken for: without their ending they are not looked for."""
 
-READ = "JPEG, PNG, WebP, GIF, BMP, TIFF, JPEG 2000, AVIF, PNM, TGA, ICO and the others of docs/data.md"
+READ = "JPEG, PNG, WebP, GIF, BMP, TIFF, JPEG 2000, AVIF, HEIC, DICOM, PNM, TGA, ICO and the others of docs/data.md"
 """The formats as messages name them."""
+
+_BY_EXTRAS = ("HEIF", "DICOM")
+_HEVC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
+_AV1 = frozenset({b"avif", b"avis"})
 
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _LONGEST = 1 << 19
@@ -66,19 +76,45 @@ def _has_content(file: Path) -> bool:
     try:
         with file.open("rb") as stream:
             read_header(stream, FORMATS.keys() - WITHOUT_SIGNATURE)
+    except MissingExtraError:
+        return True
     except Exception:  # what is no picture raises anything
         return False
     return True
 
 
 def read_header(stream: BinaryIO, formats: Iterable[str] = FORMATS) -> Image.Image:
-    """The picture in a stream, not yet decoded. Raises Pillow's `UnidentifiedImageError` for another format.
+    """The picture in a stream, not yet decoded. Raises Pillow's `UnidentifiedImageError` for another format, and
+    `RefusedError` for one that cannot be read here.
 
     Pillow's own warning about size is off: a smaller limit of ours is to be checked next.
     """
+    head = stream.read(132)
+    stream.seek(0)
+    if "DICOM" in formats and is_dicom(head):
+        return DicomImage(stream)
+    if "HEIF" in formats and _is_heif(head):
+        return _read_heif(stream)
     stream = _without_long_texts(stream)
     with one_without_limit():
-        return Image.open(stream, formats=sorted(formats, key=list(FORMATS).index))
+        return Image.open(stream, formats=[name for name in FORMATS if name in set(formats).difference(_BY_EXTRAS)])
+
+
+def _is_heif(head: bytes) -> bool:
+    """Whether a file that begins so says that its pictures are of HEVC; those of AV1 are Pillow's."""
+    if head[4:8] != b"ftyp":
+        return False
+    size = int.from_bytes(head[:4], "big")
+    brands = {head[8:12], *(head[start : start + 4] for start in range(16, min(size, len(head)), 4))}
+    return bool(brands & _HEVC) and not brands & _AV1
+
+
+def _read_heif(stream: BinaryIO) -> Image.Image:
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
+        raise MissingExtraError("HEIC", "heic") from None
+    return HeifImageFile(stream)
 
 
 @contextmanager

@@ -49,7 +49,8 @@ a grey level on average where it is sharp, at less than half the price."""
 GAP = 3.0
 """Pillow's `reducing_gap`: pictures six or more times too large are first averaged down; from 3 on it does not show."""
 
-Pixels = NDArray[np.uint8]
+Pixels = NDArray[np.uint8 | np.float32]
+"""(height, width, 3) in 0..255: uint8, or float32 of a grey picture of more than 8 bits."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -144,7 +145,10 @@ class Preparation:
         return math.ceil(size[0] * tall), math.ceil(size[1] * wide)
 
     def pixels(self, image: Image.Image) -> Pixels:
-        """An upright RGB picture → (height, width, 3) uint8 as the network sees it, before normalisation."""
+        """An upright RGB picture → (height, width, 3) uint8 as the network sees it, before normalisation.
+
+        Of levels in mode F the values are float32, in 0..255 too.
+        """
         return self._resample(image, self.box((image.height, image.width)), (image.height, image.width))
 
     def _resample(self, image: Image.Image, box: Box, extent: tuple[float, float]) -> Pixels:
@@ -152,7 +156,7 @@ class Preparation:
         in the image's pixels, which an image that was decoded at a fraction of its size rounds up."""
         gap = None if self.interpolation == "nearest" else GAP
         resampling = INTERPOLATIONS[self.interpolation]
-        if image.mode != "RGB":
+        if image.mode not in ("RGB", "F"):
             raise DataError(f"a picture of mode {image.mode} came where RGB is needed; read it with open_picture")
         left, top, right, bottom = box
         across = self.width / (right - left)  # the input's pixels in one of the image's
@@ -160,15 +164,15 @@ class Preparation:
         before = (round(max(0.0, -left) * across), round(max(0.0, -top) * down))
         after = (round(max(0.0, right - extent[1]) * across), round(max(0.0, bottom - extent[0]) * down))
         if before == after == (0, 0):
-            return np.asarray(image.resize((self.width, self.height), resampling, box, gap))
+            return _planes(image.resize((self.width, self.height), resampling, box, gap))
         inside = (self.width - before[0] - after[0], self.height - before[1] - after[1])
         box = (max(0.0, left), max(0.0, top), min(extent[1], right), min(extent[0], bottom))
-        padded = Image.new("RGB", (self.width, self.height))
+        padded = Image.new(image.mode, (self.width, self.height))
         padded.paste(image.resize(inside, resampling, box, gap), before)
-        return np.asarray(padded)
+        return _planes(padded)
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(batch, height, width, 3) uint8, red, green and blue → (batch, channels, height, width) float32, on the
+        """(batch, height, width, 3) in 0..255, red, green and blue → (batch, channels, height, width) float32, on the
         device of `pixels`."""
         mean = torch.tensor(self.mean, device=pixels.device).view(-1, 1, 1)
         std = torch.tensor(self.std, device=pixels.device).view(-1, 1, 1)
@@ -225,13 +229,20 @@ class Preparation:
             raise DataError(f"the stored preparation of pictures cannot be used: {error}") from error
 
 
+def _planes(image: Image.Image) -> Pixels:
+    """(height, width, 3); of levels without what a filter adds beyond black and white, as Pillow does for 8 bits."""
+    values = np.asarray(image)
+    return values if image.mode == "RGB" else np.repeat(np.clip(values, 0, 255)[..., None], 3, axis=2)
+
+
 def read_pixels(source: Source, preparation: Preparation, max_pixels: int | None = None) -> tuple[Pixels, Size]:
-    """A picture → ((height, width, 3) uint8 as the network sees it, (height, width) of the user's upright picture).
+    """A picture → ((height, width, 3) as the network sees it, (height, width) of the user's upright picture).
 
     The same as `preparation.pixels(open_picture(source))` to within a grey level or so, but large JPEGs are decoded at
-    a fraction of their size. Raises `DataError` naming the picture.
+    a fraction of their size, and grey of more than 8 bits keeps them: uint8 else, float32 then. Raises `DataError`
+    naming the picture.
     """
-    image, size, divided = open_reduced(source, preparation.smallest, max_pixels)
+    image, size, divided = open_reduced(source, preparation.smallest, max_pixels, deep=True)
     left, top, right, bottom = (edge / divided for edge in preparation.box(size))
     extent = (size[0] / divided, size[1] / divided)
     return preparation._resample(image, (left, top, right, bottom), extent), size
@@ -239,8 +250,9 @@ def read_pixels(source: Source, preparation: Preparation, max_pixels: int | None
 
 @dataclass(frozen=True)
 class Batch:
-    """Some pictures, prepared: `indices` into the given pictures, `pixels` (batch, height, width, 3) uint8, and the
-    (height, width) of each of the user's upright pictures."""
+    """Some pictures, prepared: `indices` into the given pictures, `pixels` (batch, height, width, 3) uint8 (float32 in
+    0..255 where one of them is grey of more than 8 bits), and the (height, width) of each of the user's upright
+    pictures."""
 
     indices: list[int]
     pixels: torch.Tensor

@@ -207,10 +207,11 @@ def _unlabelled(source: Path | str) -> list[Picture]:
         return [replace(picture, label=None, split=None) for picture in pictures]
     if path.is_dir():
         return read_below(path)
-    if not path.is_file():
+    opener = FileOpener.of(path)
+    if not opener.path.is_file():
         check_local(source)
         raise DataError(f"there is no {path}{_nearest(path, {*SUFFIXES, '.csv'})}; give a picture, a folder or a .csv")
-    return [Picture(path.name, FileOpener(path), filename=str(source))]
+    return [Picture(path.name, opener, filename=str(source))]
 
 
 def _located(source: Path | str) -> Path:

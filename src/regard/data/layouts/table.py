@@ -11,7 +11,7 @@ from pathlib import Path
 
 from regard.data.dataset import Picture, listed, safe_name, several, short_names, split_name
 from regard.data.layouts.finder import FileFinder
-from regard.data.openers import FileOpener
+from regard.data.openers import PAGE, FileOpener
 from regard.errors import DataError
 
 INDEX = "index.csv"
@@ -128,7 +128,7 @@ def _picture(folder: Path, row: _Row, name: str) -> Picture:
     columns = {name: value for name, value in row.fields.items() if name not in _COLUMNS}
     split = split_name(row.fields.get("split", "")) or None
     label = row.fields.get("label") or None
-    return Picture(name, FileOpener(path), label, split, columns, filename=row.text)
+    return Picture(name, FileOpener.of(path), label, split, columns, filename=row.text)
 
 
 def _lines(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
@@ -182,7 +182,11 @@ class _Finder:
             return None
         whole = (self.finder.file(place, text) for place in self.places)
         shortened = (self.finder.without_ending(place, text.replace("\\", "/")) for place in self.places)
-        return next(filter(None, chain(whole, shortened)), None)
+        path = next(filter(None, chain(whole, shortened)), None)
+        file, sign, page = text.rpartition(PAGE)
+        if path is None and sign and page.isdecimal() and (path := self(file)) is not None:
+            return path.with_name(f"{path.name}{sign}{page}")
+        return path
 
 
 def _check_files(file: Path, rows: Sequence[_Row]) -> None:

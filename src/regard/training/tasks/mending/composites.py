@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regard.data.dataset import Dataset
-from regard.data.images.augment import Changes, Pixels, apply
+from regard.data.images.augment import Changes, apply
 from regard.data.images.decode import upright_size
-from regard.data.images.preparation import Preparation, read_pixels
+from regard.data.images.preparation import Pixels, Preparation, read_pixels
 from regard.data.regions import Regions
 from regard.errors import DataError
 from regard.measurement.localisation.objects import input_masks
@@ -100,7 +100,10 @@ class CompositeLoader(Loader):
         assert self.cutouts is not None and isinstance(self.preparation, Preparation)
         random = default_rng((self.seed, epoch, index, STREAM))
         donor = self.cutouts.donor(random)
-        picture, background = (read_pixels(self.pictures[each].opener, self.preparation)[0] for each in (index, donor))
+        picture, background = (  # in 8 bits, as Pillow pastes them
+            np.rint(read_pixels(self.pictures[each].opener, self.preparation)[0]).astype(np.uint8)
+            for each in (index, donor)
+        )
         ground = without_object(background, self.cutouts.mask(donor))
         if random.random() < 0.5:
             ground = np.ascontiguousarray(ground[:, ::-1])

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,20 @@ from torch import nn
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError, UsageError, unknown
 from regard.files import check_local, is_file, is_folder
+from regard.networks.adapters import open_adapter
 from regard.networks.anatomy.description import describe
 from regard.networks.arguments import check_arguments
 from regard.networks.guard import usable
 from regard.networks.network import Network, set_head, with_outputs
 from regard.networks.precision import best_precision
-from regard.networks.run import is_classifier, is_run, load_run
+from regard.networks.run import is_classifier, is_run, load_run, read_description
 from regard.networks.sources import huggingface, huggingface_files, timm_folder, zoo
 from regard.networks.sources.build import build, fresh_head, is_timm, is_torchvision, offered
-from regard.networks.sources.checkpoint import in_parts, listed, read_checkpoint
+from regard.networks.sources.checkpoint import listed, read_checkpoint
 from regard.networks.sources.fit import fit, taken_out
 from regard.networks.sources.foreign import LAYOUTS, Converted, open_clip, recognise
 from regard.networks.sources.shipped import CAPTIONERS, SHIPPED, folder_of
+from regard.networks.sources.strangers import FILE_ENDINGS, what_folder
 from regard.networks.sources.user_module import describe_module, with_grid
 
 __all__ = ["SOURCES", "Network", "load"]
@@ -39,7 +42,6 @@ __all__ = ["SOURCES", "Network", "load"]
 log = logging.getLogger("regard")
 
 RANDOM = "random:"
-_FILE_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".npz")
 
 
 @dataclass(frozen=True)
@@ -178,8 +180,8 @@ def _source(model: str) -> Source:
         return source
     path = Path(model)
     if is_folder(path):
-        raise NetworkError(_what_folder(path))
-    if path.suffix in _FILE_ENDINGS:
+        raise NetworkError(what_folder(path))
+    if path.suffix in FILE_ENDINGS:
         check_local(model, NetworkError)
         raise NetworkError(f"no checkpoint at {model}: there is no such file; check the path")
     if "/" in model and not is_timm(model):
@@ -193,36 +195,6 @@ def _source(model: str) -> Source:
         )
     hint = "A network may also be a run folder, a checkpoint file, hf:ID or a local Hugging Face folder."
     raise unknown("network", model, [*SHIPPED, *offered()], hint)
-
-
-def _what_folder(folder: Path) -> str:
-    """What a folder that holds no network is, and what to give instead."""
-    if (folder / "adapter_config.json").is_file():
-        return (
-            f"{folder} is an adapter (LoRA), which is part of a network only; merge it into the network that it was "
-            "trained on, PeftModel.from_pretrained(NETWORK, FOLDER).merge_and_unload().save_pretrained('merged'), and "
-            "give that folder with the processor beside it"
-        )
-    if parts := in_parts(folder):
-        return parts
-    inside = [path.parent for path in folder.glob("checkpoint-*/*") if path.name in _CONFIGURATIONS]
-    steps = sorted(set(inside), key=lambda path: (int("".join(filter(str.isdigit, path.name)) or 0), path.name))
-    if steps:
-        names = listed([path.name for path in steps], 4)
-        return f"{folder} holds a Trainer's checkpoints ({names}); give one of them: {steps[-1]} is the last"
-    files = sorted(path.name for path in folder.iterdir() if path.suffix in _FILE_ENDINGS)
-    if files:
-        return (
-            f"{folder} is a folder with weights ({listed(files, 3)}), but nothing that says of which network they are; "
-            f"name it: --model NAME --weights {folder / files[0]}"
-        )
-    return (
-        f"{folder} is a folder, but neither a run (it has no model.json) nor a Hugging Face network (no config.json); "
-        "give the folder that has it"
-    )
-
-
-_CONFIGURATIONS = ("config.json", "adapter_config.json")
 
 
 def _count(classes: int | Sequence[str] | None) -> int | None:
@@ -284,12 +256,31 @@ def _on_device(network: Network, device: str | torch.device | None, copied: bool
 
 
 def _load_run(model: str, options: Options) -> Network:
+    description = read_description(model)
+    if "adapter" in description and not options.arguments:
+        load_base = partial(_load_base, weights=options.weights)
+        return zoo.resized(open_adapter(Path(model), description, options.weights, load_base), options.size)
     if options.weights is not None or options.arguments:
         raise UsageError(
             f"{model} is a run with weights of its own; leave --weights out, or name the architecture that they "
             "are of: --model NAME"
         )
     return zoo.resized(load_run(model), options.size)
+
+
+def _load_base(base: Mapping[str, Any], outputs: int, weights: Path | None) -> Network:
+    """The network that an adapter is of; `weights` is where it is now: of a name its file, else the network itself."""
+    model = str(base["model"]).removeprefix(RANDOM)
+    file = None if base["weights"] is None else Path(base["weights"])
+    if weights is not None and (file is not None or is_timm(model) or is_torchvision(model)):
+        file = weights
+    elif weights is not None:
+        model = str(weights)
+    pretrained = file is None and model == base["model"]
+    part = base["weights_part"]
+    options = Options(file, outputs, _pair(base["size"]), int(base["seed"] or 0), pretrained, part=part)
+    check_arguments(model, file, part)
+    return _with_outputs(_source(model).load(model, options), outputs, options.seed, copied=False)
 
 
 def _load_file(model: str, options: Options) -> Network:

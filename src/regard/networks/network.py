@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from regard.networks.precision import computing
 from regard.networks.run import PROBLEM
 from regard.networks.sources.checkpoint import tensors_hash
 
+if TYPE_CHECKING:
+    from regard.networks.adapters import Adapter
+
 REGRESSION = "regression"
 """What transformers calls heads whose outputs are quantities."""
 
@@ -31,7 +34,8 @@ class Network:
         outputs in their order, or None where they have none; `messages` is what loading had to say to the user.
     `precision`, float32 or bfloat16, is what a forward computes in (its weights stay as they are). `edits` are what was
     changed of the module beside its weights, as JSON: see `regard.networks.edits`. `folder` is that of the run that it
-    was read from. `multilabel`: its outputs are no choice of one class, but each a label of its own.
+    was read from. `multilabel`: its outputs are no choice of one class, but each a label of its own. With an `adapter`,
+    its run stores that in the place of all weights, which have it merged in.
     """
 
     module: nn.Module
@@ -45,6 +49,7 @@ class Network:
     edits: tuple[dict[str, Any], ...] = ()
     folder: Path | None = None
     multilabel: bool = False
+    adapter: "Adapter | None" = None
 
     def __repr__(self) -> str:
         classes = "outputs without names" if self.classes is None else f"{len(self.classes)} classes"
@@ -206,6 +211,23 @@ class Network:
         weights = self.module.state_dict()
         weights = {name: weights[name] for name in weights if not (skipped and name.startswith(skipped))}
         return tensors_hash(weights, edits)
+
+    def base_hash(self) -> str:
+        """`weights_hash` of all but the head, found wherever it is: what an adapter is bound to."""
+        edits = json.dumps(self.edits, sort_keys=True).encode() if self.edits else b""
+        head = f"{self.head_path()}."
+        return tensors_hash(
+            {n: value for n, value in self.module.state_dict().items() if not n.startswith(head)}, edits
+        )
+
+    def save(self, folder: Path | str, overwrite: bool = False) -> Path:
+        """Write a run folder with all weights, from which `load` gives this network again, whatever it was loaded from.
+
+        Raises what `run.save_network` does.
+        """
+        from regard.networks.run import save_network
+
+        return save_network(replace(self, adapter=None), folder, overwrite)
 
     def origin(self) -> dict[str, Any]:
         """What a result says of the network that it came from, as JSON."""

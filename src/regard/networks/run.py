@@ -1,6 +1,6 @@
 """The run folder: a network that can be rebuilt from the folder alone, offline.
 
-runs/NAME/model.safetensors   the weights to use
+runs/NAME/model.safetensors   the weights to use; of a run with an adapter (`networks.adapters`) what its base lacks
           model.json          schema, task, architecture, preparation, classes, edits, hash; always written last
           recipe.json, split.csv, metrics.jsonl, timing.jsonl, report.html   written by those who make them
 """
@@ -94,7 +94,8 @@ def save_network(network: "Network", folder: Path | str, overwrite: bool = False
     if not overwrite and any((folder / name).exists() for name in (WEIGHTS, DESCRIPTION)):
         raise OutputError(f"{folder} holds a network already; choose another folder, or --overwrite to replace it")
     description = _description(network)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.module.state_dict().items()}
+    tensors = network.module.state_dict() if network.adapter is None else network.adapter.tensors()
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / WEIGHTS, safetensors.torch.save(tensors, metadata={"format": "pt"}))
@@ -252,6 +253,7 @@ def _numbers(value: Any) -> Iterator[int]:
 
 
 def _description(network: "Network") -> dict[str, Any]:
+    adapter = {} if network.adapter is None else {"adapter": network.adapter.as_json()}
     return {
         "schema": SCHEMA,
         "task": MULTILABEL if network.several_labels else CLASSIFICATION,
@@ -259,5 +261,6 @@ def _description(network: "Network") -> dict[str, Any]:
         "preparation": network.preparation.as_json(),
         "classes": None if network.classes is None else list(network.classes),
         "edits": list(network.edits),
+        **adapter,
         "weights_sha256": network.weights_hash(),
     }

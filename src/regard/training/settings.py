@@ -119,6 +119,7 @@ _KINDS: Mapping[Any, tuple[Any, str]] = {
     float: (int | float, "a number"),
     str: (str, "a word"),
     int | None: (int | None, "a whole number"),
+    str | None: (str | None, "a word"),
 }
 
 

@@ -23,15 +23,13 @@ from regard.errors import DataError, NetworkError
 from regard.networks.network import Network
 from regard.networks.precision import best_precision
 from regard.training.checkpoint import tensors_under
+from regard.training.layers.lora import adapter_of, base_of, learning, mixed, trained_share
 from regard.training.loader import check_processes
 from regard.training.loop import check_choice
 from regard.training.optimise import (
     dropout,
-    interpolated,
     load_values,
     on_cpu,
-    trainable_layers,
-    trained_state,
 )
 from regard.training.processes import World, join
 from regard.training.recipe import Recipe
@@ -83,7 +81,9 @@ def run(
     facts = {"precision": precision}
     parts = training, validation
     with training_session(network, parts, hashes, recipe, Path(folder), world, facts, Options(**options)) as session:
-        return _phases(Finetuning(network, training, validation, settings, session, precision, groups, targets))
+        base = {} if settings.adapter == "none" else base_of(network, recipe.arguments)
+        job = Finetuning(network, training, validation, settings, session, precision, groups, targets, base)
+        return _phases(job)
 
 
 def searches(settings: ClassifierSettings, pictures: int) -> bool:
@@ -103,7 +103,7 @@ def _check(
             f"{network.name} has {network.outputs} outputs for {classes} classes; load it with the classes"
         )
     check_processes(world, settings.batch_size, len(training))
-    with trainable_layers(network, settings.open_layers), dropout(network, settings):
+    with learning(network, settings, 0), dropout(network, settings):
         pass
 
 
@@ -125,15 +125,18 @@ def _phases(job: Finetuning) -> Outcome:
         facts["chosen"] = chosen
         settings = replace(settings, **chosen["settings"])
     if "train" not in checkpoints.results:
-        with trainable_layers(network, settings.open_layers):
+        with learning(network, settings, job.session.seed) as learnt:
             everything = np.arange(len(job.training))
             position = train_part(job, "train", settings, everything, validates=len(job.validation) > 0)
-            tuned = on_cpu(trained_state(network.module))
+            tuned = learnt()
         result = {"epochs": position.epoch, "best": position.best, "best_epoch": position.best_epoch}
         checkpoints.finish("train", result, {f"result/{name}": value for name, value in tuned.items()})
         checkpoints.save(job.session.journal.rows)
     tuned = tensors_under("result/", checkpoints.tensors)
-    load_values(network.module, interpolated(start, tuned, settings.mix))
+    load_values(network.module, mixed(settings, start, tuned, settings.mix))
+    if settings.adapter != "none":
+        network.adapter = adapter_of(settings, start, tuned, settings.mix, job.base)
+        facts["trained_weights"] = trained_share(network, tuned)
     facts |= {"mix": settings.mix, **checkpoints.results["train"]}
     return _outcome(job, settings, facts, cross_validation)
 

@@ -1,6 +1,6 @@
 """The pieces that the phases of a fine-tuning are made of: the probe as head, one training, scores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -79,7 +79,7 @@ class Finetuning:
 
     `views` are what the frozen blocks give of the training pictures, `validation_views` of those set aside, where only
     the last blocks are trained. `schedule` knows the steps, `head_seconds` how long it took to the probe, if it was
-    fitted here.
+    fitted here; `base` what an adapter is of (`lora.base_of`).
     """
 
     network: Network
@@ -90,6 +90,7 @@ class Finetuning:
     precision: str
     groups: Array | None
     targets: Targets = field(default_factory=OneLabel)
+    base: Mapping[str, Any] = field(default_factory=dict)
     views: Views | None = None
     validation_views: Views | None = None
     schedule: Schedule | None = None

@@ -9,7 +9,7 @@ from typing import Any
 from regard.training.optimise import blocks
 from regard.training.schedule import Schedule, Stage, duration
 from regard.training.tasks.phases import Finetuning
-from regard.training.tasks.table import ClassifierSettings, finetune
+from regard.training.tasks.table import ClassifierSettings, finetune, with_changes
 from regard.training.tasks.views import views_for
 
 log = logging.getLogger("regard")
@@ -18,7 +18,12 @@ CANDIDATES: tuple[Mapping[str, Any], ...] = (
     {"open_layers": 4, "learning_rate": 2e-4},
     {"open_layers": 2, "learning_rate": 3e-4},
 )
-"""What the search chooses among. What the user set to something else than the recipe has stays as the user set it."""
+ADAPTER_CANDIDATES: tuple[Mapping[str, Any], ...] = (
+    {"open_layers": 4, "learning_rate": 2e-3},
+    {"open_layers": 2, "learning_rate": 3e-3},
+)
+"""What the search chooses among, and what where it trains adapters (in so many blocks). What the user set to something
+else than the recipe has stays as the user set it."""
 
 FEW: Mapping[str, Any] = {"epochs": 10, "batch_size": 16, "drop_path": 0.1, "weight_decay": 0.1, "smoothing": 0.0}
 """Stronger regularisation where there are few pictures, in every candidate."""
@@ -29,10 +34,10 @@ AROUND = 10.0
 
 def candidates_for(settings: ClassifierSettings, depth: int) -> list[dict[str, Any]]:
     """The candidates, each as what it changes; the user's own settings are left alone. `depth`: blocks there are."""
-    standard = finetune()
+    standard = with_changes(finetune(), {"adapter": settings.adapter})
     free = {name for name in settings.as_json() if getattr(settings, name) == getattr(standard, name)}
     candidates: list[dict[str, Any]] = []
-    for candidate in CANDIDATES:
+    for candidate in CANDIDATES if settings.adapter == "none" else ADAPTER_CANDIDATES:
         layers = candidate["open_layers"]
         fitting = {**FEW, **candidate, "open_layers": layers if layers is not None and layers < depth else None}
         changes = {name: value for name, value in fitting.items() if name in free}

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from scipy.special import log_softmax
 
+from regard.training.layers.lora import learning, mixed
 from regard.training.loop import DivergedError
-from regard.training.optimise import State, blocks, interpolated, load_values, on_cpu, trainable_layers, trained_state
+from regard.training.optimise import State, blocks, load_values, on_cpu
 from regard.training.tasks.base import CrossValidation
 from regard.training.tasks.phases import Array, Finetuning, compute_logits, train_part
 from regard.training.tasks.plan import candidates_for, narrow
@@ -72,13 +73,13 @@ def _trial(
     head = job.session.world.shared((torch.from_numpy(weight), torch.from_numpy(bias)))
     job.network.replace_head(*head, job.training.classes)
     before = on_cpu(job.network.module.state_dict())
-    with trainable_layers(job.network, settings.open_layers):
+    with learning(job.network, settings, job.session.seed) as learnt:
         train_part(job, name, settings, fitted, validates=False)
-        tuned = on_cpu(trained_state(job.network.module))
+        tuned = learnt()
     indices = np.flatnonzero(left_out)
     logits = []
     for mix in _mixes(job.settings):
-        load_values(job.network.module, interpolated(before, tuned, mix))
+        load_values(job.network.module, mixed(settings, before, tuned, mix))
         if job.views is None:
             logits.append(compute_logits(job, job.training.select(indices.tolist())))
         else:

@@ -31,6 +31,22 @@ class ClassifierSettings(Settings):
     )
     few: int = setting(1000, "Training pictures up to which they count as few: nothing is set aside.", 0)
     folds: int = setting(5, "Folds of that cross-validation, which also gives the score where nothing is set aside.", 2)
+    adapter: str = setting(
+        "none",
+        "What learns: the layers themselves (none), or a small adapter beside attention (lora), and the head.",
+        choices=("none", "lora"),
+    )
+    rank: int = setting(8, "LoRA: rank of the adapter, which decides how large it is.", 1, 4096)
+    alpha: float = setting(16.0, "LoRA: the adapter counts alpha / rank.", 0)
+    adapter_dropout: float = setting(0.0, "LoRA: dropout on what goes into the adapter.", 0, 0.99)
+    targets: str | None = setting(
+        None, "LoRA: names of linear layers, with commas between; by default the projections of attention."
+    )
+
+
+ADAPTED: Mapping[str, Any] = {"learning_rate": 2e-3, "layer_decay": 1.0}
+"""What `--adapter lora` changes in a recipe beside itself: an adapter begins at nothing and needs a higher rate, and
+all its layers the same one. What the user gives stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -265,6 +281,8 @@ def with_changes(settings: Settings, overrides: Mapping[str, Any]) -> Settings:
             raise unknown("setting", name, names, "`regard train --help` explains each.")
         if value not in (getattr(others[0].settings(), name), FORMER.get(name)):
             raise UsageError(_foreign(name, others[0], settings))
+    if changes.get("adapter", "none") != "none" and getattr(settings, "adapter", None) == "none":
+        changes = {**ADAPTED, **changes}
     return replace(settings, **changes)
 
 

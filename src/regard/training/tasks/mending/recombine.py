@@ -49,7 +49,20 @@ from regard.training.tasks.table import recombine as preset
 
 log = logging.getLogger("regard")
 
-USELESS = ("head", "mix", "search", "few", "folds", "keep", "patience", "crop", "fit", "values", "class_weights")
+USELESS = (
+    "head",
+    "mix",
+    "search",
+    "few",
+    "folds",
+    "keep",
+    "patience",
+    "crop",
+    "fit",
+    "values",
+    "class_weights",
+    "adapter",
+)
 """Settings of other recipes: it begins from the run as it is, chooses nothing, and needs the object in the picture."""
 PHASES = {"placebo": False, "train": True}
 """What is trained, one after the other, from the same weights, and whether on composites."""

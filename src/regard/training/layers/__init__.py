@@ -1,0 +1,1 @@
+"""What is done to layers while a network trains: adapters beside them (LoRA), blocks computed twice to save memory."""

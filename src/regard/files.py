@@ -293,11 +293,18 @@ def read_json(
         check_schema(stored, path)
     except DataError as newer:
         raise error(str(newer)) from newer
-    for name, kind in (fields or {}).items():
+    check_fields(stored, path, advice, error, fields or {})
+    return stored
+
+
+def check_fields(
+    stored: Mapping[str, Any], path: Path, advice: str, error: type[RegardError], fields: Mapping[str, type]
+) -> None:
+    """Raise `error` where a field is missing, or of another type."""
+    for name, kind in fields.items():
         if not isinstance(stored.get(name), kind):
             came = type(stored[name]).__name__ if name in stored else "not there"
             raise error(f"{path} is damaged: its {name!r} is {came}, where {kind.__name__} must be; {advice}")
-    return stored
 
 
 def is_file(path: Path | str) -> bool:

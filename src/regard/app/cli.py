@@ -103,7 +103,9 @@ def _declare(command: Command) -> None:
                 raise
             raise OutOfMemoryError(_less_memory(values)) from error
         if first_process():
-            typer.echo(json_text(module.as_json(result)) if json else readable(module.as_text(result)))
+            home = sys.modules[type(result).__module__]  # as of bulk work, which several commands do
+            home = home if hasattr(home, "as_text") else module
+            typer.echo(json_text(home.as_json(result)) if json else readable(home.as_text(result)))
         return module.exit_code(result) if hasattr(module, "exit_code") else 0
 
     run.__name__ = command.name

@@ -28,6 +28,7 @@ WORK = "How it works"
 WORDS = "What is said"
 MAPS = "Maps of the words"
 OUTPUT = "What comes out"
+BULK = "Bulk work"
 
 Complete = Callable[[str], Iterable[str]]
 
@@ -118,16 +119,16 @@ PICTURE_METHODS = tuple(row.name for row in METHODS if row.kind == "picture")
 WORD_METHODS = tuple(row.name for row in METHODS if row.kind == "word")
 
 
-def names_from_input(pictures: list[Path]) -> list[Path]:
+def names_from_input(pictures: list[str]) -> list[str]:
     """Where a name is `-`, the names that standard input has: a line each, or ended by NUL as `find -print0` does."""
     names = []
     for each in pictures:
-        if str(each) != "-":
+        if each != "-":
             names.append(each)
             continue
         content = sys.stdin.buffer.read()
         lines = content.split(b"\0") if b"\0" in content else content.splitlines()
-        names += [Path(os.fsdecode(line)) for line in lines if line.strip()]
+        names += [os.fsdecode(line) for line in lines if line.strip()]
     if not names:
         raise UsageError(
             "'-' reads names of pictures from standard input, a line each, and there was none; pipe some in"
@@ -140,7 +141,7 @@ Pictures = Annotated[
     str | Path | Sequence[str | Path],
     argument(
         "Pictures, folders of them, a .csv that lists them, or - for names from standard input.",
-        type=list[Path],
+        type=list[str],
         callback=names_from_input,
     ),
 ]
@@ -212,7 +213,22 @@ Masks = Annotated[
 Out = Annotated[str | Path, option("Where the result goes.", "--out", "-o", panel=OUTPUT, type=Path)]
 OutOrMemory = Annotated[
     str | Path | None,
-    option("Where the result goes.", "--out", "-o", panel=OUTPUT, type=Path, required=True),
+    option("Where the result goes.", "--out", "-o", panel=OUTPUT, type=str, required=True),
+]
+Jobs = Annotated[
+    str | None,
+    option("Bulk work into Parquet files, gone on with: local, or ray on a cluster (docs/bulk.md).", panel=BULK),
+]
+Columns = Annotated[
+    str | Sequence[str] | None,
+    option("What bulk work writes, with commas, such as label,top5 (docs/bulk.md).", panel=BULK, type=str | None),
+]
+DryRun = Annotated[
+    bool, option("Only say how much bulk work there is: units, gigabytes, requests, hours.", "--dry-run", panel=BULK)
+]
+Unit = Annotated[int | None, option("Pictures a unit where DATA has no shards; 1000.", panel=BULK, min=1)]
+Threads = Annotated[
+    int | None, option("Threads of the network in bulk work; fixed when a job begins.", panel=BULK, min=1)
 ]
 MaybeOut = Annotated[
     str | Path | None,

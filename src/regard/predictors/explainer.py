@@ -60,7 +60,7 @@ class ExplanationJob:
                 maps = with_curves(self.network, batch.pixels, maps, self.options.seed)
             for index, heatmap in zip(batch.indices, maps, strict=True):
                 learnt = bool(self.learnt) and rest[index].opener.digest() in self.learnt
-                yield start + index, replace(self._with_prediction(heatmap), seen=learnt)
+                yield start + index, replace(self.with_prediction(heatmap), seen=learnt)
 
     @cached_property
     def about(self) -> Explanation:
@@ -101,7 +101,7 @@ class ExplanationJob:
                 f"{gains.max():.3f}); a random map has 0, and `--method edges --curve` and centre are what to beat"
             )
 
-    def _with_prediction(self, heatmap: Heatmap) -> Heatmap:
+    def with_prediction(self, heatmap: Heatmap) -> Heatmap:
         """Where a map's target was not chosen, it is what the network predicted."""
         chosen = self.settings.get("target") is not None or not self.method.class_specific
         if heatmap.predicted is not None or chosen or not isinstance(heatmap.target, int):

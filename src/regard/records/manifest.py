@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from regard.errors import DataError
-from regard.files import SCHEMA, SCHEMAS, is_file, json_text, read_json, write_file, write_json
+from regard.files import SCHEMA, SCHEMAS, check_fields, is_file, json_text, read_json, write_file, write_json
 
 AGAIN = "make it again, or restore it"
 """What to do about a result that is damaged."""
@@ -42,7 +42,8 @@ def read_manifest(folder: Path | str, kind: str, fields: Mapping[str, type] | No
     path = Path(folder) / "manifest.json"
     if not is_file(path):
         raise DataError(f"{folder} is not a finished result of regard: it has no manifest.json; {AGAIN}")
-    manifest = read_json(path, AGAIN, fields=fields)
+    manifest = read_json(path, AGAIN)
     if manifest.get("kind") != kind:
         raise DataError(f"{folder} holds a result of kind {manifest.get('kind')!r}, not {kind!r}; give such a folder")
+    check_fields(manifest, path, AGAIN, DataError, fields or {})
     return manifest

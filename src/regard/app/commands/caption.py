@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regard.app import options as opt
+from regard.app.console import progress
 from regard.app.listing import Printed
 from regard.data import MAX_PIXELS
 from regard.errors import UsageError
+from regard.jobs.bulk.arguments import is_bulk, run_bulk
 
 if TYPE_CHECKING:
+    from regard.jobs.bulk.run import BulkRun
     from regard.measurement.localisation.captions import CaptionScores
     from regard.records import Caption
 
@@ -74,7 +77,12 @@ def caption(
     max_pixels: opt.MaxPixels = MAX_PIXELS,
     skip_bad: opt.SkipBad = False,
     overwrite: opt.Overwrite = False,
-) -> Result:
+    jobs: opt.Jobs = None,
+    columns: opt.Columns = None,
+    dry_run: opt.DryRun = False,
+    unit: opt.Unit = None,
+    threads: opt.Threads = None,
+) -> "Result | BulkRun":
     """Describe each picture, and show for every word where the network looked.
 
     The same command goes on after an interruption.
@@ -108,6 +116,8 @@ def caption(
     >>> [caption.maps.shape[1:] for caption in result.captions]  # of (words, rows, columns)
     [(14, 14), (14, 14)]
     """
+    if is_bulk(locals()):
+        return run_bulk(caption, locals(), progress)
     from regard.app.caption_panels import preview, style_of
     from regard.app.output import OutputPlan
     from regard.data.dataset import skipper

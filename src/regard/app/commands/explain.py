@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from regard.app import options as opt
+from regard.app.console import progress
 from regard.app.listing import Printed
 from regard.data import MAX_PIXELS
+from regard.jobs.bulk.arguments import is_bulk, run_bulk
 
 if TYPE_CHECKING:
+    from regard.jobs.bulk.run import BulkRun
     from regard.records import Explanation
 
 log = logging.getLogger("regard")
@@ -85,7 +88,12 @@ def explain(
     max_pixels: opt.MaxPixels = MAX_PIXELS,
     skip_bad: opt.SkipBad = False,
     overwrite: opt.Overwrite = False,
-) -> ExplainResult:
+    jobs: opt.Jobs = None,
+    columns: opt.Columns = None,
+    dry_run: opt.DryRun = False,
+    unit: opt.Unit = None,
+    threads: opt.Threads = None,
+) -> "ExplainResult | BulkRun":
     """Show what a network looks at: a panel for each picture and the maps as arrays, or one Parquet table.
 
     What a setting means, its method says (METHODS). The same command goes on after an interruption.
@@ -114,6 +122,8 @@ def explain(
     >>> regard.explain("drawn/images", method="rollout", workers=0).explanation.method  # nothing written
     'rollout'
     """
+    if is_bulk(locals()):
+        return run_bulk(explain, locals(), progress)
     from regard.app.output import OutputPlan
     from regard.data.dataset import skipper
     from regard.explanation import method_named
@@ -138,7 +148,6 @@ def explain(
     check_arguments(model, weights, weights_part, precision)
     dataset = read_picture_arguments(pictures, "explain", max_pixels)
     # torch is imported when nothing else is wrong
-    from regard.app.console import progress
     from regard.app.inspecting import write_page
     from regard.app.map_files import explain_in_memory, write_maps
     from regard.audit.notes import artifact_note, repair_command
@@ -173,14 +182,14 @@ def explain(
         )
         count = write_page(page_plan, content)
     if out is not None:
-        count, (rows, columns) = write_maps(job, dataset, out, plan, overwrite)
+        count, (rows, width) = write_maps(job, dataset, out, plan, overwrite)
     elif page_plan is not None:
-        rows = columns = 0
+        rows = width = 0
     else:
         explanation = explain_in_memory(job, dataset)
-        rows, columns = explanation.heatmaps[0].values.shape
-        return ExplainResult(explanation, len(explanation), rows, columns)
-    return ExplainResult(job.about, count, rows, columns, out, page_file)
+        rows, width = explanation.heatmaps[0].values.shape
+        return ExplainResult(explanation, len(explanation), rows, width)
+    return ExplainResult(job.about, count, rows, width, out, page_file)
 
 
 def as_json(result: ExplainResult) -> dict[str, Any]:

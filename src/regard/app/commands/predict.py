@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from regard.app import options as opt
+from regard.app.console import progress
 from regard.app.listing import Printed
 from regard.data import MAX_PIXELS
+from regard.jobs.bulk.arguments import is_bulk, run_bulk
+
+if TYPE_CHECKING:
+    from regard.jobs.bulk.run import BulkRun
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,7 +42,12 @@ def predict(
     max_pixels: opt.MaxPixels = MAX_PIXELS,
     skip_bad: opt.SkipBad = False,
     overwrite: opt.Overwrite = False,
-) -> PredictResult:
+    jobs: opt.Jobs = None,
+    columns: opt.Columns = None,
+    dry_run: opt.DryRun = False,
+    unit: opt.Unit = None,
+    threads: opt.Threads = None,
+) -> "PredictResult | BulkRun":
     """Write filename,label for every picture, in order; the same command goes on after an interruption.
 
     `filename` is what the table or argument calls the picture, as it is written there, else its path relative to
@@ -53,7 +63,8 @@ def predict(
     >>> print(Path("answers.csv").read_text().splitlines()[0])
     filename,label
     """
-    from regard.app.console import progress
+    if is_bulk(locals()):
+        return run_bulk(predict, locals(), progress)
     from regard.data.dataset import skipper
     from regard.errors import DataError, UsageError
     from regard.files import check_free, writing

@@ -6,9 +6,11 @@ An opener is small and can be pickled, so that it travels to the workers that re
 
 import hashlib
 import io
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, BinaryIO, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,11 @@ from regard.files import file_hash
 
 PAGE = "#page="
 """Between a file with several pictures and the number of one of them, from 1."""
+
+Item = TypeVar("Item")
+
+LEAD = 512
+"""How many pictures ahead of who reads them those of a store are asked for."""
 
 
 class Opener(Protocol):
@@ -143,6 +150,19 @@ class ImageOpener:
 
     def __str__(self) -> str:
         return self.name
+
+
+def announced(items: Iterable[Item], opener: Callable[[Item], Opener]) -> Iterator[Item]:
+    """The items, in order; openers that can have a picture fetched ahead (`announce`) do so `LEAD` items earlier."""
+    waiting: deque[Item] = deque()
+    for item in items:
+        announce = getattr(opener(item), "announce", None)
+        if announce is not None:
+            announce()
+        waiting.append(item)
+        if len(waiting) > LEAD:
+            yield waiting.popleft()
+    yield from waiting
 
 
 Source = Path | str | bytes | Image.Image | NDArray[Any] | Opener

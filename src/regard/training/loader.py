@@ -7,6 +7,7 @@ processes, and there is nothing to start, so it works alike on Linux, macOS and 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from regard.data.dataset import Picture
 from regard.data.images.augment import Augmentation, Changes, Pixels, draw, generator, read_augmented
 from regard.data.images.longest_side import LongestSide
 from regard.data.images.preparation import Preparation, in_order
+from regard.data.openers import announced
+from regard.data.order import BlockOrder, runs_of
 from regard.errors import DataError, RegardError, UsageError
 from regard.training.objectives import Objective
 from regard.training.processes import ALONE, World
@@ -95,8 +98,20 @@ class Loader:
         return -(-len(self.pictures) // (self.batch_size * self.accumulate))
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """The pictures' order in an epoch: a function of the seed and the epoch."""
+        """The pictures' order in an epoch: a function of the seed and the epoch.
+
+        Those that lie in shards are mixed so that these are read nearly in sequence: see `regard.data.order`.
+        """
+        if self._runs is not None:
+            pictures, sizes = self._runs
+            return pictures[BlockOrder(sizes, self.seed, epoch).indices()]
         return default_rng((self.seed, epoch, ORDER)).permutation(len(self.pictures))
+
+    @cached_property
+    def _runs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """The pictures by the runs of their shards that are read together, and how many each has; None without."""
+        blocks = [getattr(picture.opener, "block", None) for picture in self.pictures]
+        return None if None in blocks else runs_of(blocks)
 
     def steps(self, epochs: int, epoch: int = 0, number: int = 0) -> Generator[Step, None, None]:
         """All steps from this epoch and step on, read ahead across the ends of epochs. Closing it stops the threads.
@@ -107,7 +122,8 @@ class Loader:
         ahead = self._plans(epochs, epoch, number)
         jobs = ((plan.epoch, index) for plan in ahead for rows in plan.rows for index, _ in rows)
         depth = 2 * -(-self.batch_size // self.world.size)
-        with closing(in_order(self._read, jobs, self.workers, depth)) as samples:
+        ahead_of_all = announced(jobs, lambda job: self.pictures[job[1]].opener)
+        with closing(in_order(self._read, ahead_of_all, self.workers, depth)) as samples:
             for plan in self._plans(epochs, epoch, number):
                 batches = []
                 for rows in plan.rows:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from regard.data.dataset import Picture
 from regard.data.images.decode import Size, open_picture, open_reduced
-from regard.data.openers import Source
+from regard.data.openers import Source, announced
 from regard.errors import DataError, UsageError, unknown
 from regard.records import Box, PatchGrid
 
@@ -284,7 +284,8 @@ def batches(
         except DataError as error:
             return error
 
-    with closing(in_order(attempt, pictures, workers, ahead=2 * batch_size)) as results:
+    ahead = announced(pictures, lambda picture: picture.opener)
+    with closing(in_order(attempt, ahead, workers, ahead=2 * batch_size)) as results:
         good = _good(enumerate(results), pictures, on_bad)
         while rows := list(islice(good, batch_size)):
             indices, pixels, sizes = zip(*rows, strict=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from regard.data import MAX_PIXELS
-from regard.data.stores import Store
+from regard.data.shards.cache import Run, runs
+from regard.data.stores import Store, is_address
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,20 @@ class RangeOpener:
     def digest(self) -> str:
         return hashlib.sha256(self._content()).hexdigest()
 
+    def announce(self) -> None:
+        """Have a store asked for the picture, with its neighbours, before it is opened."""
+        if is_address(self.root):
+            runs().announce(self._run)
+
+    @property
+    def _run(self) -> Run:
+        return Run(self.root, self.key, self.tag, *self.span)
+
     def _content(self) -> bytes:
-        return Store.of(self.root).read(self.key, self.offset, self.size, self.tag)
+        if not is_address(self.root):  # the system reads ahead
+            return Store.of(self.root).read(self.key, self.offset, self.size, self.tag)
+        start = self.offset - self.span[0]
+        return runs().get(self._run)[start : start + self.size]
 
     def __str__(self) -> str:
         return f"{self.root.rstrip('/')}/{self.key}: {self.name}"

@@ -12,7 +12,7 @@ _CREDENTIALS = {
     "AZURE_SKIP_SIGNATURE=true for a public container)",
 }
 """The variables that say who one is, by scheme."""
-_METADATA = ("169.254.169.254", "169.254.170.2", "metadata.google.internal", "token request", "MissingAccount")
+_METADATA = ("169.254.169.254", "/latest/api/token", "/latest/meta-data", "token request", "MissingAccount")
 """What obstore's text has where it had no credentials and asked the machine that it runs on for some."""
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from regard.data.dataset import Dataset
 from regard.data.images.augment import Augmentation, Pixels, draw, generator, read_augmented
 from regard.data.images.preparation import in_order
+from regard.data.openers import announced
 from regard.networks.attention.replay import from_block, token_blocks, tokens_before
 from regard.networks.network import Network, logits_of
 from regard.training.folder import CHECKPOINTS
@@ -179,4 +180,5 @@ def _pixels(
         changes = draw(how, generator(session.seed, view, index))
         return read_augmented(part.pictures[index].opener, network.preparation, how, changes)
 
-    return in_order(read, jobs, session.workers, 2 * CHUNK)
+    ahead = announced(jobs, lambda job: part.pictures[job[1]].opener)
+    return in_order(read, ahead, session.workers, 2 * CHUNK)

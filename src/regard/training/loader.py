@@ -24,6 +24,7 @@ from regard.data.openers import announced
 from regard.data.order import BlockOrder, runs_of
 from regard.errors import DataError, RegardError, UsageError
 from regard.training.objectives import Objective
+from regard.training.parallel.ranks import VirtualRanks
 from regard.training.processes import ALONE, World
 
 Sample = tuple[Pixels, NDArray[Any]]
@@ -47,22 +48,27 @@ class Batch:
 
 @dataclass(frozen=True)
 class Step:
-    """The batches of one step of the optimiser, and the indices of all its pictures over all processes."""
+    """The batches of one step of the optimiser, and the indices of all its pictures over all processes.
+
+    `shares` are the rank (virtual, where there are such) and the indices of each of the batches.
+    """
 
     epoch: int
     number: int
     indices: NDArray[np.int64]
     batches: list[Batch]
+    shares: list[tuple[int, list[int]]]
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """A step before its pictures are read: `rows` are this process's (index, count) for each batch."""
+    """A step before its pictures are read: `rows` are this process's (index, count) for each batch, `ranks` whose."""
 
     epoch: int
     number: int
     indices: NDArray[np.int64]
     rows: list[list[tuple[int, int]]]
+    ranks: list[int]
 
 
 def check_processes(world: World, batch_size: int, pictures: int) -> None:
@@ -88,6 +94,7 @@ class Loader:
     seed: int = 0
     workers: int = 2
     world: World = ALONE
+    ranks: VirtualRanks | None = None
 
     def __post_init__(self) -> None:
         check_processes(self.world, self.batch_size, len(self.pictures))
@@ -132,7 +139,10 @@ class Loader:
                         if isinstance(sample, RegardError):
                             raise sample
                     batches.append(self._batch(read, rows, last=rows is plan.rows[-1]))  # type: ignore[arg-type]
-                yield Step(plan.epoch, plan.number, plan.indices, batches)
+                shares = [
+                    (rank, [index for index, _ in rows]) for rank, rows in zip(plan.ranks, plan.rows, strict=True)
+                ]
+                yield Step(plan.epoch, plan.number, plan.indices, batches, shares)
 
     def _plans(self, epochs: int, epoch: int, number: int) -> Iterator[_Plan]:
         span = self.batch_size * self.accumulate
@@ -141,13 +151,21 @@ class Loader:
             for start in range(number * span, len(order), span):
                 indices = order[start : start + span]
                 parts = [indices[first : first + self.batch_size] for first in range(0, len(indices), self.batch_size)]
-                yield _Plan(current, start // span, indices, [self._share(part) for part in parts])
+                shares = [share for part in parts for share in self._shares(part)]
+                rows = [list(rows) for _, rows in shares]
+                yield _Plan(current, start // span, indices, rows, [rank for rank, _ in shares])
             number = 0  # only the first epoch of a resumed training begins in its middle
 
-    def _share(self, part: NDArray[np.int64]) -> list[tuple[int, int]]:
-        """This process's pictures of a batch; where none is left for it, the first once more, counting nothing."""
+    def _shares(self, part: NDArray[np.int64]) -> list[tuple[int, list[tuple[int, int]]]]:
+        """This process's pictures of a batch, by rank; where none is left for it, the first, counting nothing.
+
+        Of virtual ranks it may have several, and those without a picture are left out.
+        """
+        if self.ranks is not None:
+            parts = [(rank, part[rank :: self.ranks.count]) for rank in self.ranks.indices]
+            return [(rank, [(int(index), 1) for index in share]) for rank, share in parts if len(share)]
         share = part[self.world.rank :: self.world.size]
-        return [(int(index), 1) for index in share] or [(int(part[0]), 0)]
+        return [(self.world.rank, [(int(index), 1) for index in share] or [(int(part[0]), 0)])]
 
     def inputs(self, batch: Batch, device: torch.device) -> tuple[Tensor, ...]:
         """What the network takes: normalised pictures (n, 3, height, width), and, where their sizes may differ, the

@@ -34,6 +34,7 @@ from regard.training.optimise import (
     optimiser,
     trained_state,
 )
+from regard.training.parallel.ranks import VirtualRanks, apart, keyed
 from regard.training.session import Session
 from regard.training.settings import Settings
 from regard.training.trainable import Trainable
@@ -134,6 +135,7 @@ def loader_of(
         session.seed,
         session.workers,
         session.world,
+        session.ranks,
     )
 
 
@@ -177,7 +179,7 @@ def train(phase: Phase, session: Session) -> Position:
     if (saved := checkpoints.resume(phase.name)) is not None:
         position = Position(**saved[0])
         phase.restore(saved[1])
-    parallel = session.world.parallel(phase.module)
+    parallel = phase.module if session.ranks else session.world.parallel(phase.module)
     pending: list[Tensor] = []  # the sums of steps whose losses were not fetched yet
     clock = _Clock(position.total, settings.epochs * phase.loader.per_epoch)
     phase.module.train()
@@ -189,7 +191,10 @@ def train(phase: Phase, session: Session) -> Position:
             rate = learning_rate(settings, position.total, phase.loader.per_epoch)
             for group in phase.optimiser.param_groups:
                 group["lr"] = rate * group["share"]
-            pending.append(_accumulate_gradients(phase, parallel, step, session))
+            if session.ranks is None:
+                pending.append(_accumulate_gradients(phase, parallel, step, session))
+            else:
+                pending.append(_add_up_gradients(phase, step, session, session.ranks))
             epoch_ends = step.number + 1 == phase.loader.per_epoch
             collects = epoch_ends or session.world.device.type == "cpu" or len(pending) >= COLLECT_EVERY
             stops = collects and _collect(pending, position, phase, session)
@@ -231,6 +236,37 @@ def _accumulate_gradients(phase: Phase, parallel: nn.Module, step: Step, session
         sums[:2] += torch.stack([loss.detach(), right])
     sums[2] = weight / session.world.size
     return sums
+
+
+def _add_up_gradients(phase: Phase, step: Step, session: Session, ranks: VirtualRanks) -> Tensor:
+    """The same from virtual ranks, along their tree; all processes have the same gradients, the first has the sums."""
+    device = session.world.device
+    weight = phase.loader.objective.weight(step.indices, step.epoch)
+    weights = [value for value in phase.module.parameters() if value.requires_grad]
+
+    def gradients(rank: int) -> list[Tensor] | None:
+        """Of the summed loss of a virtual rank's pictures over the weight of the whole step; behind them the sums."""
+        terms: list[Tensor] | None = None
+        for batch, (place, pictures) in zip(step.batches, step.shares, strict=True):
+            if place == rank:
+                with keyed(f"{session.seed}/{phase.name}/{step.epoch}", pictures, device):
+                    loss, right = _loss(phase, phase.module, batch, device)
+                found = torch.autograd.grad(loss / weight, weights, materialize_grads=True)
+                values = [*apart(found), torch.stack([loss.detach(), right])]
+                if terms is None:
+                    terms = values
+                else:
+                    torch._foreach_add_(terms, values)
+        return terms
+
+    filled = min(ranks.count, phase.loader.batch_size, len(step.indices))
+    shapes = [*(value.shape for value in weights), torch.Size([2])]
+    *total, sums = ranks.total(gradients, filled, shapes)
+    for value, gradient in zip(weights, total, strict=True):
+        value.grad = gradient
+    whole = torch.tensor([weight], device=device)
+    # What `_collect` adds up over processes: zeros change no number, in whichever order.
+    return torch.cat([sums, whole]) if session.world.main else torch.zeros(3, device=device)
 
 
 def _loss(phase: Phase, parallel: nn.Module, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:

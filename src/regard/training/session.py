@@ -18,6 +18,7 @@ from regard.progress import silent as no_bar
 from regard.training.checkpoint import Checkpoints
 from regard.training.folder import begin
 from regard.training.journal import Journal, Progress, open_board, silent
+from regard.training.parallel.ranks import VirtualRanks, virtual_ranks
 from regard.training.processes import World
 from regard.training.recipe import Recipe
 from regard.training.trainable import Trainable
@@ -64,6 +65,7 @@ class Session:
     seed: int = 0
     workers: int = 2
     stop: Stop = field(default_factory=Stop)
+    ranks: VirtualRanks | None = None
 
     def interrupt(self, place: str) -> InterruptedTrainingError:
         return InterruptedTrainingError(
@@ -108,16 +110,17 @@ def training_session(
     stays.
     """
     facts = {"seed": options.seed, **facts}
-    begin(folder, world, network, parts, hashes, recipe, facts, options)
-    board = open_board(folder) if options.tensorboard and world.main else None
-    journal = Journal(folder, world.main, options.progress, board=board)
-    checkpoints = Checkpoints(folder, world, options.every)
-    session = Session(world, checkpoints, journal, options.seed, options.workers)
-    # Lines that were written after the checkpoint are cut: the steps they tell of will be done again.
-    journal.restore((checkpoints.load() if options.resume else None) or [])
-    with session.stop.watching(), _random_state(world.device, options.deterministic):
-        yield session
-    journal.time(phase="checkpoints", written=checkpoints.count, seconds=round(checkpoints.seconds, 3))
+    with virtual_ranks(recipe.settings, network.module, network.name, world) as ranks:
+        begin(folder, world, network, parts, hashes, recipe, facts, options)
+        board = open_board(folder) if options.tensorboard and world.main else None
+        journal = Journal(folder, world.main, options.progress, board=board)
+        checkpoints = Checkpoints(folder, world, options.every)
+        session = Session(world, checkpoints, journal, options.seed, options.workers, ranks=ranks)
+        # Lines that were written after the checkpoint are cut: the steps they tell of will be done again.
+        journal.restore((checkpoints.load() if options.resume else None) or [])
+        with session.stop.watching(), _random_state(world.device, options.deterministic):
+            yield session
+        journal.time(phase="checkpoints", written=checkpoints.count, seconds=round(checkpoints.seconds, 3))
 
 
 @contextmanager

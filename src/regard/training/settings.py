@@ -66,6 +66,12 @@ class Settings:
         "What the training computes in: float32, bfloat16, or auto (the faster, by machine).",
         choices=("auto", "float32", "bfloat16"),
     )
+    virtual_ranks: int = setting(
+        0,
+        "Shares of a batch (a power of two, such as 8) that make 1, 2, 4 or 8 processes give the same bytes; 0: none.",
+        0,
+        64,
+    )
     fit: str = setting(
         "own",
         "How pictures become the input: as the network's own, by crop, or by squash.",
@@ -89,6 +95,11 @@ class Settings:
     def __post_init__(self) -> None:
         for each in fields(self):
             _check(each, getattr(self, each.name))
+        if self.virtual_ranks & self.virtual_ranks - 1:
+            raise UsageError(
+                f"--virtual-ranks is {self.virtual_ranks}, and gradients are added up in pairs; it must be 0, or a "
+                "power of two up to 64"
+            )
 
     def share(self, above: int) -> float:
         """The part of the learning rate that a layer has which lies so many layers below the last."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from regard.data.dataset import Dataset, listed
 from regard.data.images.augment import Augmentation
@@ -152,18 +153,26 @@ def score(captioner: TrainableCaptioner, loader: Loader, session: Session, preci
     """Mean log-loss of a token in nats, and how often the likeliest is the one that follows, over all processes."""
     device = session.world.device
     objective = loader.objective
-    sums = torch.zeros(3, dtype=torch.float64)  # loss, right answers, tokens
+    rows: dict[tuple[int, int], Tensor] = {}  # by step and rank: loss, right answers, tokens
     with borrowed(captioner.module), torch.no_grad(), closing(loader.steps(1)) as steps:
         for step in steps:
-            for batch in step.batches:
+            for batch, (rank, _) in zip(step.batches, step.shares, strict=True):
                 targets = batch.targets.to(device)  # (pictures, tokens)
                 counts = batch.counts.to(device)  # (pictures,)
                 with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
                     logits = objective.logits(captioner.module, loader.inputs(batch, device), targets)
                 losses, right = objective.losses(logits, targets)
                 tokens = (targets >= 0).sum(1) * counts
-                sums += torch.stack([(losses * counts).sum(), (right * counts).sum(), tokens.sum()]).cpu().double()
-    total = session.world.total(sums.to(device)) if session.world.size > 1 else sums  # some devices lack float64
+                sums = torch.stack([(losses * counts).sum(), (right * counts).sum(), tokens.sum()])
+                rows[step.number, rank] = sums.cpu().double()
+    if session.ranks is None:
+        total = sum(rows.values(), torch.zeros(3, dtype=torch.float64))
+        total = session.world.total(total.to(device)) if session.world.size > 1 else total  # some devices lack float64
+    else:  # each sum in its place, and then all of them in one order
+        table = torch.zeros(loader.per_epoch, session.ranks.count, 3)
+        for place, values in rows.items():
+            table[place] = values.float()
+        total = session.world.total(table.to(device)).cpu().double().sum((0, 1))
     loss, right_tokens, all_tokens = total.tolist()
     return {"validation_loss": loss / all_tokens, "validation_top1": right_tokens / all_tokens}
 

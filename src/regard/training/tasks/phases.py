@@ -161,7 +161,8 @@ def over_pictures(job: Finetuning, part: Dataset, compute: Callable[[Tensor], Te
     values = torch.zeros(len(part), world.most(results[0].shape[1] if results else 0))  # (pictures, d)
     if results:
         values[torch.from_numpy(places)] = torch.cat(results)
-    return world.total(values.to(world.device)).cpu()
+    values = world.total(values.to(world.device)).cpu()
+    return values if job.session.ranks is None else values + 0.0  # the sum of several has no -0.0
 
 
 def compute_logits(job: Finetuning, part: Dataset) -> NDArray[np.float32]:

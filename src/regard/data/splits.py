@@ -87,7 +87,7 @@ def all_in(dataset: AnyDataset, split: str) -> AnyDataset:
     return replace(dataset, pictures=tuple(replace(picture, split=split) for picture in dataset.pictures))
 
 
-def scoring_part(dataset: Dataset, split: str | None = None) -> Dataset:
+def scoring_part(dataset: AnyDataset, split: str | None = None) -> AnyDataset:
     """What is scored or explained: the split that was asked for, by default `val`, else `test`, else everything."""
     if split is not None:
         return dataset.part(split)

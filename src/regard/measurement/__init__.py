@@ -2,10 +2,10 @@
 
 A metric of kind `classification` is called as `metric(predictions, seed=0, resamples=2000)` with a
 `records.Predictions` and returns a `records.Score`; its value is NaN where it is not defined, and `evaluate` then
-leaves it out. Every registered row of that kind appears in `Evaluation.scores` under its name. One of kind `caption` is
-called likewise with a `captions.captioned.Captioned`. `measure.measure` calls all rows of these kinds. Rows of the
-other kinds, which an audit measures, are labels and documentation: each function has its own arguments, and gives
-arrays by picture.
+leaves it out. Every registered row of that kind appears in `Evaluation.scores` under its name. One of kind `multilabel`
+is called likewise with a `records.LabelPredictions`, one of kind `caption` with a `captions.captioned.Captioned`.
+`measure.measure` calls all rows of these kinds. Rows of the other kinds, which an audit measures, are labels and
+documentation: each function has its own arguments, and gives arrays by picture.
 """
 
 from regard.errors import UsageError
@@ -13,6 +13,7 @@ from regard.measurement.artifacts import ROWS as ARTIFACTS
 from regard.measurement.faithfulness import ROWS as FAITHFULNESS
 from regard.measurement.localisation import ROWS as LOCALISATION
 from regard.measurement.metric import Metric as Metric
+from regard.measurement.multilabel import ROWS as MULTILABEL
 from regard.measurement.parts import ROWS as PARTS
 from regard.measurement.reliance import ROWS as RELIANCE
 from regard.measurement.sanity import ROWS as SANITY
@@ -25,6 +26,10 @@ RESERVED = frozenset(
         "classes",
         "confusion",
         "per_class",
+        "per_label",
+        "undecided",
+        "baseline",
+        "threshold",
         "reliability",
         "slices",
         "worst_slice",
@@ -292,6 +297,7 @@ METRICS = Table(
             needs=("references",),
             source="interval as top1",
         ),
+        *MULTILABEL,
         *FAITHFULNESS,
         *LOCALISATION,
         *SANITY,

@@ -15,7 +15,7 @@ class Metric(Described):
 
     name: str
     label: str  # on pages and in sentences
-    kind: str  # "classification", "caption" or one of AUDITED
+    kind: str  # "classification", "multilabel", "caption" or one of AUDITED
     target: str  # "module:function"
     description: str
     unit: str

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from regard.data.dataset import Dataset
 from regard.data.hashes import picture_hashes
-from regard.data.splits import EARLIER, LEARNT, SplitRow, read_split, run_splits, scoring_part
+from regard.data.splits import EARLIER, LEARNT, AnyDataset, SplitRow, read_split, run_splits, scoring_part
 from regard.files import is_file, read_json
 from regard.networks.run import run_of
 
@@ -20,7 +19,7 @@ CROSS_VALIDATED = "cross-validated"
 """The note of a score by networks that had not seen the pictures, of a run that was then trained on them."""
 
 
-def scored_part(dataset: Dataset, model: Any, split: str | None, keep_seen: bool) -> tuple[Dataset, str]:
+def scored_part(dataset: AnyDataset, model: Any, split: str | None, keep_seen: bool) -> tuple[AnyDataset, str]:
     """What is scored of DATA, and the note that goes with the score: "", "seen in training" or "cross-validated".
 
     Pictures are known by the hash of their bytes, so that moved and renamed ones are known too. Where DATA brings no

@@ -10,6 +10,7 @@ count from 0. Pictures are (height, width), boxes are (left, top, right, bottom)
     captions.py        Word, Caption, Captions
     classification.py  Classification: predictions for pictures without labels
     scores.py          Score and all that is made of scores; Positions
+    multilabel.py      scores of pictures with any number of labels
     comparison.py      runs side by side on the same pictures
     audits/            Audit: verdicts on methods, and every number with its baseline; audits side by side
     mending.py         Mending: a network mended, before, after and placebo
@@ -32,6 +33,7 @@ from regard.records.inspection import Inspection
 from regard.records.manifest import read_manifest, write_long_manifest, write_manifest
 from regard.records.maps import Explanation, Heatmap, Target
 from regard.records.mending import Mending, PairedMeasure
+from regard.records.multilabel import LabelPredictions, LabelScores, LabelSlice, MultiLabelEvaluation
 from regard.records.removal import RemovalCurve
 from regard.records.scores import (
     CaptionEvaluation,
@@ -71,7 +73,11 @@ __all__ = [
     "Heatmap",
     "InDomain",
     "Inspection",
+    "LabelPredictions",
+    "LabelScores",
+    "LabelSlice",
     "Mending",
+    "MultiLabelEvaluation",
     "PairedMeasure",
     "PartDifference",
     "PatchGrid",

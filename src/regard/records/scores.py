@@ -241,7 +241,7 @@ class Evaluation(Displayed):
             object.__setattr__(self, name, Rows(getattr(self, name)))
 
     def __str__(self) -> str:
-        return _scored(self.n, self.scores, self.note)
+        return few(scored_lines(self.n, self.scores, self.note))
 
     @property
     def n(self) -> int:
@@ -249,10 +249,10 @@ class Evaluation(Displayed):
         return len(self.predictions)
 
 
-def _scored(n: int, scores: Mapping[str, Score], note: str) -> str:
+def scored_lines(n: int, scores: Mapping[str, Score], note: str) -> list[str]:
     """How many pictures, each score in a line, and the note."""
     head = f"{counted(n, 'picture')}, values with 95 % intervals"
-    return few([head, *aligned((name, str(score)) for name, score in scores.items()), *([f"({note})"] if note else [])])
+    return [head, *aligned((name, str(score)) for name, score in scores.items()), *([f"({note})"] if note else [])]
 
 
 @dataclass(frozen=True, repr=False)
@@ -273,7 +273,7 @@ class CaptionEvaluation(Readable):
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return _scored(self.n, self.scores, self.note)
+        return few(scored_lines(self.n, self.scores, self.note))
 
     @property
     def n(self) -> int:

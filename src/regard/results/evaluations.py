@@ -55,7 +55,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, seed: int = 0, figure
     write_json(folder / SCORES, as_json(evaluation))
     write_file(folder / "per_class.csv", csv_text(per_class(evaluation)))
     write_file(folder / "confusion.csv", csv_text(_confusion(evaluation)))
-    pd.DataFrame(_readable(per_picture(evaluation))).to_parquet(folder / PREDICTIONS, index=False)
+    pd.DataFrame(readable_columns(per_picture(evaluation))).to_parquet(folder / PREDICTIONS, index=False)
     for name, content in figures(evaluation).items():
         write_file(folder / name, content)
     facts: dict[str, Any] = {"note": evaluation.note, "n": evaluation.n, "seed": seed}
@@ -177,7 +177,7 @@ def per_picture(evaluation: Evaluation) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def _readable(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def readable_columns(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """The columns with names that a table can hold: a file's or folder's may be any bytes."""
     return {
         readable(name): np.array([readable(each) if isinstance(each, str) else each for each in values], object)
@@ -242,9 +242,9 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "n": evaluation.n,
         "note": evaluation.note,
         "classes": list(evaluation.predictions.classes),
-        "per_class": [_plain(vars(each)) for each in evaluation.per_class],
+        "per_class": [plain(vars(each)) for each in evaluation.per_class],
         "confusion": _cells(evaluation),
-        "reliability": [_plain(vars(each)) for each in evaluation.reliability],
+        "reliability": [plain(vars(each)) for each in evaluation.reliability],
         "slices": [_slice_json(each) for each in evaluation.slices],
         "worst_slice": None if worst is None else _slice_json(worst),
         **{
@@ -268,7 +268,7 @@ def _cells(evaluation: Evaluation) -> list[dict[str, Any]]:
     ]
 
 
-def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a record for JSON: scores as theirs, null for what is not defined."""
     plain = {name: value.as_json() if isinstance(value, Score) else value for name, value in fields.items()}
     return {

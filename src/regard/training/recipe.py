@@ -100,7 +100,9 @@ def recipe_for(text: str | Path, task: str | None) -> Recipe:
         return read_recipe(text)
     if text == "finetune":
         return read_recipe(row.recipes[0].name)
-    recipe = read_recipe(text, [each.name for each in row.recipes])
+    names = [each.name for each in row.recipes]
+    own = f"{row.name}-{text}"  # `--task multilabel --recipe probe`
+    recipe = read_recipe(own if own in names else text, names)
     if recipe.task.name != row.name:
         raise UsageError(f"the recipe {text} is for {recipe.task.name}, not for --task {task}; leave one of them out")
     return recipe

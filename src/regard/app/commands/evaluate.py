@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from regard.app.listing import Printed
 from regard.app.options import (
@@ -36,9 +36,6 @@ from regard.errors import UsageError
 from regard.files import check_free, new_folder, write_file
 from regard.training.tasks.table import DEFAULT, TASKS, TaskRow, find_task
 
-if TYPE_CHECKING:
-    from regard.records import Evaluation
-
 
 @dataclass(frozen=True, repr=False)
 class Result(Printed):
@@ -58,7 +55,9 @@ def evaluate(
         str | Path | None,
         option("Score this CSV (filename,label) instead of a network.", panel=NETWORK, type=Path | None),
     ] = None,
-    task: Annotated[str | None, option("classify, or caption: score what a captioner says.")] = None,
+    task: Annotated[
+        str | None, option("classify, multilabel (several labels a picture), or caption: what a captioner says.")
+    ] = None,
     label: Label = "label",
     split: Split = None,
     group: Group = None,
@@ -83,9 +82,9 @@ def evaluate(
 ) -> Result:
     """Score a classifier honestly: intervals, classes, slices, calibration, the worst mistakes.
 
-    Score a network, or predictions made elsewhere, on labelled pictures; with `task` "caption", or for a run that
-    learnt captions, a captioner on pictures with captions. Without a `model` it is what ships: `pets-tiny`, or
-    `scenes-captioner`.
+    Score a network, or predictions made elsewhere, on labelled pictures; with `task` "multilabel" on pictures with any
+    number of labels, "caption" a captioner on pictures with captions: of a run it is what it learnt. Without a `model`
+    it is what ships: `pets-tiny`, or `scenes-captioner`.
 
     `model` may also be a module whose classes are known, `regard.load(module, classes=[...])`, or what `regard.load`
     gave; of one that was read from a run it is known what it was trained on.
@@ -152,11 +151,12 @@ def evaluate(
 
 def _task(task: str | None, model: Any) -> TaskRow:
     """The task that is scored. Raises `UsageError` where it is not what the network learnt."""
-    from regard.networks.run import CAPTIONING, run_of, task_of
+    from regard.networks.run import CAPTIONING, MULTILABEL, run_of, task_of
 
     row = find_task(task)
     run = run_of(model)
     stored = CAPTIONING if hasattr(model, "teacher_force") else None if run is None else task_of(run)
+    stored = MULTILABEL if getattr(model, "several_labels", False) else stored
     if row is None:
         return next((each for each in TASKS if each.stored == stored), TASKS[DEFAULT])
     if stored is not None and stored != row.stored:
@@ -174,34 +174,7 @@ def as_text(result: Result) -> str:
     evaluation = result.evaluation
     width = max(map(len, evaluation.scores))
     lines = [f"{name:<{width}}  {score}" for name, score in evaluation.scores.items()]
-    parts = _of_classes(evaluation) if TASKS[result.task].stored == TASKS[DEFAULT].stored else []
+    parts = TASKS.load(result.task)().details(evaluation)
     note = [f"({evaluation.note})"] if evaluation.note else []
     where = [] if result.out is None else [f"report: {result.out / 'report.html'}"]
     return "\n".join([f"{evaluation.n} pictures, values with 95 % intervals", *lines, *parts, *note, *where])
-
-
-def _of_classes(evaluation: "Evaluation") -> list[str]:
-    """What `--threshold` and `--slice` asked for: a line for each class, and for each slice, the worst first."""
-    from regard.results.evaluations import SMALLEST_SLICE, worst_slice
-
-    lines = []
-    chosen = [each for each in evaluation.per_class if each.threshold == each.threshold]
-    if chosen:
-        width = max(len(each.name) for each in chosen)
-        lines.append(f"found where the probability is {chosen[0].threshold:g} or more:")
-        lines += [
-            f"  {each.name:<{width}}  sensitivity {each.sensitivity}  specificity {each.specificity}  n = {each.n}"
-            for each in chosen
-        ]
-    ordered = sorted(evaluation.slices, key=lambda each: (each.top1.value, -each.top1.n))
-    if ordered:
-        titles = [f"{each.column} = {each.value}" for each in ordered]
-        width = max(map(len, titles))
-        lines.append("top1 of each slice, the worst first:")
-        lines += [
-            f"  {title:<{width}}  {each.top1}  n = {each.top1.n}" for title, each in zip(titles, ordered, strict=True)
-        ]
-        worst = worst_slice(evaluation)
-        name = "none is so large" if worst is None else f"{worst.column} = {worst.value}, {worst.top1}"
-        lines.append(f"worst of {SMALLEST_SLICE} pictures or more: {name}")
-    return lines

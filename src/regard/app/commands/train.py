@@ -34,7 +34,7 @@ from regard.app.options import (
 from regard.data import MAX_PIXELS
 from regard.errors import UsageError
 from regard.training.recipe import recipe_for
-from regard.training.tasks.table import DEFAULT, TASKS, recipes
+from regard.training.tasks.table import TASKS, recipes
 
 if TYPE_CHECKING:
     from regard.training.run import Run
@@ -92,18 +92,19 @@ def train(
     anonymise: Anonymise = False,
     overwrite: Overwrite = False,
     task: Annotated[
-        str | None, option("classify, or caption: learn captions instead of labels (docs/captions.md).")
+        str | None, option("classify, multilabel: several labels a picture, or caption (docs/training.md).")
     ] = None,
     **settings: Any,
 ) -> "Run":
     """Train a classifier, or a captioner, on a folder of pictures; leaves a run folder with its report.
 
-    With `task` "caption" it is a captioner. `recipe` is a name that `--help` lists or a run's `recipe.json`; any of its
-    settings (`training.tasks.table` explains each) can be given by name. `split` trains on that split alone. Up to
-    1,000 pictures (`few`) without a split of the user's own are all trained on, and scored by cross-validation in five
-    `folds`: each picture by a network that had not seen it. Of more, and by recipes without a search, a fifth is set
-    aside for the score, stratified, from the seed; `val` gives another share, 0 none and no score. With `resume` an
-    unfinished training in `out` goes on, to the same bytes as if it had never stopped. Raises `DataError`,
+    With `task` "multilabel" pictures have any number of labels, with "caption" it is a captioner. `recipe` is a name
+    that `--help` lists or a run's `recipe.json`; any of its settings (`training.tasks.table` explains each) can be
+    given by name. `split` trains on that split alone. Up to 1,000 pictures (`few`) without a split of the user's own
+    are all trained on, and scored by cross-validation in five `folds`: each picture by a network that had not seen it.
+    Of more, and by recipes without a search, a fifth is set aside for the score, stratified, from the seed; `val` gives
+    another share, 0 none and no score. With `resume` an unfinished training in `out` goes on, to the same bytes as if
+    it had never stopped. Raises `DataError`,
     `NetworkError`, `OutputError` or `UsageError`, each in one line.
 
     >>> import regard
@@ -133,7 +134,7 @@ def train(
     check_folder(out, resume=resume, overwrite=overwrite)
     words = chosen.arguments
     dataset = TASKS.load(chosen.task.name, "read")(data, words["label"]).up_to(max_pixels)
-    slices = words.get("slices") if chosen.task.name == DEFAULT else None  # others say that they have no use for it
+    slices = words.get("slices") if chosen.task.name != "caption" else None  # it says that it has no use for it
     dataset.check(words["split"], words["group"], *(slices or ()))
     # torch is imported when nothing else is wrong
     from regard.app.report import drawing

@@ -4,6 +4,7 @@ Every function takes `(predictions, *, seed=0, resamples=2000)`; `seed` and `res
 is NaN where the measure is not defined.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -164,21 +165,31 @@ def macro_auroc(predictions: Predictions, *, seed: int = 0, resamples: int = 200
     """
     if predictions.probabilities is None:
         return NOWHERE
-    n = len(predictions)
-    units = np.arange(n) if predictions.groups is None else np.unique(predictions.groups, return_inverse=True)[1]
-    pull = np.zeros(n)
+    sides = [
+        (predictions.probabilities[:, index], predictions.labels == index) for index in np.unique(predictions.labels)
+    ]
+    return mean_area(sides, predictions.groups, mirrored=len(sides) == 2)
+
+
+def mean_area(
+    sides: Iterable[tuple[NDArray[Any], NDArray[np.bool_]]], groups: NDArray[Any] | None, mirrored: bool = False
+) -> Score:
+    """The mean area under the ROC curves of `sides`, each (values (n,), positive (n,)), as `macro_auroc` has it;
+    `mirrored`: there are two, of which one is the other turned around. Those that are all positive are left out."""
     areas = []
     sizes = []
-    for index in np.unique(predictions.labels):
-        positive = predictions.labels == index
+    pull: Any = 0.0
+    for values, positive in sides:
         if positive.all():
             continue
-        place = placements(predictions.probabilities[:, index], positive)
+        n = len(positive)
+        units = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+        place = placements(values, positive)
         areas.append(float(place[positive].mean()))
         size = np.array([len(np.unique(units[side])) for side in (positive, ~positive)])
         scale = np.sqrt(size / (size - 1 + PRIOR)) / (positive.sum(), (~positive).sum())
         each = (place - areas[-1]) * np.where(positive, *scale)
-        pull += each
+        pull = pull + each
         sizes.append(
             (size, (positive.sum(), (~positive).sum()), [each[side] @ each[side] for side in (positive, ~positive)])
         )
@@ -186,13 +197,13 @@ def macro_auroc(predictions: Predictions, *, seed: int = 0, resamples: int = 200
         return NOWHERE
     value = float(np.mean(areas))
     expected = np.array([value / (2 - value), 2 * value**2 / (1 + value)]) - value**2
-    prior = PRIOR if predictions.groups is None else 0.0
+    prior = PRIOR if groups is None else 0.0
     size, pictures, spread = np.array(sizes, np.float64).transpose(1, 0, 2)  # (classes, positive or negative)
     leaning = prior / (size - 1 + PRIOR) * expected / pictures
     added = leaning.sum()
     together = np.bincount(units, weights=pull)
-    error = float(np.sqrt(together @ together + (2 if len(areas) == 2 else 1.5) * added)) / len(areas)
-    trials = (2 if len(areas) == 2 else 4) * len(areas) ** 2 / float((1 / size.min(axis=1)).sum())
+    error = float(np.sqrt(together @ together + (2 if mirrored else 1.5) * added)) / len(areas)
+    trials = (2 if mirrored else 4) * len(areas) ** 2 / float((1 / size.min(axis=1)).sum())
     number = equal_units(np.bincount(units))
     if error < 1e-9:
         trials = min(len(areas) ** 2 / float((1 / size[:, 0]).sum()), number)

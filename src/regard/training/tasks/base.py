@@ -9,7 +9,7 @@ from regard.data.dataset import Dataset
 from regard.data.splits import SplitRow
 from regard.networks.network import Network
 from regard.progress import Progress, silent
-from regard.records import Evaluation, Mending, Score
+from regard.records import Evaluation, Mending, MultiLabelEvaluation, Score
 from regard.results.evaluations import Figures
 from regard.training.recipe import Recipe
 from regard.training.session import Options
@@ -119,8 +119,8 @@ class Evaluated:
 class PageContent:
     """What a task's page shows of a run or an evaluation; whatever is empty is left out.
 
-    `evaluation` is drawn with its classes and galleries; `captions` stand below the pictures of their names; `network`
-    shows its attention and positions.
+    `evaluation` is drawn with its classes and galleries, `labels` with its labels; `captions` stand below the pictures
+    of their names; `network` shows its attention and positions.
     """
 
     facts: Mapping[str, str]
@@ -128,6 +128,7 @@ class PageContent:
     evaluation: Evaluation | None = None
     captions: Mapping[str, str] = field(default_factory=dict)
     network: Network | None = None
+    labels: MultiLabelEvaluation | None = None
 
 
 class Task(Protocol):
@@ -169,6 +170,9 @@ class Task(Protocol):
 
     def headline(self, evaluation: Any) -> str:
         """The score of the pictures set aside in a sentence."""
+
+    def details(self, evaluation: Any) -> list[str]:
+        """Lines that `evaluate` prints below the scores."""
 
     def page(
         self, result: Evaluated, facts: Mapping[str, str] | None = None, parts: Parts | None = None

@@ -145,6 +145,10 @@ class Captioning:
         note = f", {evaluation.note}," if evaluation.note else ""
         return f"{values} on {evaluation.n} picture{'' if evaluation.n == 1 else 's'}{note} set aside"
 
+    def details(self, evaluation: CaptionEvaluation) -> list[str]:
+        """None beside the scores."""
+        return []
+
     def page(
         self, result: Evaluated, facts: Mapping[str, str] | None = None, parts: Parts | None = None
     ) -> PageContent:

@@ -33,7 +33,7 @@ from regard.networks.network import Network
 from regard.networks.provenance import provenance
 from regard.networks.run import save_network
 from regard.records import Evaluation
-from regard.results.evaluations import EVALUATION, Figures, as_json, write_evaluation
+from regard.results.evaluations import EVALUATION, SMALLEST_SLICE, Figures, as_json, worst_slice, write_evaluation
 from regard.training.recipe import Recipe
 from regard.training.session import Options
 from regard.training.tasks import finetune
@@ -82,8 +82,9 @@ class Classification:
 
     def train(self, network: Network, parts: Parts, recipe: Recipe, folder: Path, options: Options) -> Outcome:
         if recipe.settings is None:
+            network.choose_one_class()
             return _fit_probe(network, parts, recipe, options)
-        groups = _groups(parts.training, parts)
+        groups = unparted(parts.training, parts)
         sides = (parts.training, parts.validation)
         return finetune.run(network, *sides, parts.hashes, recipe, folder, groups, **vars(options))
 
@@ -133,6 +134,11 @@ class Classification:
                 name: getattr(options, name) for name in ("weights", "weights_part", "size", "device", "precision")
             }
             network = load(model, seed=options.seed, **how)
+            if network.several_labels:
+                raise UsageError(
+                    f"{network.name} gives a picture several labels, each with a probability of its own; give --task "
+                    "multilabel, with DATA whose labels are written as 'cat|dog'"
+                )
             pictures, note = scored_part(dataset, model, options.split, options.keep_seen)
             if note == CROSS_VALIDATED:
                 predictions, facts = cross_validated(model, pictures, options.group, options.slices)
@@ -169,6 +175,31 @@ class Classification:
         else:
             where = f"{pictures} set aside{f', {evaluation.note}' if evaluation.note else ''}"
         return f"right on {top1.value:.1%} (95 % interval {top1.low:.1%} to {top1.high:.1%}) of {where}"
+
+    def details(self, evaluation: Evaluation) -> list[str]:
+        """What `--threshold` and `--slice` asked for: a line for each class, and for each slice, the worst first."""
+        lines = []
+        chosen = [each for each in evaluation.per_class if each.threshold == each.threshold]
+        if chosen:
+            width = max(len(each.name) for each in chosen)
+            lines.append(f"found where the probability is {chosen[0].threshold:g} or more:")
+            lines += [
+                f"  {each.name:<{width}}  sensitivity {each.sensitivity}  specificity {each.specificity}  n = {each.n}"
+                for each in chosen
+            ]
+        ordered = sorted(evaluation.slices, key=lambda each: (each.top1.value, -each.top1.n))
+        if ordered:
+            titles = [f"{each.column} = {each.value}" for each in ordered]
+            width = max(map(len, titles))
+            lines.append("top1 of each slice, the worst first:")
+            lines += [
+                f"  {title:<{width}}  {each.top1}  n = {each.top1.n}"
+                for title, each in zip(titles, ordered, strict=True)
+            ]
+            worst = worst_slice(evaluation)
+            name = "none is so large" if worst is None else f"{worst.column} = {worst.value}, {worst.top1}"
+            lines.append(f"worst of {SMALLEST_SLICE} pictures or more: {name}")
+        return lines
 
     def page(
         self, result: Evaluated, facts: Mapping[str, str] | None = None, parts: Parts | None = None
@@ -217,7 +248,7 @@ def _folds(recipe: Recipe, pictures: int) -> int | None:
     return None
 
 
-def _groups(part: Dataset, parts: Parts) -> NDArray[np.int64] | None:
+def unparted(part: Dataset, parts: Parts) -> NDArray[np.int64] | None:
     """(pictures,) numbers that are equal for pictures that no fold may part."""
     return np.array([parts.together[name] for name in part.names], np.int64) if parts.together else None
 
@@ -272,7 +303,7 @@ def _fit_probe(network: Network, parts: Parts, recipe: Recipe, options: Options)
             features[: len(training)],
             training.labels,
             training.classes,
-            _groups(training, parts),
+            unparted(training, parts),
             folds=recipe.arguments.get("folds", ClassifierSettings().folds),
             seed=recipe.arguments["seed"],
             keep=crossed,

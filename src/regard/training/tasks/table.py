@@ -143,6 +143,17 @@ def recombine() -> ClassifierSettings:
     return ClassifierSettings(epochs=5, learning_rate=3e-4, search="never", average="ema", ema_decay=0.99)
 
 
+def multilabel() -> ClassifierSettings:
+    """regard train DATA --task multilabel --out runs/mine
+
+    As `finetune`, of pictures with any number of labels each, written as `cat|dog`: a head of a logistic regression for
+    each label on frozen features, then all layers, with binary cross-entropy. Nothing is chosen by cross-validation; a
+    fifth of the pictures is set aside for the score. `--class-weights balanced` lets the pictures that have a label
+    weigh as much as those that have not.
+    """
+    return replace(finetune(), search="never", smoothing=0.0)
+
+
 def caption() -> CaptionSettings:
     """regard train DATA --recipe caption --out runs/mine
 
@@ -214,6 +225,28 @@ TASKS = Table(
                     "regard.training.tasks.mending.recombine:Recombining",
                 ),
                 RecipeRow("dlcv", "the source recipe: ViT-B/16 at 384, plain SGD, 30 epochs, best epoch kept", dlcv),
+            ),
+        ),
+        TaskRow(
+            name="multilabel",
+            target="regard.training.tasks.multilabel.task:MultiLabel",
+            read="regard.data.layouts.multilabel:read_multilabelled",
+            description="learn which of several labels each picture has",
+            stored="multi-label classification",
+            model="pets-tiny",
+            networks="classifiers",
+            targets="labels",
+            settings=ClassifierSettings,
+            recipes=(
+                RecipeRow(
+                    "multilabel",
+                    "several labels a picture: all layers, from a probe's head; what --task multilabel takes",
+                    multilabel,
+                ),
+                RecipeRow(
+                    "multilabel-probe",
+                    "several labels a picture: a logistic regression for each label on frozen features",
+                ),
             ),
         ),
         TaskRow(
@@ -289,5 +322,5 @@ def with_changes(settings: Settings, overrides: Mapping[str, Any]) -> Settings:
 def _foreign(name: str, owner: TaskRow, settings: Settings) -> str:
     if owner.name != DEFAULT:
         return f"{option_of(name)} is for {owner.networks}; give --task {owner.name} with it, or leave it out"
-    (task,) = (task for task in TASKS if type(settings) is task.settings)
+    task = next(task for task in TASKS if type(settings) is task.settings)
     return f"{option_of(name)} is for {owner.networks}, not for {task.targets}; leave it out"

@@ -41,7 +41,7 @@ def page(content: Report, scored: Dataset, network: Network | None = None, repai
             content,
             heatmaps=attention_maps(network, scored, names) if names else {},
             positions=position_similarity(network),
-            inspections=inspect_gallery(network, scored, names, content.evaluation.note if content.evaluation else ""),
+            inspections=inspect_gallery(network, scored, names, content.evaluation.note) if content.evaluation else {},
         )
         if content.heatmaps:
             messages = list(content.messages)
@@ -77,6 +77,7 @@ def drawing(title: str, no_pictures: bool, anonymise: bool, repair: str = "") ->
         whole = Report(
             title,
             content.evaluation,
+            content.labels,
             facts=content.facts,
             messages=content.messages,
             examples=tuple((name, images[name], None, text) for name, text in captions.items() if name in images),

@@ -89,8 +89,9 @@ def audit(
 
     Written as the `output` says; the same call after an interruption goes on. Raises `DataError` for labels that the
     network does not know, and for pictures that cannot be read unless the settings skip them; `NetworkError` where no
-    method works with the network.
+    method works with the network, or it gives a picture several labels.
     """
+    network.check_one_class("an audit")
     settings = settings or AuditSettings()
     output = output or AuditOutput()
     out = output.out

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from regard.data.dataset import Dataset, Picture, class_order, composed, listed, several
 from regard.errors import DataError
-
-SEPARATOR = "|"
-"""What stands between the labels of one picture; so no label can have it in its name."""
+from regard.records.multilabel import SEPARATOR
 
 Truth = NDArray[np.bool_]
 

@@ -80,6 +80,14 @@ class Network:
         `problem_type` says."""
         return self.multilabel or getattr(getattr(self.module, "config", None), "problem_type", None) == PROBLEM
 
+    def check_one_class(self, what: str) -> None:
+        """Raise `NetworkError` for a network that gives several labels, which `what` is not made for."""
+        if self.several_labels:
+            raise NetworkError(
+                f"{self.name} gives a picture any number of labels, and {what} is for networks that choose one class; "
+                "evaluate, compare, predict and explain take it"
+            )
+
     def probabilities(self, logits: Tensor) -> Tensor:
         """Logits (batch, classes) → probabilities: of one class among all, or, as transformers' pipeline has it, each
         of its own where the head was trained for several labels at once or has one output alone.

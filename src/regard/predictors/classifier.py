@@ -16,10 +16,11 @@ from regard.predictors.inputs import PictureLike, Pictures, input_batches, pictu
 from regard.predictors.predictor import Predictor
 from regard.records import Float
 from regard.records.classification import Classification
+from regard.records.multilabel import THRESHOLD
 
 
 class Classifier(Predictor):
-    """The class of a picture and the probability of each.
+    """The class of a picture and the probability of each, or its labels where the network gives several.
 
     >>> import numpy, timm
     >>> from regard import Classifier
@@ -64,10 +65,21 @@ class Classifier(Predictor):
         for batch in input_batches(self.network, pictures[start:], batch_size, workers, on_bad):
             yield [start + index for index in batch.indices], batch_probabilities(self.network, batch.pixels).numpy()
 
+    @property
+    def threshold(self) -> float | None:
+        """From which probability on a label is given by a network that gives several; None for one class a picture."""
+        return THRESHOLD if self.network.several_labels else None
+
+    def labels_of(self, probabilities: Float) -> list[str]:
+        """What each picture (batch, classes) is said to show; several labels as `cat|dog`."""
+        names = tuple(str(index) for index in range(len(probabilities)))
+        return list(Classification(names, self.classes, probabilities, threshold=self.threshold).labels)
+
     def fingerprint(self, *more: Any) -> str:
         """A hash of all that decides the network's answers, and of `more`, which decides what is made of them."""
         network = self.network
         about = [network.weights_hash(), network.preparation.as_json(), network.precision, str(network.device)]
+        about += ["several labels"] * network.several_labels
         return hashlib.sha256(json.dumps([about, self.classes, *more], sort_keys=True).encode()).hexdigest()
 
     @cached_property
@@ -90,5 +102,6 @@ class Classifier(Predictor):
             classes=self.classes,
             probabilities=np.concatenate(parts),
             provenance=self.provenance,
+            threshold=self.threshold,
             images=tuple(partial(drawable, picture.opener) for picture in pictures),
         )

@@ -33,7 +33,14 @@ from regard.records.inspection import Inspection
 from regard.records.manifest import read_manifest, write_long_manifest, write_manifest
 from regard.records.maps import Explanation, Heatmap, Target
 from regard.records.mending import Mending, PairedMeasure
-from regard.records.multilabel import LabelPredictions, LabelScores, LabelSlice, MultiLabelEvaluation
+from regard.records.multilabel import (
+    LabelComparison,
+    LabelDifference,
+    LabelPredictions,
+    LabelScores,
+    LabelSlice,
+    MultiLabelEvaluation,
+)
 from regard.records.removal import RemovalCurve
 from regard.records.scores import (
     CaptionEvaluation,
@@ -73,6 +80,8 @@ __all__ = [
     "Heatmap",
     "InDomain",
     "Inspection",
+    "LabelComparison",
+    "LabelDifference",
     "LabelPredictions",
     "LabelScores",
     "LabelSlice",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from regard.records.display import Displayed, few
 from regard.records.grid import Float
+from regard.records.multilabel import label_texts
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
 class Classification(Displayed):
     """The predictions of a classifier: `probabilities` (pictures, classes) float32, whose rows sum to 1.
 
-    `images` open each picture to be drawn at about so many pixels.
+    Where a picture may have several labels, each probability is of its own label, which is given from `threshold` on;
+    else that is None. `images` open each picture to be drawn at about so many pixels.
 
     >>> record = Classification(("a.jpg",), ("cat", "dog"), np.array([[0.25, 0.75]], np.float32))
     >>> record.labels
     ('dog',)
     >>> record.top(0)
     {'dog': 0.75, 'cat': 0.25}
+    >>> Classification(("a.jpg",), ("cat", "dog"), np.array([[0.5, 0.9]], np.float32), threshold=0.5).labels
+    ('cat|dog',)
     """
 
     names: tuple[str, ...]
@@ -32,6 +36,7 @@ class Classification(Displayed):
     probabilities: Float
     provenance: Mapping[str, Any] = field(default_factory=dict)
     images: "tuple[Callable[[int], Image.Image], ...]" = field(default=(), repr=False)
+    threshold: float | None = None
 
     def __str__(self) -> str:
         rows = zip(self.names, self.labels, self.probabilities.max(axis=1), strict=True)
@@ -42,13 +47,15 @@ class Classification(Displayed):
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """(pictures,): the index of the class with the largest probability."""
+        """(pictures,): the index of the class or label with the largest probability."""
         return np.argmax(self.probabilities, axis=1)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The same by name."""
-        return tuple(self.classes[index] for index in self.predicted)
+        """The same by name; of several labels all that are given, as `cat|dog`, "" for none."""
+        if self.threshold is None:
+            return tuple(self.classes[index] for index in self.predicted)
+        return tuple(label_texts(self.classes, self.probabilities >= np.float32(self.threshold)))
 
     def top(self, index: int, count: int = 5) -> dict[str, float]:
         """The likeliest classes of one picture, with their probabilities, the likeliest first."""

@@ -1,18 +1,26 @@
 """Answers of a network that gives a picture any number of labels, and how good they are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.records.display import Readable, Row, Rows, counted, few, rounded, table
+from regard.records.comparison import ComparedRun, Difference
+from regard.records.display import Readable, Row, Rows, aligned, counted, few, rounded, table
 from regard.records.grid import Float
 from regard.records.scores import ReliabilityBin, Score, scored_lines
 
 THRESHOLD = 0.5
 """The probability from which on a label is given, where nothing else is chosen."""
+SEPARATOR = "|"
+"""What stands between the labels of one picture, so that no label can have it in its name."""
+
+
+def label_texts(classes: Sequence[str], rows: NDArray[np.bool_]) -> list[str]:
+    """Each picture's labels (n, labels) bool as one text, `cat|dog`; "" where it has none."""
+    return [SEPARATOR.join(name for name, there in zip(classes, row, strict=True) if there) for row in rows.tolist()]
 
 
 @dataclass(frozen=True, repr=False)
@@ -184,3 +192,77 @@ class MultiLabelEvaluation(Readable):
         """The labels that all of these pictures have, or none: left out of every mean over labels."""
         decided = self.predictions.decided.tolist()
         return tuple(name for name, is_decided in zip(self.predictions.classes, decided, strict=True) if not is_decided)
+
+
+@dataclass(frozen=True, repr=False)
+class LabelDifference(Row):
+    """A run against `first` by average precision, of one `label`, or in the mean over all that are decided ("").
+
+    `before` and `after` are the two runs' own, `ap` what the second has more, paired, in [-1, 1].
+
+    >>> LabelDifference("b", "a", "cat", Score(0.5, 0.4, 0.6, 50), Score(0.7, 0.6, 0.8, 50), Score(0.2, 0.1, 0.3, 50))
+    cat, b minus a: +0.200 [+0.100, +0.300]
+    """
+
+    name: str
+    first: str
+    label: str
+    before: Score
+    after: Score
+    ap: Score
+
+    @property
+    def gain(self) -> str:
+        """The difference with its interval, all with their signs."""
+        value, low, high = (rounded(each, signed=True) for each in (self.ap.value, self.ap.low, self.ap.high))
+        return f"{value} [{low}, {high}]"
+
+    def __str__(self) -> str:
+        return f"{self.label or 'mAP'}, {self.name} minus {self.first}: {self.gain}"
+
+    def cells(self) -> dict[str, str]:
+        runs = {"run": self.name, "minus": self.first, "label": self.label or "mAP"}
+        return {**runs, "first": str(self.before), "this": str(self.after), "difference": self.gain}
+
+
+@dataclass(frozen=True, repr=False)
+class LabelComparison(Readable):
+    """Runs that give any number of labels on the very same `n` pictures; `notes` as in `Comparison`.
+
+    `differences` are of mAP over the labels that are decided, `exact` of the share with exactly the right labels;
+    `per_label` has the differences of each label.
+
+    >>> score = Score(0.7, 0.5, 0.8, 50)
+    >>> gain = LabelDifference("b", "a", "", score, score, Score(0.1, -0.02, 0.2, 50))
+    >>> LabelComparison((ComparedRun("a", {"map": score}), ComparedRun("b", {"map": score})), (gain,), (), n=50)
+    50 pictures, values with 95 % intervals
+    run  map
+    a    0.700 [0.500, 0.800]
+    b    0.700 [0.500, 0.800]
+    mAP, b minus a: +0.100 [-0.020, +0.200]
+    """
+
+    runs: tuple[ComparedRun, ...]
+    differences: tuple[LabelDifference, ...]
+    exact: tuple[Difference, ...]
+    n: int
+    notes: Mapping[str, str] = field(default_factory=dict)
+    per_label: tuple[LabelDifference, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("runs", "differences", "exact", "per_label"):
+            object.__setattr__(self, name, Rows(getattr(self, name)))
+
+    @property
+    def text(self) -> str:
+        """All of it: each run, each difference, each label, each note."""
+        head = f"{counted(self.n, 'picture')}, values with 95 % intervals"
+        cells = [run.cells() for run in self.runs]
+        rows = aligned([list(cells[0]), *(list(row.values()) for row in cells)])
+        exact = [f"exactly right: {each}" for each in self.exact]
+        notes = [f"{name}: {note}" for name, note in self.notes.items()]
+        labels = sorted(self.per_label, key=lambda each: each.ap.value)
+        return "\n".join([head, *rows, *map(str, self.differences), *exact, *map(str, labels), *notes])
+
+    def __str__(self) -> str:
+        return few(self.text.splitlines())

@@ -12,7 +12,16 @@ from typing import Any
 
 from regard.errors import UsageError
 from regard.files import write_file, write_json
-from regard.records import AuditComparison, Change, Comparison, Difference, PartDifference, write_manifest
+from regard.records import (
+    AuditComparison,
+    Change,
+    Comparison,
+    Difference,
+    LabelComparison,
+    LabelDifference,
+    PartDifference,
+    write_manifest,
+)
 from regard.results.evaluations import Row, csv_text, spread
 
 FILES = ("comparison.json", "comparison.csv", "parts.csv", "changes.csv")
@@ -31,9 +40,14 @@ def run_names(runs: Sequence[str | Path]) -> dict[str, str | Path]:
     return names
 
 
-def write_comparison(folder: Path, comparison: Comparison) -> None:
+def write_comparison(folder: Path, comparison: Comparison | LabelComparison) -> None:
     """The numbers and their tables; the manifest last."""
     write_json(folder / "comparison.json", as_json(comparison))
+    if isinstance(comparison, LabelComparison):
+        rows = [_label_row(each) for each in (*comparison.differences, *comparison.per_label)]
+        write_file(folder / "labels.csv", csv_text(rows))
+        write_manifest(folder, "comparison", n=comparison.n, runs=[run.name for run in comparison.runs])
+        return
     tables: Sequence[list[Row]] = (
         _rows(comparison),
         [_part_row(part) for part in (*comparison.classes, *comparison.slices)],
@@ -45,10 +59,12 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
     write_manifest(folder, "comparison", n=comparison.n, runs=[run.name for run in comparison.runs])
 
 
-def as_json(comparison: Comparison | AuditComparison) -> dict[str, Any]:
+def as_json(comparison: Comparison | LabelComparison | AuditComparison) -> dict[str, Any]:
     """The comparison as JSON; what is not defined is null."""
     if isinstance(comparison, AuditComparison):
         return comparison.as_json()
+    if isinstance(comparison, LabelComparison):
+        return _labels_json(comparison)
     return {
         "n": comparison.n,
         "runs": [
@@ -61,6 +77,41 @@ def as_json(comparison: Comparison | AuditComparison) -> dict[str, Any]:
         "slices": [{"column": part.column, "value": part.value, **_part_json(part)} for part in comparison.slices],
         "changes": [_change_json(change) for change in comparison.changes],
     }
+
+
+def _labels_json(comparison: LabelComparison) -> dict[str, Any]:
+    return {
+        "n": comparison.n,
+        "runs": [
+            {"name": run.name, **{name: score.as_json() for name, score in run.scores.items()}}
+            for run in comparison.runs
+        ],
+        "differences": [
+            {"name": each.name, "first": each.first, "map": each.ap.as_json()} for each in comparison.differences
+        ],
+        "exact_match": [
+            {name: value for name, value in _difference_json(each).items() if name != "top1"}
+            | {"exact_match": each.top1.as_json(), "p": each.p}
+            for each in comparison.exact
+        ],
+        "labels": [
+            {
+                "label": each.label,
+                "name": each.name,
+                "first": each.first,
+                "ap_first": each.before.as_json(),
+                "ap_this": each.after.as_json(),
+                "ap": each.ap.as_json(),
+            }
+            for each in comparison.per_label
+        ],
+        "notes": dict(comparison.notes),
+    }
+
+
+def _label_row(each: LabelDifference) -> Row:
+    scores = {**spread("ap_first", each.before), **spread("ap_this", each.after), **spread("difference", each.ap)}
+    return {"run": each.name, "label": each.label or "mean of labels", **scores}
 
 
 def _difference_json(each: Difference) -> dict[str, Any]:

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from regard.errors import DataError
 from regard.files import readable, reading, write_file, write_json
 from regard.records import LabelPredictions, LabelScores, LabelSlice, MultiLabelEvaluation, Score, write_manifest
+from regard.records.multilabel import SEPARATOR, label_texts
 from regard.results.evaluations import PREDICTIONS, SCORES, Row, csv_text, plain, readable_columns, spread
 from regard.results.predictions import PROBABILITY, SLICE
 
 KIND = "multi-label scores"
 """The kind of the manifest."""
-SEPARATOR = "|"
 MEASURES = ("ap", "auroc", "precision", "recall", "f1")
 
 
@@ -33,11 +33,6 @@ def write_labels(folder: Path, evaluation: MultiLabelEvaluation, seed: int = 0) 
     pd.DataFrame(readable_columns(per_picture(evaluation.predictions))).to_parquet(folder / PREDICTIONS, index=False)
     facts = {"note": evaluation.note, "n": evaluation.n, "seed": seed, "threshold": evaluation.predictions.threshold}
     write_manifest(folder, KIND, **facts, provenance=dict(evaluation.provenance))
-
-
-def label_texts(classes: Sequence[str], rows: NDArray[np.bool_]) -> list[str]:
-    """Each picture's labels (n, labels) as one text, `a|b`."""
-    return [SEPARATOR.join(name for name, there in zip(classes, row, strict=True) if there) for row in rows.tolist()]
 
 
 def per_picture(predictions: LabelPredictions) -> dict[str, NDArray[Any]]:

@@ -29,7 +29,7 @@ from regard.errors import UsageError
 from regard.files import check_free, new_folder, write_file
 
 if TYPE_CHECKING:
-    from regard.records import Audit, AuditComparison, Comparison
+    from regard.records import Audit, AuditComparison, Comparison, LabelComparison
 
 
 def compare(
@@ -57,13 +57,14 @@ def compare(
     no_pictures: NoPictures = False,
     anonymise: Anonymise = False,
     overwrite: Overwrite = False,
-) -> "Comparison | AuditComparison":
+) -> "Comparison | LabelComparison | AuditComparison":
     """Compare runs on the very same pictures: one table with paired differences.
 
     Without `data` on what each run scored when it was trained; with it, all are scored on the same part of `data`,
     less the pictures that any of them was trained on. With `out` a result folder: the page `report.html` with the
     differences by class and by slice and the pictures that changed, and the same as JSON and tables. Raises `DataError`
-    when the runs' pictures differ. Folders of `regard audit` are laid side by side: verdicts, numbers and, of the same
+    when the runs' pictures differ. Of runs that give several labels a picture it is mAP that is compared, and each
+    label's average precision. Folders of `regard audit` are laid side by side: verdicts, numbers and, of the same
     pictures, paired differences.
     """
     from regard.results.audits import read_audits
@@ -78,23 +79,27 @@ def compare(
         return _compare_audits(audits, None if out is None else Path(out), anonymise, overwrite)
     from regard.app.console import progress
     from regard.data.dataset import skipper
-    from regard.data.layouts import read_labelled
-    from regard.measurement.classification.compare import compare as measure
-    from regard.measurement.classification.scoring import predict_common, stored_predictions
+    from regard.measurement.multilabel.scoring import are_multilabel
     from regard.networks.arguments import check_arguments
-    from regard.rendering.pages.comparison import ComparisonPage, changed_names, comparison_page
-    from regard.results.comparisons import FILES, write_comparison
+    from regard.registry import load
+    from regard.training.tasks.table import TASKS
 
     check_arguments(None, precision=precision)
+    task = "multilabel" if are_multilabel(names) else "classify"
+    of_task = f"regard.measurement.{'multilabel' if task == 'multilabel' else 'classification'}"
+    stored, predict_common, measure = (
+        load("compare", f"{of_task}.{name}")
+        for name in ("scoring:stored_predictions", "scoring:predict_common", "compare:compare")
+    )
     dataset = None
     notes: dict[str, str] = {}
     reading = {"batch_size": batch_size, "workers": workers, "on_bad": skipper(skip_bad), "progress": progress}
     if data is None:
         if slices or group:
             raise UsageError("--slice and --group are columns of --data; without it the runs' own columns are compared")
-        predictions = {name: stored_predictions(run) for name, run in names.items()}
+        predictions = {name: stored(run) for name, run in names.items()}
     else:
-        dataset = read_labelled(data, label).up_to(max_pixels).check(split, group, *(slices or ()))
+        dataset = TASKS.load(task, "read")(data, label).up_to(max_pixels).check(split, group, *(slices or ()))
         predictions, notes = predict_common(
             names,
             dataset,
@@ -109,9 +114,15 @@ def compare(
     comparison = measure(predictions, seed=seed, notes=notes)
     if out is not None:
         from regard.data.images.thumbnails import thumbnails
+        from regard.rendering.pages.comparison import ComparisonPage, changed_names, comparison_page
+        from regard.rendering.pages.labels import label_comparison_page
+        from regard.results.comparisons import FILES, write_comparison
 
-        images = {} if dataset is None or no_pictures else thumbnails(dataset, changed_names(comparison))
-        html = comparison_page(ComparisonPage(Path(out).name, comparison, images, FILES, anonymise))
+        if task == "multilabel":
+            html = label_comparison_page(Path(out).name, comparison, anonymise)
+        else:
+            images = {} if dataset is None or no_pictures else thumbnails(dataset, changed_names(comparison))
+            html = comparison_page(ComparisonPage(Path(out).name, comparison, images, FILES, anonymise))
         with new_folder(out, overwrite) as folder:
             write_file(folder / "report.html", html)
             write_comparison(folder, comparison)
@@ -133,11 +144,11 @@ def _compare_audits(
     return found
 
 
-def as_json(comparison: "Comparison | AuditComparison") -> dict[str, Any]:
+def as_json(comparison: "Comparison | LabelComparison | AuditComparison") -> dict[str, Any]:
     from regard.results import comparisons
 
     return comparisons.as_json(comparison)
 
 
-def as_text(comparison: "Comparison | AuditComparison") -> str:
+def as_text(comparison: "Comparison | LabelComparison | AuditComparison") -> str:
     return comparison.text

@@ -51,7 +51,8 @@ def predict(
     """Write filename,label for every picture, in order; the same command goes on after an interruption.
 
     `filename` is what the table or argument calls the picture, as it is written there, else its path relative to
-    DATA. With `probs` a column for each class's probability. The file `page` shows the answers with where the
+    DATA; `label` is the class, or, of a network that gives several labels, those of a probability of 0.5 or more, as
+    `cat|dog`. With `probs` a column for each class's probability. The file `page` shows the answers with where the
     network looks. It goes on after the last whole batch (`results/writer.py`), so that the bytes are those of a run
     that was never interrupted. Raises `OutputError` when `out` exists (unless `overwrite`) and `DataError` naming a
     picture that cannot be read (unless `skip_bad`); what was written until then is kept and gone on with.
@@ -104,8 +105,7 @@ def predict(
         with progress("predicting", len(dataset)) as advance:
             advance(writer.pictures)
             for indices, values in classifier.batches(dataset.pictures, start=writer.pictures, **reading):
-                for index, row in zip(indices, values, strict=True):
-                    label = classifier.classes[row.argmax()]
+                for index, row, label in zip(indices, values, classifier.labels_of(values), strict=True):
                     writer.append(filenames[index], label, row.tolist() if probs else ())
                 writer.commit(indices[-1] + 1)
                 advance(len(indices))

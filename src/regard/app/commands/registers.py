@@ -98,6 +98,7 @@ def registers(
     from regard.networks.load import load
 
     network = load(model, weights=weights, weights_part=weights_part, size=size, device=device, seed=seed)
+    network.check_one_class("regard registers")
     tested, note = scored_part(dataset, model, split, keep_seen)
     if note and not keep_seen:
         raise DataError(

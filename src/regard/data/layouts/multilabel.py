@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from regard.data.dataset import summary
-from regard.data.label_sets import SEPARATOR, LabelSets, joined, label_sets
+from regard.data.label_sets import LabelSets, joined, label_sets
 from regard.data.layouts import read_unreported
 from regard.errors import DataError
+from regard.records.multilabel import SEPARATOR
 
 log = logging.getLogger("regard")
 

@@ -19,7 +19,16 @@ from regard.measurement import METRICS
 from regard.measurement.classification.evaluation import check
 from regard.measurement.intervals import paired, share, worth
 from regard.measurement.measure import score
-from regard.records import Change, ComparedRun, Comparison, Difference, PartDifference, Predictions, Score
+from regard.records import (
+    Change,
+    ComparedRun,
+    Comparison,
+    Difference,
+    LabelPredictions,
+    PartDifference,
+    Predictions,
+    Score,
+)
 
 COLUMNS = ("top1", "balanced_accuracy", "ece")
 """The scores of each run in a comparison."""
@@ -52,7 +61,7 @@ def compare(
         raise unknown("run", first, named, "It must be one of those that are compared.")
     for predictions in named.values():
         check(predictions)
-    shared = _shared_names(named, first, common)
+    shared = shared_names(named, first, common)
     places = {name: {picture: at for at, picture in enumerate(each.names)} for name, each in named.items()}
     runs = {name: _at(each, np.array([places[name][picture] for picture in shared])) for name, each in named.items()}
     _check_labels(runs, first)
@@ -150,7 +159,7 @@ def mcnemar(only_this: int, only_first: int) -> float:
     return min(1.0, 2 * float(bdtr(min(only_this, only_first), only_this + only_first, 0.5)))
 
 
-def _shared_names(named: Mapping[str, Predictions], first: str, common: bool) -> list[str]:
+def shared_names(named: Mapping[str, Predictions | LabelPredictions], first: str, common: bool) -> list[str]:
     """The names of the pictures that are compared, in the first run's order."""
     for name, predictions in named.items():
         if len(set(predictions.names)) < len(predictions):

@@ -82,9 +82,15 @@ def one_f1(given: Bools, true: Bools, groups: Array | None = None) -> Score:
     return _mean_over([_f1(given, true)], [given | true], groups)
 
 
-def ap_pull(values: Array, true: Bools) -> tuple[float, Floats]:
-    """Average precision, and by how much each picture (n,) moves it: what paired differences are made of."""
-    return _precisions(values, true)
+def ap_difference(one: LabelPredictions, other: LabelPredictions, places: Sequence[int]) -> Score:
+    """Mean over the labels at `places` of the average precision of `other` minus that of `one`, on the same pictures;
+    the pulls of a picture are taken together, as it moves both."""
+    rows = []
+    for place in places:
+        true = one.truth[:, place]
+        (before, pull), (after, other_pull) = (_precisions(each.probabilities[:, place], true) for each in (one, other))
+        rows.append((after - before, other_pull - pull))
+    return _mean_over(rows, [one.truth[:, place] for place in places], one.groups, least=-1.0)
 
 
 def all_answers(predictions: LabelPredictions) -> Predictions:
@@ -132,11 +138,14 @@ def _f1(given: Bools, true: Bools) -> tuple[float, Floats]:
     return value, (2.0 * (given & true) - value * (given.astype(np.float64) + true)) / total
 
 
-def _mean_over(rows: Sequence[tuple[float, Floats]], present: Sequence[Bools], groups: Array | None) -> Score:
-    """The mean of each row's value, with the interval that the pulls of its pictures give.
+def _mean_over(
+    rows: Sequence[tuple[float, Floats]], present: Sequence[Bools], groups: Array | None, least: float = 0.0
+) -> Score:
+    """The mean of each row's value, from `least` to 1, with the interval that the pulls of its pictures give.
 
     `present` (n,) of each are the pictures that its value is made of: of few of them, the interval is that of as many
-    trials at most, and Student's t has their degrees of freedom (Satterthwaite 1946).
+    trials at most, and Student's t has their degrees of freedom (Satterthwaite 1946). A difference, from -1 on, is no
+    share of trials, and only where nothing differs it is bounded by them.
     """
     if not rows:
         return NOWHERE
@@ -152,9 +161,9 @@ def _mean_over(rows: Sequence[tuple[float, Floats]], present: Sequence[Bools], g
     if error < 1e-9:
         trials = min(worth, number)
     else:
-        trials = TRIALS * worth
+        trials = TRIALS * worth if least == 0 else np.inf
         number = min(number, float(spread.sum() ** 2 / (spread**2 / sizes).sum()) + 1)
-    return bounded(float(np.mean([value for value, _ in rows])), error, number, n, trials=trials)
+    return bounded(float(np.mean([value for value, _ in rows])), error, number, n, least=least, trials=trials)
 
 
 TRIALS = 2.0

@@ -13,12 +13,13 @@ from regard.data.dataset import Picture
 from regard.data.hashes import picture_hashes
 from regard.data.label_sets import LabelSets
 from regard.data.splits import read_split
-from regard.errors import DataError, NetworkError
+from regard.errors import DataError, NetworkError, UsageError
 from regard.files import readable
 from regard.measurement.classification.scoring import grouping
 from regard.measurement.multilabel.evaluation import evaluate
 from regard.measurement.selection import CROSS_VALIDATED, SPLIT, scored_part
-from regard.networks.run import classes_of, is_run
+from regard.networks.run import MULTILABEL, classes_of, is_run, task_of
+from regard.networks.sources.shipped import folder_of
 from regard.progress import Progress, silent
 from regard.records import LabelPredictions, MultiLabelEvaluation, read_manifest
 from regard.records.multilabel import THRESHOLD
@@ -72,7 +73,7 @@ def label_predictions(
     return LabelPredictions(tuple(pictures.names), pictures.classes, pictures.truth, values, **columns)
 
 
-def stored_label_predictions(run: str | Path) -> LabelPredictions:
+def stored_predictions(run: str | Path) -> LabelPredictions:
     """A run's answers for the pictures that it was scored on when it was trained; see `stored_predictions`."""
     folder = Path(run) / EVALUATION
     if not is_run(run) or not (folder / PREDICTIONS).is_file():
@@ -84,14 +85,14 @@ def stored_evaluation(run: str | Path) -> MultiLabelEvaluation:
     """The score of a finished run, computed again from its answers."""
     fields = {"note": str, "seed": int, "provenance": dict}
     manifest = read_manifest(Path(run) / EVALUATION, KIND, fields)
-    return evaluate(stored_label_predictions(run), **{name: manifest[name] for name in fields})
+    return evaluate(stored_predictions(run), **{name: manifest[name] for name in fields})
 
 
 def cross_validated(
     run: str | Path, pictures: LabelSets, group: str | None = None, slices: Sequence[str] = ()
 ) -> tuple[LabelPredictions, Mapping[str, Any]]:
     """What heads gave for pictures that they had not seen, of a run scored so, and its provenance."""
-    stored = stored_label_predictions(run)
+    stored = stored_predictions(run)
     place = {name: index for index, name in enumerate(stored.names)}
     names = {row.sha256: readable(row.filename) for row in read_split(Path(run) / SPLIT)}
     rows = {digest: place[name] for digest, name in names.items() if name in place}
@@ -130,6 +131,18 @@ def predict_common(
         else:
             predictions[name] = predict_labels(load(run, **options), part, **columns, **(reading or {}))[1]
     return predictions, {name: note for name, (_, note) in parts.items() if note}
+
+
+def are_multilabel(runs: Mapping[str, str | Path]) -> bool:
+    """Whether these runs, by name, all give several labels a picture. Raises `UsageError` where only some do."""
+    several = {name: task_of(folder_of(run)) == MULTILABEL for name, run in runs.items()}
+    if len(set(several.values())) > 1:
+        names = [next(name for name, each in several.items() if each is kind) for kind in (True, False)]
+        raise UsageError(
+            f"{names[0]} gives several labels a picture and {names[1]} does not, so that no score is of both; compare "
+            "runs of one task"
+        )
+    return any(several.values())
 
 
 def with_threshold(predictions: LabelPredictions, threshold: float | None) -> LabelPredictions:

@@ -44,7 +44,7 @@ def comparison_page(content: ComparisonPage) -> str:
         content = _anonymous(content)
     comparison = content.comparison
     blocks = [_block(content, place, each) for place, each in enumerate(comparison.differences, 1)]
-    extent = _extent(each.top1 for each in comparison.differences)
+    extent = extent_of(each.top1 for each in comparison.differences)
     context = {
         "title": content.title,
         "n": comparison.n,
@@ -100,7 +100,7 @@ def _parts(parts: Iterable[PartDifference], difference: Difference) -> views.Vie
     )
     if not rows:
         return None
-    extent = _extent(part.difference.top1 for part in rows)
+    extent = extent_of(part.difference.top1 for part in rows)
     return {
         "extent": f"{extent:g}",
         "rows": [
@@ -117,19 +117,11 @@ def _parts(parts: Iterable[PartDifference], difference: Difference) -> views.Vie
 
 
 def _difference(each: Difference, extent: float) -> views.View:
-    """A difference as text, and its place on a scale from -extent to extent."""
-    gain = each.top1
-    low, value, high = (0.5 + each / (2 * extent) for each in (gain.low, gain.value, gain.high))
-    finite = all(map(np.isfinite, (low, value, high)))
+    """A difference with its counts and its test."""
     return {
         "run": each.name,
         "minus": each.first,
-        "value": gain.value,
-        "text": f"{gain.value:+.3f}",
-        "interval": f"{gain.low:+.3f} to {gain.high:+.3f}" if finite else gain.note,
-        "bar": {"low": low, "value": value, "high": high} if finite else None,
-        "decided": finite and not gain.low <= 0 <= gain.high,
-        "n": gain.n,
+        **gain_view(each.top1, extent),
         "only_this": each.only_this,
         "only_first": each.only_first,
         "p": f"{each.p:.3g}",
@@ -138,7 +130,21 @@ def _difference(each: Difference, extent: float) -> views.View:
     }
 
 
-def _extent(scores: Iterable[Score]) -> float:
+def gain_view(gain: Score, extent: float) -> views.View:
+    """A difference as text, and its place on a scale from -extent to extent."""
+    low, value, high = (0.5 + each / (2 * extent) for each in (gain.low, gain.value, gain.high))
+    finite = all(map(np.isfinite, (low, value, high)))
+    return {
+        "value": gain.value,
+        "text": f"{gain.value:+.3f}",
+        "interval": f"{gain.low:+.3f} to {gain.high:+.3f}" if finite else gain.note,
+        "bar": {"low": low, "value": value, "high": high} if finite else None,
+        "decided": finite and not gain.low <= 0 <= gain.high,
+        "n": gain.n,
+    }
+
+
+def extent_of(scores: Iterable[Score]) -> float:
     """The end of a scale that holds all values and intervals, in twentieths."""
     values = [abs(each) for score in scores for each in (score.low, score.value, score.high) if np.isfinite(each)]
     return float(max(0.05, np.ceil(20 * max(values, default=0) - 1e-9) / 20))

@@ -6,12 +6,13 @@ from typing import Any
 
 from PIL import Image
 
-from regard.records import Evaluation, Heatmap, Inspection, Mending, Positions
+from regard.records import Evaluation, Heatmap, Inspection, Mending, MultiLabelEvaluation, Positions
 from regard.rendering.pages import training, views
 from regard.rendering.pages.anonymiser import Anonymiser
 from regard.rendering.pages.budget import Budget
 from regard.rendering.pages.columns import run_columns, slice_filter
 from regard.rendering.pages.inspections import anonymous_inspections, pack_all
+from regard.rendering.pages.labels import anonymous_labels, label_context, label_names
 from regard.rendering.pages.mending.story import STYLE, of_run
 from regard.rendering.pages.shell import (
     DRAWING_SCRIPTS,
@@ -43,6 +44,7 @@ THUMBS = 500
 class Report:
     """What a run's page shows; whatever is empty is left out.
 
+    `evaluation` is a classifier's, `labels` that of one which gives any number of labels.
     `pictures` (thumbnails, upright) and `heatmaps` are by the pictures' names as in `evaluation.predictions.names`, and
     so are `thumbs`, the small ones of the gallery of all pictures, and `inspections`, which the page holds as they fit;
     `examples` are (name, picture, map or None, caption); `panels` are (what is shown, drawn panel), with names written
@@ -54,6 +56,7 @@ class Report:
 
     title: str
     evaluation: Evaluation | None = None
+    labels: MultiLabelEvaluation | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     messages: Sequence[str] = ()
     pictures: Mapping[str, Image.Image] = field(default_factory=dict)
@@ -76,6 +79,8 @@ class Report:
 def gallery_names(content: Report) -> list[str]:
     """The pictures of the galleries, the worst mistakes first; none where no picture is to be shown."""
     evaluation = content.evaluation
+    if content.labels is not None and content.show_pictures:
+        return label_names(content.labels)
     if evaluation is None or not content.show_pictures:
         return []
     indices = [index for field, *_, count in GALLERIES for index in getattr(evaluation, field)[:count]]
@@ -107,7 +112,7 @@ def report(content: Report) -> str:
         render("run/report.html", context),
         sections=_sections(context),
         controls=render("shell/controls.html", context) if context["has_maps"] else "",
-        data=_numbers(content.evaluation, context["pictures"]),
+        data=_numbers(content.evaluation, context["pictures"], content.labels),
         files=(*styles, *RUN_STYLES, *([STYLE] if context["story"] else []), *scripts, *RUN_SCRIPTS),
         inspections=packed.content,
     )
@@ -135,6 +140,13 @@ def _context(content: Report, blocks: Mapping[str, Sequence[int]]) -> dict[str, 
         "positions": views.positions(content.positions) if content.positions else None,
         "story": None,
         "score": None,
+        "score_name": "Accuracy",
+        "labels": None,
+        "scores": [],
+        "confusion": None,
+        "classes": [],
+        "reliability": None,
+        "slices": [],
         "pictures": {},
         "galleries": [],
         "ramp": views.ramp(content.colours),
@@ -142,7 +154,16 @@ def _context(content: Report, blocks: Mapping[str, Sequence[int]]) -> dict[str, 
     }
     if content.evaluation is not None:
         context |= _scored(content, content.evaluation, blocks)
-    cards = [*examples, *(card for each in context["galleries"] for card in each["cards"])]
+    if content.labels is not None:
+        shown = content.pictures, content.heatmaps, content.colours, content.signed
+        found = label_context(content.labels, *shown)
+        context |= found | {"messages": [*found["messages"], *content.messages]}
+    mistakes = [] if context["labels"] is None else context["labels"]["mistakes"]
+    cards = [
+        *examples,
+        *(card for each in mistakes for card in each["cards"]),
+        *(card for each in context["galleries"] for card in each["cards"]),
+    ]
     context["has_maps"] = any(card["map"] for card in cards)
     return context
 
@@ -189,6 +210,9 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
         "words": "Words",
         "confusion": "Confusions",
         "classes": "Classes",
+        "labels": "Labels",
+        "label-slices": "Subgroups",
+        "label-mistakes": "Mistakes",
         "reliability": "Calibration",
         "slices": "Subgroups",
         **galleries,
@@ -197,12 +221,19 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
         "provenance": "Provenance",
     }
     present = {*galleries, *(key for key in possible if context.get(key))}
+    if context["labels"]:
+        present |= {f"label-{part}" for part in ("slices", "mistakes") if context["labels"][part]}
     present |= {"provenance"} if context["recipe"]["first"] else set()
     return [(key, name) for key, name in possible.items() if key in present]
 
 
-def _numbers(evaluation: Evaluation | None, pictures: views.View) -> dict[str, Any]:
+def _numbers(
+    evaluation: Evaluation | None, pictures: views.View, labels: MultiLabelEvaluation | None = None
+) -> dict[str, Any]:
     """The scores as JSON for whoever reads the page by a program, and the pictures, for the gallery."""
+    if labels is not None:
+        scores = {name: score.as_json() for name, score in labels.scores.items()}
+        return {**scores, "n": labels.n, "note": labels.note, "labels": list(labels.predictions.classes)}
     if evaluation is None:
         return {}
     scores = {name: score.as_json() for name, score in evaluation.scores.items()}
@@ -213,19 +244,23 @@ def _numbers(evaluation: Evaluation | None, pictures: views.View) -> dict[str, A
 def _anonymous(content: Report) -> Report:
     """The report with pictures numbered, and without names and paths in any text; class names stay."""
     evaluation = content.evaluation
+    scored = () if content.labels is None else content.labels.predictions.names
     names = views.names(
         evaluation,
+        scored,
         content.pictures,
         content.heatmaps,
         content.inspections,
         (each.name for each in content.heatmaps.values()),
         (each[0] for each in content.examples),
     )
-    hide = Anonymiser(names, evaluation.predictions.classes if evaluation else ())
+    of = evaluation or content.labels
+    hide = Anonymiser(names, of.predictions.classes if of else ())
     return replace(
         content,
         title=hide.text(content.title),
         evaluation=_anonymous_evaluation(evaluation, hide) if evaluation else None,
+        labels=anonymous_labels(content.labels, hide) if content.labels else None,
         facts=hide.facts(content.facts),
         messages=tuple(hide.text(message) for message in content.messages),
         pictures={hide.name(name): picture for name, picture in content.pictures.items()},

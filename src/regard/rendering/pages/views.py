@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from regard.records import ClassScores, Evaluation, Heatmap, PatchGrid, Positions, Score
+from regard.records import ClassScores, Evaluation, Heatmap, PatchGrid, Positions, ReliabilityBin, Score
 from regard.rendering import colour
 from regard.rendering.figures.canvas import bare, check_shape
 from regard.rendering.figures.position_grids import mosaic
@@ -185,12 +185,16 @@ def confusions(evaluation: Evaluation, limit: int = 10) -> list[View]:
 
 def reliability(evaluation: Evaluation) -> View | None:
     """Bars of the reliability diagram in shares of its width and height, and the largest count."""
-    filled = [each for each in evaluation.reliability if each.n]
+    return reliability_of(evaluation.reliability, evaluation.scores.get("ece"))
+
+
+def reliability_of(bins: Sequence[ReliabilityBin], ece: Score | None) -> View | None:
+    """The same of bins that come from elsewhere."""
+    filled = [each for each in bins if each.n]
     if not filled:
         return None
     most = max(each.n for each in filled)
     bars = [{**vars(each), "size": each.n / most} for each in filled]
-    ece = evaluation.scores.get("ece")
     return {"bars": bars, "most": most, "ece": score(ece) if ece else None}
 
 

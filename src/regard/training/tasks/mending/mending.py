@@ -39,6 +39,7 @@ class MendingTask(Classification):
         }
         precision = (precision or "float32") if recipe.settings is None else "float32"
         network = load(device=device, precision=precision, **names)
+        network.check_one_class(f"the recipe {recipe.name}")
         if network.classes is None:
             raise NetworkError(
                 f"the outputs of {network.name} have no names, so that it has no classes to learn again; give --model "

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from regard.data.dataset import safe_name
@@ -86,6 +85,8 @@ def build(read: Read, size: int, address: str, is_local: bool = False) -> Index:
 
 def load(shard: Shard) -> Index | None:
     """The index that is in the cache, if it is of this very shard."""
+    import pyarrow as pa  # late: only shards have an index
+
     path = _path(shard)
     try:
         with pa.memory_map(str(path)) as file:
@@ -108,6 +109,8 @@ def load(shard: Shard) -> Index | None:
 
 def save(shard: Shard, index: Index) -> None:
     """Put it in the cache, where there can be one: nothing is lost without."""
+    import pyarrow as pa
+
     texts = [json.dumps(index.texts[key]) if key in index.texts else None for key in index.keys]
     table = pa.table(
         {

@@ -29,7 +29,7 @@ from regard.results.bulk import JOB, KIND, MANIFEST, part_about, part_name, unit
 
 log = logging.getLogger("regard")
 
-ENGINES = {"local": "regard.jobs.bulk.engine_local:run", "ray": "regard.jobs.bulk.engine_ray:run"}
+ENGINES = {"local": "regard.jobs.bulk.engine_local:run", "ray": "regard.jobs.bulk.engine_ray.driver:run"}
 """Who does units, by the name that `--jobs` takes: a function (work, units, report) that has each done once."""
 SAMPLE = 10.0
 """Seconds for which a dry run measures."""

@@ -57,19 +57,16 @@ class Work:
             "versions": dict(self.versions),
         }
 
-    def check_versions(self) -> None:
-        """Raise `UsageError` where this process has other versions than the one that planned."""
-        here = versions(self.command)
-        others = [
-            f"{name} {here.get(name)} for {planned}"
-            for name, planned in self.versions.items()
-            if here.get(name) != planned
-        ]
-        if others:
-            raise UsageError(
-                f"this worker has other versions than the job ({', '.join(others)}), and would give other results; "
-                "install the same on every machine"
-            )
+
+def check_versions(planned: Mapping[str, str], command: str) -> None:
+    """Raise `UsageError` where this process has other versions than the one that planned."""
+    here = versions(command)
+    others = [f"{name} {here.get(name)} for {came}" for name, came in planned.items() if here.get(name) != came]
+    if others:
+        raise UsageError(
+            f"this worker has other versions than the job ({', '.join(others)}), and would give other results; "
+            "install the same on every machine"
+        )
 
 
 def versions(command: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from regard.jobs.bulk.columns import columns_of, fields_of
 from regard.jobs.bulk.plan import Unit, check_unit
 from regard.jobs.bulk.reading import Decoded, UnitReading
 from regard.jobs.bulk.tasks import Task, load_task
-from regard.jobs.bulk.work import Work, device_name
+from regard.jobs.bulk.work import Work, check_versions, device_name
 from regard.results.bulk import PartWriter, part_name
 
 LOOK = 5.0
@@ -42,7 +42,7 @@ class Worker:
     """
 
     def __init__(self, work: Work, task: Task | None = None) -> None:
-        work.check_versions()
+        check_versions(work.versions, work.command)
         self.work = work
         self.store = Store.of(work.out)
         self.task = task or load_task(work)

@@ -75,7 +75,8 @@ class Source(Protocol):
         """All shards, in a stable order."""
 
     def members(self, shard: Shard) -> Members:
-        """What is in a shard, from headers alone. Raises `DataError` where it changed since it was listed."""
+        """What is in a shard, from headers alone. Raises `DataError` where it is damaged, or changed since it was
+        listed (of an index that is there already, reading is what notices)."""
 
     def listing(self) -> Iterator[tuple[Shard, Members]]:
         """All shards with their members, in order; where they lie in a store, several are asked for at once."""

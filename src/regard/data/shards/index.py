@@ -16,7 +16,6 @@ from regard.data.dataset import safe_name
 from regard.data.images.formats import SUFFIXES
 from regard.data.shards.base import Shard
 from regard.data.shards.headers import CutError, Read, Window, headers
-from regard.errors import DataError
 from regard.files import cache_folder
 
 log = logging.getLogger("regard")
@@ -135,9 +134,9 @@ def save(shard: Shard, index: Index) -> None:
 
 
 def check_whole(index: Index, skip_bad: bool) -> None:
-    """Raise `DataError` for a tar that is cut off; with `skip_bad` it is named, and its whole members are used."""
+    """Raise `CutError` for a tar that is cut off; with `skip_bad` it is named, and its whole members are used."""
     if index.problem and not skip_bad:
-        raise DataError(f"{index.problem}, or go on with its whole members by --skip-bad")
+        raise CutError(f"{index.problem}, or go on with its whole members by --skip-bad")
     if index.problem:
         log.warning(f"skipped: the rest of what {index.problem}")
 

@@ -8,6 +8,7 @@ from typing import BinaryIO
 from regard.data import MAX_PIXELS
 from regard.data.shards.cache import Run, runs
 from regard.data.stores import Store, is_address
+from regard.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -54,3 +55,19 @@ class RangeOpener:
 
     def __str__(self) -> str:
         return f"{self.root.rstrip('/')}/{self.key}: {self.name}"
+
+
+@dataclass(frozen=True)
+class BrokenOpener:
+    """A picture that cannot be had, and why: what reads it raises that, as of any picture that is broken."""
+
+    problem: str
+
+    def open(self) -> BinaryIO:
+        raise DataError(self.problem)
+
+    def digest(self) -> str:
+        raise DataError(self.problem)
+
+    def __str__(self) -> str:
+        return self.problem

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.data.dataset import Picture, listed, several
+from regard.data.dataset import SPLITS, Picture, listed, several
 from regard.data.images.formats import SUFFIXES
+from regard.data.layouts.folder import split_in
 from regard.data.shards.base import Member, Members, Options, Shard, in_threads
 from regard.data.shards.index import Index, build, check_whole, load, save
 from regard.data.shards.opener import RangeOpener
@@ -38,8 +40,14 @@ class TarSource:
     shards: tuple[Shard, ...]
     options: Options
 
+    @property
+    def has_splits(self) -> bool:
+        """Whether every shard lies in a folder, or has a name, that is of a split."""
+        return all(_split_of(shard.address) for shard in self.shards)
+
     def members(self, shard: Shard) -> Members:
         index, rows = self._chosen(shard)
+        check_whole(index, self.options.skip_bad)
         sidecars = [sidecar(index, index.keys[row], self.options, shard.address) for row in rows]
         labels = [each.label for each in sidecars]
         return Members(
@@ -65,7 +73,18 @@ class TarSource:
                 yield Member(members.keys[row], data, labels[row])
 
     def pictures(self, shard: Shard) -> list[Picture]:
+        pictures = self.whole_pictures(shard)
+        check_whole(_index(shard), self.options.skip_bad)
+        return pictures
+
+    def problem(self, shard: Shard) -> str:
+        """What is wrong with a shard that is cut off; empty for all others."""
+        return _index(shard).problem
+
+    def whole_pictures(self, shard: Shard) -> list[Picture]:
+        """The pictures of a shard, of one that is cut off those before."""
         index, rows = self._chosen(shard)
+        split = _split_of(shard.address) if self.has_splits else None
         store, key = _store(shard.address)
         pictures = []
         for row, span in zip(rows, spans(index.offsets[rows], index.sizes[rows]), strict=True):
@@ -81,13 +100,12 @@ class TarSource:
             )
             annotations = tuple({"caption": text} for text in about.captions)
             name = index.keys[row]
-            pictures.append(Picture(name, opener, about.label, about.split, about.columns, annotations))
+            pictures.append(Picture(name, opener, about.label, about.split or split, about.columns, annotations))
         return pictures
 
     def _chosen(self, shard: Shard) -> tuple[Index, NDArray[np.int64]]:
         """The index, and the rows of the pictures that are meant, one a key."""
         index = _index(shard)
-        check_whole(index, self.options.skip_bad)
         image = self.options.image
         rows = [
             place
@@ -158,11 +176,22 @@ def cut_out(blocks: Iterator[bytes], ranges: Sequence[tuple[int, int]]) -> Itera
 
 
 def _tars_in(folder: Path) -> list[Path]:
-    """The tars in a folder, by name; none where pictures or folders lie beside them."""
-    files = [each for each in folder.iterdir() if not each.name.startswith(".")]
-    if any(each.is_dir() or each.suffix.lower() in SUFFIXES for each in files):
+    """The tars in a folder, or in its folders where each is a split's; none where pictures or others lie beside."""
+    entries = sorted(each for each in folder.iterdir() if not each.name.startswith("."))
+    folders = [each for each in entries if each.is_dir()]
+    if any(
+        each.suffix.lower() in SUFFIXES or (each in folders and each.name.lower() not in SPLITS) for each in entries
+    ):
         return []
-    return sorted(each for each in files if each.name.lower().endswith((ENDING, *PACKED)))
+    tars = [each for each in entries if each.name.lower().endswith((ENDING, *PACKED))]
+    inside = [_tars_in(each) for each in folders]
+    return [*tars, *chain(*inside)] if all(inside) and not (tars and inside) else []
+
+
+def _split_of(address: str) -> str | None:
+    """The split that a shard's folder is called by, or that stands in its name: `train-000123.tar`."""
+    parts = address.split("/")
+    return SPLITS.get(parts[-2].lower() if len(parts) > 1 else "") or split_in(parts[-1].partition(".")[0])
 
 
 def _listed(source: str) -> Iterator[Shard]:
@@ -191,15 +220,22 @@ def _store(address: str) -> tuple[Store, str]:
     return Store.of(root), key
 
 
-@lru_cache(maxsize=8)
 def _index(shard: Shard) -> Index:
-    """The shard's index: from the cache, or built now. Raises `DataError` where the shard is not what it was."""
+    """The shard's index: from memory, the cache, or built now. Raises `DataError` where the shard is not what it was;
+    of an index that is there, where that is free: reading finds it out elsewhere."""
     store, key = _store(shard.address)
-    entry = store.head(key)
-    if (entry.size, entry.tag) != (shard.size, shard.tag):
-        raise DataError(f"{shard.address} changed since it was first looked at; start again with what it is now")
+    if store.is_local:
+        entry = store.head(key)
+        if (entry.size, entry.tag) != (shard.size, shard.tag):
+            raise DataError(f"{shard.address} changed since it was first looked at; start again with what it is now")
+    return _indexed(shard)
+
+
+@lru_cache(maxsize=8)
+def _indexed(shard: Shard) -> Index:
     index = load(shard)
     if index is None:
+        store, key = _store(shard.address)
 
         def read(start: int, length: int) -> bytes:
             return store.read(key, start, length, shard.tag)

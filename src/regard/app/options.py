@@ -136,7 +136,9 @@ def names_from_input(pictures: list[str]) -> list[str]:
     return names
 
 
-Data = Annotated[str | Path, argument("Folder, .csv or .json of pictures with labels (see docs/data.md).", type=Path)]
+Data = Annotated[
+    str | Path, argument("Folder, table, shards or address of pictures with labels (see docs/data.md).", type=str)
+]
 Pictures = Annotated[
     str | Path | Sequence[str | Path],
     argument(
@@ -190,7 +192,8 @@ SkipBad = Annotated[bool, option("Name unreadable pictures and go on without the
 MaxPixels = Annotated[
     int, option("The largest picture that is decoded, width × height; takes memory.", panel=WORK, min=1)
 ]
-Label = Annotated[str, option("Column of the CSV that holds the label.", panel=DATA)]
+Label = Annotated[str, option("Column of the table that holds the label.", panel=DATA)]
+ImageColumn = Annotated[str | None, option("Column, or ending of a tar's members, that is the picture.", panel=DATA)]
 Split = Annotated[str | None, option("train, val, test, a split of your own, or all.", panel=DATA)]
 KeepSeen = Annotated[bool, option("Pictures of the training too, and say so.", "--keep-seen", panel=DATA)]
 Group = Annotated[

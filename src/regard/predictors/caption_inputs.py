@@ -29,9 +29,10 @@ def read_inputs(
     which: str | int,
     skip_bad: bool,
     max_pixels: int,
+    image: str | None = None,
 ) -> tuple[list[CaptionInput], dict[str, Any] | None]:
     """The pictures, with the captions that a file has for them, and what says where these come from."""
-    dataset = read_picture_arguments(pictures, "caption", max_pixels)
+    dataset = read_picture_arguments(pictures, "caption", max_pixels, image)
     if captions is None:
         return [CaptionInput(picture) for picture in dataset.pictures], None
     rows = captions_for(dataset, captions, which, skip_bad)

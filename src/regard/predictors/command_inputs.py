@@ -12,13 +12,14 @@ _PREDICTORS = {"explain": "Explainer", "predict": "Classifier", "caption": "Capt
 """What takes pictures in memory in the place of a command."""
 
 
-def read_picture_arguments(pictures: Any, command: str, max_pixels: int) -> Dataset:
-    """The pictures of a command's first argument: a path, or several; each is read up to `max_pixels`.
+def read_picture_arguments(pictures: Any, command: str, max_pixels: int, image: str | None = None) -> Dataset:
+    """The pictures of a command's first argument: a path, or several; each is read up to `max_pixels`. `image` is the
+    column, or the ending of members, that is the picture.
 
     Raises `UsageError` for a network there, which goes into `model`, and for pictures in memory.
     """
     if isinstance(pictures, str | Path):
-        return read_pictures(pictures).up_to(max_pixels)
+        return read_pictures(pictures, image).up_to(max_pixels)
     refuse_network(pictures, "pictures", command)
     listed = list(pictures) if isinstance(pictures, Iterable) else [pictures]
     for each in listed:
@@ -28,7 +29,7 @@ def read_picture_arguments(pictures: Any, command: str, max_pixels: int) -> Data
             raise UsageError(
                 f"pictures came as {type(each).__name__}, and regard.{command} takes paths of files and folders{memory}"
             )
-    return read_pictures(listed).up_to(max_pixels)
+    return read_pictures(listed, image).up_to(max_pixels)
 
 
 def check_data(data: Any, command: str) -> None:

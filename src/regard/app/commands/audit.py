@@ -17,6 +17,7 @@ from regard.app.options import (
     Data,
     Device,
     Group,
+    ImageColumn,
     KeepSeen,
     Masks,
     MaxPixels,
@@ -77,6 +78,7 @@ def audit(
     ] = None,
     full: Annotated[bool, option("All occluders, an adversary and a ceiling too.", "--full", panel=WORK)] = False,
     in_domain: Annotated[bool, option("Also on a copy trained with patches gone.", "--in-domain", panel=WORK)] = False,
+    image: ImageColumn = None,
     split: Split = None,
     group: Group = None,
     slices: Slices = None,
@@ -133,7 +135,7 @@ def audit(
     if out is not None:
         check_free(out, overwrite)
     check_arguments(model, weights, weights_part)
-    dataset = read(data, labels=False).up_to(max_pixels).check(split, group, *(slices or ()))
+    dataset = read(data, labels=False, image=image).up_to(max_pixels).check(split, group, *(slices or ()))
     regions = own_regions(data) if masks is None else regions_of(masks, max_pixels=max_pixels)
     outside = None if maps is None else Path(maps)
     check_rules(rules, named, outside, dataset, tuple(slices or ()), regions is not None)

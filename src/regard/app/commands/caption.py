@@ -74,6 +74,7 @@ def caption(
     device: opt.Device = None,
     precision: opt.Precision = "float32",
     batch_size: opt.BatchSize = 8,
+    image: opt.ImageColumn = None,
     max_pixels: opt.MaxPixels = MAX_PIXELS,
     skip_bad: opt.SkipBad = False,
     overwrite: opt.Overwrite = False,
@@ -143,7 +144,7 @@ def caption(
     if out is not None:
         check_free(out, overwrite)
     regions = None if truth is None else regions_of(truth, words=True)
-    inputs, source = read_inputs(pictures, captions, which, skip_bad, max_pixels)
+    inputs, source = read_inputs(pictures, captions, which, skip_bad, max_pixels, image)
     if regions is not None:
         check_pictures(regions, (item.name for item in inputs))
     from regard.app.caption_output import CaptionOutput, warn  # torch is imported when nothing else is wrong

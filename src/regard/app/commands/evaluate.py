@@ -13,6 +13,7 @@ from regard.app.options import (
     Data,
     Device,
     Group,
+    ImageColumn,
     KeepSeen,
     Label,
     MaxPixels,
@@ -59,6 +60,7 @@ def evaluate(
         str | None, option("classify, multilabel (several labels a picture), or caption: what a captioner says.")
     ] = None,
     label: Label = "label",
+    image: ImageColumn = None,
     split: Split = None,
     group: Group = None,
     slices: Slices = None,
@@ -111,7 +113,7 @@ def evaluate(
     if predictions is not None:
         check_file(predictions)
     row = _task(task, model)
-    dataset = TASKS.load(row.name, "read")(data, label).up_to(max_pixels).check(split, group, *(slices or ()))
+    dataset = TASKS.load(row.name, "read")(data, label, image).up_to(max_pixels).check(split, group, *(slices or ()))
     from regard.app.report import drawing  # torch is imported when nothing else is wrong
     from regard.audit.notes import repair_command
     from regard.training.tasks.base import EvaluationOptions

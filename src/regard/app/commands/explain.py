@@ -85,6 +85,7 @@ def explain(
     batch_size: opt.BatchSize = 8,
     workers: opt.Workers = 2,
     seed: opt.Seed = 0,
+    image: opt.ImageColumn = None,
     max_pixels: opt.MaxPixels = MAX_PIXELS,
     skip_bad: opt.SkipBad = False,
     overwrite: opt.Overwrite = False,
@@ -146,7 +147,7 @@ def explain(
     if out is not None:
         check_free(out, overwrite)
     check_arguments(model, weights, weights_part, precision)
-    dataset = read_picture_arguments(pictures, "explain", max_pixels)
+    dataset = read_picture_arguments(pictures, "explain", max_pixels, image)
     # torch is imported when nothing else is wrong
     from regard.app.inspecting import write_page
     from regard.app.map_files import explain_in_memory, write_maps

@@ -39,6 +39,7 @@ def predict(
     batch_size: opt.BatchSize = 32,
     workers: opt.Workers = 2,
     seed: opt.Seed = 0,
+    image: opt.ImageColumn = None,
     max_pixels: opt.MaxPixels = MAX_PIXELS,
     skip_bad: opt.SkipBad = False,
     overwrite: opt.Overwrite = False,
@@ -81,7 +82,7 @@ def predict(
     if out is not None:
         check_free(out, overwrite)
     check_arguments(model, weights, weights_part, precision)
-    dataset = read_picture_arguments(pictures, "predict", max_pixels)
+    dataset = read_picture_arguments(pictures, "predict", max_pixels, image)
     from regard.app.inspecting import write_page
     from regard.predictors.classifier import Classifier  # torch is imported when nothing else is wrong
 

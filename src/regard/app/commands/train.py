@@ -13,6 +13,7 @@ from regard.app.options import (
     Data,
     Device,
     Group,
+    ImageColumn,
     Label,
     Masks,
     MaxPixels,
@@ -39,9 +40,22 @@ from regard.training.tasks.table import TASKS, recipes
 if TYPE_CHECKING:
     from regard.training.run import Run
 
-STORED = ("model", "weights", "weights_part", "label", "split", "val", "group", "slices", "masks", "size", "seed")
+STORED = (
+    "model",
+    "weights",
+    "weights_part",
+    "label",
+    "split",
+    "val",
+    "group",
+    "slices",
+    "masks",
+    "size",
+    "seed",
+    "image",
+)
 """The arguments that decide a run's result beside its settings, and are saved with it."""
-LATER = ("weights_part", "val", "masks")
+LATER = ("weights_part", "val", "masks", "image")
 """Those that recipes did not always have: they are left out where they are not given."""
 
 
@@ -58,6 +72,7 @@ def train(
     weights: Weights = None,
     weights_part: WeightsPart = None,
     label: Label = "label",
+    image: ImageColumn = None,
     split: Split = None,
     val: Annotated[
         float | None,
@@ -133,7 +148,7 @@ def train(
     check_arguments(model, weights, weights_part)
     check_folder(out, resume=resume, overwrite=overwrite)
     words = chosen.arguments
-    dataset = TASKS.load(chosen.task.name, "read")(data, words["label"]).up_to(max_pixels)
+    dataset = TASKS.load(chosen.task.name, "read")(data, words["label"], words.get("image")).up_to(max_pixels)
     slices = words.get("slices") if chosen.task.name != "caption" else None  # it says that it has no use for it
     dataset.check(words["split"], words["group"], *(slices or ()))
     # torch is imported when nothing else is wrong

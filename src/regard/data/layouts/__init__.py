@@ -15,11 +15,14 @@ from regard.data.images.formats import SUFFIXES
 from regard.data.layouts.finder import FileFinder
 from regard.data.layouts.folder import read_below
 from regard.data.openers import FileOpener
-from regard.errors import DataError
+from regard.errors import DataError, UsageError
 from regard.files import check_local
 from regard.registry import Described, Table
 
 log = logging.getLogger("regard")
+
+LABEL = "label"
+"""The column that has the labels where no other is named."""
 
 __all__ = [
     "LAYOUTS",
@@ -62,6 +65,27 @@ _ROWS = (
         fits="regard.data.layouts.webdataset:is_tars",
         target="regard.data.layouts.webdataset:read_tars",
         source="regard.data.layouts.webdataset:open_tars",
+    ),
+    Layout(
+        name="parquet",
+        description="Parquet with the bytes of pictures, a file or a folder of them; --image and --label name columns",
+        fits="regard.data.layouts.parquet:is_parquet",
+        target="regard.data.layouts.parquet:read_parquet",
+        source="regard.data.layouts.parquet:open_parquet",
+    ),
+    Layout(
+        name="saved-datasets",
+        description="a folder by save_to_disk of Hugging Face's datasets, with its splits",
+        fits="regard.data.layouts.huggingface:is_saved",
+        target="regard.data.layouts.huggingface:read_saved",
+        source="regard.data.layouts.huggingface:open_saved",
+    ),
+    Layout(
+        name="hub",
+        description="hf:OWNER/DATASET[:CONFIG], a data set of the Hugging Face hub, fetched once",
+        fits="regard.data.layouts.huggingface:is_on_hub",
+        target="regard.data.layouts.huggingface:read_hub",
+        source="regard.data.layouts.huggingface:open_hub",
     ),
     Layout(
         name="csv",
@@ -129,30 +153,30 @@ def register_layout(row: Layout) -> None:
     LAYOUTS.register(row)
 
 
-def read(source: Path | str, *, labels: bool = True) -> Dataset:
+def read(source: Path | str, *, labels: bool = True, image: str | None = None) -> Dataset:
     """DATA → its pictures with labels, splits and columns, by the first of LAYOUTS that fits; says how it was read.
 
-    With `labels` False those that cannot be told are left None instead of refused. Raises `DataError` saying what is
-    wrong where.
+    With `labels` False those that cannot be told are left None instead of refused. `image` names the column, or the
+    ending of members, that is the picture. Raises `DataError` saying what is wrong where.
     """
-    return _reported(read_unreported(source, labels))
+    return _reported(read_unreported(source, labels, image))
 
 
-def read_labelled(source: Path | str, label: str = "label") -> Dataset:
+def read_labelled(source: Path | str, label: str = "label", image: str | None = None) -> Dataset:
     """DATA with a label for every picture: its own, or another column's."""
-    dataset = read_unreported(source, True) if label == "label" else read_unreported(source, False).relabelled(label)
-    return _reported(dataset.labelled())
+    return _reported(read_unreported(source, True, image, label).labelled())
 
 
-def read_pictures(source: Path | str | Sequence[Path | str]) -> Dataset:
+def read_pictures(source: Path | str | Sequence[Path | str], image: str | None = None) -> Dataset:
     """Pictures without labels, to be predicted or explained: a file, a folder with all below it, a `.csv`, or a list.
 
-    A file goes by its own name, all else by its POSIX path relative to the folder or table; where names in a list would
-    be equal, by as much of their paths as tells them apart. Raises `DataError` when there is nothing.
+    `image` is as of `read`. A file goes by its own name, all else by its POSIX path relative to the folder or table;
+    where names in a list would be equal, by as much of their paths as tells them apart. Raises `DataError` when there
+    is nothing.
     """
     if isinstance(source, Path | str):
-        return _reported(gathered(Path(source), "pictures", _unlabelled(source)))
-    parts = [_unlabelled(each) for each in source]
+        return _reported(gathered(Path(source), "pictures", _unlabelled(source, image)))
+    parts = [_unlabelled(each, image) for each in source]
     counts = Counter(picture.name for pictures in parts for picture in pictures)
     pictures = [picture for part in parts for picture in part]
     equal = [index for index, picture in enumerate(pictures) if counts[picture.name] > 1]
@@ -161,11 +185,11 @@ def read_pictures(source: Path | str | Sequence[Path | str]) -> Dataset:
     return _reported(gathered(Path(source[0]) if len(source) == 1 else Path(), "pictures", pictures))
 
 
-def read_with_captions(source: Path | str) -> list[Picture] | None:
+def read_with_captions(source: Path | str, image: str | None = None) -> list[Picture] | None:
     """The pictures of DATA in shards, or that a row from outside reads, with whatever captions they have; None for all
     other DATA."""
     row = fitting(str(source), [row for row in LAYOUTS if row.source or row not in _ROWS])
-    return None if row is None else list(LAYOUTS.load(row.name)(str(source), False))
+    return None if row is None else _pictures(row, str(source), False, image)
 
 
 def _reported(dataset: Dataset) -> Dataset:
@@ -173,12 +197,15 @@ def _reported(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def read_unreported(source: Path | str, labels: bool) -> Dataset:
+def read_unreported(source: Path | str, labels: bool, image: str | None = None, label: str = LABEL) -> Dataset:
+    """As `read`, and nothing is said of it; `label` is the column with the labels, where it is another one."""
     path = _located(source)
     source = path if str(path) != str(Path(source)) else source
     row = fitting(str(source), list(LAYOUTS))
+    if row is not None and (label == LABEL or row.source):
+        return gathered(path, row.name, _pictures(row, str(source), labels, image, label))
     if row is not None:
-        return gathered(path, row.name, LAYOUTS.load(row.name)(str(source), labels))
+        return gathered(path, row.name, _pictures(row, str(source), False, image)).relabelled(label)
     if path.is_file():
         raise DataError(
             f"{path} is neither a folder nor a .csv or .json file; labelled pictures come from one of these"
@@ -198,12 +225,29 @@ def fitting(source: str, rows: Sequence[Layout]) -> Layout | None:
     return None
 
 
-def _unlabelled(source: Path | str) -> list[Picture]:
+def _pictures(row: Layout, source: str, labels: bool, image: str | None, label: str = LABEL) -> list[Picture]:
+    """The pictures by a layout; of DATA in shards by the columns that are named."""
+    if image is None and label == LABEL:
+        return list(LAYOUTS.load(row.name)(source, labels))
+    if not row.source:
+        raise UsageError(
+            f"{source} is read as {row.name}, whose pictures are files; leave --image out, or give DATA whose pictures "
+            "stand in a column (Parquet, a data set, a list of keys) or are members of tars"
+        )
+    from regard.data.shards.base import Options
+
+    opened = LAYOUTS.load(row.name, "source")(source, Options(image, None if label == LABEL else label))
+    if labels and label == LABEL and hasattr(opened, "check_labels"):
+        opened.check_labels()
+    return [picture for shard in opened.shards for picture in opened.pictures(shard)]
+
+
+def _unlabelled(source: Path | str, image: str | None = None) -> list[Picture]:
     """The pictures of one file, folder or table, or of what is no file, with neither label nor split."""
     path = _located(source)
     row = fitting(str(path) if path.exists() else str(source), [row for row in LAYOUTS if row.unlabelled])
     if row is not None:
-        pictures = LAYOUTS.load(row.name)(str(path) if path.exists() else str(source), False)
+        pictures = _pictures(row, str(path) if path.exists() else str(source), False, image)
         return [replace(picture, label=None, split=None) for picture in pictures]
     if path.is_dir():
         return read_below(path)

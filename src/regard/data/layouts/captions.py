@@ -25,7 +25,9 @@ _ALIKE = "picture"
 _SIDES = re.compile(r"\b(left|right)(most|ward|wards|hand|handed)?\b", re.IGNORECASE)
 
 
-def read_captioned(source: Path | str, label: str = "label", *, are_needed: bool = True) -> Dataset:
+def read_captioned(
+    source: Path | str, label: str = "label", image: str | None = None, *, are_needed: bool = True
+) -> Dataset:
     """DATA → its pictures, each with a caption at least, in the order of the file; `label` is of no use here.
 
     A layout from outside comes first, as in `read`; a folder is read by its `captions.json`, else by its `index.csv`.
@@ -33,7 +35,7 @@ def read_captioned(source: Path | str, label: str = "label", *, are_needed: bool
     be there. Raises `DataError` for a file that is missing or of another kind, where no picture has a caption, and for
     empty ones.
     """
-    pictures = read_with_captions(source)
+    pictures = read_with_captions(source, image)
     file = Path(source) if pictures is not None else _file_of(Path(source))
     if pictures is None and file.suffix.lower() == ".csv":
         pictures = read_captioned_table(file, are_needed)

@@ -16,17 +16,15 @@ TABLES = ("csv", "index")
 """Layouts in whose cells a picture without labels can be told: an empty one."""
 
 
-def read_multilabelled(source: Path | str, label: str = "label") -> LabelSets:
+def read_multilabelled(source: Path | str, label: str = "label", image: str | None = None) -> LabelSets:
     """DATA → its pictures with any number of labels each, by the first of LAYOUTS that fits; says how it was read.
 
     In a table the labels of the column `label` stand side by side, `cat|dog`, and an empty cell says that the picture
     has none of them; in a COCO file they are the categories of a picture's annotations, and a picture without any has
     none. Any other layout gives each picture the labels that its text holds, mostly one. Raises `DataError` saying what
-    is wrong where.
+    is wrong where. `image` is as of `read`.
     """
-    dataset = read_unreported(source, False)
-    if label != "label":
-        dataset = dataset.relabelled(label)
+    dataset = read_unreported(source, False, image, label)
     if dataset.layout == "coco" and label == "label":
         names = [
             {str(each["category"]) for each in picture.annotations if "category" in each}
@@ -43,7 +41,7 @@ def read_multilabelled(source: Path | str, label: str = "label") -> LabelSets:
     elif label != "label" or (dataset.layout in TABLES and any(picture.label for picture in dataset.pictures)):
         pictures = tuple(replace(picture, label=picture.label or "") for picture in dataset.pictures)
     else:
-        pictures = read_unreported(source, True).labelled().pictures
+        pictures = read_unreported(source, True, image).labelled().pictures
     sets = label_sets(replace(dataset, pictures=pictures))
     log.info(summary(sets))
     if bare := sum(not picture.label for picture in sets.pictures):

@@ -12,7 +12,19 @@ if TYPE_CHECKING:
 
 ONLY = ("columns", "dry_run", "unit", "threads")
 """Options of bulk work alone."""
-ALWAYS = ("pictures", "out", "model", "jobs", "batch_size", "workers", "max_pixels", "skip_bad", "overwrite", *ONLY)
+ALWAYS = (
+    "pictures",
+    "out",
+    "model",
+    "jobs",
+    "batch_size",
+    "workers",
+    "max_pixels",
+    "image",
+    "skip_bad",
+    "overwrite",
+    *ONLY,
+)
 NETWORK: Mapping[str, tuple[str, ...]] = {
     "predict": ("weights", "weights_part", "size", "device", "precision", "seed"),
     "explain": ("weights", "weights_part", "size", "device", "precision", "seed", "grid"),
@@ -61,7 +73,7 @@ def run_bulk(command: Callable[..., Any], values: Mapping[str, Any], progress: P
     if network.get("grid") is not None:
         network["grid"] = parse_grid(network["grid"])
     unit = values["unit"] or UNIT
-    source = open_source(pictures[0], unit=unit, skip_bad=True)
+    source = open_source(pictures[0], image=values["image"], unit=unit, skip_bad=True)
     from regard.jobs.bulk.job import run_job  # torch is imported when nothing else is wrong
     from regard.jobs.bulk.work import Work
 

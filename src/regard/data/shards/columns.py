@@ -1,0 +1,146 @@
+"""Which columns of a table are the picture, its label and the rest: by Arrow's types and Hugging Face's notes."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from regard.data.dataset import listed
+from regard.data.label_sets import SEPARATOR
+from regard.errors import DataError
+
+KEYS = ("filename", "file_name", "key", "__key__")
+LABELS = ("label", "labels", "class", "category", "target")
+CAPTIONS = ("caption", "captions", "text")
+Features = Mapping[str, Any]
+"""What Hugging Face's `datasets` notes of columns: `{"label": {"_type": "ClassLabel", "names": [...]}}`."""
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Columns by what they are: the `image`, whose bytes are a field of it or itself; `key`, `label`, `caption` and
+    `split`, None where there is none; all others with a value each are `plain`. `names` are the classes of numbers;
+    `unsure` are several columns that may be the label."""
+
+    image: str
+    is_struct: bool
+    key: str | None = None
+    label: str | None = None
+    caption: str | None = None
+    split: str | None = None
+    plain: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
+
+    @property
+    def described(self) -> list[str]:
+        """The columns beside the picture's bytes."""
+        chosen = filter(None, (self.key, self.label, self.caption, self.split))
+        path = [f"{self.image}.path"] if self.is_struct else []
+        return list(dict.fromkeys([*chosen, *self.plain, *path]))
+
+
+def features_of(schema: pa.Schema) -> Features:
+    """What a table that `datasets` wrote says of its columns; nothing of others."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, ValueError, TypeError):
+        return {}
+    return features if isinstance(features, dict) else {}
+
+
+def roles(schema: pa.Schema, features: Features, image: str | None, label: str | None, address: str) -> Roles | None:
+    """What the columns are; None where none holds the bytes of pictures, and none is named. Raises `DataError` for
+    names that are not there and where several columns may be the picture."""
+    column = image_column(schema, image, address)
+    if column is None:
+        return None
+    names = [name for name in schema.names if name != column]
+    unsure: tuple[str, ...] = ()
+    if label is not None and label not in names:
+        raise DataError(f"{address} has no column {label!r} for --label; there are {listed(names, 8)}")
+    chosen = label
+    if label is None:
+        with_names = [name for name in names if _class_names(features.get(name))]
+        usual = [name for name in names if name.lower() in LABELS]
+        chosen = (
+            "label"
+            if "label" in names
+            else next(iter(with_names if len(with_names) == 1 else usual if not with_names else ()), None)
+        )
+        unsure = tuple(with_names) if chosen is None and len(with_names) > 1 else ()
+    lower = {name.lower(): name for name in names if name != chosen}
+    key = next((lower[name] for name in KEYS if name in lower and _is_text(schema.field(lower[name]).type)), None)
+    caption = next((lower[name] for name in CAPTIONS if name in lower), None)
+    split = lower.get("split")
+    taken = {column, chosen, key, caption, split}
+    return Roles(
+        column,
+        pa.types.is_struct(schema.field(column).type),
+        key,
+        chosen,
+        caption,
+        split,
+        plain=tuple(name for name in names if name not in taken and _is_plain(schema.field(name).type)),
+        names=_class_names(features.get(chosen)) if chosen else (),
+        unsure=unsure,
+    )
+
+
+def image_column(schema: pa.Schema, image: str | None, address: str) -> str | None:
+    """The column with the bytes of pictures. Raises `DataError` where that is another or cannot be told."""
+    binary = [each.name for each in schema if _holds_bytes(each.type)]
+    if image is not None:
+        if image not in schema.names:
+            raise DataError(f"{address} has no column {image!r} for --image; there are {listed(schema.names, 8)}")
+        return image if image in binary else None
+    if len(binary) > 1:
+        raise DataError(f"{address} has {len(binary)} columns of pictures ({listed(binary, 8)}); choose one by --image")
+    return binary[0] if binary else None
+
+
+def label_text(value: Any, names: Sequence[str], where: str) -> str | None:
+    """A label as text; of a number with classes its name; of several, all with `|` between. None where there is none.
+
+    Raises `DataError` for a number that is no class.
+    """
+    if isinstance(value, list):
+        return SEPARATOR.join(filter(None, (label_text(each, names, where) for each in value)))
+    if value is None or (names and value == -1):  # Hugging Face's sign for no label
+        return None
+    if names and isinstance(value, int):
+        if not 0 <= value < len(names):
+            raise DataError(f"{where}: the label {value} is none of the {len(names)} classes, 0 to {len(names) - 1}")
+        return names[value]
+    return str(value).strip() or None
+
+
+def _class_names(feature: Any) -> tuple[str, ...]:
+    if isinstance(feature, list) and len(feature) == 1:  # several labels, as older versions write them
+        return _class_names(feature[0])
+    if not isinstance(feature, dict):
+        return ()
+    if feature.get("_type") in ("Sequence", "List", "LargeList"):
+        return _class_names(feature.get("feature"))
+    return tuple(feature.get("names") or ()) if feature.get("_type") == "ClassLabel" else ()
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(each.name == "bytes" and _is_binary(each.type) for each in kind)
+    return _is_binary(kind)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    return bool(_is_text(kind) or is_number or pa.types.is_dictionary(kind))

@@ -21,6 +21,7 @@ from regard.data.images.longest_side import LongestSide
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError, UsageError
 from regard.training.journal import Progress
+from regard.training.layers.recompute import recomputed
 from regard.training.loader import Batch, Loader, Step
 from regard.training.objectives import Objective
 from regard.training.optimise import (
@@ -157,7 +158,11 @@ def fit(
 ) -> Position:
     """The loop with the optimiser, average and dropout that the settings ask for; the best or averaged weights stay."""
     module = network.module
-    with dropout(network, settings), eager_attention(module, session.world.device, precision):
+    with (
+        dropout(network, settings),
+        eager_attention(module, session.world.device, precision),
+        recomputed(network, settings),
+    ):
         average = Average(module, settings, settings.epochs * loader.per_epoch)
         phase = Phase(name, module, loader, settings, optimiser(network, settings), average, precision, validate)
         position = train(phase, session)

@@ -72,6 +72,11 @@ class Settings:
         0,
         64,
     )
+    recompute: str = setting(
+        "none",
+        "Memory for time: blocks are computed twice, and less of them is kept (gradient checkpointing).",
+        choices=("none", "blocks"),
+    )
     fit: str = setting(
         "own",
         "How pictures become the input: as the network's own, by crop, or by squash.",

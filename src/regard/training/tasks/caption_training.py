@@ -29,6 +29,7 @@ from regard.networks.captioners.written_words import WrittenWords, written_piece
 from regard.networks.guard import borrowed
 from regard.networks.precision import best_precision
 from regard.training.checkpoint import tensors_under
+from regard.training.layers.recompute import recomputed
 from regard.training.loader import Loader, check_processes
 from regard.training.loop import check_choice, fit, loader_of
 from regard.training.objectives import CaptionObjective
@@ -241,5 +242,9 @@ def _check(
             f"{captioner.name} sees pictures whole; leave out {listed(['crop', *moving])} (flip and colours can change)"
         )
     check_processes(world, settings.batch_size, min(len(part) for part in (training, validation) if len(part)))
-    with trainable_layers(captioner, settings.open_layers), dropout(captioner, settings):
+    with (
+        trainable_layers(captioner, settings.open_layers),
+        dropout(captioner, settings),
+        recomputed(captioner, settings),
+    ):
         pass

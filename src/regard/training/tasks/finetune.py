@@ -24,6 +24,7 @@ from regard.networks.network import Network
 from regard.networks.precision import best_precision
 from regard.training.checkpoint import tensors_under
 from regard.training.layers.lora import adapter_of, base_of, learning, mixed, trained_share
+from regard.training.layers.recompute import recomputed
 from regard.training.loader import check_processes
 from regard.training.loop import check_choice
 from regard.training.optimise import (
@@ -103,7 +104,7 @@ def _check(
             f"{network.name} has {network.outputs} outputs for {classes} classes; load it with the classes"
         )
     check_processes(world, settings.batch_size, len(training))
-    with learning(network, settings, 0), dropout(network, settings):
+    with learning(network, settings, 0), dropout(network, settings), recomputed(network, settings):
         pass
 
 

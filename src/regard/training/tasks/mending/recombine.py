@@ -32,6 +32,7 @@ from regard.networks.precision import best_precision
 from regard.networks.provenance import provenance
 from regard.records import Evaluation, Mending
 from regard.training.checkpoint import tensors_under
+from regard.training.layers.recompute import recomputed
 from regard.training.loader import check_processes
 from regard.training.loop import fit, loader_of
 from regard.training.objectives import LabelObjective
@@ -127,7 +128,7 @@ class Recombining(MendingTask):
         masks = recipe.arguments.get("masks")
         training, cutouts, messages = _cut_out(training, masks, network, options)
         check_processes(world, settings.batch_size, len(training))
-        with trainable_layers(network, settings.open_layers), dropout(network, settings):
+        with trainable_layers(network, settings.open_layers), dropout(network, settings), recomputed(network, settings):
             pass  # what they refuse is refused before any work
         parts = replace(parts, training=training, validation=validation)
         precision = best_precision(settings.precision, world.device)

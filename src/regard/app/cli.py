@@ -106,7 +106,7 @@ def _declare(command: Command) -> None:
             home = sys.modules[type(result).__module__]  # as of bulk work, which several commands do
             home = home if hasattr(home, "as_text") else module
             typer.echo(json_text(home.as_json(result)) if json else readable(home.as_text(result)))
-        return module.exit_code(result) if hasattr(module, "exit_code") else 0
+        return home.exit_code(result) if hasattr(home, "exit_code") else 0
 
     run.__name__ = command.name
     run.__doc__ = (getdoc(function) or "").split("\n\n")[0]

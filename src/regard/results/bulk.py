@@ -137,6 +137,11 @@ class BulkResult(Readable):
         return list(self.manifest["units"])
 
     @property
+    def fields(self) -> Sequence[str]:
+        """The fields of its rows."""
+        return list(self.manifest["fields"])
+
+    @property
     def errors(self) -> int:
         return int(self.manifest["errors"])
 

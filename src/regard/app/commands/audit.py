@@ -36,8 +36,10 @@ from regard.app.options import (
     option,
 )
 from regard.data import MAX_PIXELS
+from regard.jobs.bulk.arguments import is_bulk_result, run_bulk_audit
 
 if TYPE_CHECKING:
+    from regard.jobs.bulk.audit import BulkAudit
     from regard.records import Audit
 
 log = logging.getLogger("regard")
@@ -74,7 +76,7 @@ def audit(
     ] = None,
     before: Annotated[
         str | Path | None,
-        option("Folder of an audit of the same pictures: what changed since.", type=Path | None, panel=OUTPUT),
+        option("An audit of the same pictures, or a bulk result: what changed since.", type=str | None, panel=OUTPUT),
     ] = None,
     full: Annotated[bool, option("All occluders, an adversary and a ceiling too.", "--full", panel=WORK)] = False,
     in_domain: Annotated[bool, option("Also on a copy trained with patches gone.", "--in-domain", panel=WORK)] = False,
@@ -92,7 +94,7 @@ def audit(
     skip_bad: SkipBad = False,
     no_pictures: NoPictures = False,
     overwrite: Overwrite = False,
-) -> AuditResult:  # fmt: skip
+) -> "AuditResult | BulkAudit":  # fmt: skip
     """Audit a classifier: which method's map to believe on these pictures, and what the model relies on.
 
     Measured is `split`, by default `val`, else `test`, else everything, without pictures of the training. `methods` are
@@ -107,6 +109,8 @@ def audit(
     what it cost and whether it is real; `before.html` has both. With `in_domain` there is a second verdict, of a
     copy that was trained, on the rest of DATA, with patches gone. An audit that was interrupted is gone on with.
 
+    DATA may be what `regard predict --jobs` wrote, and `before` such of another date: see docs/bulk.md.
+
     >>> import regard
     >>> _ = regard.scenes(3, "drawn", size=64)
     >>> network = regard.load("random:vit_tiny_patch16_224", classes=["bird", "cat", "dog"])
@@ -114,6 +118,8 @@ def audit(
     >>> result.audit.verdict("gradcam").status
     'not decidable'
     """
+    if is_bulk_result(data):
+        return run_bulk_audit(audit, locals())
     from regard.audit.requirements import Requirement, check_rules, unmet
     from regard.audit.settings import AuditSettings
     from regard.data.layouts import read

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from inspect import signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regard.errors import UsageError
+from regard.errors import DataError, UsageError
+from regard.files import check_free, is_file, write_json
 from regard.progress import Progress
 
 if TYPE_CHECKING:
+    from regard.jobs.bulk.audit import BulkAudit
     from regard.jobs.bulk.run import BulkRun
 
 ONLY = ("columns", "dry_run", "unit", "threads")
@@ -95,10 +98,37 @@ def run_bulk(command: Callable[..., Any], values: Mapping[str, Any], progress: P
     return run_job(work, values["jobs"] or "local", **how)
 
 
+def is_bulk_result(place: Any) -> bool:
+    """Whether DATA is what bulk work wrote: a folder with its manifest, or such in a store."""
+    from regard.jobs.bulk.results import open_result
+
+    if not isinstance(place, str | Path) or not ("://" in str(place) or is_file(Path(place) / "manifest.json")):
+        return False
+    try:
+        return bool(open_result(place))
+    except DataError:
+        return False
+
+
+def run_bulk_audit(command: Callable[..., Any], values: Mapping[str, Any]) -> "BulkAudit":
+    """Audit what bulk work wrote; `values` are the arguments of `regard audit`, of which few are for it."""
+    from regard.jobs.bulk.audit import audit_bulk
+
+    defaults = {each.name: each.default for each in signature(command).parameters.values()}
+    others = {name: value for name, value in values.items() if name not in ("data", "before", "out", "overwrite")}
+    _check_others("audit", others, defaults)
+    if values["out"] is not None:
+        check_free(values["out"], values["overwrite"])
+    record = audit_bulk(values["data"], values["before"])
+    if values["out"] is not None:
+        write_json(values["out"], record.as_json())
+    return record
+
+
 def _check_others(command: str, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     names = [name.replace("_", "-") for name, value in values.items() if value != defaults[name]]
     if names:
         raise UsageError(
-            f"--{names[0]} is not for bulk work, which writes Parquet files (see docs/bulk.md); leave it out, or call "
-            f"`regard {command}` without --jobs on fewer pictures"
+            f"--{names[0]} is not for bulk work (see docs/bulk.md); leave it out, or call `regard {command}` on fewer "
+            "pictures, without --jobs"
         )

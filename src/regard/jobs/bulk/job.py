@@ -16,6 +16,7 @@ import torch
 from regard.data.stores import Store
 from regard.errors import DataError, OutputError, unknown
 from regard.files import SCHEMA, json_text, reading
+from regard.jobs.bulk.columns import columns_of, fields_of
 from regard.jobs.bulk.engine_local import StoppedError
 from regard.jobs.bulk.pace import Pace
 from regard.jobs.bulk.plan import Plan, Unit, plan
@@ -243,6 +244,7 @@ def _manifest(planned: Plan, task: Task, errors: Mapping[str, int], store: Store
         for unit, number in zip(planned.units, counts, strict=True)
     ]
     about = {"schema": SCHEMA, "kind": KIND, **work.identity(), **task.about}
+    about |= {"fields": list(fields_of(columns_of(work.command, work.columns)))}
     return {**about, "pictures": planned.pictures, "errors": sum(counts), "units": units}
 
 

@@ -79,7 +79,7 @@ class _Pixels:
 class _Prediction(_Pixels):
     def __init__(self, work: Work) -> None:
         super().__init__(work)
-        classifier = Classifier(work.model, **work.network)
+        self.classifier = classifier = Classifier(work.model, **work.network)
         self.network = classifier.network
         self.classes = classifier.classes
         self.names = [*map(readable, self.classes)]
@@ -98,7 +98,7 @@ class _Prediction(_Pixels):
         else:
             values = batch_probabilities(self.network, inputs).numpy()
         best = values.argmax(axis=1)
-        columns["label"] = [self.names[index] for index in best]
+        columns["label"] = [*map(readable, self.classifier.labels_of(values))]
         columns["confidence"] = np.take_along_axis(values, best[:, None], axis=1)[:, 0]
         if "top5" in self.work.columns:
             order = np.argsort(-values, axis=1, kind="stable")[:, :TOP]

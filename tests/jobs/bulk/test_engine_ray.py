@@ -38,7 +38,7 @@ from regard.networks.run import save_network
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
-        ("ray://head:10001", "Ray Client, which is not for long work.*ray job submit.*docs/bulk.md"),
+        ("ray://head:10001", "Ray Client, which is not for long work.*ray job submit.*docs/ray.md"),
         ("http://head:8265", "where jobs are submitted; `ray job submit`"),
         ("head", "'head'; give HOST:PORT of a cluster's head, or local"),
         ("head:", "'head:'; give HOST:PORT"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from regard.data.openers import BytesOpener, Opener
 from regard.data.shards import Member, Members, Source
 from regard.errors import DataError
 from regard.jobs.bulk.plan import Unit, changed
@@ -33,7 +34,7 @@ class Decoded:
 class UnitReading:
     """The pictures of a unit, read and decoded ahead of who takes them: no more than `ahead` at a time.
 
-    `decode` is called with the bytes and the key, and raises `DataError` for what is no picture.
+    `decode` is called with an opener of the bytes, and raises `DataError` for what is no picture.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class UnitReading:
         source: Source,
         unit: Unit,
         members: Callable[[Unit], Members],
-        decode: Callable[[bytes, str], Any],
+        decode: Callable[[Opener], Any],
         readers: int,
         ahead: int,
     ) -> None:
@@ -113,7 +114,7 @@ class UnitReading:
             return Decoded(member.key, member.label, None, None, _reason(member.error, member.key))
         content = hashlib.sha256(member.data).hexdigest()
         try:
-            return Decoded(member.key, member.label, content, self._decode(member.data, member.key))
+            return Decoded(member.key, member.label, content, self._decode(BytesOpener(member.data, member.key)))
         except DataError as error:
             return Decoded(member.key, member.label, content, None, _reason(error, member.key))
 

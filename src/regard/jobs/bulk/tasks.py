@@ -11,7 +11,7 @@ from torch import Tensor
 from regard.data.dataset import Picture
 from regard.data.images.decode import open_picture
 from regard.data.images.preparation import read_pixels
-from regard.data.openers import BytesOpener, ImageOpener
+from regard.data.openers import BytesOpener, ImageOpener, Opener
 from regard.errors import DataError
 from regard.explanation.artifacts import OUTLIER
 from regard.explanation.pictures.explain import batch_heatmaps
@@ -41,7 +41,7 @@ class Task(Protocol):
     digest: str
     network: Any
 
-    def decode(self, content: bytes, key: str) -> Any:
+    def decode(self, opener: Opener) -> Any:
         """A picture as `columns` takes it; in any thread. Raises `DataError`."""
 
     def columns(self, pictures: Sequence[Decoded]) -> tuple[Columns, dict[int, str]]:
@@ -67,8 +67,8 @@ class _Pixels:
     def __init__(self, work: Work) -> None:
         self.work = work
 
-    def decode(self, content: bytes, key: str) -> tuple[Any, tuple[int, int]]:
-        return read_pixels(BytesOpener(content, key), self.network.preparation, self.work.max_pixels)
+    def decode(self, opener: Opener) -> tuple[Any, tuple[int, int]]:
+        return read_pixels(opener, self.network.preparation, self.work.max_pixels)
 
     def inputs(self, pictures: Sequence[Decoded]) -> Tensor:
         """(batch, 3, height, width), normalised, on the network's device."""
@@ -181,8 +181,8 @@ class _Caption:
         }
         self.digest = _about(captioner.network.origin())
 
-    def decode(self, content: bytes, key: str) -> Any:
-        return open_picture(BytesOpener(content, key), self.work.max_pixels)
+    def decode(self, opener: Opener) -> Any:
+        return open_picture(opener, self.work.max_pixels)
 
     def columns(self, pictures: Sequence[Decoded]) -> tuple[Columns, dict[int, str]]:
         errors: dict[int, str] = {}

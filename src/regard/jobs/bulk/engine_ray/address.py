@@ -10,7 +10,7 @@ PATIENCE = 5.0
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 """How HTTP/2, which Ray speaks there, begins; with empty settings."""
 _SETTINGS = 4
-_SUBMIT = "`ray job submit` runs the command on the cluster itself: see docs/bulk.md"
+_SUBMIT = "`ray job submit` runs the command on the cluster itself: see docs/ray.md"
 
 
 def ray_address(address: str) -> str | None:

@@ -199,7 +199,7 @@ class Driver:
             self.stillborn += 1
             if self.stillborn >= STILLBORN:
                 reason = str(error).strip().splitlines()[-1].strip()[:300]  # the last is the cause
-                raise UsageError(f"workers of Ray die before they begin ({reason}); see docs/bulk.md") from error
+                raise UsageError(f"workers of Ray die before they begin ({reason}); see docs/ray.md") from error
         log.info(f"a worker on node {place.node[:8]} died ({first_line(error)}); others do its work")
         unit = place.unit
         if unit is not None and unit.name in self.queue.left:

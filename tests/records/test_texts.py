@@ -18,6 +18,7 @@ import regard.app.commands
 import regard.records
 from regard.audit.repair import RepairAudit
 from regard.data.dataset import Dataset, Picture
+from regard.data.label_sets import LabelSets
 from regard.data.openers import BytesOpener
 from regard.explanation.artifacts import Artifacts, BlockArtifacts, Observation, Repair, Trial
 from regard.measurement.audits import compare_audits
@@ -26,6 +27,8 @@ from regard.measurement.classification.evaluation import evaluate
 from regard.measurement.classification.noninferiority import NotWorse
 from regard.measurement.localisation.captions import CaptionScores
 from regard.measurement.localisation.words import TrueWord, WordRow, WordScores
+from regard.measurement.multilabel.compare import compare as compare_labels
+from regard.measurement.multilabel.evaluation import evaluate as evaluate_labels
 from regard.records import (
     Caption,
     CaptionEvaluation,
@@ -34,6 +37,7 @@ from regard.records import (
     Completeness,
     Explanation,
     Heatmap,
+    LabelPredictions,
     Mending,
     PairedMeasure,
     PatchGrid,
@@ -62,6 +66,14 @@ def _predictions(shift: int = 0) -> Predictions:
     sites = {"site": np.array([f"site {index % 40}" for index in range(MANY)])}
     predicted = probabilities.argmax(axis=1)
     return Predictions(names, ("cat", "dog", "eel"), predicted, labels, probabilities, slices=sites)
+
+
+def _label_predictions() -> LabelPredictions:
+    truth = (np.arange(MANY)[:, None] % np.array([2, 3, 5])) == 0
+    values = np.random.default_rng(0).random((MANY, 3), np.float32)
+    sites = {"site": np.array([f"site {index % 40}" for index in range(MANY)])}
+    names = tuple(f"picture_{index:03d}.jpg" for index in range(MANY))
+    return LabelPredictions(names, ("cat", "dog", "eel"), truth, values, slices=sites)
 
 
 def _samples() -> list[Any]:
@@ -98,7 +110,12 @@ def _samples() -> list[Any]:
     paired = PairedMeasure("worst slice", *[score] * 6, where=("cat, ground=grass",) * 3)
     mending = Mending(("ground",), (paired,) * 4 + (replace(paired, slice=True),) * MANY, MANY, 7, 3, 10, THIRD)
     place = Path("results")
+    labels = _label_predictions()
+    several = evaluate_labels(labels)
+    both = compare_labels({"a": labels, "b": replace(labels, probabilities=1 - labels.probabilities)})
     return [
+        labels, several, several.per_label[0], several.slices[0], both, both.differences[0],
+        LabelSets(Path("data"), "csv", (replace(picture, label="cat|dog"),), ("cat", "dog")),
         score, evaluation, evaluation.predictions, comparison, grid, heatmap, word, caption, measured, trial, repair,
         not_worse, row, words, quantised, picture, explanation, captioned, truth, positions, dependence, blocks[0],
         sums, comparison.classes[0], comparison.changes[0], comparison.slices[0],

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from regard.measurement.classification.scores import SMALLEST, ece, mean_area
-from regard.measurement.intervals import NOWHERE, Array, Floats, bounded, equal_units, mean, share
+from regard.measurement.intervals import NOWHERE, Array, Floats, Z, bounded, equal_units, mean, share
 from regard.records import LabelPredictions, Predictions, Score
 
 Bools = NDArray[np.bool_]
@@ -145,7 +145,7 @@ def _mean_over(
 
     `present` (n,) of each are the pictures that its value is made of: of few of them, the interval is that of as many
     trials at most, and Student's t has their degrees of freedom (Satterthwaite 1946). A difference, from -1 on, is no
-    share of trials, and only where nothing differs it is bounded by them.
+    share of trials; where nothing differs it has Tango's width of no change among them, as `paired` has it.
     """
     if not rows:
         return NOWHERE
@@ -158,12 +158,16 @@ def _mean_over(
     error = float(np.sqrt(together @ together * number / max(number - 1, 1)))
     worth = len(rows) ** 2 / float((1 / sizes).sum())
     spread = np.einsum("ij,ij->i", each, each)
+    value = float(np.mean([value for value, _ in rows]))
     if error < 1e-9:
         trials = min(worth, number)
+        if least < 0:
+            return Score(value, max(value - Z**2 / (trials + Z**2), least), min(value + Z**2 / (trials + Z**2), 1.0), n)
     else:
-        trials = TRIALS * worth if least == 0 else np.inf
+        pictures = np.array([which.sum() for which in present], np.float64)
+        trials = TRIALS * len(rows) ** 2 / float((1 / pictures).sum()) if least == 0 else np.inf
         number = min(number, float(spread.sum() ** 2 / (spread**2 / sizes).sum()) + 1)
-    return bounded(float(np.mean([value for value, _ in rows])), error, number, n, least=least, trials=trials)
+    return bounded(value, error, number, n, least=least, trials=trials)
 
 
 TRIALS = 2.0

@@ -90,8 +90,8 @@ def _scores(evaluation: MultiLabelEvaluation) -> list[views.View]:
     rows = []
     for name, each in evaluation.scores.items():
         meaning = each.description
-        if name in evaluation.baseline:
-            meaning = f"{meaning} (here {evaluation.baseline[name]:.3f})"
+        if name in evaluation.baseline and "guessing" in meaning:
+            meaning = f"{meaning}, here {evaluation.baseline[name]:.3f}"
         rows.append({"name": each.label or name, "meaning": meaning, **views.score(each)})
     return rows
 

@@ -133,7 +133,13 @@ def test_the_error_of_groups_is_its_slow_twin(seed: int, n: int, many: int) -> N
         np.sqrt((count - 1) / count * sum((each - np.mean(lacking)) ** 2 for each in lacking))
     )
     sizes = [int((groups == name).sum()) for name in names]
-    assert found.units == pytest.approx(sum(sizes) ** 2 / sum(size**2 for size in sizes))
+    assert found.units == pytest.approx(sum(size**2 for size in sizes) ** 2 / sum(size**4 for size in sizes))
+
+
+def test_large_groups_alone_know_how_far_groups_spread() -> None:
+    """Six groups of 8 among 30 leave 8.9 of them, not 30 nor Kish's 17, so that Student's quantile is 2.27."""
+    sizes = [1, 1, 2, 8, 3] * 6
+    assert averaged(np.arange(90.0), np.repeat(np.arange(30), sizes)).units == pytest.approx(474**2 / 25170)
 
 
 def test_the_error_of_a_mean_is_the_textbook_s() -> None:

@@ -74,7 +74,8 @@ def effective(hits: Array, groups: Array) -> float:
 
 def equal_units(sizes: Array) -> float:
     """How many units of one size tell as much as these of several: (Σ m)² / Σ m² (Kish 1965)."""
-    return float(sizes.sum() ** 2 / (sizes.astype(np.float64) @ sizes))
+    weights = sizes.astype(np.float64)
+    return float(weights.sum() ** 2 / (weights @ weights))
 
 
 def student(units: float) -> float:
@@ -121,7 +122,9 @@ def _paired_error(gained: float, lost: float, n: float, difference: float) -> fl
 class Jackknife:
     """A statistic's `value`, and its `errors` (units,): by how much each unit moves it, as if it were a mean of units.
 
-    `units` is how many of them there are, of one size: groups of several sizes count as fewer (Kish 1965).
+    `units` is how many of them there are, of one size: groups of several sizes count as fewer. As all pictures of a
+    group may be alike, each adds to the spread by its size squared, so that the large ones alone know it (Satterthwaite
+    1946).
     """
 
     value: float
@@ -155,7 +158,7 @@ def jackknifed(sums: Array, statistic: Callable[[Floats], Floats], groups: Array
     if groups is not None:
         unit = np.unique(groups, return_inverse=True)[1]
         per_unit = np.stack([np.bincount(unit, weights=row) for row in per_unit])  # (k, units)
-        units = equal_units(np.bincount(unit))
+        units = equal_units(np.bincount(unit) ** 2)
     whole = per_unit.sum(axis=1, keepdims=True)
     count = per_unit.shape[1]
     left_out = statistic(whole - per_unit) if count > 1 else np.zeros(1)  # (units,)

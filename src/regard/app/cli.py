@@ -102,9 +102,9 @@ def _declare(command: Command) -> None:
             if not (isinstance(error, MemoryError) or of_torch or "can't allocate memory" in text):
                 raise
             raise OutOfMemoryError(_less_memory(values)) from error
+        home = sys.modules[type(result).__module__]  # as of bulk work, which several commands do
+        home = home if hasattr(home, "as_text") else module
         if first_process():
-            home = sys.modules[type(result).__module__]  # as of bulk work, which several commands do
-            home = home if hasattr(home, "as_text") else module
             typer.echo(json_text(home.as_json(result)) if json else readable(home.as_text(result)))
         return home.exit_code(result) if hasattr(home, "exit_code") else 0
 

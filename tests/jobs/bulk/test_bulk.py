@@ -142,6 +142,11 @@ def test_ranks_share_units_without_a_word_and_steal_what_is_left(
     assert content(tmp_path / "two") == content(tmp_path / "one")
 
 
+def test_a_rank_that_says_nothing_ends_well(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert run("methods") == (0, "", "")
+
+
 def test_two_jobs_at_once_on_one_output_give_one_result(
     shards: Path, tmp_path: Path, network, monkeypatch: pytest.MonkeyPatch
 ) -> None:

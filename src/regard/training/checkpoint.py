@@ -42,12 +42,13 @@ class Checkpoints:
 
     `results` (JSON) and `tensors` are of finished phases, by their names. `every` writes after so many steps; without
     it, as often as `SHARE` of the time allows: `count` files have taken so many `seconds`. Only the first process
-    writes; all read what it has.
+    writes; all read what it has. `together`: all have to give their part of what it writes, when it says so.
     """
 
     folder: Path
     world: World
     every: int | None = None
+    together: bool = False
     results: dict[str, Any] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
@@ -99,7 +100,8 @@ class Checkpoints:
     ) -> None:
         """Write a checkpoint of about `size` bytes if one is due."""
         self._calls += 1
-        if self.world.main and self._due(size):
+        due = self.world.main and self._due(size)
+        if self.world.most(due) if self.together else due:
             self.save(rows, phase, *state())
 
     def save(

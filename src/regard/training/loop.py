@@ -9,9 +9,9 @@ import math
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,9 @@ from regard.training.parallel.ranks import VirtualRanks, apart, keyed
 from regard.training.session import Session
 from regard.training.settings import Settings
 from regard.training.trainable import Trainable
+
+if TYPE_CHECKING:
+    from regard.training.parallel.sharding import Shards
 
 COLLECT_EVERY = 20
 """On a GPU the losses are fetched, and checked, once in so many steps: each fetch makes it wait."""
@@ -83,6 +86,7 @@ class Phase:
     precision: str
     validate: Callable[[], Mapping[str, float]] | None
     best: State = field(default_factory=dict)
+    shards: "Shards | None" = None
 
     def tensors(self) -> State:
         """All that a checkpoint needs beside the position."""
@@ -91,7 +95,7 @@ class Phase:
         state |= {f"best/{name}": value for name, value in self.best.items()}
         for number, slots in self.optimiser.state_dict()["state"].items():
             state |= {f"optimiser/{number}/{name}": value for name, value in slots.items() if value is not None}
-        return state
+        return state if self.shards is None else self.shards.whole(state)
 
     def restore(self, tensors: State) -> None:
         """What `tensors` gave, back in its places."""
@@ -104,6 +108,9 @@ class Phase:
                 slots.setdefault(int(number), {})[slot] = value
             else:
                 parts[part][name] = value
+        if self.shards is not None:
+            parts = {name: self.shards.parts(values) for name, values in parts.items()}
+            slots = self.shards.slots(slots, self.optimiser)
         load_values(self.module, parts["module"])
         for name, value in parts["average"].items():
             self.average.values[name].copy_(value)
@@ -115,6 +122,7 @@ class Phase:
         """About how many bytes a checkpoint has."""
         weights = sum(value.nbytes for value in trained_state(self.module).values())
         slots = 0 if self.settings.optimiser == "sgd" and not self.settings.momentum else 2
+        weights *= 1 if self.shards is None else self.shards.mesh.size()
         return weights * (1 + slots + bool(self.average.values) + bool(self.best))
 
 
@@ -157,17 +165,28 @@ def fit(
     validate: Callable[[], Mapping[str, float]] | None,
 ) -> Position:
     """The loop with the optimiser, average and dropout that the settings ask for; the best or averaged weights stay."""
-    module = network.module
-    with (
-        dropout(network, settings),
-        eager_attention(module, session.world.device, precision),
-        recomputed(network, settings),
-    ):
-        average = Average(module, settings, settings.epochs * loader.per_epoch)
-        phase = Phase(name, module, loader, settings, optimiser(network, settings), average, precision, validate)
-        position = train(phase, session)
-    load_values(module, phase.best if settings.keep == "best" and phase.best else phase.average.values)
+    with _in_shards(network, session) as shards:
+        module = network.module
+        with (
+            dropout(network, settings),
+            eager_attention(module, session.world.device, precision),
+            recomputed(network, settings),
+        ):
+            average = Average(module, settings, settings.epochs * loader.per_epoch)
+            learns = optimiser(network, settings)
+            phase = Phase(name, module, loader, settings, learns, average, precision, validate, shards=shards)
+            position = train(phase, session)
+        load_values(module, phase.best if settings.keep == "best" and phase.best else phase.average.values)
     return position
+
+
+def _in_shards(network: Trainable, session: Session) -> AbstractContextManager["Shards | None"]:
+    """`sharding.sharded` where it was asked for; imported late, as it takes long."""
+    if not session.shard_weights:
+        return nullcontext()
+    from regard.training.parallel.sharding import sharded
+
+    return sharded(network, session.world)
 
 
 def train(phase: Phase, session: Session) -> Position:
@@ -184,7 +203,7 @@ def train(phase: Phase, session: Session) -> Position:
     if (saved := checkpoints.resume(phase.name)) is not None:
         position = Position(**saved[0])
         phase.restore(saved[1])
-    parallel = phase.module if session.ranks else session.world.parallel(phase.module)
+    parallel = phase.module if session.ranks or phase.shards else session.world.parallel(phase.module)
     pending: list[Tensor] = []  # the sums of steps whose losses were not fetched yet
     clock = _Clock(position.total, settings.epochs * phase.loader.per_epoch)
     phase.module.train()

@@ -105,8 +105,14 @@ def learning_rate(settings: Settings, step: int, per_epoch: int) -> float:
 
 def trained_state(module: nn.Module) -> State:
     """The parameters that can learn, and all buffers: what a training changes."""
-    state: State = {name: value.detach() for name, value in module.named_parameters() if value.requires_grad}
+    state: State = {name: own(value.detach()) for name, value in module.named_parameters() if value.requires_grad}
     return state | {name: value for name, value in module.named_buffers() if name in module.state_dict()}
+
+
+def own(value: Tensor) -> Tensor:
+    """This process's part of a value in shards, in the same memory; any other as it is."""
+    part: Tensor = value.to_local() if hasattr(value, "to_local") else value
+    return part
 
 
 def on_cpu(state: Mapping[str, Tensor]) -> State:
@@ -119,7 +125,7 @@ def load_values(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     values = module.state_dict()
     with torch.no_grad():
         for name, value in state.items():
-            values[name].copy_(value)
+            own(values[name]).copy_(value)
 
 
 def interpolated(start: Mapping[str, Tensor], tuned: Mapping[str, Tensor], share: float) -> State:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from regard.data.dataset import Dataset
-from regard.errors import RegardError
+from regard.errors import RegardError, UsageError
 from regard.progress import Progress as Bar
 from regard.progress import silent as no_bar
 from regard.training.checkpoint import Checkpoints
@@ -66,6 +66,7 @@ class Session:
     workers: int = 2
     stop: Stop = field(default_factory=Stop)
     ranks: VirtualRanks | None = None
+    shard_weights: bool = False
 
     def interrupt(self, place: str) -> InterruptedTrainingError:
         return InterruptedTrainingError(
@@ -77,7 +78,8 @@ class Session:
 class Options:
     """How a training runs, whatever it learns. `every` writes a checkpoint after so many steps instead of by time.
 
-    `progress` is told of phases and steps. `batch_size`, `skip_bad` and `bar` are of recipes that compute features.
+    `shard_weights`: each process holds its part of them. `progress` is told of phases and steps. `batch_size`,
+    `skip_bad` and `bar` are of recipes that compute features.
     """
 
     seed: int = 0
@@ -86,6 +88,7 @@ class Options:
     overwrite: bool = False
     deterministic: bool = False
     tensorboard: bool = False
+    shard_weights: bool = False
     progress: Callable[[Progress], None] = silent
     every: int | None = None
     batch_size: int | None = None
@@ -110,17 +113,34 @@ def training_session(
     stays.
     """
     facts = {"seed": options.seed, **facts}
+    if options.shard_weights:
+        _check_shards(world, recipe)
     with virtual_ranks(recipe.settings, network.module, network.name, world) as ranks:
         begin(folder, world, network, parts, hashes, recipe, facts, options)
         board = open_board(folder) if options.tensorboard and world.main else None
         journal = Journal(folder, world.main, options.progress, board=board)
-        checkpoints = Checkpoints(folder, world, options.every)
-        session = Session(world, checkpoints, journal, options.seed, options.workers, ranks=ranks)
+        checkpoints = Checkpoints(folder, world, options.every, together=options.shard_weights)
+        session = Session(world, checkpoints, journal, options.seed, options.workers)
+        session.ranks = ranks
+        session.shard_weights = options.shard_weights
         # Lines that were written after the checkpoint are cut: the steps they tell of will be done again.
         journal.restore((checkpoints.load() if options.resume else None) or [])
         with session.stop.watching(), _random_state(world.device, options.deterministic):
             yield session
         journal.time(phase="checkpoints", written=checkpoints.count, seconds=round(checkpoints.seconds, 3))
+
+
+def _check_shards(world: World, recipe: Recipe) -> None:
+    if world.size == 1:
+        raise UsageError(
+            "--shard-weights shares the weights out over processes, and there is one; start several with torchrun "
+            "(docs/training.md), or leave it out"
+        )
+    if recipe.settings is not None and recipe.settings.virtual_ranks:
+        raise UsageError(
+            "--shard-weights adds gradients up in an order that depends on the number of processes, and "
+            "--virtual-ranks in one that does not; give one of them"
+        )
 
 
 @contextmanager

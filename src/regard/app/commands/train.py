@@ -100,6 +100,10 @@ def train(
         bool,
         option("On CUDA: only algorithms that always give the same.", "--deterministic", panel=WORK),
     ] = False,
+    shard_weights: Annotated[
+        bool,
+        option("Under torchrun: each process holds its part of the weights.", "--shard-weights", panel=WORK),
+    ] = False,
     tensorboard: Annotated[
         bool, option("Write TensorBoard files into the run too.", "--tensorboard", panel=OUTPUT)
     ] = False,
@@ -165,6 +169,7 @@ def train(
             overwrite=overwrite,
             deterministic=deterministic,
             tensorboard=tensorboard,
+            shard_weights=shard_weights,
             progress=show,
             batch_size=batch_size,
             skip_bad=skip_bad,

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from regard.data.dataset import Dataset
-from regard.errors import DataError, NetworkError
+from regard.errors import DataError, NetworkError, UsageError
 from regard.networks.network import Network
 from regard.networks.precision import best_precision
 from regard.training.checkpoint import tensors_under
@@ -67,6 +67,11 @@ def run(
         raise DataError(f"the recipe {recipe.name!r} does not train a classifier; give finetune or dlcv")
     settings = recipe.settings
     search = "always" if searches(settings, len(training)) else "never"  # decided once, so that a resume does the same
+    if search == "always" and options.get("shard_weights"):
+        raise UsageError(
+            f"{len(training)} pictures are few, so the last blocks are trained many times to choose among, which "
+            "--shard-weights is not for; leave it out, or give --search never"
+        )
     settings = replace(settings, search=search)
     world = join(network.device)
     network.module.to(world.device)

@@ -157,6 +157,10 @@ def over_pictures(job: Finetuning, part: Dataset, compute: Callable[[Tensor], Te
     results: list[Tensor] = []
     for batch in batches(part.select(places).pictures, preparation, batch_size, job.session.workers):
         results.append(compute(preparation.normalise(batch.pixels.to(world.device))).float().cpu())
+    if job.session.shard_weights:  # every process computes as often: each lends the others its part of the weights
+        blank = torch.zeros(1, preparation.channels, preparation.height, preparation.width, device=world.device)
+        for _ in range(-(-len(part) // (batch_size * world.size)) - len(results)):
+            compute(blank)
     # Zeros where another process has the values: their sum over processes is the whole.
     values = torch.zeros(len(part), world.most(results[0].shape[1] if results else 0))  # (pictures, d)
     if results:

@@ -1,7 +1,7 @@
 """Two processes that hold halves of the weights of a tiny network: python tiny_shards.py DATA FOLDER.
 
 In FOLDER are then the runs `plain` (whole weights), `shards`, `stopped` (stopped, and gone on with in shards) and
-`begun` (left behind for one process); `facts RANK.json` says what a process holds. Forked, as imports take most of the time.
+`begun` (left behind for one process); `facts RANK.json` says what a process holds. Forked, as imports take long.
 """
 
 import faulthandler

@@ -154,16 +154,16 @@ def test_keys_captions_and_splits_of_columns(tmp_path: Path) -> None:
 
 
 def test_columns_are_named_where_several_may_be_meant(tmp_path: Path) -> None:
-    path = parquet(tmp_path / "a.parquet", mask=[png(100 + row) for row in range(6)], kind=["x", "y"] * 3)
+    path = parquet(tmp_path / "a.parquet", mask=[png(100 + row) for row in range(6)], kind=["x", "y"] * 3, n=[1] * 6)
     with pytest.raises(DataError, match=r"2 columns of pictures \('image', 'mask'\); choose one by --image"):
         read(path, labels=False)
     assert which(read(path, labels=False, image="mask").pictures[2].opener) == 102
     assert which(read_labelled(path, "kind", "mask").pictures[2].opener) == 102
     assert which(open_source(path, image="mask").pictures(open_source(path, image="mask").shards[0])[1].opener) == 101
-    with pytest.raises(DataError, match=r"no column 'masks' for --image; there are 'image', 'mask', 'kind'"):
+    with pytest.raises(DataError, match=r"no column 'masks' for --image; there are 'image', 'mask', 'kind', 'n'"):
         read(path, labels=False, image="masks")
-    with pytest.raises(DataError, match=r"the column 'kind' has no bytes of pictures"):
-        read(path, labels=False, image="kind")
+    with pytest.raises(DataError, match=r"the column 'n' has no bytes of pictures"):
+        read(path, labels=False, image="n")
     with pytest.raises(DataError, match=r"no column 'sort' for --label"):
         read_labelled(path, "sort", "mask")
     with pytest.raises(DataError, match=r"6 pictures .* without a label"):

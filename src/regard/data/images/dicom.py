@@ -163,7 +163,8 @@ def windowed(values: Floats, centre: float, width: float, function: str = "LINEA
     if function == "SIGMOID":
         return 1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -700, 700)))
     if function == "LINEAR":
-        centre, width = centre - 0.5, width - 1
+        centre -= 0.5
+        width -= 1
     if width == 0:
         return (values > centre).astype(np.float64)
     return np.asarray((values - centre) / width + 0.5)

@@ -12,7 +12,9 @@ from PIL import Image
 WHITE = 65535.0
 """White of 16 bits."""
 SIGNED = (-32768.0, 32767.0)
-_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
+_BITS = 258  # tags of TIFF
+_PHOTOMETRIC = 262
+_SAMPLE_FORMAT = 339
 
 Ends = tuple[float, float]
 

@@ -14,7 +14,9 @@ from regard.data.dataset import Dataset, Picture, gathered, short_names, summary
 from regard.data.images.formats import SUFFIXES
 from regard.data.layouts.finder import FileFinder
 from regard.data.layouts.folder import read_below
+from regard.data.layouts.store_tree import tree_at
 from regard.data.openers import FileOpener
+from regard.data.stores import is_address
 from regard.errors import DataError, UsageError
 from regard.files import check_local
 from regard.registry import Described, Table
@@ -86,6 +88,13 @@ _ROWS = (
         fits="regard.data.layouts.huggingface:is_on_hub",
         target="regard.data.layouts.huggingface:read_hub",
         source="regard.data.layouts.huggingface:open_hub",
+    ),
+    Layout(
+        name="keys",
+        description="a list of keys: a .csv in a store, or with addresses, or bucket and key of an inventory",
+        fits="regard.data.layouts.keys:is_keys",
+        target="regard.data.layouts.keys:read_keys",
+        source="regard.data.layouts.keys:open_keys",
     ),
     Layout(
         name="csv",
@@ -210,7 +219,7 @@ def read_unreported(source: Path | str, labels: bool, image: str | None = None, 
         raise DataError(
             f"{path} is neither a folder nor a .csv or .json file; labelled pictures come from one of these"
         )
-    check_local(source)
+    _check_address(source)
     raise DataError(
         f"there is no {path} to read pictures from{_nearest(path, ('.csv', '.json'))}; give a folder, .csv or .json"
     )
@@ -227,8 +236,9 @@ def fitting(source: str, rows: Sequence[Layout]) -> Layout | None:
 
 def _pictures(row: Layout, source: str, labels: bool, image: str | None, label: str = LABEL) -> list[Picture]:
     """The pictures by a layout; of DATA in shards by the columns that are named."""
-    if image is None and label == LABEL:
+    if image is None and (label == LABEL or not row.source):
         return list(LAYOUTS.load(row.name)(source, labels))
+    row = LAYOUTS["keys"] if row.name == "csv" else row
     if not row.source:
         raise UsageError(
             f"{source} is read as {row.name}, whose pictures are files; leave --image out, or give DATA whose pictures "
@@ -249,13 +259,20 @@ def _unlabelled(source: Path | str, image: str | None = None) -> list[Picture]:
     if row is not None:
         pictures = _pictures(row, str(path) if path.exists() else str(source), False, image)
         return [replace(picture, label=None, split=None) for picture in pictures]
-    if path.is_dir():
-        return read_below(path)
+    if tree_at(source) is not None:
+        return read_below(path if path.is_dir() else str(source))
     opener = FileOpener.of(path)
     if not opener.path.is_file():
-        check_local(source)
+        _check_address(source)
         raise DataError(f"there is no {path}{_nearest(path, {*SUFFIXES, '.csv'})}; give a picture, a folder or a .csv")
     return [Picture(path.name, opener, filename=str(source))]
+
+
+def _check_address(source: Path | str) -> None:
+    """Raise `DataError` for the address of a store, at which nothing was found."""
+    if is_address(source) and not str(source).startswith("http"):
+        raise DataError(f"{source} holds no pictures, shards or tables that regard reads; check the address")
+    check_local(source)
 
 
 def _located(source: Path | str) -> Path:

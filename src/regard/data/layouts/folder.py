@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from regard.data.dataset import SPLITS, Picture, listed, several
+from regard.data.layouts.store_tree import tree_at
 from regard.data.layouts.tree import Tree, is_result
-from regard.data.openers import FileOpener
 from regard.errors import DataError
 
 log = logging.getLogger("regard")
@@ -17,16 +17,16 @@ SplitFolders = list[tuple[Path, str]]
 
 
 def has_splits(source: str) -> bool:
-    if not Path(source).is_dir():
+    tree = tree_at(source)
+    if tree is None:
         return False
-    tree = Tree(Path(source))
     return bool(_split_folders(tree, _wrapped(tree)))
 
 
 def has_class_splits(source: str) -> bool:
-    if not Path(source).is_dir():
+    tree = tree_at(source)
+    if tree is None:
         return False
-    tree = Tree(Path(source))
     classes = _class_folders(tree, tree.inside(tree.root))
     inner = [_named_splits(tree.folders_in(each)) for each in classes]
     splits = {split for rows in inner for _, split in rows}
@@ -35,14 +35,14 @@ def has_class_splits(source: str) -> bool:
 
 
 def has_classes(source: str) -> bool:
-    if not Path(source).is_dir():
+    tree = tree_at(source)
+    if tree is None:
         return False
-    tree = Tree(Path(source))
     return bool(_class_folders(tree, tree.inside(tree.root)))
 
 
 def is_folder(source: str) -> bool:
-    return Path(source).is_dir()
+    return tree_at(source) is not None
 
 
 def read_splits(source: str, labels: bool) -> list[Picture]:
@@ -108,14 +108,14 @@ def read_folder(source: str, labels: bool) -> list[Picture]:
     return pictures
 
 
-def read_below(folder: Path) -> list[Picture]:
+def read_below(folder: Path | str) -> list[Picture]:
     """All pictures in a folder and below, without labels. Raises `DataError` where there are none."""
     tree = _tree(folder)
-    files = tree.pictures_below(folder)
+    files = tree.pictures_below(tree.root)
     if not files:
         raise DataError(no_pictures(tree))
     tree.report()
-    return [Picture(file.relative_to(folder).as_posix(), FileOpener(file)) for file in files]
+    return [Picture(file.relative_to(tree.root).as_posix(), tree.opener(file)) for file in files]
 
 
 def _tree(source: str | Path) -> Tree:
@@ -124,7 +124,7 @@ def _tree(source: str | Path) -> Tree:
         raise DataError(
             f"{source} is a result of regard, not pictures to work on; give the folder of the pictures themselves"
         )
-    return Tree(Path(source))
+    return tree_at(source) or Tree(Path(source))
 
 
 def no_pictures(tree: Tree) -> str:
@@ -150,7 +150,7 @@ def _labelled(tree: Tree, folder: Path, split: str | None, labels: bool, bare: d
 
 def _picture(tree: Tree, file: Path, label: str | None, split: str | None, inside: str = ".") -> Picture:
     columns = {} if inside == "." else {"folder": inside}
-    return Picture(file.relative_to(tree.root).as_posix(), FileOpener(file), label, split, columns)
+    return Picture(file.relative_to(tree.root).as_posix(), tree.opener(file), label, split, columns)
 
 
 def _in_class(tree: Tree, file: Path, folder: Path, label: str, split: str | None) -> Picture:

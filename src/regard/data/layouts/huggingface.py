@@ -3,13 +3,14 @@
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regard.data.dataset import Picture, listed, split_name
 from regard.data.shards.base import Options
-from regard.data.shards.rows import TableSource
-from regard.data.shards.tables import shard_of
 from regard.errors import DataError
+
+if TYPE_CHECKING:
+    from regard.data.shards.rows import TableSource
 
 log = logging.getLogger("regard")
 
@@ -39,7 +40,7 @@ def read_hub(source: str, labels: bool = True) -> list[Picture]:
     return _pictures(open_hub(source, Options()), labels)
 
 
-def open_saved(source: str, options: Options) -> TableSource:
+def open_saved(source: str, options: Options) -> "TableSource":
     """Its tables, by splits. Raises `DataError` where something is missing or damaged."""
     folder = Path(source)
     if not (folder / _SPLITS).is_file():
@@ -48,7 +49,7 @@ def open_saved(source: str, options: Options) -> TableSource:
     return _tables(source, options, [(str(name), file) for name in splits for file in _files(folder / str(name))])
 
 
-def open_hub(source: str, options: Options) -> TableSource:
+def open_hub(source: str, options: Options) -> "TableSource":
     """The tables of `hf:OWNER/DATASET[:CONFIG]` in the cache of `datasets`, fetched where they are not there yet.
 
     Raises `DataError` where the extra is missing, there is no such data set or no network, or it is private.
@@ -70,13 +71,16 @@ def open_hub(source: str, options: Options) -> TableSource:
     return _tables(source, options, parts)
 
 
-def _pictures(tables: TableSource, labels: bool) -> list[Picture]:
+def _pictures(tables: "TableSource", labels: bool) -> list[Picture]:
     if labels:
         tables.check_labels()
     return [picture for shard in tables.shards for picture in tables.pictures(shard)]
 
 
-def _tables(source: str, options: Options, parts: list[tuple[str | None, Path]]) -> TableSource:
+def _tables(source: str, options: Options, parts: list[tuple[str | None, Path]]) -> "TableSource":
+    from regard.data.shards.rows import TableSource  # pyarrow is imported where there are tables
+    from regard.data.shards.tables import shard_of
+
     if not parts:
         raise DataError(f"{source} has no tables; save the data set again")
     shards = tuple(shard_of(str(file)) for _, file in parts)

@@ -5,14 +5,14 @@ from pathlib import Path, PurePosixPath
 from regard.data.dataset import Picture, split_name
 from regard.data.images.formats import SUFFIXES
 from regard.data.layouts.folder import split_in
-from regard.data.shards.base import Options, Shard, in_threads
+from regard.data.shards.base import Options, Shard, Source, in_threads
 from regard.data.shards.patterns import expand, has_pattern
-from regard.data.shards.rows import REQUESTS, TableSource
-from regard.data.shards.tables import shard_of
 from regard.data.stores import Store, is_address
 from regard.errors import DataError
 
 ENDING = ".parquet"
+REQUESTS = 16
+"""Requests to a store that are under way at once."""
 
 
 def is_parquet(source: str) -> bool:
@@ -34,19 +34,28 @@ def read_parquet(source: str, labels: bool = True) -> list[Picture]:
     Raises `DataError` for tables that cannot be read, and, with `labels`, where several columns may be the label.
     """
     tables = open_parquet(source, Options())
-    if labels:
+    if labels and hasattr(tables, "check_labels"):
         tables.check_labels()
     return [picture for shard in tables.shards for picture in tables.pictures(shard)]
 
 
-def open_parquet(source: str, options: Options) -> TableSource:
-    """The tables of DATA. Raises `DataError` where there is none.
+def open_parquet(source: str, options: Options) -> Source:
+    """The tables of DATA; where no column has bytes, they are lists of keys. Raises `DataError` where there is none.
 
     The split of a file is the one that stands as a word in its name or in its folder's, where each has one.
     """
+    from regard.data.shards.columns import image_column, is_text  # pyarrow is imported where there are tables
+    from regard.data.shards.keys import open_keys
+    from regard.data.shards.rows import TableSource
+    from regard.data.shards.tables import open_table
+
     shards = _listed(source)
     if not shards:
         raise DataError(f"{source} holds no Parquet files; give one, or a folder of them")
+    schema = open_table(shards[0]).schema
+    column = image_column(schema, options.image, shards[0].address)
+    if column is None and (options.image is None or is_text(schema.field(options.image).type)):
+        return open_keys(source, shards, options)
     base = source if len(shards) > 1 or not source.lower().endswith(ENDING) else str(PurePosixPath(source).parent)
     names = [_relative(shard.address, base) for shard in shards]
     splits = [_split(name) for name in names]
@@ -55,6 +64,8 @@ def open_parquet(source: str, options: Options) -> TableSource:
 
 
 def _listed(source: str) -> tuple[Shard, ...]:
+    from regard.data.shards.tables import shard_of
+
     if source.lower().endswith(ENDING):
         return tuple(in_threads(shard_of, expand(source), REQUESTS if is_address(source) else 0))
     if not is_address(source):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from regard.data.dataset import listed
 from regard.data.images.formats import is_picture
+from regard.data.openers import FileOpener, Opener
 from regard.errors import DataError
 
 log = logging.getLogger("regard")
@@ -73,6 +74,10 @@ class Tree:
 
     root: Path
     _entries: dict[Path, Entries] = field(default_factory=dict)
+
+    def opener(self, file: Path) -> Opener:
+        """How a picture of the tree is opened."""
+        return FileOpener(file)
 
     def pictures_in(self, folder: Path) -> list[Path]:
         """The picture files right in a folder, by name."""

@@ -58,24 +58,14 @@ def roles(schema: pa.Schema, features: Features, image: str | None, label: str |
     if column is None:
         return None
     names = [name for name in schema.names if name != column]
-    unsure: tuple[str, ...] = ()
-    if label is not None and label not in names:
-        raise DataError(f"{address} has no column {label!r} for --label; there are {listed(names, 8)}")
-    chosen = label
-    if label is None:
-        with_names = [name for name in names if _class_names(features.get(name))]
-        usual = [name for name in names if name.lower() in LABELS]
-        chosen = (
-            "label"
-            if "label" in names
-            else next(iter(with_names if len(with_names) == 1 else usual if not with_names else ()), None)
-        )
-        unsure = tuple(with_names) if chosen is None and len(with_names) > 1 else ()
+    chosen = label_column(schema, features, label, address, (column,))
+    with_classes = [name for name in names if class_names(features.get(name))]
+    unsure = tuple(with_classes) if chosen is None and len(with_classes) > 1 else ()
     lower = {name.lower(): name for name in names if name != chosen}
-    key = next((lower[name] for name in KEYS if name in lower and _is_text(schema.field(lower[name]).type)), None)
+    key = next((lower[name] for name in KEYS if name in lower and is_text(schema.field(lower[name]).type)), None)
     caption = next((lower[name] for name in CAPTIONS if name in lower), None)
     split = lower.get("split")
-    taken = {column, chosen, key, caption, split}
+    others = {column, chosen, key, caption, split}
     return Roles(
         column,
         pa.types.is_struct(schema.field(column).type),
@@ -83,15 +73,40 @@ def roles(schema: pa.Schema, features: Features, image: str | None, label: str |
         chosen,
         caption,
         split,
-        plain=tuple(name for name in names if name not in taken and _is_plain(schema.field(name).type)),
-        names=_class_names(features.get(chosen)) if chosen else (),
+        plain=tuple(name for name in names if name not in others and _is_plain(schema.field(name).type)),
+        names=class_names(features.get(chosen)) if chosen else (),
         unsure=unsure,
     )
 
 
+def label_column(
+    schema: pa.Schema, features: Features, label: str | None, address: str, others: Sequence[str]
+) -> str | None:
+    """The column with the labels: the one that is named, `label`, the only one with classes, else one that is usually
+    called so; None where there is none, or several have classes. Raises `DataError` for a name that is not there."""
+    names = [name for name in schema.names if name not in others]
+    if label is not None:
+        if label not in names:
+            raise DataError(f"{address} has no column {label!r} for --label; there are {listed(names, 8)}")
+        return label
+    if "label" in names:
+        return "label"
+    with_classes = [name for name in names if class_names(features.get(name))]
+    usual = [name for name in names if name.lower() in LABELS]
+    return next(iter(with_classes if len(with_classes) == 1 else usual if not with_classes else []), None)
+
+
 def image_column(schema: pa.Schema, image: str | None, address: str) -> str | None:
     """The column with the bytes of pictures. Raises `DataError` where that is another or cannot be told."""
-    binary = [each.name for each in schema if _holds_bytes(each.type)]
+    binary = [
+        column.name
+        for column in schema
+        if _is_binary(column.type)
+        or (
+            pa.types.is_struct(column.type)
+            and any(each.name == "bytes" and _is_binary(each.type) for each in column.type)
+        )
+    ]
     if image is not None:
         if image not in schema.names:
             raise DataError(f"{address} has no column {image!r} for --image; there are {listed(schema.names, 8)}")
@@ -117,30 +132,24 @@ def label_text(value: Any, names: Sequence[str], where: str) -> str | None:
     return str(value).strip() or None
 
 
-def _class_names(feature: Any) -> tuple[str, ...]:
+def class_names(feature: Any) -> tuple[str, ...]:
     if isinstance(feature, list) and len(feature) == 1:  # several labels, as older versions write them
-        return _class_names(feature[0])
+        return class_names(feature[0])
     if not isinstance(feature, dict):
         return ()
     if feature.get("_type") in ("Sequence", "List", "LargeList"):
-        return _class_names(feature.get("feature"))
+        return class_names(feature.get("feature"))
     return tuple(feature.get("names") or ()) if feature.get("_type") == "ClassLabel" else ()
-
-
-def _holds_bytes(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return any(each.name == "bytes" and _is_binary(each.type) for each in kind)
-    return _is_binary(kind)
 
 
 def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _is_plain(kind: pa.DataType) -> bool:
     is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    return bool(_is_text(kind) or is_number or pa.types.is_dictionary(kind))
+    return bool(is_text(kind) or is_number or pa.types.is_dictionary(kind))

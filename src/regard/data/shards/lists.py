@@ -11,6 +11,14 @@ from regard.data.openers import FileOpener
 from regard.data.shards.base import Member, Members, Shard
 from regard.errors import DataError
 
+KEYS = ("filename", "file_name", "path", "key", "url", "uri", "address", "image")
+"""Columns of a list that name pictures, in the order in which they are looked for."""
+
+
+def delimiter(line: str) -> str:
+    """What stands between the columns of a line: a comma, semicolon or tab."""
+    return max(",;\t", key=line.count)
+
 
 @dataclass(frozen=True)
 class PictureList:

@@ -177,11 +177,11 @@ def _row(cells: dict[str, Any], columns: Roles, split: str | None, prefix: str, 
         raise DataError(f"{shard.address}, row {place} has no {columns.key}; fill it in, or leave the column out")
     captions = cells.get(columns.caption) if columns.caption else None
     texts = captions if isinstance(captions, list) else [] if captions is None else [captions]
-    own_split = cells.get(columns.split) if columns.split else None
+    in_row = cells.get(columns.split) if columns.split else None
     return _Row(
         safe_name(str(key)) if key else f"{prefix}{place:06d}",
         label_text(cells.get(columns.label), columns.names, f"{shard.address}, row {place}") if columns.label else None,
-        (split_name(str(own_split)) or None) if own_split else split,
+        (split_name(str(in_row)) or None) if in_row else split,
         tuple(str(text) for text in texts),
         {name: str(cells[name]) for name in columns.plain if cells.get(name) is not None},
         str(key) if key else path or None,

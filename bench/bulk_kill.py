@@ -37,6 +37,7 @@ SLOWEST = 900.0
 
 def main() -> None:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # nothing is left behind
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch, azurite(Path(scratch) / "azurite", CONTAINER) as environment:
         assert_conditional_writes(environment, CONTAINER)
@@ -55,7 +56,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--units", type=int, default=40)
     parser.add_argument("--pictures", type=int, default=60, help="of a unit")
-    parser.add_argument("--longest", type=float, default=12.0, help="seconds until the next kill, at most")
+    parser.add_argument("--longest", type=float, default=3.0, help="seconds until the next kill, at most")
     return parser.parse_args()
 
 
@@ -105,7 +106,7 @@ class Trial:
                 if len(self.kills) >= self.options.kills:
                     driver.wait(SLOWEST)
                     continue
-                pause = time.monotonic() + self.random.uniform(0.5, self.options.longest)
+                pause = time.monotonic() + self.random.uniform(0.2, self.options.longest)
                 while time.monotonic() < pause and driver.poll() is None:
                     time.sleep(0.05)
                 if driver.poll() is None and self._has_begun(out):
@@ -117,7 +118,7 @@ class Trial:
 
     def _kill(self, number: int, out: str, driver: subprocess.Popen[bytes]) -> None:
         """Kill a worker, a raylet or the driver; a node that is gone is replaced, sometimes by none for a while."""
-        units = len(self._files(out))
+        units = self._count(out)
         what = self.random.choice(("worker", "worker", "raylet", "driver")) if self.engine == "ray" else "driver"
         workers = [pid for node in self.cluster.nodes for pid in node.below("BulkActor")]
         if what == "worker" and workers:
@@ -137,7 +138,15 @@ class Trial:
         print(f"kill {len(self.kills)}: {what} of job {number} ({self.engine}) at {units} units", flush=True)
 
     def _has_begun(self, out: str) -> bool:
-        return bool(self._files(out)) or self.random.random() < 0.2  # mostly in the middle of it
+        """Whether units came since the last kill; now and then it is not waited for, and the start is disturbed."""
+        before = self.kills[-1].units if self.kills and self.kills[-1].job == len(self.jobs) else 0
+        return before < self._count(out) < self.options.units or self.random.random() < 0.04
+
+    def _count(self, out: str) -> int:
+        """The units that are there."""
+        from regard.data.stores import Store
+
+        return sum(entry.key.endswith(".parquet") for entry in Store.of(f"az://{CONTAINER}/{out}").entries())
 
     def _start(self, out: str, engine: str) -> subprocess.Popen[bytes]:
         self.engine = engine

@@ -5,6 +5,7 @@ import pickle
 import re
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import pytest
 from ray_cluster import command_line, descendants, kill
 from tars import write_shards
 
+import regard
 from regard.data.shards import UNIT, open_source
 from regard.errors import OutputError, UsageError
 from regard.jobs.bulk import engine_local, tasks
@@ -77,10 +79,18 @@ def test_without_an_address_ray_starts_here(address: str, joined: str | None) ->
     assert ray_address(address) == joined
 
 
-def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with pytest.raises(UsageError, match=r"pip install 'regard\[ray\]'"):
+@pytest.mark.parametrize("address", ["", "ray://head:10001"])
+def test_what_is_missing_is_said_before_anything_is_loaded(
+    address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr(driver, "find_spec", lambda name: None)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    write_shards(tmp_path / "shards")
+    with pytest.raises(UsageError, match=r"ray job submit" if address else r"pip install 'regard\[ray\]'"):
+        regard.predict(tmp_path / "shards", tmp_path / "out", jobs="ray")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UsageError, match=r"ray job submit" if address else r"pip install 'regard\[ray\]'"):
         driver.run(None, [], print)
 
 

@@ -100,8 +100,10 @@ def run_job(
 def _engine(name: str) -> Callable[..., None]:
     if name not in ENGINES:
         raise unknown("engine of --jobs", name, ENGINES)
-    module, function = ENGINES[name].split(":")
-    run: Callable[..., None] = getattr(import_module(module), function)
+    module = import_module(ENGINES[name].split(":")[0])
+    if hasattr(module, "check"):  # before anything is loaded
+        module.check()
+    run: Callable[..., None] = module.run
     return run
 
 

@@ -27,7 +27,7 @@ def connected() -> Iterator[Any]:
     try:
         import ray
     except ImportError as error:
-        raise UsageError("--jobs ray needs Ray, which is not installed: pip install 'regard[ray]'") from error
+        raise missing() from error
     is_own = not ray.is_initialized()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -46,6 +46,11 @@ def connected() -> Iterator[Any]:
             signal.signal(number, handler)
 
 
+def missing() -> UsageError:
+    """What is said where Ray is not installed."""
+    return UsageError("--jobs ray needs Ray, which is not installed; pip install 'regard[ray]'")
+
+
 def _begin(ray: Any, address: str | None) -> None:
     """Join the cluster at an address, or start one here."""
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -56,8 +61,12 @@ def _begin(ray: Any, address: str | None) -> None:
     try:
         ray.init(address=address or "local", **options)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        what = "started here" if address is None else f"joined at {address}"
-        raise UsageError(f"Ray could not be {what}: {first_line(error)}") from error
+        if address is None:
+            raise UsageError(f"Ray could not be started here: {first_line(error)}") from error
+        raise UsageError(
+            f"Ray could not be joined at {address}: {first_line(error)}; where `ray start` began it, it wants "
+            "RAY_AUTH_MODE=token and its token in RAY_AUTH_TOKEN or ~/.ray/auth_token"
+        ) from error
 
 
 def nodes_of(ray: Any) -> dict[str, dict[str, float]]:

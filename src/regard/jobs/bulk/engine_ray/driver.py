@@ -1,17 +1,20 @@
 """The loop that gives workers their units, begins workers where there is room, and does again what died."""
 
 import logging
+import os
 import pickle
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from regard.errors import RegardError, UsageError
 from regard.jobs.bulk.engine_local import Report, StoppedError, watched
 from regard.jobs.bulk.engine_ray.actor import BulkActor
-from regard.jobs.bulk.engine_ray.cluster import connected, first_line, leaving_nodes, nodes_of
+from regard.jobs.bulk.engine_ray.address import ray_address
+from regard.jobs.bulk.engine_ray.cluster import connected, first_line, leaving_nodes, missing, nodes_of
 from regard.jobs.bulk.engine_ray.queue import Place, Queue
 from regard.jobs.bulk.pace import Pace
 from regard.jobs.bulk.plan import Unit
@@ -31,6 +34,13 @@ LOOK = 2.0
 """Seconds between two looks at the nodes of the cluster."""
 SILENCE = 60.0
 """Seconds without any worker, after which that is said."""
+
+
+def check() -> None:
+    """Raise `UsageError` where Ray is not installed, or is not at RAY_ADDRESS; nothing is begun."""
+    ray_address(os.environ.get("RAY_ADDRESS", ""))
+    if find_spec("ray") is None:
+        raise missing()
 
 
 def run(work: Work, units: Sequence[Unit], report: Report) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from regard.data.dataset import Picture
 from regard.data.images.augment import Augmentation, Changes, Pixels, draw, generator, read_augmented
 from regard.data.images.longest_side import LongestSide
+from regard.data.images.mixing import Mixing, draw_mix
 from regard.data.images.preparation import Preparation, in_order
 from regard.data.openers import announced
 from regard.data.order import BlockOrder, runs_of
@@ -30,6 +31,7 @@ from regard.training.processes import ALONE, World
 Sample = tuple[Pixels, NDArray[Any]]
 """A picture as its epoch has it, and its target."""
 
+MIX = 0x3117  # keeps the numbers that mix pictures apart from those that change them
 ORDER = 0x0DE5  # keeps the numbers that order pictures apart from those that change them
 
 
@@ -95,6 +97,7 @@ class Loader:
     workers: int = 2
     world: World = ALONE
     ranks: VirtualRanks | None = None
+    mixing: Mixing | None = None
 
     def __post_init__(self) -> None:
         check_processes(self.world, self.batch_size, len(self.pictures))
@@ -180,8 +183,14 @@ class Loader:
         epoch, index = job
         opener = self.pictures[index].opener
         try:
-            changes = draw(self.augmentation, generator(self.seed, epoch, index))
-            return self.pixels(index, epoch, changes), self.objective.target(index, epoch, changes)
+            pixels, target = self._sample(index, epoch)
+            if self.mixing is None:
+                return pixels, target
+            partner = self.partner(index, epoch)
+            opener = self.pictures[partner].opener
+            mix = draw_mix(self.mixing, pixels.shape[:2], default_rng((self.seed, epoch, index, MIX)))
+            other, taught = self._sample(partner, epoch)
+            return mix.pixels(pixels, other), self.objective.mixed(target, taught, mix.share)
         except RegardError as error:
             return error
         except Exception as error:
@@ -189,6 +198,29 @@ class Loader:
                 f"the thread that read {opener} died ({type(error).__name__}: {error}); the last checkpoint is kept: "
                 "see to the file and go on with --resume"
             )
+
+    def _sample(self, index: int, epoch: int) -> Sample:
+        changes = draw(self.augmentation, generator(self.seed, epoch, index))
+        return self.pixels(index, epoch, changes), self.objective.target(index, epoch, changes)
+
+    def partner(self, index: int, epoch: int) -> int:
+        """The picture that one is mixed with: the next in the epoch's order, as changed as it is by itself.
+
+        So each is a partner once an epoch, and those of a shard are read together. The last takes the first.
+        """
+        if (following := self._following.get(epoch)) is None:
+            order = self.order(epoch)
+            following = np.empty_like(order)
+            following[order] = np.roll(order, -1)
+            for old in [each for each in self._following if each < epoch - 1]:
+                self._following.pop(old, None)
+            self._following[epoch] = following
+        return int(following[index])
+
+    @cached_property
+    def _following(self) -> dict[int, NDArray[np.int64]]:
+        """(pictures,) the next of each, by epoch: the present one and the one that is read ahead."""
+        return {}
 
     def pixels(self, index: int, epoch: int, changes: Changes) -> Pixels:
         """A picture as its epoch has it."""

@@ -145,6 +145,7 @@ def loader_of(
         session.workers,
         session.world,
         session.ranks,
+        settings.mixing,
     )
 
 

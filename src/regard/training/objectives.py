@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.data.images.augment import Changes
+from regard.errors import UsageError
 from regard.networks.network import logits_of
 
 CHOICE = 0xCA97  # keeps the numbers that choose captions apart from those that order and change pictures
@@ -40,6 +41,10 @@ class Objective(ABC):
     def target(self, index: int, epoch: int, changes: Changes) -> NDArray[Any]:
         """What a picture teaches in an epoch, as it was changed: () for a label, (labels,) for which of several there
         are, (tokens,) for a caption."""
+
+    def mixed(self, one: NDArray[Any], other: NDArray[Any], share: float) -> NDArray[Any]:
+        """What two pictures in one teach, `share` of it the first. Raises `UsageError` where that is nothing."""
+        raise UsageError("two pictures in one have no one caption; leave --mixup and --cutmix out")
 
     @abstractmethod
     def weight(self, indices: Indices, epoch: int) -> float:
@@ -87,6 +92,13 @@ class LabelObjective(Objective):
     def target(self, index: int, epoch: int, changes: Changes) -> NDArray[np.int64]:
         return self.labels[index]
 
+    def mixed(self, one: NDArray[Any], other: NDArray[Any], share: float) -> NDArray[Any]:
+        """(classes,) float32: how much of the picture each class is."""
+        target = np.zeros(self.classes, np.float32)
+        target[int(one)] = share
+        target[int(other)] += 1 - share
+        return target
+
     def weight(self, indices: Indices, epoch: int) -> float:
         if self.class_weights is None:
             return float(len(indices))
@@ -98,7 +110,8 @@ class LabelObjective(Objective):
     def losses(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         weights = None if self.class_weights is None else self.class_weights.to(logits.device)
         losses = F.cross_entropy(logits, targets, weight=weights, label_smoothing=self.smoothing, reduction="none")
-        return losses, (logits.argmax(1) == targets).float()
+        likeliest = targets if targets.ndim == 1 else targets.argmax(1)  # of pictures that are mixed
+        return losses, (logits.argmax(1) == likeliest).float()
 
     def chance_loss(self) -> float:
         return math.log(max(2, self.classes))
@@ -128,6 +141,9 @@ class LabelSetObjective(Objective):
 
     def target(self, index: int, epoch: int, changes: Changes) -> NDArray[Any]:
         return self.truth[index]  # (labels,)
+
+    def mixed(self, one: NDArray[Any], other: NDArray[Any], share: float) -> NDArray[Any]:
+        return (share * one + (1 - share) * other).astype(np.float32)
 
     def collate(self, targets: Sequence[NDArray[Any]]) -> Tensor:
         return torch.from_numpy(np.stack(targets))  # (pictures, labels)

@@ -12,6 +12,7 @@ from regard.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from regard.data.images.augment import Augmentation
+    from regard.data.images.mixing import Mixing
     from regard.data.images.preparation import Preparation
 
 
@@ -118,6 +119,11 @@ class Settings:
         geometry = {name: getattr(self, name) for name in ("crop", "flip", "rotate", "translate")}
         colours = {name: getattr(self, name) for name in ("brightness", "contrast", "saturation", "hue")}
         return Augmentation(**geometry, scale=(1 - self.zoom, 1 + self.zoom), **colours)
+
+    @property
+    def mixing(self) -> "Mixing | None":
+        """How two pictures become one; None where they do not."""
+        return None
 
     def prepared(self, preparation: "Preparation") -> "Preparation":
         """How pictures become the input where the settings ask for another way than the network's own."""

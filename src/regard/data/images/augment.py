@@ -15,7 +15,9 @@ from torchvision.transforms.v2 import functional as change
 
 from regard.data.images.decode import Size, open_picture, open_reduced
 from regard.data.images.longest_side import LongestSide
+from regard.data.images.mixing import erase
 from regard.data.images.preparation import SPARE, Pixels, Preparation
+from regard.data.images.randaugment import MOST, NAMES, OPERATIONS, transformed
 from regard.data.openers import Source
 from regard.errors import UsageError
 from regard.records import Box
@@ -34,7 +36,9 @@ class Augmentation:
     `crop` is the least share of the picture's area that a random crop keeps (1: none; the network's own preparation
     decides). `flip` is the probability of a mirror image. `rotate` is the largest turn in degrees, `translate` the
     largest shift as a share of each side, `scale` the (least, largest) zoom. `brightness`, `contrast` and `saturation`
-    are the largest changes as a share, `hue` that as a share of the colour circle (at most 0.5). Raises `UsageError`.
+    are the largest changes as a share, `hue` that as a share of the colour circle (at most 0.5). `randaugment` counts
+    operations of RandAugment of a `magnitude` (0 to 30), `erase` is the probability of random erasing. Raises
+    `UsageError`.
     """
 
     crop: float = 1.0
@@ -46,10 +50,14 @@ class Augmentation:
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
+    randaugment: int = 0
+    magnitude: float = 9.0
+    erase: float = 0.0
 
     def __post_init__(self) -> None:
         allowed = {"crop": (0.01, 1), "flip": (0, 1), "rotate": (0, 180), "translate": (0, 1), "hue": (0, 0.5)}
-        for name in ("crop", "flip", "rotate", "translate", *COLOURS):
+        allowed |= {"randaugment": (0, len(NAMES)), "magnitude": (0, int(MOST))}
+        for name in ("crop", "flip", "rotate", "translate", *COLOURS, "randaugment", "magnitude", "erase"):
             low, high = allowed.get(name, (0, 1))
             if not low <= getattr(self, name) <= high:
                 raise UsageError(f"{name} {getattr(self, name)} is out of range; it may be from {low} to {high}")
@@ -68,6 +76,8 @@ class Changes:
 
     `crops` (tries, 4): uniform numbers for area, aspect, top and left. `angle` in degrees, `shift` (across, down) in
     shares of the sides from -1 to 1 of the largest, `order` the order of the changes of colour, `factors` theirs.
+    `operations` of RandAugment, each with whether it goes the other way; `erased` (tries, 4) uniform numbers for the
+    box that is erased, or None, and `noise` the seed of what is then in it.
     """
 
     crops: NDArray[np.float64]
@@ -77,6 +87,9 @@ class Changes:
     zoom: float
     order: tuple[str, ...]
     factors: dict[str, float] = field(default_factory=dict)
+    operations: tuple[tuple[str, bool], ...] = ()
+    erased: NDArray[np.float64] | None = None
+    noise: int = 0
 
 
 def generator(seed: int, epoch: int, index: int) -> Generator:
@@ -95,7 +108,15 @@ def draw(augmentation: Augmentation, random: Generator) -> Changes:
     order = tuple(COLOURS[place] for place in random.permutation(len(COLOURS)))
     amounts = {name: float(random.uniform(-1, 1)) * getattr(a, name) for name in COLOURS}
     factors = {name: amount if name == "hue" else 1 + amount for name, amount in amounts.items()}
-    return Changes(crops, flip, angle, (across, down), zoom, order, factors)
+    # What came later is drawn behind, so that recipes without it have the numbers that they always had.
+    erases = random.random() < a.erase
+    tries = random.random((TRIES, 4))
+    noise = int(random.integers(2**32))
+    operations = tuple(
+        (NAMES[int(random.integers(len(NAMES)))], bool(random.random() < 0.5)) for _ in range(a.randaugment)
+    )
+    erased = tries if erases else None
+    return Changes(crops, flip, angle, (across, down), zoom, order, factors, operations, erased, noise)
 
 
 def crop_box(augmentation: Augmentation, changes: Changes, size: Size) -> Box:
@@ -157,15 +178,20 @@ def read_augmented(
 
 
 def apply(pixels: Pixels, augmentation: Augmentation, changes: Changes) -> Pixels:
-    """(height, width, 3), changed as drawn: flip, then turn, shift and zoom, then colours in their drawn order.
+    """(height, width, 3), changed as drawn: flip; turn, shift, zoom; colours as they were ordered; RandAugment; erasing.
 
     What comes into the picture from outside is black and pixels are the nearest, as torchvision's defaults have it.
-    Grey of more than 8 bits keeps them.
+    Grey of more than 8 bits keeps them, and what RandAugment does to levels of 8 bits is left out there.
     """
     if changes.flip:
         pixels = np.ascontiguousarray(pixels[:, ::-1])
-    if not augmentation.moves and all(getattr(augmentation, name) == 0 for name in COLOURS):
-        return pixels
+    if augmentation.moves or changes.operations or any(getattr(augmentation, name) > 0 for name in COLOURS):
+        pixels = _changed(pixels, augmentation, changes)
+    return pixels if changes.erased is None else erase(pixels, changes.erased, changes.noise)
+
+
+def _changed(pixels: Pixels, augmentation: Augmentation, changes: Changes) -> Pixels:
+    """Turned, shifted and zoomed, its colours changed, and what RandAugment does."""
     is_deep = pixels.dtype != np.uint8
     image = Image.fromarray(pixels[..., 0] if is_deep else pixels)
     if augmentation.moves:
@@ -175,6 +201,9 @@ def apply(pixels: Pixels, augmentation: Augmentation, changes: Changes) -> Pixel
         if getattr(augmentation, name) > 0:
             factor = changes.factors[name]
             image = _deep_change(name, image, factor) if is_deep else _CHANGES[name](image, factor)
+    for name, negative in changes.operations:
+        if not is_deep or OPERATIONS[name].moves:
+            image = transformed(image, name, augmentation.magnitude, negative)
     return np.repeat(np.asarray(image)[..., None], 3, axis=2) if is_deep else np.asarray(image)
 
 

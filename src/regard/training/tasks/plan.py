@@ -47,7 +47,10 @@ def candidates_for(settings: ClassifierSettings, depth: int) -> list[dict[str, A
 
 
 def views_of(job: Finetuning) -> tuple[int, int] | None:
-    """The block and the number of views, where every candidate leaves the same first blocks as they are."""
+    """The block and the number of views, where every candidate leaves the same first blocks as they are, and pictures
+    are not mixed."""
+    if job.settings.mixing is not None:
+        return None
     candidates = [replace(job.settings, **each) for each in candidates_for(job.settings, len(blocks(job.network)))]
     layers = [each.open_layers for each in candidates]
     most = None if None in layers else max(each for each in layers if each is not None)

@@ -6,11 +6,15 @@ the command line can offer every setting of every task.
 
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regard.errors import UsageError, unknown
 from regard.registry import Table
 from regard.training.settings import Settings, option_of, setting
+
+if TYPE_CHECKING:
+    from regard.data.images.augment import Augmentation
+    from regard.data.images.mixing import Mixing
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,11 @@ class ClassifierSettings(Settings):
     )
     few: int = setting(1000, "Training pictures up to which they count as few: nothing is set aside.", 0)
     folds: int = setting(5, "Folds of that cross-validation, which also gives the score where nothing is set aside.", 2)
+    mixup: float = setting(0.0, "Two pictures in one, the share of each from Beta(this, this); 0: never.", 0, 100)
+    cutmix: float = setting(0.0, "A box of another picture in each, its size from Beta(this, this); 0: never.", 0, 100)
+    randaugment: int = setting(0, "RandAugment: how many operations each picture goes through.", 0, 14)
+    magnitude: float = setting(9.0, "RandAugment: how strong its operations are, of 30.", 0, 30)
+    erase: float = setting(0.0, "How often a box of a picture is erased (filled with noise).", 0, 1)
     adapter: str = setting(
         "none",
         "What learns: the layers themselves (none), or a small adapter beside attention (lora), and the head.",
@@ -42,6 +51,16 @@ class ClassifierSettings(Settings):
     targets: str | None = setting(
         None, "LoRA: names of linear layers, with commas between; by default the projections of attention."
     )
+
+    @property
+    def augmentation(self) -> "Augmentation":
+        return replace(super().augmentation, randaugment=self.randaugment, magnitude=self.magnitude, erase=self.erase)
+
+    @property
+    def mixing(self) -> "Mixing | None":
+        from regard.data.images.mixing import Mixing
+
+        return Mixing(self.mixup, self.cutmix) if self.mixup or self.cutmix else None
 
 
 ADAPTED: Mapping[str, Any] = {"learning_rate": 2e-3, "layer_decay": 1.0}

@@ -63,6 +63,8 @@ USELESS = (
     "values",
     "class_weights",
     "adapter",
+    "mixup",
+    "cutmix",
 )
 """Settings of other recipes: it begins from the run as it is, chooses nothing, and needs the object in the picture."""
 PHASES = {"placebo": False, "train": True}

@@ -56,8 +56,13 @@ def test_a_stored_recipe_of_a_captioner_may_hold_what_only_classifiers_have(tmp_
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_begin_with_their_command_and_are_stored_whole(name: str, tmp_path: Path) -> None:
+    task = recipes()[name][0].name  # a task's own recipe goes by the task's name
     assert (PRESETS[name].__doc__ or "").startswith(
-        (f"regard train DATA --recipe {name} ", f"regard train DATA --model RUN --recipe {name} ")
+        (
+            f"regard train DATA --recipe {name} ",
+            f"regard train DATA --model RUN --recipe {name} ",
+            f"regard train DATA --task {task} ",
+        )
     )
     recipe = Recipe(name, {"seed": 3}, with_changes(PRESETS[name](), {"epochs": 2}))
     file = tmp_path / "recipe.json"
@@ -71,7 +76,7 @@ def test_names_and_files() -> None:
     assert read_recipe("dlcv") == Recipe("dlcv", {}, dlcv())
     assert read_recipe("finetune").settings == finetune()
     assert read_recipe("probe").settings is None
-    assert set(PRESETS) | {"probe", "reweigh"} == set(recipes())
+    assert set(PRESETS) | {"probe", "reweigh", "multilabel-probe"} == set(recipes())
     with pytest.raises(UsageError, match="did you mean 'finetune'"):
         read_recipe("fine-tune")
 

@@ -178,7 +178,7 @@ def read_augmented(
 
 
 def apply(pixels: Pixels, augmentation: Augmentation, changes: Changes) -> Pixels:
-    """(height, width, 3), changed as drawn: flip; turn, shift, zoom; colours as they were ordered; RandAugment; erasing.
+    """(height, width, 3), changed as drawn: flip; turn, shift, zoom; colours in drawn order; RandAugment; erasing.
 
     What comes into the picture from outside is black and pixels are the nearest, as torchvision's defaults have it.
     Grey of more than 8 bits keeps them, and what RandAugment does to levels of 8 bits is left out there.

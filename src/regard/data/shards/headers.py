@@ -82,9 +82,8 @@ def headers(window: Window, address: str) -> Iterator[Header]:
             raise CutError(f"{address} is cut off at byte {window.size:,}, {where}; copy it again")
         if not any(record):
             return
-        _check(record, at, address)
+        size = _checked_size(record, at, address)
         kind = record[156:157]
-        size = _number(record[124:136])
         at += RECORD
         if kind in (b"x", b"g", b"L", b"K"):
             if size > _LONGEST:
@@ -95,7 +94,7 @@ def headers(window: Window, address: str) -> Iterator[Header]:
             elif kind != b"K":
                 (fields if kind == b"x" else common).update(_pax(content, address))
         else:
-            named = {**common, **fields}
+            named = {**common, **fields} if common or fields else fields
             if kind == b"S" or any(each.startswith(b"GNU.sparse") for each in named):
                 raise DataError(
                     f"{address} has sparse files, which are not read; write it anew without them (tar without --sparse)"
@@ -130,18 +129,16 @@ def _number(field: bytes) -> int:
     """Octal digits, or, where the first bit is set, a number in base 256."""
     if field[0] & 0x80:
         return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
-    return int(field.strip(b" \0") or b"0", 8)
+    return int(field.rstrip(b" \0") or b"0", 8)
 
 
-def _check(record: bytes, at: int, address: str) -> None:
-    """Raise `DataError` unless the record's sum is the one that stands in it."""
+def _checked_size(record: bytes, at: int, address: str) -> int:
+    """The size in a header. Raises `DataError` unless the record's sum is the one that stands in it."""
     try:
-        stated = _number(record[148:156])
-        _number(record[124:136])
+        if _number(record[148:156]) == sum(record) - sum(record[148:156]) + 8 * 32:
+            return _number(record[124:136])
     except ValueError:
-        stated = -1
-    if stated == sum(record) - sum(record[148:156]) + 8 * 32:
-        return
+        pass
     if at == 0:
         for magic, (kind, tool) in _COMPRESSED.items():
             if record.startswith(magic):
@@ -166,7 +163,8 @@ def _pax(content: bytes, address: str) -> dict[bytes, bytes]:
                 raise ValueError
             fields[key] = value
             at = stop
-        int(fields.get(b"size", 0))
+        if int(fields.get(b"size", 0)) < 0:
+            raise ValueError
     except ValueError:
         raise DataError(f"{address} is damaged: fields of a PAX header cannot be read; write it again") from None
     return fields

@@ -4,7 +4,8 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
+import re
+import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +16,19 @@ from numpy.typing import NDArray
 from regard.data.dataset import safe_name
 from regard.data.images.formats import SUFFIXES
 from regard.data.shards.base import Shard
-from regard.data.shards.headers import CutError, Read, Window, headers
+from regard.data.shards.headers import RECORD, CutError, Read, Window, headers
 from regard.files import cache_folder
 
 log = logging.getLogger("regard")
 
-VERSION = "1"
+VERSION = "2"
 TEXTS = ("cls", "json", "txt")
 """Endings of members whose text says something of the picture with their key."""
 _LONGEST = 1 << 20
-_LOCAL_BLOCK = 1 << 16
+_LOCAL_BLOCK = 4 * RECORD
+"""On a disk nothing is gained by reading on to the next header, but those of small texts come along."""
+_UNSAFE = re.compile(r"[\\:]|(^|/)\.{0,2}(/|$)")
+"""What `safe_name` takes away; most names have nothing of it."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,9 @@ def key_of(name: bytes) -> tuple[str, str]:
     >>> key_of(b"./train/0001.left.JPG")
     ('train/0001', 'left.jpg')
     """
-    text = safe_name(os.fsdecode(name))
+    text = os.fsdecode(name)
+    if _UNSAFE.search(text):
+        text = safe_name(text)
     folder, _, file = text.rpartition("/")
     stem, dot, ending = file.partition(".")
     if not stem or not dot or stem.startswith("__") or text.startswith("__MACOSX/"):
@@ -93,11 +99,7 @@ def load(shard: Shard) -> Index | None:
         if table.schema.metadata.get(b"shard") != _identity(shard):
             return None
         keys = [os.fsdecode(each) for each in table["key"].to_pylist()]
-        texts = {
-            key: json.loads(text)
-            for key, text in zip(keys, table["texts"].to_pylist(), strict=True)
-            if text is not None
-        }
+        texts = json.loads(table.schema.metadata[b"texts"])
         problem = table.schema.metadata.get(b"problem", b"").decode()
         endings = table["ending"].to_pylist()
         offsets, sizes = (table[name].to_numpy().copy() for name in ("offset", "size"))
@@ -110,27 +112,25 @@ def save(shard: Shard, index: Index) -> None:
     """Put it in the cache, where there can be one: nothing is lost without."""
     import pyarrow as pa
 
-    texts = [json.dumps(index.texts[key]) if key in index.texts else None for key in index.keys]
+    about = {b"shard": _identity(shard), b"problem": index.problem.encode(), b"texts": json.dumps(index.texts).encode()}
     table = pa.table(
         {
             "key": pa.array([os.fsencode(key) for key in index.keys], pa.binary()),
             "ending": pa.array(index.endings, pa.string()),
             "offset": index.offsets,
             "size": index.sizes,
-            "texts": pa.array(texts, pa.string()),
         }
-    ).replace_schema_metadata({b"shard": _identity(shard), b"problem": index.problem.encode()})
+    ).replace_schema_metadata(about)
     path = _path(shard)
+    aside = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
         try:
-            with pa.OSFile(aside, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            with pa.OSFile(str(aside), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
                 writer.write_table(table)
-            Path(aside).replace(path)  # not flushed: what a power cut takes is built anew
-        finally:
-            Path(aside).unlink(missing_ok=True)
+            aside.replace(path)  # not flushed: what a power cut takes is built anew
+        except OSError:
+            aside.unlink()
 
 
 def check_whole(index: Index, skip_bad: bool) -> None:

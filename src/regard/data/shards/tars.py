@@ -1,6 +1,7 @@
 """WebDataset tars as a source: `shards/{000000..000099}.tar`, a folder of tars, one, or addresses in a store."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -22,6 +23,7 @@ from regard.data.shards.patterns import expand, has_pattern
 from regard.data.shards.sidecars import Sidecar, sidecar
 from regard.data.shards.spans import spans
 from regard.data.stores import Store, is_address, split_address
+from regard.data.stores.local import LocalStore
 from regard.errors import DataError
 
 log = logging.getLogger("regard")
@@ -68,7 +70,7 @@ class TarSource:
         labels = members.labels or [None] * len(members)
         store, key = _store(shard.address)
         ranges = [(int(members.offsets[row]), int(members.sizes[row])) for row in order]
-        with closing(cut_out(store.stream(key, shard.tag), ranges)) as parts:  # type: ignore[type-var]
+        with closing(cut_out(store.stream(key, shard.tag, shard.size), ranges)) as parts:  # type: ignore[type-var]
             for row, data in zip(order, parts, strict=True):
                 yield Member(members.keys[row], data, labels[row])
 
@@ -236,10 +238,14 @@ def _indexed(shard: Shard) -> Index:
     index = load(shard)
     if index is None:
         store, key = _store(shard.address)
+        if isinstance(store, LocalStore):
+            with store.path(key).open("rb") as file:
 
-        def read(start: int, length: int) -> bytes:
-            return store.read(key, start, length, shard.tag)
+                def part(start: int, length: int) -> bytes:
+                    return os.pread(file.fileno(), length, start)
 
-        index = build(read, shard.size, shard.address, store.is_local)
+                index = build(part, shard.size, shard.address, is_local=True)
+        else:
+            index = build(lambda start, length: store.read(key, start, length, shard.tag), shard.size, shard.address)
         save(shard, index)
     return index

@@ -56,8 +56,8 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def stream(self, key: str, tag: str | None = None) -> Iterator[bytes]:
-        """Its bytes in sequence, in blocks that are read ahead."""
+    def stream(self, key: str, tag: str | None = None, size: int | None = None) -> Iterator[bytes]:
+        """Its bytes in sequence, in blocks that are read ahead; who knows its `tag` and `size` saves a request."""
 
     @abstractmethod
     def entries(self, prefix: str = "") -> Iterator[Entry]:

@@ -50,7 +50,7 @@ class LocalStore(Store):
             )
         return content
 
-    def stream(self, key: str, tag: str | None = None) -> Iterator[bytes]:
+    def stream(self, key: str, tag: str | None = None, size: int | None = None) -> Iterator[bytes]:
         self._checked(key, tag)
         with self._open(key) as file:
             while block := file.read(BLOCK):

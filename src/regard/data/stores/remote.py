@@ -63,18 +63,19 @@ class RemoteStore(Store):
             )
         return content
 
-    def stream(self, key: str, tag: str | None = None) -> Iterator[bytes]:
-        entry = self.head(key)
-        if tag is not None and entry.tag != tag:
-            raise DataError(f"{self.full(key)} changed since it was first looked at; start again with what it is now")
-        if entry.size <= BLOCK:
-            yield self.read(key, 0, entry.size, entry.tag)
+    def stream(self, key: str, tag: str | None = None, size: int | None = None) -> Iterator[bytes]:
+        if size is None or tag is None:
+            entry = self.head(key)
+            size = entry.size
+            tag = entry.tag if tag is None else tag
+        if size <= BLOCK:
+            yield self.read(key, 0, size, tag)
             return
         with ThreadPoolExecutor(AHEAD, thread_name_prefix="regard-store") as pool:
             waiting: deque[Future[bytes]] = deque()
             try:
-                for start in range(0, entry.size, BLOCK):
-                    waiting.append(pool.submit(self.read, key, start, min(BLOCK, entry.size - start), entry.tag))
+                for start in range(0, size, BLOCK):
+                    waiting.append(pool.submit(self.read, key, start, min(BLOCK, size - start), tag))
                     if len(waiting) > AHEAD:
                         yield waiting.popleft().result()
                 while waiting:

@@ -1,6 +1,7 @@
 """Pictures with what is known of them, without torch: the records that every layout of DATA is read into."""
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -233,7 +234,7 @@ def summary(dataset: Dataset) -> str:
         without = f"; {labels[None]} without a label" if labels[None] else ""
         kinds = f"{len(counts)} class{'es' if len(counts) != 1 else ''}"
         parts.append(f"{kinds}: {', '.join(counts[:CLASSES_NAMED])}{more}{without}")
-    place = "" if dataset.source == Path() else f"{dataset.source}: "  # a list has no place of its own
+    place = "" if dataset.source == Path() else f"{as_written(dataset.source)}: "  # a list has no place of its own
     return f"{place}{'; '.join(parts)}"
 
 
@@ -257,12 +258,24 @@ def gathered(source: Path, layout: str, pictures: Iterable[Picture], classes: Se
     """A data set of these pictures, its classes in order. Raises `DataError` when there is none, or two of a name."""
     collected = _one_spelling(pictures)
     if not collected:
-        raise DataError(f"{source} holds no pictures; give data that have some (see docs/data.md)")
+        raise DataError(f"{as_written(source)} holds no pictures; give data that have some (see docs/data.md)")
     twice = [name for name, count in Counter(picture.name for picture in collected).items() if count > 1]
     if twice:
-        raise DataError(f"in {source} {several(twice, 'name')} there more than once; each picture needs its own")
+        raise DataError(
+            f"in {as_written(source)} {several(twice, 'name')} there more than once; each picture needs its own"
+        )
     labels = (picture.label for picture in collected if picture.label is not None)
     return Dataset(source, layout, collected, class_order(labels) if classes is None else tuple(classes))
+
+
+def as_written(source: Path) -> str:
+    """A path as text; an address has the slashes again that a path takes from it.
+
+    >>> as_written(Path("s3://bucket/shards"))
+    's3://bucket/shards'
+    """
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/(?=[^/])", str(source))
+    return str(source) if match is None else f"{match[1]}://{str(source)[match.end() :]}"
 
 
 def _one_spelling(pictures: Iterable[Picture]) -> tuple[Picture, ...]:

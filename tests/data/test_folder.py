@@ -308,7 +308,7 @@ def test_a_layout_that_is_not_files_is_one_row(tmp_path: Path, monkeypatch: pyte
         ("filename,label\na.jpg,x\nb.jpg,y\na.jpg,x\n", r"line 4: 'a\.jpg' stands in line 2 already"),
         (
             "filename,label\na.jpg,x\n./a.jpg,y\n",
-            r"'\./a\.jpg' has the label 'y', and 'x' in line 2; several labels per",
+            r"'\./a\.jpg' has the label 'y', and 'x' in line 2; keep one row for each picture",
         ),
         (
             "filename,label\na.jpg,x\nb.jpg,y\nc.jpg,x|y\n",

@@ -14,8 +14,10 @@ from regard.measurement import METRICS, RESERVED, Metric, find, register_metric
 from regard.measurement.captions.captioned import Captioned
 from regard.measurement.classification.evaluation import evaluate
 from regard.measurement.metric import AUDITED
-from regard.records import Predictions, Score
+from regard.measurement.multilabel.evaluation import evaluate as evaluate_labels
+from regard.records import LabelPredictions, Predictions, Score
 from regard.results.evaluations import as_json
+from regard.results.multilabel import as_json as labels_json
 from regard.scenes import Item, Scene
 
 MINE = Metric(
@@ -67,13 +69,14 @@ def test_importing_the_table_imports_nothing_heavy() -> None:
 
 
 CLASSIFICATION = [row for row in METRICS if row.kind == "classification"]
+MULTILABEL = [row for row in METRICS if row.kind == "multilabel"]
 CAPTION = [row for row in METRICS if row.kind == "caption" and "references" in row.needs]
 SCENES = [row for row in METRICS if row.needs == ("scenes",)]
 
 
 def test_every_row_is_of_a_kind_that_is_tested() -> None:
     audited = [row for row in METRICS if row.kind in AUDITED]
-    assert len(CLASSIFICATION) + len(CAPTION) + len(SCENES) + len(audited) == len(METRICS)
+    assert len(CLASSIFICATION) + len(MULTILABEL) + len(CAPTION) + len(SCENES) + len(audited) == len(METRICS)
     assert all(row.label and row.unit and (row.cost == 0 or row in audited) for row in METRICS)
 
 
@@ -83,6 +86,21 @@ def test_rows_of_an_audit_are_no_scores_of_predictions() -> None:
     assert {"srg", "energy", "emprt", "background_reliance"} <= audited
     assert not audited & set(evaluate(_predictions(), resamples=20).scores)
     assert all(METRICS[name].range[0] in (-2, -1, 0) and callable(METRICS.load(name)) for name in audited)
+
+
+def _label_predictions(right: bool = True) -> LabelPredictions:
+    truth = np.arange(60)[:, None] % np.array([2, 3, 4]) == 0
+    values = np.where(truth == right, 0.9, 0.2).astype(np.float32)
+    return LabelPredictions(tuple(f"{index}.jpg" for index in range(60)), tuple("abc"), truth, values)
+
+
+@pytest.mark.parametrize("row", MULTILABEL, ids=lambda row: row.name)
+def test_every_row_of_several_labels_is_true_of_its_function(row: Metric) -> None:
+    best, worst = (METRICS.load(row.name)(_label_predictions(right), seed=1, resamples=20) for right in (True, False))
+    assert (best.value > worst.value) == row.higher_is_better and best.n == 60
+    for score in (best, worst):
+        assert row.range[0] <= score.low <= score.value <= score.high <= (row.range[1] or math.inf)
+    assert row.description and row.source
 
 
 @pytest.mark.parametrize("row", CAPTION, ids=lambda row: row.name)
@@ -163,7 +181,8 @@ def test_a_metric_that_returns_no_score_is_named(registered: Metric) -> None:
 
 
 def test_names_that_an_evaluation_needs_itself_are_refused() -> None:
-    assert set(as_json(evaluate(_predictions(), resamples=20))) - set(METRICS.names) == RESERVED
+    content = {*as_json(evaluate(_predictions(), resamples=20)), *labels_json(evaluate_labels(_label_predictions()))}
+    assert content - set(METRICS.names) == RESERVED
     with pytest.raises(UsageError, match="cannot be named 'n'"):
         register_metric(replace(MINE, name="n"))
     with pytest.raises(UsageError, match="exists already"):

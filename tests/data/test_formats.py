@@ -29,6 +29,7 @@ from regard.data.images.formats import is_picture
 from regard.data.images.preparation import Preparation, batches, read_pixels
 from regard.data.layouts import read, read_pictures
 from regard.data.openers import BytesOpener, FileOpener
+from regard.data.regions.mask_folder import MaskFolder
 from regard.errors import DataError
 
 SQUASH = Preparation(6, 8, "squash")
@@ -209,6 +210,15 @@ def test_a_page_is_named(scan: Path, caplog: pytest.LogCaptureFixture) -> None:
             open_picture(f"{scan}#page={page}")
     Image.new("RGB", (1, 1), "white").save(scan.with_name("scan.tif#page=2"), "PNG")
     assert open_picture(f"{scan}#page=2").size == (1, 1)  # a file that is called so
+
+
+def test_a_page_has_a_mask_of_its_own(tmp_path: Path) -> None:
+    for name in ("scan.png", "scan.tif#page=2.png"):
+        Image.new("L", (4, 4), 255).save(tmp_path / name)
+    masks = MaskFolder(tmp_path)
+    assert masks.find("in/scan.tif").path.name == "scan.png"  # type: ignore[union-attr]
+    assert masks.find("in/scan.tif#page=2").path.name == "scan.tif#page=2.png"  # type: ignore[union-attr]
+    assert masks.find("in/scan.tif#page=3") is None  # not that of the whole file
 
 
 def test_several_pages_are_said_once(scan: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -79,8 +79,9 @@ class Captioner(LoadedNetwork):
     ) -> Caption | Captions:
         """The caption of a picture, or of each picture of a list, word by word, with a map for every word.
 
-        A picture is a path, an image of Pillow's, an array (H, W, 3) or (H, W), uint8 or floats from 0 to 1, or a
-        tensor (3, H, W) of such. With `captions`, one for each picture, these are aligned with it instead of generated.
+        A picture is a path, an image of Pillow's, an array (H, W, 3) or (H, W), uint8, uint16 or floats from 0 to 1,
+        or a tensor (3, H, W) of such. With `captions`, one for each picture, these are aligned with it instead of
+        generated.
         `prompt` is what a caption begins with or answers, `limit` the most tokens of a generated one.
 
         Maps are by a `method` of METHODS that is of words, by default attention to the picture: of one `layer`, by

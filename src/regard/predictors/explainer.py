@@ -149,8 +149,8 @@ class Explainer(Predictor):
     ) -> Explanation:
         """A map for each picture; one picture gives a record with one map.
 
-        A picture is a path, an image of Pillow's, an array (height, width, 3) or (height, width) of uint8 or of floats
-        in 0..1, or a tensor (3, height, width) of the same; a tensor (batch, 3, height, width) is several. With
+        A picture is a path, an image of Pillow's, an array (height, width, 3) or (height, width) of uint8, uint16 or
+        floats in 0..1, or a tensor (3, height, width) of the same; a tensor (batch, 3, height, width) is several. With
         `prepared` they are tensors that are normalised already, at the network's size. `workers` threads read ahead.
         With `curve` each map says what becomes of its class while its patches go, most influential first and least
         first (`heatmap.curve`), at about 20 forwards. `settings` are those of the method, as `MethodSettings` has

@@ -11,6 +11,7 @@ import numpy as np
 from regard.data import MAX_PIXELS
 from regard.data.images.decode import open_reduced
 from regard.data.layouts.finder import FileFinder
+from regard.data.openers import PAGE
 from regard.data.regions import Bools, Claim, Size, TaggedWord
 from regard.errors import DataError
 from regard.files import file_hash
@@ -45,7 +46,7 @@ class MaskFile:
 
 @dataclass(frozen=True)
 class MaskFolder:
-    """The masks in a folder: of `a/b.jpg` it is `a/b.png` there, or else `b.png`."""
+    """The masks in a folder: of `a/b.jpg` it is `a/b.png` there, or else `b.png`; of a page `b.tif#page=2.png`."""
 
     folder: Path
     max_pixels: int = MAX_PIXELS
@@ -61,7 +62,9 @@ class MaskFolder:
         return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
     def find(self, picture: str) -> MaskFile | None:
-        names = PurePosixPath(picture).with_suffix(".png").as_posix(), f"{PurePosixPath(picture).stem}.png"
+        path = PurePosixPath(picture)
+        path = path.with_name(f"{path.name}.png") if PAGE in path.name else path.with_suffix(".png")
+        names = path.as_posix(), path.name
         files = filter(None, (self._finder.file(self.folder, name) for name in names))
         return next((MaskFile(file, self.max_pixels) for file in files), None)
 

@@ -4,10 +4,11 @@ import csv
 import hashlib
 import io
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -103,7 +104,7 @@ def open_keys(source: str, files: Sequence[Shard], options: Options) -> KeyList:
 def _rows(keys: KeyList) -> _Rows:
     parts = [_read(file) for file in keys.files]
     try:
-        table = pa.concat_tables(parts, promote_options="default").combine_chunks()
+        table = pa.concat_tables(parts, promote_options="default")
     except pa.ArrowException as error:
         raise DataError(f"the lists of {keys.address} have other columns than each other; make them alike") from error
     if not len(table):
@@ -126,7 +127,8 @@ def _rows(keys: KeyList) -> _Rows:
     tags = table[tag] if tag else None
     base = split_address(keys.files[0].address)[0]
     names = class_names(features_of(table.schema).get(label or ""))
-    others = [name for name in table.schema.names if name != column and not pa.types.is_nested(table[name].type)]
+    known = {column, tag, lower.get("size"), lower["bucket"] if is_inventory else None}
+    others = [name for name in table.schema.names if name not in known and not pa.types.is_nested(table[name].type)]
     return _Rows(texts, base, table.select(others), label, names, sizes, tags)
 
 
@@ -134,17 +136,18 @@ def _inventory(keys: KeyList, table: pa.Table, texts: pa.ChunkedArray, bucket: s
     """Rows of an inventory that are pictures, by their addresses; keys of a `.csv` are quoted as in addresses."""
     scheme = keys.files[0].address.partition("://")[0] if is_address(keys.files[0].address) else "s3"
     scheme = scheme if scheme in ("s3", "gs", "az") else "s3"
-    is_quoted = keys.files[0].address.lower().endswith(".csv")
-    names = [unquote(text) if is_quoted and text else text for text in texts.to_pylist()]
-    chosen = pa.array([bool(name) and PurePosixPath(name).suffix.lower() in SUFFIXES for name in names])
-    others = len(names) - pc.sum(chosen).as_py()
+    if keys.files[0].address.lower().endswith(".csv") and pc.any(pc.match_substring(texts, "%")).as_py():
+        texts = pa.chunked_array([pa.array([unquote(text or "") for text in texts.to_pylist()], pa.string())])
+    endings = "|".join(re.escape(suffix) for suffix in sorted(SUFFIXES))
+    chosen = pc.fill_null(pc.match_substring_regex(texts, f"(?:{endings})$", ignore_case=True), False)
+    others = len(texts) - (pc.sum(chosen).as_py() or 0)
     if others:
-        log.warning(f"in {keys.address} {others:,} of {len(names):,} keys are no pictures regard reads, and left out")
-    if others == len(names):
+        log.warning(f"in {keys.address} {others:,} of {len(texts):,} keys are no pictures regard reads, and left out")
+    if others == len(texts):
         raise DataError(f"{keys.address} names no pictures; give a list with keys that end in .jpg, .png and the like")
-    buckets = table[bucket].to_pylist()
-    addresses = pa.chunked_array([[f"{scheme}://{place}/{name}" for place, name in zip(buckets, names, strict=True)]])
-    return table.filter(chosen), addresses.filter(chosen)
+    roots = pc.binary_join_element_wise(f"{scheme}://", pc.cast(table[bucket], pa.string()), "")
+    addresses = pc.binary_join_element_wise(roots, texts, "/")
+    return (table.filter(chosen), addresses.filter(chosen)) if others else (table, addresses)
 
 
 def _read(file: Shard) -> pa.Table:

@@ -17,7 +17,7 @@ function startLive() {
   let fresh = true; // a picture of which nothing is shown yet
   let running = null; // the AbortController of the work that goes on
 
-  const chooser = el("input", { type: "file", accept: "image/*", hidden: true, onchange: () => take(chooser.files[0]) });
+  const chooser = el("input", { type: "file", accept: "image/*,.heic,.heif,.dcm,.dicom", hidden: true, onchange: () => take(chooser.files[0]) });
   const camera = el("input", { type: "file", accept: "image/*", capture: "environment", hidden: true, onchange: () => take(camera.files[0]) });
   const thumb = el("img", { alt: "", hidden: true });
   const place = el("p", {}, el("strong", {}, "Drop a picture here"), ", or paste one");

@@ -102,7 +102,7 @@ class Trial:
             while driver.poll() is None or driver.returncode != 0:
                 assert time.monotonic() < until, self._log()
                 if driver.poll() is not None:
-                    driver = self._start(out, self.random.choice(("ray", "ray", "local", "ranks")))
+                    driver = self._start(out, self.random.choice(("ray", "ray", "ray", "local", "ranks")))
                 if len(self.kills) >= self.options.kills:
                     driver.wait(SLOWEST)
                     continue
@@ -119,17 +119,19 @@ class Trial:
     def _kill(self, number: int, out: str, driver: subprocess.Popen[bytes]) -> None:
         """Kill a worker, a raylet or the driver; a node that is gone is replaced, sometimes by none for a while."""
         units = self._count(out)
-        what = self.random.choice(("worker", "worker", "raylet", "driver")) if self.engine == "ray" else "driver"
         workers = [pid for node in self.cluster.nodes for pid in node.below("BulkActor")]
-        if what == "worker" and workers:
+        targets = ["driver"]
+        if self.engine == "ray":
+            targets += ["worker"] * 2 * bool(workers) + ["raylet"] * 2 * (len(self.cluster.nodes) > 1)
+        what = self.random.choice(targets)
+        if what == "worker":
             kill(self.random.choice(workers))
-        elif what == "raylet" and len(self.cluster.nodes) > 1:
+        elif what == "raylet":
             node = self.cluster.nodes[-1]
             kill(node.raylet)
             node.stop()
             self.cluster.nodes.remove(node)
         else:
-            what = "driver"
             end(driver)
         if len(self.cluster.nodes) < 2 and self.random.random() < 0.7:
             self.cluster.add()

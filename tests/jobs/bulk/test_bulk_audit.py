@@ -5,13 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tars import write_shards
 from tiny_vits import CLASSES, CLS, awake
 
 import regard
+from regard.data.dataset import Picture
+from regard.data.images.preparation import read_pixels
+from regard.data.openers import FileOpener
+from regard.data.regions import regions_of
 from regard.errors import DataError, UsageError
 from regard.jobs.bulk import tasks
 from regard.jobs.bulk.audit import audit_bulk
+from regard.measurement.localisation.objects import input_masks
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +91,30 @@ def test_what_does_not_fit_is_refused(places: dict[str, Path], tmp_path: Path) -
         regard.audit(places["one"], before=tmp_path)
     with pytest.raises(DataError, match="no columns that an audit reads"):
         audit_bulk(places["labels"])
+
+
+def test_reliance_is_what_the_answer_is_worth_on_the_object_and_on_the_background(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    regard.scenes(4, tmp_path / "drawn", size=64)
+    network = regard.load(awake(CLS), classes=[f"class {index}" for index in range(CLASSES)])
+    data = tmp_path / "drawn" / "images"
+    how = {"model": network, "jobs": "local", "columns": "label,confidence,reliance"}
+    with pytest.raises(UsageError, match="give both, or neither"):
+        regard.predict(data, tmp_path / "out", **how)
+    result = regard.predict(data, tmp_path / "out", masks=tmp_path / "drawn", **how).result
+    classifier = regard.Classifier(network)
+    regions = regions_of(tmp_path / "drawn")
+    for row in result.rows():
+        picture = Picture(row["name"], FileOpener(data / row["name"]))
+        pixels, size = read_pixels(picture.opener, network.preparation)
+        mask = input_masks(regions, [picture], [size], network.preparation).masks[0]
+        grey = np.where(mask[..., None], pixels / 255.0, np.array(network.preparation.mean))
+        inputs = network.preparation.normalise(torch.from_numpy(255 * grey)[None])[0]
+        record = classifier(inputs, prepared=True)
+        expected = record.probabilities[0][classifier.classes.index(row["label"])]
+        assert row["object_alone"] == pytest.approx(expected, abs=1e-4)
+        assert row["background_alone"] is None or 0 < row["background_alone"] < 1
+    audit = audit_bulk(tmp_path / "out")
+    assert audit["object_alone"].now.n == 4 and np.isfinite(audit["background_alone"].now.value)

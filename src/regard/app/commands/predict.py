@@ -45,6 +45,7 @@ def predict(
     overwrite: opt.Overwrite = False,
     jobs: opt.Jobs = None,
     columns: opt.Columns = None,
+    masks: opt.Masks = None,
     dry_run: opt.DryRun = False,
     unit: opt.Unit = None,
     threads: opt.Threads = None,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from regard.jobs.bulk.audit import BulkAudit
     from regard.jobs.bulk.run import BulkRun
 
-ONLY = ("columns", "dry_run", "unit", "threads")
+ONLY = ("columns", "dry_run", "unit", "threads", "masks")
 """Options of bulk work alone."""
 ALWAYS = (
     "pictures",
@@ -46,7 +46,7 @@ def is_bulk(values: Mapping[str, Any]) -> bool:
     out = str(values["out"] or "")
     if values["jobs"] or "://" in out:
         return True
-    alone = [name for name in ONLY if values[name]]
+    alone = [name for name in ONLY if values.get(name)]
     if alone:
         raise UsageError(f"--{alone[0].replace('_', '-')} is of bulk work; give --jobs local with it, or leave it out")
     return False
@@ -66,12 +66,18 @@ def run_bulk(command: Callable[..., Any], values: Mapping[str, Any], progress: P
     pictures = values["pictures"] if isinstance(values["pictures"], list | tuple) else [values["pictures"]]
     if len(pictures) != 1:
         raise UsageError(f"bulk work takes one DATA, and {len(pictures)} came; give a folder, a table or a pattern")
+    from regard.data.regions import regions_of
     from regard.data.shards import UNIT, open_source
     from regard.jobs.bulk.columns import columns_of
     from regard.networks.arguments import check_arguments
     from regard.predictors.method_options import parse_grid
 
     columns = tuple(column.name for column in columns_of(name, values["columns"]))
+    masks = values.get("masks")
+    if (masks is None) == ("reliance" in columns):
+        raise UsageError("--masks say where the object is for --columns reliance; give both, or neither")
+    if masks is not None:
+        settings["masks"] = regions_of(masks, max_pixels=values["max_pixels"]).digest
     check_arguments(values["model"], network.get("weights"), network.get("weights_part"), network["precision"])
     if network.get("grid") is not None:
         network["grid"] = parse_grid(network["grid"])
@@ -93,6 +99,7 @@ def run_bulk(command: Callable[..., Any], values: Mapping[str, Any], progress: P
         values["max_pixels"],
         unit,
         values.get("workers", 2),
+        None if masks is None else str(masks),
     )
     how = {"dry_run": values["dry_run"], "overwrite": values["overwrite"], "progress": progress}
     return run_job(work, values["jobs"] or "local", **how)

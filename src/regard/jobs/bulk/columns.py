@@ -46,6 +46,12 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         ),
         Column("probs", "every class's probability, in the order of the metadata", {"probs": "list float32"}, "4 each"),
         Column("artifacts", "the share of patches with outlying norms", {"artifact_share": "float32"}, "4"),
+        Column(
+            "reliance",
+            "the answer's probability on the object alone and on the background alone, where --masks has the object",
+            {"object_alone": "float32", "background_alone": "float32"},
+            "8",
+        ),
         _TRUTH,
     ),
     "explain": (

@@ -6,12 +6,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.data.dataset import Picture
 from regard.data.images.decode import open_picture
 from regard.data.images.preparation import read_pixels
 from regard.data.openers import BytesOpener, ImageOpener, Opener
+from regard.data.regions import regions_of
 from regard.errors import DataError
 from regard.explanation.artifacts import OUTLIER
 from regard.explanation.pictures.explain import batch_heatmaps
@@ -19,6 +21,10 @@ from regard.files import readable
 from regard.jobs.bulk.columns import SIDE, TOP
 from regard.jobs.bulk.reading import Decoded
 from regard.jobs.bulk.work import Work, digest
+from regard.measurement.localisation.objects import input_masks
+from regard.measurement.reliance.answers import answers
+from regard.measurement.reliance.compositing import as_shown
+from regard.measurement.reliance.swaps import variants
 from regard.networks.attention.replay import token_blocks
 from regard.networks.attention.trace import trace
 from regard.networks.guard import lock_of
@@ -32,6 +38,8 @@ from regard.predictors.method_options import MethodOptions
 from regard.records import Float, Heatmap
 
 Columns = dict[str, Any]
+ALONE = ("object", "background")
+"""What of a picture is shown alone."""
 
 
 class Task(Protocol):
@@ -67,7 +75,7 @@ class _Pixels:
     def __init__(self, work: Work) -> None:
         self.work = work
 
-    def decode(self, opener: Opener) -> tuple[Any, tuple[int, int]]:
+    def decode(self, opener: Opener) -> tuple[Any, ...]:
         return read_pixels(opener, self.network.preparation, self.work.max_pixels)
 
     def inputs(self, pictures: Sequence[Decoded]) -> Tensor:
@@ -83,12 +91,16 @@ class _Prediction(_Pixels):
         self.network = classifier.network
         self.classes = classifier.classes
         self.names = [*map(readable, self.classes)]
+        self.regions = None if work.masks is None else regions_of(work.masks, max_pixels=work.max_pixels)
         self.about: Mapping[str, Any] = {
             "settings": {},
             "provenance": dict(classifier.provenance),
             "classes": self.names,
         }
         self.digest = _about(self.network.origin(), self.classes)
+
+    def decode(self, opener: Opener) -> Any:
+        return (*super().decode(opener), opener)  # which says how a mask is turned
 
     def columns(self, pictures: Sequence[Decoded]) -> tuple[Columns, dict[int, str]]:
         inputs = self.inputs(pictures)
@@ -105,7 +117,19 @@ class _Prediction(_Pixels):
             columns["top5"] = [[self.names[index] for index in row] for row in order]
             columns["top5_probability"] = [*np.take_along_axis(values, order, axis=1)]
         columns["probs"] = [*values]
-        return columns, {}
+        return columns | (self._alone(pictures, best) if self.regions is not None else {}), {}
+
+    def _alone(self, pictures: Sequence[Decoded], targets: NDArray[np.int64]) -> Columns:
+        """The probability of each answer on its object alone and its background alone; None where no mask is known."""
+        assert self.regions is not None
+        rows = [Picture(each.key, each.value[2]) for each in pictures]
+        sizes = [each.value[1] for each in pictures]
+        masks = torch.from_numpy(input_masks(self.regions, rows, sizes, self.network.preparation).masks)
+        shown = as_shown(torch.from_numpy(np.stack([each.value[0] for each in pictures])))
+        changed = [each for each in variants(self.network.preparation, shown, masks, {}) if each[0] in ALONE]
+        probability = answers(self.network, changed, targets, len(pictures)).probability  # (2, pictures)
+        lists = [[None if np.isnan(value) else value for value in row] for row in probability.tolist()]
+        return dict(zip((f"{name}_alone" for name in ALONE), lists, strict=True))
 
     def _with_artifacts(self, inputs: Tensor) -> tuple[Float, Float]:
         """Class probabilities and, from the same pass, the share of patches whose norm is an outlier's."""

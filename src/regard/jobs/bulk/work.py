@@ -25,7 +25,8 @@ class Work:
     """A command over DATA. `network` is what the predictor is loaded with; `model` may be a module where one process
     works. `settings` are the command's own; `digest` is of the network, its preparation and classes.
 
-    `readers` threads decode; these, unlike `threads` of the network, change no byte.
+    `masks` say where objects are (their digest is among the settings). `readers` threads decode; these, unlike
+    `threads` of the network, change no byte.
     """
 
     command: str
@@ -40,6 +41,7 @@ class Work:
     max_pixels: int
     unit: int
     readers: int = 2
+    masks: str | None = None
     digest: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
 

@@ -93,7 +93,8 @@ def open_keys(source: str, files: Sequence[Shard], options: Options) -> KeyList:
     """A source of these lists. Raises `DataError` where one names no pictures, or one twice."""
     keys = KeyList(source, tuple(files), options)
     texts = _rows(keys).texts
-    if pc.count_distinct(texts).as_py() < len(texts):
+    codes = np.fromiter((hash(text.as_py()) for text in texts), np.int64, len(texts))  # 8 bytes a key, not all of it
+    if len(np.unique(codes)) < len(texts) and pc.count_distinct(texts).as_py() < len(texts):
         counts = pc.value_counts(texts)
         twice = [row["values"] for row in counts.filter(pc.greater(counts.field("counts"), 1)).to_pylist()[:1000]]
         raise DataError(f"in {source} {several(twice, 'key')} there more than once; each picture needs its own")
@@ -145,8 +146,8 @@ def _inventory(keys: KeyList, table: pa.Table, texts: pa.ChunkedArray, bucket: s
         log.warning(f"in {keys.address} {others:,} of {len(texts):,} keys are no pictures regard reads, and left out")
     if others == len(texts):
         raise DataError(f"{keys.address} names no pictures; give a list with keys that end in .jpg, .png and the like")
-    roots = pc.binary_join_element_wise(f"{scheme}://", pc.cast(table[bucket], pa.string()), "")
-    addresses = pc.binary_join_element_wise(roots, texts, "/")
+    places = pc.cast(table[bucket], pa.string())
+    addresses = pc.binary_join_element_wise(pa.scalar(f"{scheme}:/"), places, texts, "/")
     return (table.filter(chosen), addresses.filter(chosen)) if others else (table, addresses)
 
 

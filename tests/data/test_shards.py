@@ -70,6 +70,10 @@ def test_pictures_of_a_folder_are_shards_of_so_many_keys(tmp_path: Path) -> None
     assert list(members.keys) == ["cat_3.png", "cat_4.png", "cat_5.png"]
     np.testing.assert_array_equal(members.sizes, [len(png(number)) for number in (3, 4, 5)])
     assert [member.data for member in source.read(source.shards[2])] == [png(6)]
+    (tmp_path / "cat_4.png").unlink()
+    _, gone, after = source.read(source.shards[1])
+    assert gone.key == "cat_4.png" and gone.data is None and "cat_4.png cannot be read: No such file" in str(gone.error)
+    assert after.data == png(5)
 
 
 # Tars of every kind, and damaged ones

@@ -1,22 +1,26 @@
 """Training from shards: nearly in sequence, the same bytes with any number of loader workers, killed or not."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from object_server import Objects, object_server
-from tars import write_tar
+from tars import png, write_tar
 from tiny_training import draw_pictures, run, tiny_network, tiny_recipe
 
 from regard.data.images.augment import Augmentation
 from regard.data.layouts import read
 from regard.data.shards import spans
+from regard.errors import DataError
 from regard.training.checkpoint import STATE
+from regard.training.journal import Progress
 from regard.training.loader import Loader, Step
 from regard.training.objectives import LabelObjective
 
@@ -109,3 +113,21 @@ def test_killed_with_one_number_of_workers_and_gone_on_with_another(shards: Path
     run(shards, killed, recipe, workers=1, resume=True)
     for name in ("model.safetensors", "metrics.jsonl", "split.csv"):
         assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_a_shard_that_changed_between_runs_is_refused(shards: Path, tmp_path: Path) -> None:
+    """One picture of one shard is another: the run that was stopped does not go on with it."""
+    data = shutil.copytree(shards, tmp_path / "shards")
+    recipe = tiny_recipe(epochs=2)
+
+    def stop(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "run", recipe, every=1, workers=0, progress=stop)
+    with tarfile.open(data / "002.tar") as tar:
+        members = {each.name: tar.extractfile(each).read() for each in tar}  # type: ignore[union-attr]
+    first = next(name for name in members if name.endswith(".png"))
+    write_tar(data / "002.tar", members | {first: png(99)})
+    with pytest.raises(DataError, match=r"the data changed since .* was begun: 1 changed \(.0002.\)"):
+        run(data, tmp_path / "run", recipe, workers=0, resume=True)

@@ -50,10 +50,14 @@ class PictureList:
         for picture in self.pictures(shard):
             try:
                 with picture.opener.open() as stream:
-                    yield Member(picture.name, stream.read(), picture.label)  # type: ignore[union-attr]
-            except (OSError, DataError) as error:
-                problem = error if isinstance(error, DataError) else DataError(f"{picture.opener} cannot be read")
+                    data: bytes = stream.read()  # type: ignore[union-attr]
+            except OSError as error:
+                problem = DataError(f"{picture.opener} cannot be read: {error.strerror}; check the file")
                 yield Member(picture.name, None, picture.label, problem)
+            except DataError as problem:
+                yield Member(picture.name, None, picture.label, problem)
+            else:
+                yield Member(picture.name, data, picture.label)
 
     def pictures(self, shard: Shard) -> list[Picture]:
         start, stop = map(int, shard.address.removeprefix("keys:").split("-"))

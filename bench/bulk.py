@@ -130,7 +130,7 @@ def _memory(options: argparse.Namespace, scratch: Path) -> None:
     run, units = job.begin(scratch / "again", "local")
     part = units[:: max(1, len(units) // 40)]
     if options.jobs == "local":
-        from regard.jobs.bulk.engine_ray import run as run_ray
+        from regard.jobs.bulk.engine_ray.driver import run as run_ray
 
         run_ray(job.work, part[: len(part) // 2], lambda outcome: None)
     run_local(job.work, part[::-1], lambda outcome: None)
@@ -324,12 +324,13 @@ class _Job:
         """The engine, and the units of this job for an output."""
         from functools import partial
 
-        from regard.jobs.bulk import engine_local, engine_ray
+        from regard.jobs.bulk import engine_local
+        from regard.jobs.bulk.engine_ray import driver
         from regard.jobs.bulk.plan import plan
 
         self.work = replace(self.work, out=str(out))
         units = plan(self.work).units
-        return (engine_ray.run if engine == "ray" else partial(engine_local.run, task=self.task)), units
+        return (driver.run if engine == "ray" else partial(engine_local.run, task=self.task)), units
 
     def seconds(self, out: Path, engine: str) -> float:
         """From the beginning of the first unit to the end of the last."""

@@ -22,7 +22,13 @@ def laid_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for at, name in enumerate(names):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8), (at * 20, 0, 0)).save(tmp_path / name)
-    (tmp_path / "zoo/index.csv").write_text(re.findall(r"```csv\n(.*?)```", PAGE, re.DOTALL)[0], encoding="utf-8")
+    tables = re.findall(r"```csv\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "zoo/index.csv").write_text(tables[0], encoding="utf-8")
+    (rooms,) = (each for each in tables if "|" in each)
+    (tmp_path / "rooms").mkdir()
+    for at, line in enumerate(rooms.splitlines()[1:]):
+        Image.new("RGB", (8, 8), (0, at * 20, 0)).save(tmp_path / "rooms" / line.split(",")[0])
+    (tmp_path / "rooms/index.csv").write_text(rooms, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -179,8 +179,8 @@ class BulkResult(Readable):
         about = self.manifest
         if about["command"] != "explain" or not {"map", "box", "target"} <= {*about["columns"]}:
             raise DataError(
-                f"{self.place} has no whole maps; they are in what `regard explain --jobs local --columns "
-                "target,map,box` writes"
+                f"{self.place} has no whole maps; they are in what `regard explain DATA --out OUT --jobs "
+                "local --columns target,map,box` writes"
             )
         for _, table in self.tables():
             maps = tuple(_heatmap(row) for row in table.to_pylist() if row["error"] is None)

@@ -142,8 +142,8 @@ def audit_bulk(place: Path | str, before: Path | str | None = None) -> BulkAudit
     measures = [measure for measure in MEASURES if {*measure.fields} <= fields]
     if not any(measure.name != "unreadable" for measure in measures):
         raise DataError(
-            f"{place} has no columns that an audit reads; they are in what `regard predict DATA --jobs local --columns "
-            "label,confidence,artifacts,truth` writes"
+            f"{place} has no columns that an audit reads; they are in what `regard predict DATA --out OUT --jobs local "
+            "--columns label,confidence,artifacts,truth` writes"
         )
     sums: dict[str, list[list[tuple[float, float, float]]]] = {measure.name: [[], [], []] for measure in measures}
     is_paired = then is not None

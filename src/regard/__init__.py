@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # so that type checkers and editors know what is loaded when 
     from regard.networks.captioners import CAPTIONER_FAMILIES as CAPTIONER_FAMILIES
     from regard.networks.captioners import register_captioner as register_captioner
     from regard.networks.load import load as load
+    from regard.networks.run import save as save
     from regard.predictors.captioner import Captioner as Captioner
     from regard.predictors.classifier import Classifier as Classifier
     from regard.predictors.explainer import Explainer as Explainer
@@ -53,6 +54,7 @@ _PLACES = {
     "Classifier": "regard.predictors.classifier",
     "Inspector": "regard.predictors.inspector",
     "load": "regard.networks.load",
+    "save": "regard.networks.run",
     "METHODS": "regard.explanation",
     "register_method": "regard.explanation",
     "METRICS": "regard.measurement",

@@ -17,7 +17,7 @@ from regard.errors import DataError, UsageError
 from regard.measurement.audits import check_before, compare_audits
 from regard.networks.network import Network
 from regard.records import Audit, AuditedPicture
-from regard.rendering.pages.audits import audits_page
+from regard.rendering.pages.audits.comparison import audits_page
 from regard.results.audits import read_audit
 from regard.version import __version__
 

@@ -25,7 +25,7 @@ from regard.measurement.faithfulness.occluders import MEAN, TOKENS, occluding
 from regard.networks.network import Network
 from regard.networks.predict import prepared
 from regard.records import InDomain, Score, Verdict
-from regard.rendering.pages.audit import audit_page
+from regard.rendering.pages.audits.audit import audit_page
 from regard.results.audits import read_audit
 
 SETTINGS = AuditSettings(methods=("attention", "gradcam", "rollout"), workers=0, steps=4, batch_size=5, in_domain=True)

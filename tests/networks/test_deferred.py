@@ -27,7 +27,7 @@ NETWORK = {"PIL", "numpy", "rich", "safetensors", "timm", "torch", "torchvision"
 
 def _process(program: str, *arguments: object) -> list[Any]:
     """The lines of JSON that a program of Python prints, which begins as the command line does."""
-    begin = "import json, sys\nfrom regard.networks.deferred import defer_imports\ndefer_imports()\n"
+    begin = "import json, sys\nfrom regard.networks.sources.deferred import defer_imports\ndefer_imports()\n"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", begin + program, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

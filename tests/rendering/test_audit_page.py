@@ -18,9 +18,9 @@ from regard.measurement.metric import AUDITED
 from regard.records import Audit, Failure, Finding, RemovalCurves, Score
 from regard.records.audits.verdicts import PARTS, STATUSES
 from regard.rendering.pages import removal
-from regard.rendering.pages.audit import audit_page, picture_names
-from regard.rendering.pages.audit_pictures import CARDS
-from regard.rendering.pages.audit_words import HEADINGS, MARKS, RULE
+from regard.rendering.pages.audits.audit import audit_page, picture_names
+from regard.rendering.pages.audits.pictures import CARDS
+from regard.rendering.pages.audits.words import HEADINGS, MARKS, RULE
 
 NOTHING = Score(math.nan, math.nan, math.nan, 0)
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>\u202e'

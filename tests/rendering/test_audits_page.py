@@ -14,7 +14,7 @@ import regard
 from regard.errors import UsageError
 from regard.measurement.audits import compare_audits
 from regard.records import Audit
-from regard.rendering.pages.audits import audits_page
+from regard.rendering.pages.audits.comparison import audits_page
 from regard.results.audits import write_audit
 
 

@@ -10,7 +10,7 @@ from audits import example_audit, score
 from regard.measurement.audits import compare_audits
 from regard.measurement.classification.evaluation import evaluate
 from regard.records import Audit, Evaluation, Finding, Mending, PairedMeasure, Predictions, Score
-from regard.rendering.pages.audits import audits_page
+from regard.rendering.pages.audits.comparison import audits_page
 from regard.rendering.pages.mending.story import of_audits, of_run
 from regard.rendering.pages.report import Report, report
 

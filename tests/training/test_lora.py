@@ -172,7 +172,7 @@ def test_a_run_stores_the_adapter_alone_and_opens_to_the_network_that_was_traine
     assert description["adapter"]["base"]["sha256"] == load(base).base_hash()
     assert opened.classes == network.classes and opened.messages == ()
     # What is saved anew is whole: it needs no base, and holds the very same network.
-    whole = opened.save(tmp_path / "whole")
+    whole = regard.save(opened, tmp_path / "whole")
     assert "adapter" not in json.loads((whole / "model.json").read_text())
     assert load(whole).weights_hash() == network.weights_hash()
 

@@ -20,7 +20,7 @@ from regard.app.console import first_process, messages, stderr
 from regard.app.options import OUTPUT, Reading, setting_options
 from regard.errors import RegardError, UsageError
 from regard.files import json_text, readable
-from regard.networks.deferred import defer_imports
+from regard.networks.sources.deferred import defer_imports
 
 app = typer.Typer(
     name="regard",

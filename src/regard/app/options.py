@@ -17,8 +17,8 @@ import typer
 from regard.errors import UsageError
 from regard.explanation import METHODS, method_named
 from regard.measurement import METRICS
-from regard.networks.run import CAPTIONING
 from regard.networks.sources.shipped import CAPTIONERS, SHIPPED
+from regard.networks.tasks import CAPTIONING
 from regard.training.tasks.table import all_settings, recipes
 
 DATA = "The data"

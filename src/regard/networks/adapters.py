@@ -14,8 +14,9 @@ from torch import Tensor
 
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError, UsageError
-from regard.networks.run import AGAIN, DESCRIPTION, MULTILABEL, WEIGHTS, check_digest, read_weights, reading_description
+from regard.networks.run import AGAIN, DESCRIPTION, WEIGHTS, check_digest, read_weights, reading_description
 from regard.networks.sources.checkpoint import listed
+from regard.networks.tasks import MULTILABEL
 
 if TYPE_CHECKING:
     from regard.networks.network import Network

@@ -16,8 +16,8 @@ from regard.networks.anatomy.anatomy import Anatomy
 from regard.networks.anatomy.description import describe
 from regard.networks.guard import borrowed
 from regard.networks.precision import computing
-from regard.networks.run import PROBLEM
 from regard.networks.sources.checkpoint import tensors_hash
+from regard.networks.tasks import SEVERAL_LABELS
 
 if TYPE_CHECKING:
     from regard.networks.adapters import Adapter
@@ -78,7 +78,7 @@ class Network:
     def several_labels(self) -> bool:
         """Whether a picture may have several of its outputs at once: a head trained for that, by regard or as its
         `problem_type` says."""
-        return self.multilabel or getattr(getattr(self.module, "config", None), "problem_type", None) == PROBLEM
+        return self.multilabel or getattr(getattr(self.module, "config", None), "problem_type", None) == SEVERAL_LABELS
 
     def check_one_class(self, what: str) -> None:
         """Raise `NetworkError` for a network that gives several labels, which `what` is not made for."""
@@ -227,15 +227,6 @@ class Network:
         return tensors_hash(
             {n: value for n, value in self.module.state_dict().items() if not n.startswith(head)}, edits
         )
-
-    def save(self, folder: Path | str, overwrite: bool = False) -> Path:
-        """Write a run folder with all weights, from which `load` gives this network again, whatever it was loaded from.
-
-        Raises what `run.save_network` does.
-        """
-        from regard.networks.run import save_network
-
-        return save_network(replace(self, adapter=None), folder, overwrite)
 
     def origin(self) -> dict[str, Any]:
         """What a result says of the network that it came from, as JSON."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from regard.errors import DataError, NetworkError, OutputError, UsageError
 from regard.files import SCHEMA, is_file, read_json, reading, write_file, write_json, writing
 from regard.networks.sources.shipped import folder_of
+from regard.networks.tasks import CLASSIFICATION, CLASSIFIERS, MULTILABEL, SEVERAL_LABELS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,13 +25,6 @@ if TYPE_CHECKING:
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
-CLASSIFICATION = "classification"
-CAPTIONING = "captioning"
-MULTILABEL = "multi-label classification"
-"""What the network of a run was trained for."""
-CLASSIFIERS = (CLASSIFICATION, MULTILABEL)
-PROBLEM = "multi_label_classification"
-"""What transformers calls the problem of the last, in a configuration."""
 AGAIN = "restore it or train again"
 
 
@@ -71,7 +65,8 @@ def task_of(path: Path | str) -> str | None:
     task = str(description.get("task", CLASSIFICATION))
     architecture = description.get("architecture")
     arguments = architecture.get("arguments") if isinstance(architecture, dict) else None
-    several = isinstance(arguments, dict) and arguments.get("problem_type") == PROBLEM  # saved from a folder of such
+    problem = arguments.get("problem_type") if isinstance(arguments, dict) else None
+    several = problem == SEVERAL_LABELS  # saved from a folder of such
     return MULTILABEL if several and task == CLASSIFICATION else task
 
 
@@ -101,6 +96,14 @@ def save_network(network: "Network", folder: Path | str, overwrite: bool = False
     write_file(folder / WEIGHTS, safetensors.torch.save(tensors, metadata={"format": "pt"}))
     write_json(folder / DESCRIPTION, description)
     return folder
+
+
+def save(network: "Network", folder: Path | str, overwrite: bool = False) -> Path:
+    """Write a run folder with all weights, from which `load` gives this network again, whatever it was loaded from.
+
+    So a run with an adapter becomes one that needs no base. Raises what `save_network` does.
+    """
+    return save_network(replace(network, adapter=None), folder, overwrite)
 
 
 def load_run(folder: Path | str) -> "Network":

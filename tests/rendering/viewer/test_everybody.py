@@ -15,8 +15,8 @@ from reports import example_report, predictions
 
 from regard.measurement.audits import compare_audits
 from regard.measurement.classification.compare import compare
-from regard.rendering.pages.audit import audit_page, picture_names
-from regard.rendering.pages.audits import audits_page
+from regard.rendering.pages.audits.audit import audit_page, picture_names
+from regard.rendering.pages.audits.comparison import audits_page
 from regard.rendering.pages.comparison import ComparisonPage, changed_names, comparison_page
 from regard.rendering.pages.report import report
 

@@ -151,8 +151,8 @@ def audit(
     from regard.data.images.thumbnails import thumbnails
     from regard.measurement.audits import NOW, compare_audits
     from regard.networks.load import load
-    from regard.rendering.pages.audit import audit_page, picture_names
-    from regard.rendering.pages.audits import audits_page
+    from regard.rendering.pages.audits.audit import audit_page, picture_names
+    from regard.rendering.pages.audits.comparison import audits_page
 
     network = load(model, weights=weights, weights_part=weights_part, size=size, device=device, seed=seed)
     part, note = scored_part(dataset, model, split, keep_seen)

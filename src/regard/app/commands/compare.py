@@ -133,7 +133,7 @@ def _compare_audits(
     audits: "dict[str, Audit]", out: Path | None, anonymise: bool, overwrite: bool
 ) -> "AuditComparison":
     from regard.measurement.audits import compare_audits
-    from regard.rendering.pages.audits import audits_page
+    from regard.rendering.pages.audits.comparison import audits_page
     from regard.results.audits import write_audit_comparison
 
     found = compare_audits(audits)

@@ -153,7 +153,8 @@ def evaluate(
 
 def _task(task: str | None, model: Any) -> TaskRow:
     """The task that is scored. Raises `UsageError` where it is not what the network learnt."""
-    from regard.networks.run import CAPTIONING, MULTILABEL, run_of, task_of
+    from regard.networks.run import run_of, task_of
+    from regard.networks.tasks import CAPTIONING, MULTILABEL
 
     row = find_task(task)
     run = run_of(model)

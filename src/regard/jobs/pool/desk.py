@@ -18,8 +18,9 @@ from regard.explanation.words.methods import fitting
 from regard.jobs.pool.errors import without_advice
 from regard.jobs.pool.wire import Frame
 from regard.networks.network import Network
-from regard.networks.run import CAPTIONING, task_of
+from regard.networks.run import task_of
 from regard.networks.sources.shipped import CAPTIONERS, folder_of
+from regard.networks.tasks import CAPTIONING
 from regard.predictors.captioner import Captioner
 from regard.predictors.classifier import Classifier
 from regard.predictors.explainer import Explainer

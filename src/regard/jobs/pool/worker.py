@@ -110,7 +110,7 @@ def main(desk: Callable[[dict[str, Any]], Any] | None = None) -> None:
     """Work on what standard input and output were; whatever else writes there shall not spoil the frames. `desk` makes
     another than `Desk` of a plan."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from regard.networks.deferred import defer_imports
+    from regard.networks.sources.deferred import defer_imports
 
     defer_imports()
     source = os.fdopen(os.dup(0), "rb")

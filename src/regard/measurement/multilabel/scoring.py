@@ -18,8 +18,9 @@ from regard.files import readable
 from regard.measurement.classification.scoring import grouping
 from regard.measurement.multilabel.evaluation import evaluate
 from regard.measurement.selection import CROSS_VALIDATED, SPLIT, scored_part
-from regard.networks.run import MULTILABEL, classes_of, is_run, task_of
+from regard.networks.run import classes_of, is_run, task_of
 from regard.networks.sources.shipped import folder_of
+from regard.networks.tasks import MULTILABEL
 from regard.progress import Progress, silent
 from regard.records import LabelPredictions, MultiLabelEvaluation, read_manifest
 from regard.records.multilabel import THRESHOLD

@@ -14,10 +14,11 @@ from regard.networks.captioners.families.catr import PUBLIC, CatrCaptioner, load
 from regard.networks.captioners.run import load_captioner_run
 from regard.networks.guard import usable
 from regard.networks.precision import best_precision
-from regard.networks.run import CAPTIONING, task_of
+from regard.networks.run import task_of
 from regard.networks.sources.huggingface_files import folder_of, is_huggingface, read_config
 from regard.networks.sources.shipped import CAPTIONERS
 from regard.networks.sources.shipped import folder_of as folder_of_shipped
+from regard.networks.tasks import CAPTIONING
 
 log = logging.getLogger("regard")
 

@@ -17,7 +17,6 @@ from regard.networks.captioners.trainable import TrainableCaptioner
 from regard.networks.captioners.wordpiece import WordPiece
 from regard.networks.captioners.written_words import WrittenWords
 from regard.networks.run import (
-    CAPTIONING,
     DESCRIPTION,
     WEIGHTS,
     check_digest,
@@ -27,6 +26,7 @@ from regard.networks.run import (
     within,
 )
 from regard.networks.sources.fit import fit
+from regard.networks.tasks import CAPTIONING
 
 VOCABULARY = "vocabulary.txt"
 _RULES: dict[str, type[WordPiece]] = {each.rules: each for each in (WordPiece, WrittenWords)}

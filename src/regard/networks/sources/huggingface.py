@@ -13,12 +13,12 @@ from regard.errors import NetworkError
 from regard.networks.anatomy.anatomy import pair
 from regard.networks.anatomy.description import describe
 from regard.networks.network import Network
-from regard.networks.run import PROBLEM
 from regard.networks.sources.build import Architecture
 from regard.networks.sources.checkpoint import key_problems, listed
 from regard.networks.sources.huggingface_files import PREFIX, folder_of, read_config, read_module
 from regard.networks.sources.preparations import HALF, channels_of, with_channels
 from regard.networks.sources.processors import preparation_of
+from regard.networks.tasks import SEVERAL_LABELS
 
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _TOWERS = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel", "siglip2": "Siglip2VisionModel"}
@@ -62,7 +62,7 @@ def is_transformers(module: Any) -> bool:
 
 def several_labels(module: Any, name: str) -> tuple[str, ...]:
     """What there is to say of a head whose outputs are no choice of one class."""
-    if not is_classifier(module) or module.config.problem_type != PROBLEM:
+    if not is_classifier(module) or module.config.problem_type != SEVERAL_LABELS:
         return ()
     return (f"{name} was trained for several labels at once: each probability is of its own label (sigmoid)",)
 

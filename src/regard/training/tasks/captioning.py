@@ -25,8 +25,9 @@ from regard.networks.captioners.trainable import TrainableCaptioner
 from regard.networks.captioners.wordpiece import WordPiece
 from regard.networks.load import load
 from regard.networks.provenance import provenance
-from regard.networks.run import CAPTIONING, task_of
+from regard.networks.run import task_of
 from regard.networks.sources.shipped import folder_of
+from regard.networks.tasks import CAPTIONING
 from regard.records import CaptionEvaluation
 from regard.results.evaluations import EVALUATION, Figures, captions_json, write_caption_evaluation
 from regard.training.recipe import Recipe

@@ -11,9 +11,9 @@ from regard.records.audits.verdicts import PARTS, RANDOMISED, is_control
 from regard.rendering import colour
 from regard.rendering.pages import removal, views
 from regard.rendering.pages.anonymiser import pathless
-from regard.rendering.pages.audit_pictures import example_maps, galleries
-from regard.rendering.pages.audit_pictures import picture_names as picture_names
-from regard.rendering.pages.audit_words import HEADINGS, MARKS, RULE, measure_words, variant_words
+from regard.rendering.pages.audits.pictures import example_maps, galleries
+from regard.rendering.pages.audits.pictures import picture_names as picture_names
+from regard.rendering.pages.audits.words import HEADINGS, MARKS, RULE, measure_words, variant_words
 from regard.rendering.pages.columns import audit_columns, slice_filter
 from regard.rendering.pages.shell import DRAWING_SCRIPTS, RUN_SCRIPTS, RUN_STYLES, render, shell
 

@@ -7,7 +7,7 @@ from regard.records import AuditComparison, Change, Finding
 from regard.records.audits.verdicts import PARTS
 from regard.rendering.pages import views
 from regard.rendering.pages.anonymiser import Anonymiser
-from regard.rendering.pages.audit_words import HEADINGS, MARKS, measure_words, variant_words
+from regard.rendering.pages.audits.words import HEADINGS, MARKS, measure_words, variant_words
 from regard.rendering.pages.mending.story import STYLE, of_audits
 from regard.rendering.pages.shell import render, shell
 

@@ -1,0 +1,1 @@
+"""The page of an audit, and of several side by side."""

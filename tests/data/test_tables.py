@@ -109,7 +109,7 @@ def test_only_a_row_group_is_read_at_a_time(tmp_path: Path, monkeypatch: pytest.
     dataset = read(path, labels=False)
     assert read_groups == []
     assert [which(each.opener) for each in dataset.pictures[8:16]] == list(range(8, 16))
-    assert read_groups == [(2, ["image"]), (3, ["image"])] and len(tables.groups._kept) == 1
+    assert read_groups == [(2, ["image"]), (3, ["image"])] and len(tables.groups._groups) == 1
     source = open_source(path)
     (shard,) = source.shards
     assert [member.data for member in source.read(shard)] == [png(row) for row in range(40)]

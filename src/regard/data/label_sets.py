@@ -54,9 +54,9 @@ class LabelSets(Dataset):
 
     @property
     def counts(self) -> Counter[str | None]:
-        found = Counter[str | None](name for picture in self.pictures for name in labels_in(picture.label or ""))
-        found[None] = sum(picture.label is None for picture in self.pictures)
-        return found
+        counts = Counter[str | None](name for picture in self.pictures for name in labels_in(picture.label or ""))
+        counts[None] = sum(picture.label is None for picture in self.pictures)
+        return counts
 
     def fitted(self, classes: Sequence[str]) -> Self:
         """This data set with a network's labels as its own. Raises `DataError` naming labels that it does not know."""

@@ -29,14 +29,14 @@ def stratified(
     then the first; units of a label go in `order`, large ones first. Units that are `fixed` are in the first part.
     """
     weights = np.asarray(shares, np.float64)[:, None]  # (parts, 1)
-    wanted = weights * counts.sum(axis=0)  # (parts, labels)
+    shortfall = weights * counts.sum(axis=0)  # (parts, labels)
     room = weights[:, 0] * sizes.sum()  # (parts,)
     place = np.full(len(counts), -1, np.int64)
     ranked = np.array(sorted(order, key=lambda unit: -int(sizes[unit])), np.int64)
 
     def put(unit: int, part: int) -> None:
         place[unit] = part
-        wanted[part] -= counts[unit]
+        shortfall[part] -= counts[unit]
         room[part] -= sizes[unit]
 
     for unit in fixed:
@@ -46,7 +46,7 @@ def stratified(
         if left.any():
             label = int(np.argmin(np.where(left > 0, left, np.iinfo(np.int64).max)))
             for unit in ranked[(place[ranked] < 0) & (counts[ranked, label] > 0)].tolist():
-                put(unit, int(np.lexsort((-room, -np.round(wanted[:, label], 9)))[0]))
+                put(unit, int(np.lexsort((-room, -np.round(shortfall[:, label], 9)))[0]))
         else:
             for unit in ranked[place[ranked] < 0].tolist():
                 put(unit, int(np.argmax(np.round(room, 9))))
@@ -71,12 +71,12 @@ def multilabel_parts(
         raise DataError(f"{dataset.source} has no train split, only {listed(dataset.splits)}; mark what to train on")
     check_share(dataset, share)
     has_val = "val" in dataset.splits
-    kept = [
+    chosen_places = [
         at for at, each in enumerate(dataset.pictures) if each.split in ("train", *(["val"] if has_val else [None]))
     ]
-    place = {at: new for new, at in enumerate(kept)}
+    place = {at: new for new, at in enumerate(chosen_places)}
     pairs = [(place[one], place[two]) for one, two in twins if one in place and two in place]
-    chosen = dataset.select(kept)
+    chosen = dataset.select(chosen_places)
     counts = chosen.counts
     chosen = replace(chosen, classes=tuple(name for name in chosen.classes if counts[name]))
     _check_labels(chosen)

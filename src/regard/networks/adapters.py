@@ -89,9 +89,9 @@ def open_adapter(
         raise NetworkError(
             f"{folder} is an adapter, and its base {what} cannot be loaded: {error}; {advice}"
         ) from error
-    if (came := network.base_hash()) != sha256:
+    if (digest := network.base_hash()) != sha256:
         raise NetworkError(
-            f"{folder} is an adapter of other weights than those of {what} (their SHA-256 is {came[:12]}…, not "
+            f"{folder} is an adapter of other weights than those of {what} (their SHA-256 is {digest[:12]}…, not "
             f"{sha256[:12]}…): merged they would be no network that anybody trained; {advice}"
         )
     tensors = read_weights(folder)

@@ -20,7 +20,7 @@ SEPARATOR = "|"
 
 def label_texts(classes: Sequence[str], rows: NDArray[np.bool_]) -> list[str]:
     """Each picture's labels (n, labels) bool as one text, `cat|dog`; "" where it has none."""
-    return [SEPARATOR.join(name for name, there in zip(classes, row, strict=True) if there) for row in rows.tolist()]
+    return [SEPARATOR.join(name for name, has in zip(classes, row, strict=True) if has) for row in rows.tolist()]
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,14 +72,14 @@ class LabelPredictions(Readable):
 
     def named(self, row: NDArray[np.bool_]) -> str:
         """The labels of one picture in words."""
-        return ", ".join(name for name, there in zip(self.classes, row.tolist(), strict=True) if there) or "none"
+        return ", ".join(name for name, has in zip(self.classes, row.tolist(), strict=True) if has) or "none"
 
     def __str__(self) -> str:
         right = int(self.right.sum())
         head = f"{counted(len(self), 'picture')}, {len(self.classes)} labels, {right} with exactly the right ones"
         rows = [
-            {"name": name, "labels": self.named(true), "given": self.named(given)}
-            for name, true, given in zip(self.names, self.truth, self.answers, strict=True)
+            {"name": name, "labels": self.named(true), "given": self.named(answers)}
+            for name, true, answers in zip(self.names, self.truth, self.answers, strict=True)
         ]
         return f"{head}\n{table(rows)}" if rows else head
 

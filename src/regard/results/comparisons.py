@@ -18,7 +18,6 @@ from regard.records import (
     Comparison,
     Difference,
     LabelComparison,
-    LabelDifference,
     PartDifference,
     write_manifest,
 )
@@ -44,7 +43,16 @@ def write_comparison(folder: Path, comparison: Comparison | LabelComparison) -> 
     """The numbers and their tables; the manifest last."""
     write_json(folder / "comparison.json", as_json(comparison))
     if isinstance(comparison, LabelComparison):
-        rows = [_label_row(each) for each in (*comparison.differences, *comparison.per_label)]
+        rows = [
+            {
+                "run": each.name,
+                "label": each.label or "mean of labels",
+                **spread("ap_first", each.before),
+                **spread("ap_this", each.after),
+                **spread("difference", each.ap),
+            }
+            for each in (*comparison.differences, *comparison.per_label)
+        ]
         write_file(folder / "labels.csv", csv_text(rows))
         write_manifest(folder, "comparison", n=comparison.n, runs=[run.name for run in comparison.runs])
         return
@@ -107,11 +115,6 @@ def _labels_json(comparison: LabelComparison) -> dict[str, Any]:
         ],
         "notes": dict(comparison.notes),
     }
-
-
-def _label_row(each: LabelDifference) -> Row:
-    scores = {**spread("ap_first", each.before), **spread("ap_this", each.after), **spread("difference", each.ap)}
-    return {"run": each.name, "label": each.label or "mean of labels", **scores}
 
 
 def _difference_json(each: Difference) -> dict[str, Any]:

@@ -5,7 +5,7 @@ per_label.csv, predictions.parquet    tables for a notebook: in the latter `labe
 manifest.json        written last
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from regard.errors import DataError
 from regard.files import readable, reading, write_file, write_json
-from regard.records import LabelPredictions, LabelScores, LabelSlice, MultiLabelEvaluation, Score, write_manifest
+from regard.records import LabelPredictions, LabelScores, MultiLabelEvaluation, write_manifest
 from regard.records.multilabel import SEPARATOR, label_texts
 from regard.results.evaluations import PREDICTIONS, SCORES, Row, csv_text, plain, readable_columns, spread
 from regard.results.predictions import PROBABILITY, SLICE
@@ -60,7 +60,7 @@ def read_label_predictions(folder: Path, classes: Sequence[str]) -> LabelPredict
     threshold = read_manifest(folder, KIND, {"threshold": float})["threshold"]
     with reading(folder / PREDICTIONS, "restore it, or score again: `regard evaluate DATA --model RUN`"):
         frame = pd.read_parquet(folder / PREDICTIONS)
-        place = {written: index for index, name in enumerate(classes) for written in (name, readable(name))}
+        place = {text: index for index, name in enumerate(classes) for text in (name, readable(name))}
         truth = np.zeros((len(frame), len(classes)), bool)
         for row, text in enumerate(frame["label"]):
             strange = [name for name in text.split(SEPARATOR) if name and name not in place]
@@ -98,24 +98,28 @@ def as_json(evaluation: MultiLabelEvaluation) -> dict[str, Any]:
         "classes": list(predictions.classes),
         "undecided": list(evaluation.undecided),
         "baseline": dict(evaluation.baseline),
-        "per_label": [_label_json(each, names) for each in evaluation.per_label],
+        "per_label": [
+            {
+                "label": each.name,
+                "n": each.n,
+                "prevalence": each.prevalence,
+                **{name: getattr(each, name).as_json() for name in MEASURES},
+                **{kind: [names[place] for place in getattr(each, kind)] for kind in ("missed", "false")},
+            }
+            for each in evaluation.per_label
+        ],
         "reliability": [plain(vars(each)) for each in evaluation.reliability],
-        "slices": [_slice_json(each) for each in evaluation.slices],
+        "slices": [
+            {
+                **{name: getattr(each, name) for name in ("column", "value", "n", "labels")},
+                "map": each.map.as_json(),
+                "exact_match": each.exact_match.as_json(),
+            }
+            for each in evaluation.slices
+        ],
         "mistakes": [names[place] for place in evaluation.mistakes],
         "provenance": dict(evaluation.provenance),
     }
-
-
-def _label_json(each: LabelScores, names: Sequence[str]) -> dict[str, Any]:
-    pictures = {name: [names[place] for place in getattr(each, name)] for name in ("missed", "false")}
-    scores = {name: getattr(each, name).as_json() for name in MEASURES}
-    return {"label": each.name, "n": each.n, "prevalence": each.prevalence, **scores, **pictures}
-
-
-def _slice_json(each: LabelSlice) -> dict[str, Any]:
-    scores: Mapping[str, Score] = {"map": each.map, "exact_match": each.exact_match}
-    place = {"column": each.column, "value": each.value, "n": each.n, "labels": each.labels}
-    return {**place, **{name: score.as_json() for name, score in scores.items()}}
 
 
 def _label_row(each: LabelScores) -> Row:

@@ -276,8 +276,8 @@ def _add_up_gradients(phase: Phase, step: Step, session: Session, ranks: Virtual
             if place == rank:
                 with keyed(f"{session.seed}/{phase.name}/{step.epoch}", pictures, device):
                     loss, right = _loss(phase, phase.module, batch, device)
-                found = torch.autograd.grad(loss / weight, weights, materialize_grads=True)
-                values = [*apart(found), torch.stack([loss.detach(), right])]
+                parts = torch.autograd.grad(loss / weight, weights, materialize_grads=True)
+                values = [*apart(parts), torch.stack([loss.detach(), right])]
                 if terms is None:
                     terms = values
                 else:

@@ -142,7 +142,9 @@ def _grey(stored: NDArray[Any], dataset: Any) -> NDArray[np.float32]:
         table = dataset.VOILUTSequence[0]
         share = apply_voi(np.rint(values).astype(np.int64), dataset) / (2.0 ** table.LUTDescriptor[2] - 1)
     else:
-        ends = apply_modality_lut(_range(dataset), dataset).astype(np.float64)
+        bits = int(dataset.BitsStored)
+        least = -(2 ** (bits - 1)) if dataset.PixelRepresentation else 0
+        ends = apply_modality_lut(np.array([least, least + 2**bits - 1]), dataset).astype(np.float64)
         if dataset.get("ModalityLUTSequence"):
             ends = np.array([0.0, 2.0 ** dataset.ModalityLUTSequence[0].LUTDescriptor[2] - 1])
         if ends[0] == ends[1]:
@@ -168,12 +170,6 @@ def windowed(values: Floats, centre: float, width: float, function: str = "LINEA
     if width == 0:
         return (values > centre).astype(np.float64)
     return np.asarray((values - centre) / width + 0.5)
-
-
-def _range(dataset: Any) -> NDArray[np.int64]:
-    """(2,): the least and the largest value that the stored bits can hold."""
-    bits = int(dataset.BitsStored)
-    return np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if dataset.PixelRepresentation else [0, 2**bits - 1])
 
 
 def _first(value: Any) -> float:

@@ -11,7 +11,7 @@ from regard.errors import DataError
 log = logging.getLogger("regard")
 
 _REDUCED = 1  # a bit of NewSubfileType: a page that is another one, smaller
-_LOOKED_AT = 8
+_PAGES_TRIED = 8
 _warned: set[str] = set()
 
 
@@ -44,7 +44,7 @@ def choose_page(opener: Opener, image: Image.Image, max_pixels: int) -> None:
 def _has_more(image: Image.Image) -> bool:
     """Whether a TIFF has another page that is no smaller copy of one."""
     try:
-        for page in range(1, _LOOKED_AT):
+        for page in range(1, _PAGES_TRIED):
             image.seek(page)
             if not image.tag_v2.get(254, 0) & _REDUCED:  # type: ignore[attr-defined]
                 return True

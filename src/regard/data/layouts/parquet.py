@@ -57,8 +57,15 @@ def open_parquet(source: str, options: Options) -> Source:
     if column is None and (options.image is None or is_text(schema.field(options.image).type)):
         return open_keys(source, shards, options)
     base = source if len(shards) > 1 or not source.lower().endswith(ENDING) else str(PurePosixPath(source).parent)
-    names = [_relative(shard.address, base) for shard in shards]
-    splits = [_split(name) for name in names]
+    below = f"{base.rstrip('/')}/"  # what tells tables apart: their paths below DATA; of a pattern their names
+    names = [
+        shard.address.removeprefix(below) if shard.address.startswith(below) else PurePosixPath(shard.address).name
+        for shard in shards
+    ]
+    splits = []
+    for path in map(PurePosixPath, names):
+        words = (path.stem.split("-")[0], *path.parts[:-1])
+        splits.append(next((split_name(split) for word in words if (split := split_in(word)) is not None), None))
     prefixes = tuple(f"{name[: -len(ENDING)]}/" for name in names)
     return TableSource(source, shards, options, tuple(splits) if all(splits) else (None,) * len(splits), prefixes)
 
@@ -84,15 +91,3 @@ def _below(folder: Path) -> list[Path]:
     if any(each.suffix.lower() in SUFFIXES or each.is_dir() for each in inner):
         return []
     return sorted(each for each in (*files, *inner) if each.name.lower().endswith(ENDING) and each.is_file())
-
-
-def _relative(address: str, base: str) -> str:
-    """What tells a table from others: its path below DATA; of a pattern its name."""
-    start = f"{base.rstrip('/')}/"
-    return address.removeprefix(start) if address.startswith(start) else PurePosixPath(address).name
-
-
-def _split(name: str) -> str | None:
-    path = PurePosixPath(name)
-    words = (path.stem.split("-")[0], *(part for part in path.parts[:-1]))
-    return next((split_name(split) for word in words if (split := split_in(word)) is not None), None)

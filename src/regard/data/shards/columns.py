@@ -14,6 +14,8 @@ from regard.errors import DataError
 KEYS = ("filename", "file_name", "key", "__key__")
 LABELS = ("label", "labels", "class", "category", "target")
 CAPTIONS = ("caption", "captions", "text")
+_PLAIN = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_dictionary")
+"""Arrow's tests for types of one value each, which stand beside a picture as a column of text."""
 Features = Mapping[str, Any]
 """What Hugging Face's `datasets` notes of columns: `{"label": {"_type": "ClassLabel", "names": [...]}}`."""
 
@@ -66,6 +68,7 @@ def roles(schema: pa.Schema, features: Features, image: str | None, label: str |
     caption = next((lower[name] for name in CAPTIONS if name in lower), None)
     split = lower.get("split")
     others = {column, chosen, key, caption, split}
+    rest = [(name, schema.field(name).type) for name in names if name not in others]
     return Roles(
         column,
         pa.types.is_struct(schema.field(column).type),
@@ -73,7 +76,7 @@ def roles(schema: pa.Schema, features: Features, image: str | None, label: str |
         chosen,
         caption,
         split,
-        plain=tuple(name for name in names if name not in others and _is_plain(schema.field(name).type)),
+        plain=tuple(name for name, kind in rest if any(getattr(pa.types, test)(kind) for test in _PLAIN)),
         names=class_names(features.get(chosen)) if chosen else (),
         unsure=unsure,
     )
@@ -148,8 +151,3 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _is_plain(kind: pa.DataType) -> bool:
-    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    return bool(is_text(kind) or is_number or pa.types.is_dictionary(kind))

@@ -128,8 +128,8 @@ def _rows(keys: KeyList) -> _Rows:
     tags = table[tag] if tag else None
     base = split_address(keys.files[0].address)[0]
     names = class_names(features_of(table.schema).get(label or ""))
-    known = {column, tag, lower.get("size"), lower["bucket"] if is_inventory else None}
-    others = [name for name in table.schema.names if name not in known and not pa.types.is_nested(table[name].type)]
+    special = {column, tag, lower.get("size"), lower["bucket"] if is_inventory else None}
+    others = [name for name in table.schema.names if name not in special and not pa.types.is_nested(table[name].type)]
     return _Rows(texts, base, table.select(others), label, names, sizes, tags)
 
 

@@ -138,16 +138,16 @@ class _Groups:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[Shard, int, str], Any] = OrderedDict()
+        self._groups: OrderedDict[tuple[Shard, int, str], Any] = OrderedDict()
         self._size = 0
 
     def get(self, shard: Shard, group: int, column: str) -> pa.ChunkedArray:
         """The column of a row group."""
         key = (shard, group, column)
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
+            if key in self._groups:
+                self._groups.move_to_end(key)
+                return self._groups[key]
             table = open_table(shard)
             check_unchanged(shard)  # the file may be open since long ago
             try:
@@ -156,10 +156,10 @@ class _Groups:
                 raise DataError(
                     f"{shard.address} is damaged in row group {group} ({_first_line(error)}); copy it again"
                 ) from error
-            self._kept[key] = values
+            self._groups[key] = values
             self._size += values.nbytes
-            while self._size > BUDGET and len(self._kept) > 1:
-                _, old = self._kept.popitem(last=False)
+            while self._size > BUDGET and len(self._groups) > 1:
+                _, old = self._groups.popitem(last=False)
                 self._size -= old.nbytes
             return values
 

@@ -125,8 +125,8 @@ class _Prediction(_Pixels):
         rows = [Picture(each.key, each.value[2]) for each in pictures]
         sizes = [each.value[1] for each in pictures]
         masks = torch.from_numpy(input_masks(self.regions, rows, sizes, self.network.preparation).masks)
-        shown = as_shown(torch.from_numpy(np.stack([each.value[0] for each in pictures])))
-        changed = [each for each in variants(self.network.preparation, shown, masks, {}) if each[0] in ALONE]
+        pixels = as_shown(torch.from_numpy(np.stack([each.value[0] for each in pictures])))
+        changed = [each for each in variants(self.network.preparation, pixels, masks, {}) if each[0] in ALONE]
         probability = answers(self.network, changed, targets, len(pictures)).probability  # (2, pictures)
         lists = [[None if np.isnan(value) else value for value in row] for row in probability.tolist()]
         return dict(zip((f"{name}_alone" for name in ALONE), lists, strict=True))

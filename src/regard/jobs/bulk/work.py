@@ -63,7 +63,9 @@ class Work:
 def check_versions(planned: Mapping[str, str], command: str) -> None:
     """Raise `UsageError` where this process has other versions than the one that planned."""
     here = versions(command)
-    others = [f"{name} {here.get(name)} for {came}" for name, came in planned.items() if here.get(name) != came]
+    others = [
+        f"{name} {here.get(name)} for {version}" for name, version in planned.items() if here.get(name) != version
+    ]
     if others:
         raise UsageError(
             f"this worker has other versions than the job ({', '.join(others)}), and would give other results; "

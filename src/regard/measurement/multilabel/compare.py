@@ -55,8 +55,8 @@ def compare(
         if name == first:
             continue
         one = runs[first]
-        own = rows[0].scores["map"], rows[place].scores["map"]
-        differences.append(LabelDifference(name, first, "", own[0], own[1], ap_difference(one, other, decided)))
+        pair = rows[0].scores["map"], rows[place].scores["map"]
+        differences.append(LabelDifference(name, first, "", *pair, ap_difference(one, other, decided)))
         exact.append(difference(first, _whole(one), name, _whole(other), seed=seed))
         for label in decided:
             true = one.truth[:, label]

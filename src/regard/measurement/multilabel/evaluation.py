@@ -18,7 +18,7 @@ from regard.measurement.measure import measure, score
 from regard.measurement.multilabel.scores import all_answers, label_ap, one_f1
 from regard.records import LabelPredictions, LabelScores, LabelSlice, MultiLabelEvaluation, Score
 
-SHOWN = 12
+MISTAKES = 12
 """How many pictures that miss a label, or have it wrongly, each label names at most."""
 
 
@@ -70,7 +70,7 @@ def check(predictions: LabelPredictions) -> None:
 
 def _of_label(predictions: LabelPredictions, place: int) -> LabelScores:
     true = predictions.truth[:, place]
-    given = predictions.answers[:, place]
+    answers = predictions.answers[:, place]
     values = predictions.probabilities[:, place]
     groups = predictions.groups
     decided = bool(true.any() and not true.all())
@@ -78,19 +78,19 @@ def _of_label(predictions: LabelPredictions, place: int) -> LabelScores:
     def among(hits: NDArray[np.bool_], which: NDArray[np.bool_]) -> Score:
         return share(hits[which], None if groups is None else groups[which])
 
-    missed = np.flatnonzero(true & ~given)
-    false = np.flatnonzero(given & ~true)
+    missed = np.flatnonzero(true & ~answers)
+    false = np.flatnonzero(answers & ~true)
     return LabelScores(
         name=predictions.classes[place],
         n=int(true.sum()),
         of=len(true),
         ap=label_ap(values, true, groups) if decided else NOWHERE,
         auroc=mean_area([(values, true)], groups) if decided else NOWHERE,
-        precision=among(true, given),
-        recall=among(given, true),
-        f1=one_f1(given, true, groups) if decided else NOWHERE,
-        missed=tuple(missed[np.argsort(values[missed], kind="stable")][:SHOWN].tolist()),
-        false=tuple(false[np.argsort(-values[false], kind="stable")][:SHOWN].tolist()),
+        precision=among(true, answers),
+        recall=among(answers, true),
+        f1=one_f1(answers, true, groups) if decided else NOWHERE,
+        missed=tuple(missed[np.argsort(values[missed], kind="stable")][:MISTAKES].tolist()),
+        false=tuple(false[np.argsort(-values[false], kind="stable")][:MISTAKES].tolist()),
     )
 
 

@@ -77,9 +77,9 @@ def label_ap(values: Array, true: Bools, groups: Array | None = None) -> Score:
     return _mean_over([_precisions(values, true)], [true], groups)
 
 
-def one_f1(given: Bools, true: Bools, groups: Array | None = None) -> Score:
+def one_f1(answers: Bools, true: Bools, groups: Array | None = None) -> Score:
     """F1 of one label that is given or true somewhere, with its interval."""
-    return _mean_over([_f1(given, true)], [given | true], groups)
+    return _mean_over([_f1(answers, true)], [answers | true], groups)
 
 
 def ap_difference(one: LabelPredictions, other: LabelPredictions, places: Sequence[int]) -> Score:
@@ -129,13 +129,13 @@ def _precisions(values: Array, true: Bools) -> tuple[float, Floats]:
     return value, (true * (precision[tied] - value + gain[tied]) - loss[tied]) / true.sum()
 
 
-def _f1(given: Bools, true: Bools) -> tuple[float, Floats]:
+def _f1(answers: Bools, true: Bools) -> tuple[float, Floats]:
     """F1, and its derivative by the weight of each picture (n,)."""
-    total = int(given.sum() + true.sum())
+    total = int(answers.sum() + true.sum())
     if not total:
         return float("nan"), np.zeros(len(true))
-    value = 2 * int((given & true).sum()) / total
-    return value, (2.0 * (given & true) - value * (given.astype(np.float64) + true)) / total
+    value = 2 * int((answers & true).sum()) / total
+    return value, (2.0 * (answers & true) - value * (answers.astype(np.float64) + true)) / total
 
 
 def _mean_over(

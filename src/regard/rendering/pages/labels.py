@@ -43,7 +43,15 @@ def label_context(
     mean = evaluation.scores.get("map")
     ece = evaluation.scores.get("label_ece")
     reliability = views.reliability_of(evaluation.reliability, ece)
-    labels = [_label(each) for each in evaluation.per_label]
+    labels: list[views.View] = [
+        {
+            "name": each.name,
+            "n": each.n,
+            "prevalence": {"value": each.prevalence, "text": views.number(each.prevalence), "interval": ""},
+            **{name: views.score(getattr(each, name)) for name in ("ap", "auroc", "precision", "recall", "f1")},
+        }
+        for each in evaluation.per_label
+    ]
     return {
         "summary": _summary(evaluation),
         "score": views.score(mean) if mean else None,
@@ -94,12 +102,6 @@ def _scores(evaluation: MultiLabelEvaluation) -> list[views.View]:
             meaning = f"{meaning}, here {evaluation.baseline[name]:.3f}"
         rows.append({"name": each.label or name, "meaning": meaning, **views.score(each)})
     return rows
-
-
-def _label(each: LabelScores) -> views.View:
-    scores = {name: views.score(getattr(each, name)) for name in ("ap", "auroc", "precision", "recall", "f1")}
-    prevalence = {"value": each.prevalence, "text": views.number(each.prevalence), "interval": ""}
-    return {"name": each.name, "n": each.n, "prevalence": prevalence, **scores}
 
 
 def _worst(evaluation: MultiLabelEvaluation) -> list[LabelScores]:

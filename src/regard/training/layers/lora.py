@@ -161,7 +161,7 @@ def learning(network: Network, settings: ClassifierSettings, seed: int) -> Itera
     before = {value: value.requires_grad for value in module.parameters()}
     heads = tuple(f"{path}." for path in network.head_paths())
     try:
-        with _taken_apart(module, parts), _separate_bias(module), _wrapped(module, parts, settings, seed) as layers:
+        with _split_attention(module, parts), _separate_bias(module), _wrapped(module, parts, settings, seed) as layers:
             for name, value in module.named_parameters():
                 value.requires_grad_(".lora_" in name or name.startswith(heads))
             check_use(network, layers)
@@ -181,7 +181,7 @@ def learning(network: Network, settings: ClassifierSettings, seed: int) -> Itera
 
 
 @contextmanager
-def _taken_apart(module: nn.Module, parts: list[Part]) -> Iterator[None]:
+def _split_attention(module: nn.Module, parts: list[Part]) -> Iterator[None]:
     """torch's multi-head attention as `Attention` where `parts` lie in it; put back at the end."""
     roots = {part.path.rpartition(".")[0] for part in parts}
     wholes = {

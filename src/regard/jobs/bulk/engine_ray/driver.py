@@ -68,7 +68,7 @@ class Driver:
         self.pace = Pace(sum(unit.pictures for unit in units))
         self._actor = ray.remote(BulkActor)
         self._payload = ray.put(pickle.dumps(work))
-        self._looked = 0.0
+        self._last_look = 0.0
         self._alone = time.monotonic()  # since then there is no worker
 
     def run(self, signals: Sequence[int]) -> None:
@@ -77,9 +77,9 @@ class Driver:
             while self.queue.left:
                 if signals:
                     raise StoppedError(signals[0])
-                if time.monotonic() - self._looked > LOOK:
+                if time.monotonic() - self._last_look > LOOK:
                     self._look()
-                    self._looked = time.monotonic()
+                    self._last_look = time.monotonic()
                 calls = {place.call: place for place in self.places if place.call is not None}
                 if not calls:
                     time.sleep(0.1)  # nodes may come
@@ -219,7 +219,7 @@ class Driver:
                 reason = f"{DEATHS} workers died at {unit.label}; it may take more memory than a node has"
                 self.report(Outcome(unit.name, unit.pictures, None, 0.0, False, reason))
         self._end(place)
-        self._looked = 0.0  # another one may begin at once
+        self._last_look = 0.0  # another one may begin at once
 
     def _end(self, place: Place) -> None:
         """Take a worker away, and give its units to others."""

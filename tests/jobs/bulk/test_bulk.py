@@ -321,6 +321,7 @@ def test_a_straggler_takes_several_times_as_long_as_the_others() -> None:
     for _ in range(5):
         pace.add(1.0, 10)
     assert pace.late(3.9, 10) is None and pace.late(5.0, 10) == pytest.approx(5.0)
+    assert pace.late(2.9, 1) is None  # too short to be worth a line
     assert pace.late(3.9, 2) == pytest.approx(19.5)  # fewer pictures, as of the last shard
     assert pace.left() is not None
 

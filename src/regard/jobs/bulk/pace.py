@@ -5,6 +5,8 @@ from statistics import median
 
 STRAGGLES = 4.0
 """A unit is a straggler where its pictures take more than so many times the median of the others."""
+SHORT = 3.0
+"""Seconds below which it is not worth a line."""
 LEAST = 5
 """Units of which a median says something."""
 EVERY = 30.0
@@ -31,7 +33,7 @@ class Pace:
 
     def late(self, seconds: float, pictures: int) -> float | None:
         """How many times the median a unit has taken, where that is several; None where it is not, or not known."""
-        if len(self._seconds) < LEAST or not pictures:
+        if len(self._seconds) < LEAST or not pictures or seconds < SHORT:
             return None
         times = seconds / pictures / max(median(self._seconds), 1e-9)
         return times if times > STRAGGLES else None

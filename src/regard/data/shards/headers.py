@@ -97,7 +97,7 @@ def headers(window: Window, address: str) -> Iterator[Header]:
             named = {**common, **fields} if common or fields else fields
             if kind == b"S" or any(each.startswith(b"GNU.sparse") for each in named):
                 raise DataError(
-                    f"{address} has sparse files, which are not read; write it anew without them (tar without --sparse)"
+                    f"{address} has sparse files, which are not read; write it anew without them"
                 )
             size = int(named.get(b"size", size))
             if kind in _PLAIN:

@@ -207,7 +207,7 @@ def _check_head(network: Network) -> None:
     if run_of(network) is not None:
         raise UsageError(
             f"{network.name} chooses one class among all for a picture; give a --model that learnt several labels "
-            "(`regard train DATA --task multilabel` makes one), or leave --task out"
+            "(`regard train DATA --out RUN --task multilabel` makes one), or leave --task out"
         )
     log.info(f"{network.name} does not say that it answers several labels; --task multilabel takes each output as one")
     network.choose_labels()

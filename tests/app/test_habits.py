@@ -47,7 +47,6 @@ def test_standard_input_without_names(tmp_path: Path, run: Run, monkeypatch) -> 
     "words",
     [
         ("predict", "https://example.org/cat.jpg"),
-        ("explain", "s3://bucket/folder"),
         ("caption", "http://example.org/cat.jpg"),
         ("train", "https://example.org/data"),
         ("predict", ".", "--model", "vit_tiny_patch16_224", "--weights", "https://example.org/data/model.safetensors"),

@@ -170,7 +170,7 @@ def test_a_flipped_picture_is_taught_with_sides_exchanged(data: Path) -> None:
     recipe = caption_recipe(flip=1.0, fit="squash")
     captioner = tiny_captioner(training, recipe)
     objective = caption_training.objective_of(captioner, training, recipe.settings, 0)
-    session = type("Session", (), {"seed": 0, "workers": 0, "world": caption_training.join("cpu")})()
+    session = type("Session", (), {"seed": 0, "workers": 0, "world": caption_training.join("cpu"), "ranks": None})()
     loader = loader_of(training, objective, captioner.preparation, recipe.settings, session)
     for step in loader.steps(1):
         for pixels, target in zip(step.batches[0].pixels, step.batches[0].targets, strict=True):

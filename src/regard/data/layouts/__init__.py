@@ -259,7 +259,7 @@ def _unlabelled(source: Path | str, image: str | None = None) -> list[Picture]:
     if row is not None:
         pictures = _pictures(row, str(path) if path.exists() else str(source), False, image)
         return [replace(picture, label=None, split=None) for picture in pictures]
-    if tree_at(source) is not None:
+    if path.is_dir() or tree_at(source) is not None:
         return read_below(path if path.is_dir() else str(source))
     opener = FileOpener.of(path)
     if not opener.path.is_file():

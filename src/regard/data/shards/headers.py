@@ -96,9 +96,7 @@ def headers(window: Window, address: str) -> Iterator[Header]:
         else:
             named = {**common, **fields} if common or fields else fields
             if kind == b"S" or any(each.startswith(b"GNU.sparse") for each in named):
-                raise DataError(
-                    f"{address} has sparse files, which are not read; write it anew without them"
-                )
+                raise DataError(f"{address} has sparse files, which are not read; write it anew without them")
             size = int(named.get(b"size", size))
             if kind in _PLAIN:
                 prefix = record[345:500].split(b"\0", 1)[0] if record[257:263] == b"ustar\0" else b""  # of GNU: times

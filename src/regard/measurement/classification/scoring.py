@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from regard.data.dataset import Dataset, Picture
 from regard.data.hashes import picture_hashes
-from regard.data.splits import read_split
+from regard.data.splits import AnyDataset, read_split
 from regard.errors import DataError, NetworkError
 from regard.files import is_file, readable, reading
 from regard.measurement.classification.evaluation import evaluate
@@ -41,6 +41,19 @@ def predict_all(
     Raises `NetworkError` where the network's classes have no names, and `DataError` for labels that are none of them,
     and for pictures that cannot be read unless `on_bad` takes them.
     """
+    pictures, values = all_probabilities(
+        network, pictures, progress, batch_size=batch_size, workers=workers, on_bad=on_bad
+    )
+    return pictures, predictions_of(pictures, values, group, slices)
+
+
+def all_probabilities(
+    network: "Network", pictures: AnyDataset, progress: Progress, **reading: Any
+) -> tuple[AnyDataset, NDArray[np.float32]]:
+    """The pictures that could be read, with the network's labels as theirs, and its probabilities (pictures, labels).
+
+    Raises what `predict_all` does; `reading` is for `networks.predict.probabilities`.
+    """
     from regard.networks.predict import probabilities
 
     if network.classes is None:
@@ -52,7 +65,7 @@ def predict_all(
     pictures = pictures.fitted(network.classes)
     readable: list[int] = []
     rows: list[NDArray[np.float32]] = []  # (batch, classes) each
-    stream = probabilities(network, pictures.pictures, batch_size=batch_size, workers=workers, on_bad=on_bad)
+    stream = probabilities(network, pictures.pictures, **reading)
     with progress("scoring", len(pictures)) as advance:
         for indices, values in stream:
             readable += indices
@@ -60,8 +73,7 @@ def predict_all(
             advance(len(indices))
     if not readable:
         raise DataError("none of the pictures could be read")
-    pictures = pictures.select(readable)
-    return pictures, predictions_of(pictures, np.concatenate(rows), group, slices)
+    return pictures.select(readable), np.concatenate(rows)
 
 
 def predictions_of(

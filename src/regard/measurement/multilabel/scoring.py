@@ -15,7 +15,7 @@ from regard.data.label_sets import LabelSets
 from regard.data.splits import read_split
 from regard.errors import DataError, NetworkError, UsageError
 from regard.files import readable
-from regard.measurement.classification.scoring import grouping
+from regard.measurement.classification.scoring import all_probabilities, grouping
 from regard.measurement.multilabel.evaluation import evaluate
 from regard.measurement.selection import CROSS_VALIDATED, SPLIT, scored_part
 from regard.networks.run import classes_of, is_run, task_of
@@ -42,28 +42,11 @@ def predict_labels(
     on_bad: Callable[[Picture, DataError], None] | None = None,
     progress: Progress = silent,
 ) -> tuple[LabelSets, LabelPredictions]:
-    """The pictures that could be read, and the network's probabilities for them; see `predict_all`."""
-    from regard.networks.predict import probabilities
-
-    if network.classes is None:
-        raise NetworkError(
-            f"the {network.outputs} outputs of {network.name} have no names, so labels cannot be matched with them; "
-            "evaluate a run, a checkpoint that knows its labels, or, of a module of your own, "
-            "regard.load(module, classes=[...])"
-        )
-    pictures = pictures.fitted(network.classes)
-    indices: list[int] = []
-    rows: list[NDArray[np.float32]] = []  # (batch, labels) each
-    stream = probabilities(network, pictures.pictures, batch_size=batch_size, workers=workers, on_bad=on_bad)
-    with progress("scoring", len(pictures)) as advance:
-        for places, values in stream:
-            indices += places
-            rows.append(values.numpy())
-            advance(len(places))
-    if not indices:
-        raise DataError("none of the pictures could be read")
-    pictures = pictures.select(indices)
-    return pictures, label_predictions(pictures, np.concatenate(rows), group, slices)
+    """The pictures that could be read, and the network's probabilities for them; see `all_probabilities`."""
+    pictures, values = all_probabilities(
+        network, pictures, progress, batch_size=batch_size, workers=workers, on_bad=on_bad
+    )
+    return pictures, label_predictions(pictures, values, group, slices)
 
 
 def label_predictions(

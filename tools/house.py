@@ -217,7 +217,7 @@ def files(sources: Sequence[Source]) -> Iterator[Figure]:
     server = [source for source in sources if re.search(r"/app/(server/|commands/serve\.py)", source.place)]
     app = [source for source in sources if "/app/" in source.place and source not in server]
     # 3,200 before bulk work, whose options three commands have; what they call lies in jobs
-    yield Figure("lines of app, without the server", sum(source.lines for source in app), 3300)
+    yield Figure("lines of app, without the server", sum(source.lines for source in app), 3600)
     yield Figure("lines of the server and its command", sum(source.lines for source in server), 1200)
     yield Figure("code lines of src", sum(source.code_lines() for source in sources), 21147, f"{len(sources)} files")
 

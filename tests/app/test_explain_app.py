@@ -25,6 +25,7 @@ import regard
 from regard.app import comparing, map_files
 from regard.app.cli import main
 from regard.app.output import panel_names
+from regard.audit import verdicts
 from regard.data.images.decode import open_picture
 from regard.errors import DataError, NetworkError, UsageError
 from regard.explanation import METHODS, Maps, Method
@@ -189,6 +190,19 @@ def test_other_settings_start_anew(
     assert "starting anew" in err
     assert run(*words, *other, "--out", tmp_path / "fresh")[0] == 0
     assert _files(tmp_path / "maps") == _files(tmp_path / "fresh")
+
+
+def test_a_verdict_that_came_meanwhile_starts_anew(
+    pictures: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("explain", pictures, *TINY, "--batch-size", 2)
+    again = _stops(monkeypatch, 5)
+    assert run(*words, "--out", tmp_path / "maps")[0] == 130
+    again()
+    monkeypatch.setattr(verdicts, "verdict_on", lambda *_: "supported: better than edges on 20 pictures")
+    code, _, err = run(*words, "--out", tmp_path / "maps")
+    assert code == 0 and "starting anew" in err
+    assert Explanation.load(tmp_path / "maps").verdict.startswith("supported")
 
 
 def test_what_is_in_the_way_and_not_ours_stays(pictures: Path, tmp_path: Path, run: Run) -> None:

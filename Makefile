@@ -1,6 +1,6 @@
 # Everything a newcomer needs; each target does its own set-up, from pinned versions with hashes.
 #   make demo   the whole job on what is shipped, offline: leaves demo/report.html
-#   make test   all tests        make check   format, lint, types, import contract
+#   make test   all tests        make check   format, lint, types, import contract        make docs   the site, in dist/docs
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 endif
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format lock browser axe azurite clean
+.PHONY: demo test check format docs lock browser axe azurite clean
 
 demo: $(READY)
 	$(BIN)/regard demo --out demo --overwrite
@@ -29,6 +29,12 @@ check: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/python tools/llms.py
+
+# Warnings are errors. The tests build it, too.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "dist/docs/index.html"
 
 # Compiled once here: where Python may not write bytecode, importing torch would take four times as long every time.
 LOCKED := $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --requirement requirements.lock

@@ -9,7 +9,8 @@ The tree is the pipeline, and imports go one way, from the right to the left and
     only                                               resume
 
     results writes records to the disk, so that it can be gone on with; rendering draws them, and needs no torch; jobs,
-    between audit and app, has predictors work in processes of their own, for a server or through shards in bulk.
+    between audit and app, has predictors work in processes of their own, for a server or through shards in bulk;
+    exports, beside it, carries a network with what is known of it to other tools.
 
 Predictors are loaded once and take any number of pictures in memory; every command is a function of the same name:
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:  # so that type checkers and editors know what is loaded when 
     from regard.errors import RegardError as RegardError
     from regard.explanation import METHODS as METHODS
     from regard.explanation import register_method as register_method
+    from regard.exports import EXPORTS as EXPORTS
+    from regard.exports import register_export as register_export
     from regard.measurement import METRICS as METRICS
     from regard.measurement import register_metric as register_metric
     from regard.networks.captioners import CAPTIONER_FAMILIES as CAPTIONER_FAMILIES
@@ -57,6 +60,8 @@ _PLACES = {
     "save": "regard.networks.run",
     "METHODS": "regard.explanation",
     "register_method": "regard.explanation",
+    "EXPORTS": "regard.exports",
+    "register_export": "regard.exports",
     "METRICS": "regard.measurement",
     "register_metric": "regard.measurement",
     "CAPTIONER_FAMILIES": "regard.networks.captioners",

@@ -36,14 +36,17 @@ from regard.records import (
     Classification,
     Completeness,
     Explanation,
+    Exported,
     Heatmap,
     LabelPredictions,
     Mending,
     PairedMeasure,
+    Parity,
     PatchGrid,
     Positions,
     Predictions,
     Score,
+    Variant,
     Word,
 )
 from regard.records.captions import Focus, Peak, Step, WordDependence
@@ -112,6 +115,10 @@ def _samples() -> list[Any]:
     place = Path("results")
     labels = _label_predictions()
     several = evaluate_labels(labels)
+    parity = (Parity("logits", THIRD * 1e-6, 1e-4),) * MANY
+    exported = Exported(
+        "onnx", place / "a.onnx", ("a.onnx",), parity, (Variant("int8", MANY, score, score),), ("a note",)
+    )
     both = compare_labels({"a": labels, "b": replace(labels, probabilities=1 - labels.probabilities)})
     return [
         labels, several, several.per_label[0], several.slices[0], both, both.differences[0],
@@ -129,7 +136,8 @@ def _samples() -> list[Any]:
         Run(place, "classify", evaluation, ("a note",)),
         compare_audits({"a": audit, "b": audit}), compare_audits({"a": audit, "b": audit}).differences[0],
         audit, audit.verdicts[0], audit.findings[0], audit.curves[0], audit.pictures[1], audit.best[0],
-        audit.failures[0], paired, mending, curve, seen, *_results(place, evaluation, explanation, positions, truth),
+        exported, exported.parity[0], exported.variants[0], audit.failures[0], paired,
+        mending, curve, seen, *_results(place, evaluation, explanation, positions, truth),
     ]  # fmt: skip
 
 

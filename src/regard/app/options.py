@@ -16,6 +16,7 @@ import typer
 
 from regard.errors import UsageError
 from regard.explanation import METHODS, method_named
+from regard.exports import EXPORTS
 from regard.measurement import METRICS
 from regard.networks.sources.shipped import CAPTIONERS, SHIPPED
 from regard.networks.tasks import CAPTIONING
@@ -80,6 +81,10 @@ def complete_metrics(start: str) -> Iterable[str]:
     return (row.name for row in METRICS if row.name.startswith(start))
 
 
+def complete_exports(start: str) -> Iterable[str]:
+    return (row.name for row in EXPORTS if row.name.startswith(start))
+
+
 def complete_recipes(start: str) -> Iterable[str]:
     return (name for name in recipes() if name.startswith(start))
 
@@ -104,6 +109,10 @@ def _runs() -> Iterable[Path]:
     """The run folders here and one folder down."""
     found = (path for pattern in ("*/model.json", "*/*/model.json") for path in Path().glob(pattern))
     return (path.parent for path in found if path.is_file())
+
+
+def export_kind(value: str) -> str:
+    return EXPORTS[value].name
 
 
 def picture_method(value: str) -> str:

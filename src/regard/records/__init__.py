@@ -14,6 +14,7 @@ count from 0. Pictures are (height, width), boxes are (left, top, right, bottom)
     comparison.py      runs side by side on the same pictures
     audits/            Audit: verdicts on methods, and every number with its baseline; audits side by side
     mending.py         Mending: a network mended, before, after and placebo
+    exported.py        Exported: what an export left, and how near it is
     inspection/        Inspection: all that the viewer shows of one picture
     manifest.py        the file that finishes a result folder
     quantised.py       maps as bytes, for the viewer
@@ -28,6 +29,7 @@ from regard.records.captions import END, START, Caption, Captions, Word
 from regard.records.classification import Classification
 from regard.records.comparison import Change, ComparedRun, Comparison, Difference, PartDifference
 from regard.records.completeness import Completeness
+from regard.records.exported import Exported, Parity, Variant
 from regard.records.grid import Box, Float, PatchGrid
 from regard.records.inspection import Inspection
 from regard.records.manifest import read_manifest, write_long_manifest, write_manifest
@@ -74,6 +76,7 @@ __all__ = [
     "Difference",
     "Evaluation",
     "Explanation",
+    "Exported",
     "Failure",
     "Finding",
     "Float",
@@ -88,6 +91,7 @@ __all__ = [
     "Mending",
     "MultiLabelEvaluation",
     "PairedMeasure",
+    "Parity",
     "PartDifference",
     "PatchGrid",
     "Positions",
@@ -98,6 +102,7 @@ __all__ = [
     "Score",
     "SliceScore",
     "Target",
+    "Variant",
     "Verdict",
     "Word",
     "read_manifest",

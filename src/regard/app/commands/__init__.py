@@ -33,6 +33,7 @@ COMMANDS = (
     Command("audit", "Look"),
     Command("registers", "Look"),
     Command("positions", "Look"),
+    Command("export", "Carry away"),
     Command("models", "What there is"),
     Command("methods", "What there is"),
     Command("metrics", "What there is"),
@@ -45,6 +46,7 @@ if TYPE_CHECKING:  # so that type checkers and editors know `regard.train` and i
     from regard.app.commands.demo import demo as demo
     from regard.app.commands.evaluate import evaluate as evaluate
     from regard.app.commands.explain import explain as explain
+    from regard.app.commands.export import export as export
     from regard.app.commands.methods import methods as methods
     from regard.app.commands.metrics import metrics as metrics
     from regard.app.commands.models import models as models

@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 endif
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format docs lock browser axe azurite clean
+.PHONY: demo test check format docs wheel wheel-check lock browser axe azurite clean
 
 demo: $(READY)
 	$(BIN)/regard demo --out demo --overwrite
@@ -35,6 +35,14 @@ format: $(READY)
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "dist/docs/index.html"
+
+# What is released: the sdist, and the wheel that it builds. wheel-check installs that alone and runs the demo there.
+wheel: $(READY)
+	@rm -f dist/regard-*
+	$(BIN)/python tools/wheel.py
+
+wheel-check: wheel
+	$(BIN)/python bench/wheel.py dist/regard-*.whl
 
 # Compiled once here: where Python may not write bytecode, importing torch would take four times as long every time.
 LOCKED := $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --requirement requirements.lock
@@ -73,11 +81,14 @@ $(AZURITE): tests/support/azurite/package-lock.json $(READY)
 	@command -v npm >/dev/null 2>&1 && (cd $(VENV)/azurite && npm ci --ignore-scripts --no-audit --no-fund --silent) && touch $(AZURITE) \
 	  || echo "azurite could not be fetched (it needs npm): the tests that need an object store will be skipped"
 
-# After a change of pyproject.toml: pin everything again (names, versions and hashes; no addresses).
+# After a change of pyproject.toml: pin everything again (names, versions and hashes; no addresses); of that, what the container
+# runs and is built with.
 LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links
+CONTAINER := --extra dicom --extra heic --extra lora --extra onnx --extra serve --extra stores --extra words --group build
 lock:
 	$(BIN)/uv $(LOCK) pyproject.toml --group dev --output-file requirements.lock
+	$(BIN)/uv $(LOCK) pyproject.toml $(CONTAINER) --constraint requirements.lock --output-file requirements-run.lock
 
 clean:
 	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -36,7 +36,7 @@ CHEAP = {"integrated_gradients": {"steps": 3}, "shapley": {"samples": 2}}
 ROWS = [row for row in METHODS if row.kind == "picture"]
 COMPLETE = [row.name for row in ROWS if row.sums_to]
 STEPS = {"integrated_gradients": {"steps": 150}, "shapley": {"samples": 2}}
-WITHIN = {"integrated_gradients": 1e-2, "shapley": 1e-9, "libra_fullgrad": 1e-9}
+WITHIN = {"integrated_gradients": 1e-2, "shapley": 1e-9, "libra_fullgrad": 1e-9, "direct_logit": 1e-9}
 """Relative gaps; a restless network's integral is only as near as the rule of captum comes."""
 CONTRAST = (3, 1)
 every_tiny = pytest.mark.parametrize("tiny", TINY, ids=[tiny.name for tiny in TINY])
@@ -50,13 +50,16 @@ def truth(method: str, tiny: Tiny, picture: Tensor, target: Any) -> tuple[float,
         return logit, twins.worth(tiny.twin, picture, target)(frozenset()), 0, 0
     if method == "integrated_gradients":
         return logit, float(score(run_on(tiny.twin, 0 * picture).logits.detach(), target)), 0, 0
+    if method == "direct_logit":
+        shares = twins.direct_shares(tiny.twin, picture, target)
+        return logit, logit - float(shares.sum()), float(shares[: tiny.twin.prefix].sum()), 0
     parts = twins.fullgrad(tiny.twin, picture, target)
     prefix = (parts.tokens[0] + parts.biases)[: tiny.twin.prefix].sum()
     return logit, 0, float(prefix), float(parts.rest)
 
 
 def test_which_methods_are_complete() -> None:
-    assert COMPLETE == ["libra_fullgrad", "integrated_gradients", "shapley"]
+    assert COMPLETE == ["libra_fullgrad", "direct_logit", "integrated_gradients", "shapley"]
 
 
 @every_tiny

@@ -180,7 +180,7 @@ def test_the_network_is_left_as_it_was_found_after_an_exception_in_the_backward(
         if on and output.requires_grad:
             output.register_hook(stop)
 
-    network.module.blocks[2].mlp.register_forward_hook(hook)
+    network.module.blocks[2].register_forward_hook(hook)
     before = state(network.module)
     with pytest.raises(StopError):
         run(row, network, CLS.pictures)

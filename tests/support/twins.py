@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import torch
 from torch import Tensor
-from vit_twin import Libra, Run, Target, Vit, block, embed, forward, grid, read, run_on, scaled, score
+from vit_twin import Libra, Rules, Run, Target, Vit, block, embed, forward, grid, norm, read, run_on, scaled, score
 
 Twin = Callable[..., Tensor]
 
@@ -119,6 +119,35 @@ def logit_lens(vit: Vit, picture: Tensor, target: Target, layer: int | None = No
         some = logits[list(target)] if isinstance(target, tuple) else logits
         found.append(some.exp()[0 if isinstance(target, tuple) else target] / some.exp().sum())
     return grid(vit, torch.stack(found).detach())
+
+
+def direct_logit(vit: Vit, picture: Tensor, target: Target) -> Tensor:
+    """The shares of the patches, in logits."""
+    return grid(vit, direct_shares(vit, picture, target)[vit.prefix :])
+
+
+def direct_shares(vit: Vit, picture: Tensor, target: Target) -> Tensor:
+    """(N,): the row that the head reads, of each head, times ⟨direction, W_O v⟩ of each token; the direction is that of
+    the head, γ of the final norm and centring undone, over its deviation. Elhage et al. 2021; 2310.05916, eq. 8."""
+    run = run_on(vit, picture)
+    direction = score(vit["head.weight"], target)
+    path, attention, tokens = f"blocks.{vit.depth - 1}", run.attention[-1], run.outputs[-1]
+    if vit.reads == "pool":
+        value = norm(vit, "norm", tokens, Rules()) @ vit["attn_pool.kv.weight"].chunk(2)[1].T
+        value, project = value + vit["attn_pool.kv.bias"].chunk(2)[1], vit["attn_pool.proj.weight"]
+    else:
+        name, stream = ("norm", tokens[0]) if vit.reads == "cls" else ("fc_norm", tokens[vit.prefix :].mean(0))
+        deviation = (((stream - stream.mean()) ** 2).mean() + vit.eps).sqrt()
+        direction = direction * vit[f"{name}.weight"]
+        direction = scaled(vit, f"{path}.ls1", (direction - direction.mean()) / deviation)
+        value, project = run.values[-1], vit[f"{path}.attn.proj.weight"]
+    size = len(project) // vit.heads
+    found = torch.zeros(len(value), dtype=torch.float64)
+    for head, token in itertools.product(range(vit.heads), range(len(value))):
+        part = slice(head * size, (head + 1) * size)
+        given = direction @ project[:, part] @ value[token, part]
+        found[token] += (_row(vit, attention[head])[token] * given).detach()
+    return found
 
 
 # what has a gradient
@@ -349,6 +378,7 @@ TWINS: dict[str, Twin] = {
         libra_fullgrad_plus,
         dave,
         logit_lens,
+        direct_logit,
         gradcam,
         input_x_gradient,
         integrated_gradients,

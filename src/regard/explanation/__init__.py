@@ -205,6 +205,19 @@ METHODS = Table(
             cost=1.1,
             source="nostalgebraist 2020, the logit lens; of patches: a token through the final norm and head",
         ),
+        Method(
+            name="direct_logit",
+            kind="picture",
+            target="regard.explanation.pictures.direct_logit:direct_logit",
+            description="what the last attention carries from a patch straight to the class's logit, past the MLP",
+            requires=("attention", "gradients", "blocks"),
+            settings=("target",),
+            signed=True,
+            class_specific=True,
+            cost=1.1,
+            source="Elhage et al. 2021 (A Mathematical Framework); Gandelsman et al. 2024 (arXiv 2310.05916)",
+            sums_to="y(picture) - y(last attention silent)",
+        ),
         # Gradients that need no attention, so that they serve any network.
         Method(
             name="gradcam",

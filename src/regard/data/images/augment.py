@@ -172,9 +172,11 @@ def read_augmented(
         return math.ceil(size[0] * tall), math.ceil(size[1] * wide)
 
     image, size, divided = open_reduced(source, enough, max_pixels, deep=True)
-    left, top, right, bottom = (edge / divided for edge in box(size))
     extent = (size[0] / divided, size[1] / divided)
-    return apply(preparation._resample(image, (left, top, right, bottom), extent), augmentation, changes)
+    if augmentation.crop == 1:
+        return apply(preparation.fitted(image, size, extent), augmentation, changes)
+    left, top, right, bottom = (edge / divided for edge in box(size))
+    return apply(preparation.resample(image, (left, top, right, bottom), extent), augmentation, changes)
 
 
 def apply(pixels: Pixels, augmentation: Augmentation, changes: Changes) -> Pixels:

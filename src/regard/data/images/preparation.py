@@ -49,6 +49,13 @@ a grey level on average where it is sharp, at less than half the price."""
 GAP = 3.0
 """Pillow's `reducing_gap`: pictures six or more times too large are first averaged down; from 3 on it does not show."""
 
+WHOLE = 16
+"""How many times as many pixels as the input's the whole picture may have when it is resized: of a longer one the part
+that is seen is cropped while it is resized, which keeps memory small."""
+
+STEPS = "resized whole, then cropped"
+"""How a picture is fitted, in the keys of what is stored of it: an earlier version cropped while it resized."""
+
 Pixels = NDArray[np.uint8 | np.float32]
 """(height, width, 3) in 0..255: uint8, or float32 of a grey picture of more than 8 bits."""
 Item = TypeVar("Item")
@@ -116,10 +123,14 @@ class Preparation:
 
     def _centre(self, pixels: int, resized: int, size: int) -> tuple[float, float]:
         """Start and stop, in the picture's own pixels, of the centre that is kept of a resized side."""
+        first = self._first(resized, size)
+        return first * pixels / resized, (first + size) * pixels / resized
+
+    def _first(self, resized: int, size: int) -> int:
+        """Where the centre that is kept of a resized side begins, in whole pixels; negative where it is padded."""
         half = (resized - size) / 2
         # torchvision's CenterCrop rounds; transformers' cuts off, and pads likewise
-        first = round(half) if self.resized is None and self.mode == "crop" else int(half)
-        return first * pixels / resized, (first + size) * pixels / resized
+        return round(half) if self.resized is None and self.mode == "crop" else int(half)
 
     def _resized(self, height: int, width: int) -> Size:
         """(height, width) of the whole picture before its centre is taken."""
@@ -149,15 +160,35 @@ class Preparation:
 
         Of levels in mode F the values are float32, in 0..255 too.
         """
-        return self._resample(image, self.box((image.height, image.width)), (image.height, image.width))
+        size = image.height, image.width
+        return self.fitted(image, size, size)
 
-    def _resample(self, image: Image.Image, box: Box, extent: tuple[float, float]) -> Pixels:
+    def fitted(self, image: Image.Image, size: Size, extent: tuple[float, float]) -> Pixels:
+        """What `pixels` gives of a picture of this (height, width), which may have been decoded at a fraction of that:
+        `extent` is its (height, width) in the image's pixels.
+
+        The whole picture is resized, then whole pixels are cut out, black beyond its edges: so the input is that of
+        timm's, torchvision's and transformers' steps to the bit. A crop while resizing rounds otherwise.
+        """
+        tall, wide = self._resized(*size)
+        if tall * wide > WHOLE * self.height * self.width:
+            left, top, right, bottom = self.box(size)
+            down = extent[0] / size[0]
+            across = extent[1] / size[1]
+            return self.resample(image, (left * across, top * down, right * across, bottom * down), extent)
+        gap = None if self.interpolation == "nearest" else GAP
+        box = (0.0, 0.0, extent[1], extent[0])
+        whole = _checked(image).resize((wide, tall), INTERPOLATIONS[self.interpolation], box, gap)
+        top_ = self._first(tall, self.height)
+        left_ = self._first(wide, self.width)
+        return _planes(whole.crop((left_, top_, left_ + self.width, top_ + self.height)))
+
+    def resample(self, image: Image.Image, box: Box, extent: tuple[float, float]) -> Pixels:
         """The part `box` of an image, at the input's size. Black beyond `extent`, the (height, width) of the picture
         in the image's pixels, which an image that was decoded at a fraction of its size rounds up."""
         gap = None if self.interpolation == "nearest" else GAP
         resampling = INTERPOLATIONS[self.interpolation]
-        if image.mode not in ("RGB", "F"):
-            raise DataError(f"a picture of mode {image.mode} came where RGB is needed; read it with open_picture")
+        image = _checked(image)
         left, top, right, bottom = box
         across = self.width / (right - left)  # the input's pixels in one of the image's
         down = self.height / (bottom - top)
@@ -229,6 +260,12 @@ class Preparation:
             raise DataError(f"the stored preparation of pictures cannot be used: {error}") from error
 
 
+def _checked(image: Image.Image) -> Image.Image:
+    if image.mode not in ("RGB", "F"):
+        raise DataError(f"a picture of mode {image.mode} came where RGB is needed; read it with open_picture")
+    return image
+
+
 def _planes(image: Image.Image) -> Pixels:
     """(height, width, 3); of levels without what a filter adds beyond black and white, as Pillow does for 8 bits."""
     values = np.asarray(image)
@@ -243,9 +280,7 @@ def read_pixels(source: Source, preparation: Preparation, max_pixels: int | None
     naming the picture.
     """
     image, size, divided = open_reduced(source, preparation.smallest, max_pixels, deep=True)
-    left, top, right, bottom = (edge / divided for edge in preparation.box(size))
-    extent = (size[0] / divided, size[1] / divided)
-    return preparation._resample(image, (left, top, right, bottom), extent), size
+    return preparation.fitted(image, size, (size[0] / divided, size[1] / divided)), size
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from regard.data.dataset import Picture
+from regard.data.images.preparation import STEPS
 from regard.errors import DataError
 from regard.networks.network import Network
 from regard.networks.predict import prepared
@@ -38,7 +39,8 @@ def cache_folder() -> Path:
 
 def network_key(network: Network) -> str:
     """What decides a feature's value beside the picture: weights but for the head, preparation and precision."""
-    facts = json.dumps([network.preparation.as_json(), network.architecture["name"], network.precision], sort_keys=True)
+    about = [network.preparation.as_json(), STEPS, network.architecture["name"], network.precision]
+    facts = json.dumps(about, sort_keys=True)
     return hashlib.sha256(f"{network.weights_hash(head=False)} {facts}".encode()).hexdigest()[:32]
 
 

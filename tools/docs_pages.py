@@ -34,9 +34,7 @@ def decisions(root: Path) -> str:
     """All decision notes by number."""
     notes = sorted((root / "docs" / "decisions").glob("[0-9]*.md"))
     lines = [f"- {path.name[:4]} [{title_of(path)}]({path.name})" for path in notes]
-    text = (
-        "Half a page for each choice that someone will question later. Numbers that are missing were never given out."
-    )
+    text = "Half a page for each choice that someone will question later."
     return "\n".join(["# Decisions", "", text, "", *lines, ""])
 
 

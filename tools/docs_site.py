@@ -13,7 +13,7 @@ from pathlib import Path
 
 from docs_pages import decisions, examples, gallery, notebook
 from docs_reference import command_line, python
-from llms import llms, reading_order
+from llms import llms, reading_order, title_of
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,7 +41,7 @@ def on_config(config):
     """The sidebar: the sections of docs/README.md, in its order; behind a folder that it names, what lies in it."""
     inside = {
         "docs/methods": ["docs/methods/index.md", *_pages("docs/methods")],
-        "docs/decisions": ["docs/decisions/index.md", *_pages("docs/decisions")],
+        "docs/decisions": ["docs/decisions/index.md", *map(_numbered, _pages("docs/decisions"))],
         "examples": ["examples/index.md", *(f"examples/{path.stem}.md" for path in _notebooks())],
     }
     names = {"docs/methods": "Gallery of methods", "docs/decisions": "Decisions", "examples": "Notebooks"}
@@ -95,6 +95,12 @@ def on_post_build(config) -> None:
 
 def _pages(folder: str) -> list[str]:
     return [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / folder).glob("*.md"))]
+
+
+def _numbered(place: str) -> dict[str, str]:
+    """A decision in the sidebar: its number, whether or not its heading says it."""
+    title = title_of(ROOT / place)
+    return {f"{Path(place).name[:4]} {title[0].upper()}{title[1:]}": place}
 
 
 def _notebooks() -> list[Path]:

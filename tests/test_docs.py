@@ -28,6 +28,8 @@ def names(pattern: str, fenced: bool = False) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "name"), names(r"`(regard(?:\.[A-Za-z_]\w*[a-z]\w*|\.METHODS|\.METRICS)+)"))
 def test_a_dotted_name_is_there(page: str, name: str) -> None:
     parts = name.split(".")
+    if name == "regard.toml":
+        return  # the file of settings
     value = import_module("regard")
     for depth, part in enumerate(parts[1:], 2):
         if not hasattr(value, part) or ".".join(parts[:depth]) == "regard.scenes":
@@ -48,7 +50,9 @@ def test_a_command_line_takes_its_options(page: str, line: str) -> None:
     command, *words = line.split()[1:]
     module = import_module(f"regard.app.commands.{command}")
     allowed = {f"--{each.name.replace('_', '-')}" for each in parameters_of(getattr(module, command))}
-    allowed |= {"--json", "--debug", "--slice", "--help"}
+    if command == "settings" and words:  # which takes the options of the command that it is asked about
+        allowed |= {f"--{each.name.replace('_', '-')}" for each in parameters_of(getattr(regard, words[0]))}
+    allowed |= {"--json", "--debug", "--slice", "--help", "--config"}
     assert {word for word in words if word.startswith("--")} <= allowed
 
 

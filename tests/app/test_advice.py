@@ -47,7 +47,7 @@ def test_every_command_and_option_that_is_recommended_exists() -> None:
         name: {option for each in command.params for option in (*each.opts, *each.secondary_opts)} | {"--help"}
         for name, command in group.commands.items()  # type: ignore[attr-defined]
     }
-    known = set().union(*commands.values()) | {"--debug", "--version"}
+    known = set().union(*commands.values()) | {"--debug", "--version", "--config"}
     found = 0
     wrong = []
     for place, text in texts():

@@ -8,16 +8,18 @@ failed, 2 the command was wrong, 130 interrupted. Heavy modules are imported onl
 import errno
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
-from inspect import Parameter, Signature, getdoc, signature
-from typing import Annotated, Any, get_args
+from inspect import Parameter, Signature, getdoc
+from typing import Annotated, Any
 
 import typer
 
 from regard.app.commands import COMMANDS, Command
-from regard.app.console import first_process, messages, stderr
-from regard.app.options import OUTPUT, Reading, setting_options
+from regard.app.console import first_process, log, messages, stderr
+from regard.app.declaring import CommandWithDefaults, function_of, parameters_of, split_by_recipe
+from regard.app.options import OUTPUT, setting_options
+from regard.config.parsing import in_words, with_place
 from regard.errors import RegardError, UsageError
 from regard.files import json_text, readable
 from regard.networks.sources.deferred import defer_imports
@@ -28,9 +30,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    epilog="Add --debug to any command for the traceback of an error.",
+    epilog="Add --debug to any command for the traceback of an error, --config FILE for the defaults of its options.",
 )
 
+_CONTEXT = Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)
 _JSON = Parameter(
     "json",
     Parameter.KEYWORD_ONLY,
@@ -54,23 +57,6 @@ class InterruptedCommandError(RegardError):
     exit_code = 130
 
 
-def parameters_of(function: Callable[..., Any]) -> list[Parameter]:
-    """The parameters of a command as typer reads them: those with a `Reading`, and one for each of its `**settings`."""
-    declared = [*signature(function).parameters.values()]
-    settings = any(each.kind is Parameter.VAR_KEYWORD for each in declared)
-    more = setting_options({each.name for each in declared}) if settings else []
-    has_page = any(each.name == "page" for each in declared)  # which may take the place of --out
-    parameters = []
-    for each in [*declared, *more]:
-        kind, *rest = get_args(each.annotation) or (each.annotation,)
-        reading = next((part for part in rest if isinstance(part, Reading)), None)
-        if reading is not None:
-            annotation: Any = Annotated[reading.type or kind, reading.info]
-            default = Parameter.empty if reading.required and not has_page else each.default
-            parameters.append(Parameter(each.name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation))
-    return parameters
-
-
 def _less_memory(values: Mapping[str, Any]) -> str:
     """What to lower, of what this command takes."""
     names = [name for name in MEMORY if name in values]
@@ -85,15 +71,24 @@ def _less_memory(values: Mapping[str, Any]) -> str:
 def _declare(command: Command) -> None:
     """Make a command of the function of its name; the first paragraph of its docstring is its help."""
     module = import_module(command.module)
-    function = getattr(module, command.name)
+    function = function_of(command)
     settings = {each.name for each in setting_options(())}
+    standard = {each.name: each.default for each in parameters_of(function)}
 
-    def run(json: bool = False, **values: Any) -> int:
+    def run(context: typer.Context, json: bool = False, **values: Any) -> int:
+        defaults, aside = split_by_recipe(context)
+        values |= {name: standard[name] for name in aside}
+        if aside:
+            log.info(f"set aside, as a recipe on the command line is whole: {in_words(aside.values())}")
+        if defaults:
+            log.info(f"from {in_words(defaults.values())}")
         if values.get("page", "") is None and values["out"] is None:
             raise UsageError("nothing would be written; give --out for results, or --page FILE.html for a page")
         given = {name: value for name, value in values.items() if value is not None or name not in settings}
         try:
             result = function(**given)
+        except RegardError as error:
+            raise with_place(error, defaults.values()) from error
         except KeyboardInterrupt as error:  # before the parser sees it, which says nothing
             raise InterruptedCommandError(str(error) or INTERRUPTED) from error
         except (MemoryError, RuntimeError) as error:
@@ -110,8 +105,9 @@ def _declare(command: Command) -> None:
 
     run.__name__ = command.name
     run.__doc__ = (getdoc(function) or "").split("\n\n")[0]
-    run.__signature__ = Signature([*parameters_of(function), _JSON])  # type: ignore[attr-defined]
-    app.command(command.name, rich_help_panel=command.panel)(run)
+    run.__signature__ = Signature([_CONTEXT, *parameters_of(function), _JSON])  # type: ignore[attr-defined]
+    more = {"ignore_unknown_options": True} if command.name == "settings" else {}
+    app.command(command.name, cls=CommandWithDefaults, rich_help_panel=command.panel, context_settings=more)(run)
 
 
 for _command in COMMANDS:
@@ -133,6 +129,7 @@ def _options(
         bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_version)
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    config: Annotated[str, typer.Option(help="Defaults of options; none: no file.", metavar="FILE")] = "regard.toml",
 ) -> None:
     """Options that stand before a command."""
 
@@ -142,12 +139,13 @@ def main(arguments: list[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words  # wherever it stands
     words = [word for word in words if word != "--debug"]
+    config, words = _config(words)
     if not words:
         app(["--help"], standalone_mode=False, prog_name="regard")
         return 2
     try:
         with messages():
-            return int(app(words, standalone_mode=False, prog_name="regard") or 0)
+            return int(app(words, standalone_mode=False, prog_name="regard", obj=config) or 0)
     except RegardError as error:
         if debug:
             raise
@@ -163,6 +161,21 @@ def main(arguments: list[str] | None = None) -> int:
         if debug or not wrong_use:
             raise
         return _fail(error.format_message(), 2)  # type: ignore[attr-defined]
+
+
+def _config(words: list[str]) -> tuple[str | None, list[str]]:
+    """The file of settings that is named anywhere in a command line, before `--`, and the other words."""
+    end = words.index("--") if "--" in words else len(words)
+    rest: list[str] = []
+    config = None
+    options = iter(words[:end])
+    for word in options:
+        name, equals, value = word.partition("=")
+        if name == "--config":
+            config = value if equals else next(options, "")
+        else:
+            rest.append(word)
+    return config, rest + words[end:]
 
 
 def _about_file(error: OSError) -> str:

@@ -37,6 +37,7 @@ COMMANDS = (
     Command("models", "What there is"),
     Command("methods", "What there is"),
     Command("metrics", "What there is"),
+    Command("settings", "What there is"),
 )
 
 if TYPE_CHECKING:  # so that type checkers and editors know `regard.train` and its arguments
@@ -55,4 +56,5 @@ if TYPE_CHECKING:  # so that type checkers and editors know `regard.train` and i
     from regard.app.commands.registers import registers as registers
     from regard.app.commands.scenes import scenes as scenes
     from regard.app.commands.serve import serve as serve
+    from regard.app.commands.settings import settings as settings
     from regard.app.commands.train import train as train

@@ -253,6 +253,10 @@ Page = Annotated[
     str | Path | None,
     option("One HTML file to look at the pictures in, which opens anywhere.", "--page", panel=OUTPUT, type=Path | None),
 ]
+Coco = Annotated[
+    str | Path | None,
+    option("Also the maps' regions, as a COCO .json.", "--coco", panel=OUTPUT, type=Path | None),
+]
 Methods = Annotated[
     str | Sequence[str] | None,
     option("Methods on the page, with commas; by default five of different kinds.", panel=OUTPUT, type=str | None),

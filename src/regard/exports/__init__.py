@@ -9,7 +9,8 @@ inside.
     source.py     ExportSource: a network and what is known of it, opened once
     parity.py     how far an export's answers are from the network's, refused where too far
     export.py     checks, writes aside, measures, moves to its place
-    card.py       the model card
+    card/         the model card
+    coco.py       maps as regions of a COCO file, which is no row: it is of results
 """
 
 from dataclasses import dataclass

@@ -50,7 +50,7 @@ def write_export(source: ExportSource, name: str, out: Path, settings: ExportSet
     if not row.ending(settings):
         with new_folder(out, settings.overwrite) as folder:
             exported: Exported = write(source, folder, settings)
-            write_file(folder / CARD, source.card())
+            write_file(folder / CARD, source.card(name))
             files = tuple(sorted(str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file()))
             exported = replace(exported, path=out, files=files)
             about = {key: value for key, value in exported.as_json().items() if key not in ("kind", "path", "pushed")}

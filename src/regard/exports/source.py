@@ -64,11 +64,11 @@ class ExportSource:
         about = provenance(self.network)
         return {**about, "model": model_digest(about)}
 
-    def card(self) -> str:
-        """The model card: Markdown with the hub's front matter."""
+    def card(self, kind: str = "") -> str:
+        """The model card: Markdown with the hub's front matter; `kind` is the row of EXPORTS that it lies beside."""
         from regard.exports.card import card
 
-        return card(self)
+        return card(self, kind)
 
 
 def open_source(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regard.errors import DataError
-from regard.files import SCHEMA, SCHEMAS, check_schema, reading
+from regard.files import SCHEMA, SCHEMAS, check_schema, is_file, read_json, reading
 from regard.records import PatchGrid
 
 if TYPE_CHECKING:
@@ -47,6 +47,16 @@ def write_rows(
         while group := list(islice(stream, ROWS)):
             arrays = [pa.array([row.get(name) for row in group], type) for name, type in types.items()]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=ROWS)
+
+
+def kind_of(result: Path) -> str:
+    """The kind of result in a folder or a Parquet file. Raises `DataError` for what regard did not write."""
+    if not is_file(result):
+        return str(read_json(result / "manifest.json", "give a finished result of regard").get("kind"))
+    from pyarrow.parquet import read_schema
+
+    with reading(result, "give a file that regard wrote"):
+        return str(json.loads((read_schema(result).metadata or {})[b"regard"]).get("kind"))
 
 
 def read_rows(

@@ -67,6 +67,7 @@ def caption(
     truth: opt.Truth = None,
     style: opt.Style = "regard",
     format: opt.Format = None,
+    coco: opt.Coco = None,
     colours: opt.MapColours = None,
     page: opt.Page = None,
     no_pictures: opt.NoPictures = False,
@@ -105,7 +106,8 @@ def caption(
     caption is also said of the next picture and of none: what a word and its map lose there goes into `captions.json`.
     `style` "source" draws the panels of CATR's own figures.
 
-    The file `page` shows each caption word by word: see docs/captions.md.
+    The file `page` shows each caption word by word, the COCO file `coco` has each word's region, from what is in `out`:
+    see docs/captions.md.
 
     `truth` is data that know the region of each word: a folder of drawn scenes, or a COCO .json with masks or boxes, of
     the same pictures. Panels then outline what a word speaks of and strike out what is wrong, and `truth.json` has
@@ -123,6 +125,7 @@ def caption(
     from regard.app.output import OutputPlan
     from regard.data.dataset import skipper
     from regard.data.regions import regions_of
+    from regard.exports.coco import check_coco, write_coco
     from regard.files import check_free
     from regard.measurement.localisation.captions import check_pictures
     from regard.networks.arguments import check_arguments
@@ -143,6 +146,7 @@ def caption(
     check_together(options, style, panels, captions, which)
     if out is not None:
         check_free(out, overwrite)
+    coco = check_coco(coco, out, overwrite)
     regions = None if truth is None else regions_of(truth, words=True)
     inputs, source = read_inputs(pictures, captions, which, skip_bad, max_pixels, image)
     if regions is not None:
@@ -167,6 +171,8 @@ def caption(
     if output is not None:
         tally, measured = output.write(job, inputs)
         warn(tally, job)
+        if out is not None and coco is not None:
+            write_coco(coco, out)
         result = replace(result, n=tally.n, cut=tally.cut.n, first=tuple(tally.examples), truth=measured)
     if page_plan is not None:
         content = caption_content(job, inputs, {} if output is None else output.captions, regions)

@@ -73,6 +73,7 @@ def explain(
     format: opt.Format = None,
     figure: opt.Figure = None,
     sheet: opt.Sheet = None,
+    coco: opt.Coco = None,
     colours: opt.MapColours = None,
     page: opt.Page = None,
     methods: opt.Methods = None,
@@ -109,6 +110,7 @@ def explain(
     else from the run.
     The file `page` shows each picture by its layers, heads and patches, and by several `methods`, with their removal
     curves, by this network and those `beside` it: see docs/explain.md. With a page alone no other maps are made.
+    The COCO file `coco` has the region of each map, from what is in `out`: see docs/explain.md.
     With `curve` each map has its removal curves and their SRG in the manifest or the table (`heatmap.curve`).
 
     `query` is "CLS" or "ROW,COLUMN" of a patch; `layer`, `head` and `start` count from 0; `target` and `against` are
@@ -128,6 +130,7 @@ def explain(
     from regard.app.output import OutputPlan
     from regard.data.dataset import skipper
     from regard.explanation import method_named
+    from regard.exports.coco import check_coco, write_coco
     from regard.files import check_free
     from regard.networks.arguments import check_arguments
     from regard.predictors.command_inputs import read_picture_arguments, refuse_network
@@ -146,6 +149,7 @@ def explain(
     page_plan = PagePlan.of(page, overwrite, methods, beside, no_pictures, anonymise)
     if out is not None:
         check_free(out, overwrite)
+    coco = check_coco(coco, out, overwrite)
     check_arguments(model, weights, weights_part, precision)
     dataset = read_picture_arguments(pictures, "explain", max_pixels, image)
     # torch is imported when nothing else is wrong
@@ -184,6 +188,8 @@ def explain(
         count = write_page(page_plan, content)
     if out is not None:
         count, (rows, width) = write_maps(job, dataset, out, plan, overwrite)
+        if coco is not None:
+            write_coco(coco, out)
     elif page_plan is not None:
         rows = width = 0
     else:

@@ -183,3 +183,25 @@ def unpack_runs(text: str) -> list[int]:
             counts.append(value + (counts[-2] if len(counts) > 2 else 0))
             value = shift = 0
     return counts
+
+
+def pack_runs(mask: Bools) -> str:
+    """The string of COCO's for a mask (H, W), which `unpack_runs` reads (rleToString in COCO's maskApi.c).
+
+    >>> unpack_runs(pack_runs(np.eye(2, 3, dtype=bool)))
+    [0, 1, 2, 1, 2]
+    """
+    flat = mask.ravel(order="F")
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    starts = [0, *edges.tolist(), flat.size]
+    counts = [*([0] if flat.size and flat[0] else []), *np.diff(starts).tolist()]
+    signs: list[int] = []
+    for place, count in enumerate(counts):
+        value = count - counts[place - 2] if place > 2 else count
+        more = True
+        while more:
+            bits = value & 31
+            value >>= 5
+            more = value != (-1 if bits & 16 else 0)
+            signs.append(bits | (32 if more else 0))
+    return "".join(chr(sign + 48) for sign in signs)

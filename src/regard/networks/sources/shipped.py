@@ -16,6 +16,8 @@ CAPTIONERS = {
     "regard itself"
 }
 """Name and one line about each captioner."""
+LICENCES = {"pets-tiny": "apache-2.0", "scenes-captioner": "apache-2.0"}
+"""The licence of each one's weights, as the hub writes it, from its card."""
 
 
 def folder_of(model: Path | str) -> Path:

@@ -1,0 +1,117 @@
+"""The model card of an export: what its evaluation and its audit say, for someone who has never seen the run.
+
+Markdown with the front matter of the Hugging Face hub. What was not measured is said to be so; no path of a machine, no
+picture and no picture's name stands in it, and names of classes and slices are escaped.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from regard.exports.card.front import front_matter
+from regard.exports.card.markdown import bullets, code, escaped, facts, joined, pictures, share
+from regard.exports.card.origin import class_names, preparation_text, training_section, what_it_is
+from regard.exports.card.scores import classes_section, scores_section
+from regard.exports.card.subject import Subject
+from regard.exports.card.trust import RELIANCE, fooled_section, maps_section, open_section, reliance, reliance_section
+from regard.exports.card.use import limits_section, use_section
+from regard.records import Evaluation
+from regard.results.evaluations import worst_slice
+
+if TYPE_CHECKING:
+    from regard.exports.source import ExportSource
+
+INTERVALS = (
+    "Numbers in brackets are 95 % intervals: what the number could be on other pictures of the same kind. The fewer "
+    "pictures, the wider."
+)
+
+
+def card(source: "ExportSource", kind: str = "") -> str:
+    """The card of what is exported; `kind` is a name of EXPORTS, by which it says how the export is used."""
+    subject = Subject.of(source)
+    sections = {
+        "In short": bullets(_short(subject)),
+        "What it takes and gives": facts(_interface(subject)),
+        "What it was trained on": training_section(subject),
+        "How often it is right": f"{scores_section(subject)}\n\n{INTERVALS}",
+        "Each class": classes_section(subject),
+        "What it relies on": reliance_section(subject),
+        "Which map of it to believe": maps_section(subject),
+        "Where it is fooled": fooled_section(subject),
+        "What was not decided or not measured": open_section(subject),
+        "How to use it": use_section(subject, kind),
+        "What not to use it for": limits_section(subject),
+        "Where this comes from": facts(_provenance(subject)),
+    }
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
+    return f"{front_matter(subject, kind)}\n\n# {escaped(subject.name)}\n\n{what_it_is(subject)}\n\n{body}\n"
+
+
+def _short(subject: Subject) -> list[str]:
+    evaluation = subject.scores
+    lines = ["**How good:** never measured."]
+    if evaluation is not None:
+        score = evaluation.scores.get("top1", evaluation.scores.get("exact_match"))
+        note = f" ({escaped(evaluation.note)})" if evaluation.note else ""
+        right = "" if score is None else f"right on {share(score)} of {pictures(evaluation.n)}{note}"
+        worst = worst_slice(evaluation) if isinstance(evaluation, Evaluation) else None
+        of_worst = ""
+        if worst is not None:
+            of_worst = f"; on its worst slice, {code(worst.column)} {code(worst.value)}, on {share(worst.top1)}"
+        lines = [f"**How good:** {right}{of_worst}."]
+    answer = reliance(subject)
+    lines.append(f"**What it relies on:** {RELIANCE[answer].replace('**', '') if answer else 'not measured.'}")
+    believed = dict.fromkeys(code(each.method) for each in subject.verdicts if each.status == "supported")
+    refused = dict.fromkeys(code(each.method) for each in subject.verdicts if each.status != "supported")
+    maps = "none that was tested" if refused else "not measured"
+    if believed:
+        others = f"; not those of {joined([*refused])}" if refused else ""
+        maps = f"those of {joined([*believed])}{others}"
+    lines.append(f"**Which heat maps to believe:** {maps}.")
+    audited = "its maps audited, the rest not" if subject.verdicts else "never audited"
+    if subject.audit is not None:
+        audited = "audited"
+    scored = "never evaluated" if evaluation is None else "evaluated"
+    lines.append(f"**State of this card:** {scored}, {audited}.")
+    return lines
+
+
+def _interface(subject: Subject) -> list[tuple[str, str]]:
+    answer = "a probability for each class; they sum to 1"
+    if subject.several:
+        answer = "a probability for each label, each of its own"
+    if subject.classes is None:
+        answer = "outputs without names"
+    return [
+        ("Takes", "one picture, of any size"),
+        ("Prepared as", preparation_text(subject)),
+        ("Gives", answer),
+        ("Classes", class_names(subject)),
+        ("Architecture", code(subject.architecture)),
+        ("Licence", subject.licence or "not known to regard"),
+    ]
+
+
+def _provenance(subject: Subject) -> list[tuple[str, str]]:
+    origin = subject.provenance
+    audit: Any = {} if subject.audit is None else subject.audit.provenance
+    scored: Any = {} if subject.evaluation is None else subject.evaluation.provenance
+    chosen = {} if subject.audit is None else subject.audit.settings
+    settings = ", ".join(
+        f"{name} {value}" for name, value in chosen.items() if value is not False and value not in (None, [])
+    )
+    versions = [f"{name} {origin[name]}" for name in ("regard", "torch", "timm", "python") if name in origin]
+    return [
+        ("Weights, SHA-256", code(origin.get("weights_sha256", "unknown"))),
+        ("Network with its preparation", code(subject.digest)),
+        ("Exported by", escaped(", ".join(versions))),
+        ("Scored by", _version(scored)),
+        ("Audited by", _version(audit)),
+        ("Pictures of the audit", code(audit["data"]) if "data" in audit else ""),
+        ("Settings of the audit", code(settings) if settings else ""),
+        ("This card", "written by `regard export` from what is stored of the run; nothing in it was typed by hand"),
+    ]
+
+
+def _version(provenance: Any) -> str:
+    version = f"regard {provenance.get('regard')}, torch {provenance.get('torch', 'unknown')}"
+    return escaped(version) if "regard" in provenance else ""

@@ -46,7 +46,7 @@ def preview(image: Image.Image) -> Image.Image:
 
 def settings_line(network: str, settings: Mapping[str, Any]) -> str:
     """What stands below panels and sheet."""
-    facts = {"network": network, **settings, "depends": None}
+    facts = {"network": network, **settings, **dict.fromkeys(("depends", "checks", "missing_checks"))}
     return " · ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
 
 

@@ -21,6 +21,7 @@ from regard.app.declaring import CommandWithDefaults, function_of, parameters_of
 from regard.app.options import OUTPUT, setting_options
 from regard.config.parsing import in_words, with_place
 from regard.errors import RegardError, UsageError
+from regard.explanation.words.checks import LEVELS
 from regard.files import json_text, readable
 from regard.networks.sources.deferred import defer_imports
 
@@ -140,6 +141,9 @@ def main(arguments: list[str] | None = None) -> int:
     debug = "--debug" in words  # wherever it stands
     words = [word for word in words if word != "--debug"]
     config, words = _config(words)
+    if words[:1] == ["caption"] and "--check" in words:  # its value may be left out, which typer's options cannot
+        place = words.index("--check") + 1
+        words[place:place] = [] if words[place:][:1] in [[level] for level in LEVELS] else LEVELS[:1]
     if not words:
         app(["--help"], standalone_mode=False, prog_name="regard")
         return 2

@@ -344,6 +344,14 @@ Depends = Annotated[
         panel=MAPS,
     ),
 ]
+Check = Annotated[
+    str | None,
+    option(
+        "Also check how far the picture supports each word, by three passes; `--check full` takes patches out, too.",
+        "--check",
+        panel=MAPS,
+    ),
+]
 Truth = Annotated[
     str | Path | None,
     option(

@@ -13,8 +13,10 @@ from PIL import Image
 from regard.data.dataset import Picture
 from regard.data.images.decode import drawable, open_picture
 from regard.errors import DataError, NetworkError, UsageError
-from regard.explanation.words.alignment import read_words
+from regard.explanation.words.alignment import read_words, word_spans
+from regard.explanation.words.checks.run import checks_of
 from regard.explanation.words.dependence import dependence
+from regard.explanation.words.finished import FinishedCaption
 from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.pieces import Pieces
@@ -31,13 +33,15 @@ ALTERNATIVES = 5
 @dataclass(frozen=True)
 class _PreparedInput:
     """An input that could be read, as the network takes it: `tokens` are of its given caption, `other` is the picture
-    that it is compared with, `preview` what the caller keeps of it."""
+    that it is compared with, `image` itself where patches are to be taken out of it, `preview` what the caller keeps of
+    it."""
 
     index: int
     input: CaptionInput
     prepared: PreparedPicture
     tokens: tuple[int, ...]
     other: PreparedPicture | None
+    image: Image.Image | None
     preview: Image.Image | None
 
 
@@ -90,9 +94,12 @@ class CaptionJob:
                 self.on_bad(item.picture, error)
                 continue
             tokens = () if item.caption is None else caption_tokens(self.network, item, prepared)
-            other = self._other(inputs, index) if self.options.depends else None
+            alone = not isinstance(inputs, Sequence) or len({each.picture.identity for each in inputs}) < 2
+            compared = self.options.depends or (self.options.check is not None and not alone)
+            other = self._other(inputs, index) if compared else None
+            whole = image if self.options.check == "full" else None
             preview = None if self.preview is None else self.preview(image)
-            yield _PreparedInput(index, item, prepared, tokens, other, preview)
+            yield _PreparedInput(index, item, prepared, tokens, other, whole, preview)
 
     def _prepare(self, item: CaptionInput, image: Image.Image) -> PreparedPicture:
         try:
@@ -153,8 +160,11 @@ class CaptionJob:
         tokens = decoding.tokens
         pieces = network.pieces(tokens) if item.caption is None else network.pieces_of(item.caption, tokens)
         words = read_words(decoding, pieces, each.prepared.grid, item.name, self.options.row)
-        if each.other is not None:
-            words = self._with_dependence(words, each, each.other, decoding.tokens)
+        finished = self._finished(each, decoding, pieces) if self.options.check is not None else None
+        if each.other is not None and self.options.depends:
+            words = self._with_dependence(words, each, each.other, finished or decoding.tokens)
+        if finished is not None:
+            words = self._with_checks(words, finished)
         return Caption(
             item.name,
             network.text(decoding.tokens) if item.caption is None else item.caption,
@@ -170,13 +180,39 @@ class CaptionJob:
             partial(drawable, item.picture.opener),
         )
 
+    def _finished(self, each: _PreparedInput, decoding: Decoding, pieces: Pieces) -> FinishedCaption:
+        return FinishedCaption(
+            self.network,
+            each.prepared,
+            decoding.tokens,
+            word_spans(decoding, pieces),
+            each.other,
+            each.image,
+            self.options.prompt,
+            self.options.capture(self.network),
+            self.options.row,
+        )
+
+    def _with_checks(self, words: Sequence[Word], finished: FinishedCaption) -> tuple[Word, ...]:
+        """Words with their checks; `<start>`, which no step predicts, has none."""
+        columns = checks_of(finished, self.settings["checks"])
+        rows = (dict(zip(columns, values, strict=True)) for values in zip(*map(list, columns.values()), strict=True))
+        return tuple(word if word.steps is None else replace(word, checks=next(rows)) for word in words)
+
     def _with_dependence(
-        self, words: Sequence[Word], each: _PreparedInput, other: PreparedPicture, tokens: Sequence[int]
+        self,
+        words: Sequence[Word],
+        each: _PreparedInput,
+        other: PreparedPicture,
+        caption: FinishedCaption | Sequence[int],
     ) -> tuple[Word, ...]:
         """Words with what they owe to their picture; `<start>`, which no step predicts, owes nothing."""
         layer = self.options.capture(self.network).layer
         how: dict[str, Any] = {"layer": layer, "head": self.options.head, "row": self.options.row}
-        of_tokens = dependence(self.network, each.prepared, other, tokens, **how)
+        if isinstance(caption, FinishedCaption):
+            of_tokens = caption.dependence  # by the passes that its checks read, too
+        else:
+            of_tokens = dependence(self.network, each.prepared, other, caption, **how)
         of_words = of_tokens.of_words([Span(word.text, *word.steps) for word in words if word.steps is not None])
         columns = [getattr(of_words, each.name).tolist() for each in fields(WordDependence)]
         rows = zip(*columns, strict=True)

@@ -9,6 +9,7 @@ from regard.data.dataset import Picture
 from regard.errors import UsageError, unknown
 from regard.explanation import METHODS, Method
 from regard.explanation.words import ROWS
+from regard.explanation.words.checks import LEVELS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,6 +57,7 @@ class CaptionOptions:
     head: int | None = None
     start: int | None = None
     depends: bool = False
+    check: str | None = None
 
     def __post_init__(self) -> None:
         methods = [method.name for method in METHODS if method.kind == "word"]
@@ -67,6 +69,8 @@ class CaptionOptions:
             )
         if self.row not in ROWS:
             raise unknown("row", self.row, ROWS)
+        if self.check is not None and self.check not in LEVELS:
+            raise unknown("check", self.check, LEVELS)
         settings = {"row": None if self.row == ROWS[0] else self.row, **self._numbers()}
         for name, value in settings.items():
             if value is not None and name not in self._method.settings:
@@ -120,7 +124,17 @@ class CaptionOptions:
             "row": self.row,
             **{name: value for name, value in layers.items() if name in self._method.settings},
             **({"depends": True} if self.depends else {}),
+            **self._checks(network),
         }
+
+    def _checks(self, network: "CaptionNetwork") -> dict[str, Any]:
+        """Which words' checks there are, and what the network lacks for the others."""
+        if self.check is None:
+            return {}
+        from regard.explanation.words.checks.run import fitting_checks, missing_checks
+
+        names = fitting_checks(network, self.check)
+        return {"check": self.check, "checks": list(names), "missing_checks": missing_checks(network, self.check)}
 
     @property
     def _method(self) -> Method:

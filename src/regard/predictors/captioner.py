@@ -75,6 +75,7 @@ class Captioner(LoadedNetwork):
         head: int | None = None,
         start: int | None = None,
         depends: bool = False,
+        check: str | None = None,
         batch_size: int = 8,
     ) -> Caption | Captions:
         """The caption of a picture, or of each picture of a list, word by word, with a map for every word.
@@ -87,11 +88,12 @@ class Captioner(LoadedNetwork):
         Maps are by a `method` of METHODS that is of words, by default attention to the picture: of one `layer`, by
         default the last, and one `head`, by default the mean; `row` says which step's, the one that predicts a word or
         the one that reads it; `start` is the first layer that counts for a method that goes through them. With
-        `depends` each caption is also scored for the next picture and for none.
+        `depends` each caption is also scored for the next picture and for none, and with `check`, "quick" or "full",
+        its words have `checks`: how far the picture supports them (WORD_CHECKS), for three passes, or for many.
 
         Raises `UsageError` for an option that does not fit, and `DataError` for a picture that cannot be read.
         """
-        options = CaptionOptions(prompt, beams, limit, method, row, layer, head, start, depends)
+        options = CaptionOptions(prompt, beams, limit, method, row, layer, head, start, depends, check)
         listed = pictures_of(pictures)
         texts = [captions] if isinstance(captions, str) else captions
         if texts is None:
@@ -135,7 +137,7 @@ class Captioner(LoadedNetwork):
         """The options, checked against the network, for pictures that are still to come; the rest is as in the job."""
         row = METHODS[options.method]
         report_precision(row, self.network.precision)
-        network = self.network if row.reduced else self.network.at_precision("float32")
+        network = self.network if row.reduced and options.check is None else self.network.at_precision("float32")
         origin = {**self.provenance, "precision": network.precision}
         return CaptionJob(network, options.fitted(network), origin, source, **reading)
 

@@ -98,7 +98,8 @@ class Word(Readable):
     """A word of a caption: its probability (0 to 1) and, where there is one, the map of where the network looked.
 
     `log_probability` is natural and None of `<start>`, which no step predicts; `steps` (start, stop) are the word's in
-    its caption; `dependence` is None where it was not measured.
+    its caption; `dependence` is None where it was not measured. `checks` are those of WORD_CHECKS by name, the higher
+    the better the picture supports the word, NaN where one has no value; None where there are none.
 
     >>> Word("cat", probability=0.9, part_of_speech="noun").heatmap is None
     True
@@ -111,6 +112,7 @@ class Word(Readable):
     log_probability: float | None = None
     steps: tuple[int, int] | None = None
     dependence: WordDependence | None = None
+    checks: Mapping[str, float] | None = None
 
     def __str__(self) -> str:
         part = f", {self.part_of_speech}" if self.part_of_speech else ""

@@ -44,6 +44,8 @@ COLUMNS: Mapping[str, str] = {
     **{each.name: NUMBER for each in fields(WordDependence)},
     "map": ARRAY,
 }
+CHECK = "check_"
+"""How the names of columns of checks begin."""
 REPEATED = ("name", "filename", "caption", "word", "part_of_speech")
 
 
@@ -55,11 +57,13 @@ def write_caption_table(
 ) -> None:
     """Write a row for each word of entries as `captions.json` has them, with their maps (words, rows, columns).
 
-    A caption without words has one row, whose word is null. `about` becomes the file's metadata.
+    A caption without words has one row, whose word is null. `about` becomes the file's metadata; the words' checks that
+    its settings name have a column each, `check_NAME`.
     `filename` is what `filenames` has for a name, else the name.
     """
     rows = (row for entry, maps in captions for row in _rows(entry, maps, filenames or {}))
-    write_rows(path, rows, COLUMNS, REPEATED, KIND, about)
+    checks = {f"{CHECK}{name}": NUMBER for name in about.get("settings", {}).get("checks", ())}
+    write_rows(path, rows, {**COLUMNS, **checks}, REPEATED, KIND, about)
 
 
 def read_caption_table(path: Path | str) -> Iterator[Caption]:
@@ -80,11 +84,22 @@ def _caption(rows: Sequence[Mapping[str, Any]], provenance: Mapping[str, Any]) -
     grid = grid_of(first)
     shape = grid.rows, grid.columns
     words = tuple(
-        word_of({**row, "text": row["word"]}, np.array(row["map"], np.float32).reshape(shape), grid, name)
+        word_of(
+            {**row, "text": row["word"], "checks": _checks(row)},
+            np.array(row["map"], np.float32).reshape(shape),
+            grid,
+            name,
+        )
         for row in rows
         if row["word"] is not None
     )
     return Caption(name, first["caption"], words, provenance, grid=grid, which=first["which"])
+
+
+def _checks(row: Mapping[str, Any]) -> dict[str, float | None] | None:
+    """The checks in a word's row; None where all are null, as of `<start>`, or there are no such columns."""
+    checks = {name.removeprefix(CHECK): value for name, value in row.items() if name.startswith(CHECK)}
+    return checks if any(value is not None for value in checks.values()) else None
 
 
 def _rows(entry: Entry, maps: Float, filenames: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -113,6 +128,7 @@ def _word_row(word: Mapping[str, Any]) -> dict[str, Any]:
         "step_to": stop,
         **(word["focus"] or {}),
         **(word.get("depends") or {}),
+        **{f"{CHECK}{name}": value for name, value in (word.get("checks") or {}).items()},
     }
     if word["peak"] is not None:
         row |= {f"peak_{name}": word["peak"][name] for name in ("row", "column", "value")}

@@ -77,12 +77,14 @@ def word_of(stored: Mapping[str, Any], values: Float, grid: PatchGrid, name: str
         Heatmap(values, grid, name),
         stored["part_of_speech"],
         stored.get("log_probability"),
+        checks=stored.get("checks"),
     )
 
 
 def caption_entry(caption: Caption, files: Mapping[str, str]) -> dict[str, Any]:
     """What `captions.json` has of a caption; `files` are those that were written of it."""
     depends = bool(caption.settings.get("depends"))
+    checked = "check" in caption.settings
     return {
         "name": caption.name,
         **({} if caption.which is None else {"which": caption.which}),
@@ -92,7 +94,10 @@ def caption_entry(caption: Caption, files: Mapping[str, str]) -> dict[str, Any]:
         "log_probability": _number(caption.log_probability),
         **files,
         "grid": None if caption.grid is None else asdict(caption.grid),
-        "words": [_word_entry(word, depends) for word in caption.words],
+        "words": [
+            {**_word_entry(word, depends), **({"checks": word.checks and _numbers(word.checks)} if checked else {})}
+            for word in caption.words
+        ],
         "steps": [
             {
                 **_choice(step.piece, step.log_probability),
@@ -196,12 +201,13 @@ class Names:
 class Tally:
     """Counts over all captions: those at the length limit, those without words, and words that are unknown.
 
-    `examples` are the first captions, as (name, text).
+    `examples` are the first captions, as (name, text), `checked` their entries where words were checked.
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.n = 0
         self.examples: list[tuple[str, str]] = []
+        self.checked: list[Entry] = []
         self.cut = Names()
         self.empty = Names()
         self.unknown = Names()
@@ -213,6 +219,7 @@ class Tally:
         self.n += 1
         if self.n <= EXAMPLES:
             self.examples.append((name, entry["text"]))
+            self.checked += [entry] if any(word.get("checks") for word in entry["words"]) else []
         if entry["limit_reached"]:
             self.cut.add(name)
         if not entry["text"]:

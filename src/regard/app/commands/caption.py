@@ -38,6 +38,7 @@ class Result(Printed):
     first: tuple[tuple[str, str], ...]
     truth: "CaptionScores | None" = None
     page: Path | None = None
+    checks: str = ""
 
     @property
     def captions(self) -> "Iterator[Caption]":
@@ -64,6 +65,7 @@ def caption(
     head: opt.DecoderHead = None,
     start: opt.DecoderStart = None,
     depends: opt.Depends = False,
+    check: opt.Check = None,
     truth: opt.Truth = None,
     style: opt.Style = "regard",
     format: opt.Format = None,
@@ -104,7 +106,8 @@ def caption(
     the last, and one `head`, by default the mean; `row` says which step's, the one that predicts a word or the one
     that reads it; `start` is the first layer that counts for a method that goes through them. With `depends` each
     caption is also said of the next picture and of none: what a word and its map lose there goes into `captions.json`.
-    `style` "source" draws the panels of CATR's own figures.
+    With `check` "quick" each word has the checks of how far the picture supports it that cost three passes, with "full"
+    also those that take patches out. `style` "source" draws the panels of CATR's own figures.
 
     The file `page` shows each caption word by word, the COCO file `coco` has each word's region, from what is in `out`:
     see docs/captions.md.
@@ -140,7 +143,7 @@ def caption(
     if out is None and page_plan is None:
         raise UsageError("nothing would be written; give `out` for results, or `page` for a page")
     out = None if out is None else Path(out)
-    options = CaptionOptions(prompt, beams, limit, method, row, layer, head, start, depends)
+    options = CaptionOptions(prompt, beams, limit, method, row, layer, head, start, depends, check)
     panels = OutputPlan.of(out, format, None, None, colours).format == "panels"
     drawing = style_of(style, row, colours)
     check_together(options, style, panels, captions, which)
@@ -156,6 +159,7 @@ def caption(
     from regard.predictors.caption_job import caption_tokens, check_comparable
     from regard.predictors.captioner import Captioner
     from regard.predictors.inspector.captions import caption_content
+    from regard.results.check_text import checks_text
 
     if depends:
         check_comparable(inputs)
@@ -174,6 +178,7 @@ def caption(
         if out is not None and coco is not None:
             write_coco(coco, out)
         result = replace(result, n=tally.n, cut=tally.cut.n, first=tuple(tally.examples), truth=measured)
+        result = replace(result, checks=checks_text(tally.checked, job.network.name, job.settings))
     if page_plan is not None:
         content = caption_content(job, inputs, {} if output is None else output.captions, regions)
         result = replace(result, n=result.n or sum(map(len, content.pictures.values())))
@@ -201,4 +206,5 @@ def as_text(result: Result) -> str:
     pictures = f"{result.n} picture{'s' if result.n != 1 else ''}"
     places = " and ".join(str(place) for place in (result.out, result.page) if place is not None)
     scores = [] if result.truth is None else [word_scores_text(result.truth)]
+    scores += [result.checks] if result.checks else []
     return "\n".join([*lines, *scores, f"{pictures} captioned by {result.network}, written to {places}"])

@@ -15,6 +15,7 @@ from regard.explanation.words import ROWS
 from regard.explanation.words.methods import check_caption
 from regard.networks.captioners.attention import Capture
 from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
+from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.wordpiece import Span
 from regard.records import Float
 
@@ -30,6 +31,17 @@ class TokenScores:
     log_probabilities: Float
     maps: Float
 
+    def gain(self, other: "TokenScores") -> Float:
+        """(n,): what the log-probability gains, in nats, over that with another picture; negative: it loses."""
+        return self.log_probabilities - other.log_probabilities
+
+    def of_words(self, words: Sequence[Span]) -> "TokenScores":
+        """The same for words, each of which is several tokens: probabilities multiplied, maps averaged."""
+        return TokenScores(
+            per_word(self.log_probabilities, words, np.sum).astype(np.float32),
+            per_word(self.maps, words, np.mean).astype(np.float32),
+        )
+
 
 @dataclass(frozen=True)
 class Dependence:
@@ -42,12 +54,12 @@ class Dependence:
     @property
     def over_other(self) -> Float:
         """(n,): what the log-probability gains, in nats, over that with the other picture; negative: it loses."""
-        return self.picture.log_probabilities - self.other.log_probabilities
+        return self.picture.gain(self.other)
 
     @property
     def over_none(self) -> Float:
         """(n,): the same over that without a picture."""
-        return self.picture.log_probabilities - self.without.log_probabilities
+        return self.picture.gain(self.without)
 
     @property
     def moved_by_other(self) -> Float:
@@ -61,7 +73,7 @@ class Dependence:
 
     def of_words(self, words: Sequence[Span]) -> "Dependence":
         """The same for words, each of which is several tokens: probabilities multiplied, maps averaged."""
-        return Dependence(*(_of_words(scores, words) for scores in (self.picture, self.other, self.without)))
+        return Dependence(*(scores.of_words(words) for scores in (self.picture, self.other, self.without)))
 
 
 def dependence(
@@ -86,13 +98,14 @@ def dependence(
     caption = check_caption(captioner, tokens)
     pictures = [picture, other, grey_picture(captioner, picture)]
     decodings = captioner.teacher_force(pictures, [caption] * 3, capture=capture)
-    size = picture.grid.rows, picture.grid.columns
-    scores = []
-    for decoding in decodings:
-        rows = decoding.predicting if row == "predicting" else decoding.reading
-        logs = decoding.log_probabilities.float().numpy().astype(np.float32)
-        scores.append(TokenScores(logs, resized(rows[0, 0].float().numpy(), size)))
-    return Dependence(*scores)
+    return Dependence(*(scores_of(decoding, picture, row) for decoding in decodings))
+
+
+def scores_of(decoding: Decoding, picture: PreparedPicture, row: str) -> TokenScores:
+    """The scores of a decoding whose attention is of one layer and head, its maps on the grid of `picture`."""
+    rows = decoding.predicting if row == "predicting" else decoding.reading
+    logs = decoding.log_probabilities.float().numpy().astype(np.float32)
+    return TokenScores(logs, resized(rows[0, 0].float().numpy(), (picture.grid.rows, picture.grid.columns)))
 
 
 def grey_picture(captioner: CaptionNetwork, picture: PreparedPicture) -> PreparedPicture:
@@ -103,12 +116,10 @@ def grey_picture(captioner: CaptionNetwork, picture: PreparedPicture) -> Prepare
     return replace(picture, inputs={**picture.inputs, **pixels})
 
 
-def _of_words(scores: TokenScores, words: Sequence[Span]) -> TokenScores:
-    def each(values: Float, join: Callable[..., Float]) -> Float:
-        joined = [join(values[word.start : word.stop], axis=0) for word in words]
-        return np.stack(joined).astype(np.float32) if joined else values[:0]
-
-    return TokenScores(each(scores.log_probabilities, np.sum), each(scores.maps, np.mean))
+def per_word(values: np.ndarray, words: Sequence[Span], join: Callable[..., np.ndarray]) -> np.ndarray:
+    """Values (tokens, ...) → (words, ...): the sum, say, or the mean over the tokens of each word."""
+    joined = [join(values[word.start : word.stop], axis=0) for word in words]
+    return np.stack(joined) if joined else values[:0]
 
 
 def map_distance(maps: Float, others: Float) -> Float:

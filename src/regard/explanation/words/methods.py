@@ -21,8 +21,11 @@ NEEDS = {
     "gradients": "gradients",
     "decoder": "a decoder that looks at the picture by attention of its own",
     "picture tokens": "a language model that has the picture among its tokens",
+    "text attention": "attention to the words before",
+    "shared": "one attention over picture and words together",
+    "lens": "hidden states of words and patches that one head reads",
 }
-"""What a method may require of a captioner, and what it may lack."""
+"""What a method or a check of words may require of a captioner, and what it may lack."""
 
 
 def fitting(captioner: CaptionNetwork) -> tuple[str, ...]:

@@ -102,3 +102,21 @@ class RowRecorder:
     def project(self, keys: Tensor) -> None:
         """Put other things in the place of keys: (..., keys) @ (keys, others)."""
         self.rows = {layer: [each @ keys for each in calls] for layer, calls in self.rows.items()}
+
+
+class TraceRecorder(RowRecorder):
+    """Beside what is captured, the mean over heads of every layer, to all keys."""
+
+    def __init__(self, modules: Sequence[nn.Module], *settings: Any, **more: Any) -> None:
+        super().__init__(modules, *settings, **more)
+        self.modules = list(enumerate(modules))
+        self.layers: dict[int, Tensor] = {}
+
+    def add(self, layer: int, weights: Tensor) -> None:
+        self.layers[layer] = weights.mean(1)
+        if self.capture.includes(layer):
+            super().add(layer, weights)
+
+    def means(self) -> Tensor:
+        """(layers, batch, rows, keys)."""
+        return torch.stack([self.layers[layer] for layer in sorted(self.layers)])

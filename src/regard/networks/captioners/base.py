@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -21,6 +22,7 @@ from regard.networks.captioners.decoder_pass import DecoderPass, decoder_pass
 from regard.networks.captioners.decoding import CaptionModule, Decoding
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.scripts import parts
+from regard.networks.captioners.trace import CaptionTrace
 from regard.networks.captioners.transformer import Memory
 from regard.networks.guard import borrowed
 from regard.networks.sources.checkpoint import tensors_hash
@@ -120,10 +122,43 @@ class CaptionNetwork(ABC):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What methods may require: "attention" and "gradients", a "decoder" with cross-attention to the picture,
-        "picture tokens" among those of a language model."""
+        """What methods and checks of words may require: "attention" and "gradients", a "decoder" with cross-attention
+        to the picture, "picture tokens" among those of a language model; of a trace (see `trace`) "text attention" to
+        the words before, one attention "shared" by picture and words, and a "lens"."""
         decoder = ("decoder",) if isinstance(self.module, CaptionModule) else ()
         return frozenset(("attention", "gradients", *decoder))
+
+    def trace(
+        self,
+        picture: PreparedPicture,
+        tokens: Sequence[int],
+        *,
+        capture: Capture | None = None,
+        layer: int | None = None,
+    ) -> CaptionTrace:
+        """One pass over a finished caption, and all that checks of its words read of it: what `capabilities` name.
+
+        `layer`, from 0, by default the last, is the one behind which hidden states are read. Here it has the decoding
+        alone; families add what they can give.
+        """
+        return CaptionTrace(self.teacher_force([picture], [tokens], capture=capture)[0])
+
+    def removed(
+        self, picture: PreparedPicture, image: Image.Image, tokens: Sequence[int], visible: Tensor, prompt: str | None
+    ) -> Tensor:
+        """(n, tokens) float32 on the CPU: the log-probabilities of a caption while of the picture's patches only those
+        are there that are `visible` (n, rows, columns), at least one of each.
+
+        Here the mean colour of the user's picture, `image`, stands in the place of the others, and `prompt` is what it
+        was prepared with; a family whose encoder can leave tokens out does so (`removes_tokens`).
+        """
+        pictures = (self.prepare(masked(image, picture.grid, each.numpy()), prompt) for each in visible)
+        return torch.cat([self.teacher_force([each], [tokens])[0].log_probabilities[None] for each in pictures])
+
+    @property
+    def removes_tokens(self) -> bool:
+        """Whether `removed` leaves patches out as tokens; else other pixels stand in their place."""
+        return False
 
     def decoder_pass(self, picture: PreparedPicture, tokens: Sequence[int], layers: Sequence[int]) -> DecoderPass:
         """One pass over a given caption through which gradients flow, which must be on; the attention is that of
@@ -183,3 +218,15 @@ class CaptionNetwork(ABC):
         if not 1 <= limit <= self.limit:
             raise UsageError(f"a length limit of {limit} tokens is out of range; it goes from 1 to {self.limit}")
         return limit
+
+
+def masked(image: Image.Image, grid: PatchGrid, visible: Any) -> Image.Image:
+    """The user's picture with its mean colour over all that patches cover but those that are `visible`
+    (rows, columns); what no patch covers stays."""
+    pixels = np.array(image)
+    gone = np.zeros(pixels.shape[:2], bool)
+    for row, column in np.argwhere(~visible):
+        left, top, right, bottom = (round(edge) for edge in grid.cell_inside(int(row), int(column)))
+        gone[top:bottom, left:right] = True
+    pixels[gone] = pixels.reshape(-1, pixels.shape[-1]).mean(0).round().astype(pixels.dtype)
+    return Image.fromarray(pixels)

@@ -46,6 +46,10 @@ class CaptionModule(nn.Module, ABC):
         behind it.
         """
 
+    @abstractmethod
+    def read_out(self, states: Tensor) -> Tensor:
+        """States behind the decoder's last layer (..., width) → logits (..., vocabulary), by its norm and head."""
+
     @property
     def decoder_layers(self) -> list[DecoderLayer]:
         return [part for part in self.modules() if isinstance(part, DecoderLayer)]

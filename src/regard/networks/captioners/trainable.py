@@ -12,10 +12,11 @@ from regard.data.images.longest_side import LongestSide, alike, stack
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError, UsageError
 from regard.networks.anatomy.anatomy import Anatomy
-from regard.networks.captioners.attention import Capture
+from regard.networks.captioners.attention import Capture, RowRecorder
 from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.networks.captioners.decoding import CaptionModule, Decoding, beam_search, greedy, teacher_force
 from regard.networks.captioners.pieces import Pieces
+from regard.networks.captioners.trace import CaptionTrace, lens_of, record_output
 from regard.networks.captioners.transformer import Memory
 from regard.networks.captioners.wordpiece import PAD, UNKNOWN, WordPiece
 from regard.networks.guard import borrowed, usable
@@ -121,6 +122,35 @@ class TrainableCaptioner(CaptionNetwork):
             return teacher_force(self.module, memory, texts, capture=capture, alternatives=alternatives)
 
         return self._by_shape(pictures, decode)
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        return super().capabilities | {"text attention", "lens"}
+
+    def trace(
+        self,
+        picture: PreparedPicture,
+        tokens: Sequence[int],
+        *,
+        capture: Capture | None = None,
+        layer: int | None = None,
+    ) -> CaptionTrace:
+        """A patch's state is what the layer's attention to the picture would bring to a word that looked at it alone:
+        the patch's value through the output projection, whatever the word. It is in the words' own space."""
+        self.check(Capture(layer))
+        layer = self.layers - 1 if layer is None else layer
+        states: list[Tensor] = []
+        layers = self.module.decoder_layers
+        with borrowed(self.module) as hooks, torch.no_grad():
+            recorder = RowRecorder([each.self_attn for each in layers], self.heads, Capture(None, "mean"))
+            recorder.attach(hooks)
+            hooks.append(record_output(layers[layer], states))
+            memory = self.memory([picture])
+            (decoding,) = teacher_force(self.module, memory, [tokens], capture=capture)
+            patches = layers[layer].multihead_attn.out_proj(memory.values[layer][0].transpose(0, 1).flatten(1))
+            lens = lens_of(states[0][0], patches, decoding.tokens, self.module.read_out)
+        attention = recorder.attention()[:, 0, 0, :-1].float().cpu()  # (layers, tokens, keys)
+        return CaptionTrace(decoding, attention, 1, None, lens)
 
     def _by_shape(self, pictures: Sequence[PreparedPicture], decode: Decode) -> list[Decoding]:
         """Those of equal shape at a time, each group encoded once; in the order that they came in."""

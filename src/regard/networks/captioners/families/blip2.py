@@ -82,8 +82,10 @@ class Blip2Opt(LanguageModelCaptioner):
         return *_grid(self.module, high, wide, places), None
 
     @contextmanager
-    def _recording(self, picture: PreparedPicture, capture: Capture | None, count: int) -> Iterator[RowRecorder | None]:
-        with super()._recording(picture, capture, count) as recorder:
+    def _recording(
+        self, picture: PreparedPicture, capture: Capture | None, count: int, kind: type[RowRecorder] = RowRecorder
+    ) -> Iterator[RowRecorder | None]:
+        with super()._recording(picture, capture, count, kind) as recorder:
             if recorder is None:
                 yield None
                 return

@@ -142,6 +142,10 @@ class Catr(CaptionModule):
         x = self.transformer.embeddings(tokens, positions)  # (batch, tokens, width)
         return self.mlp(self.transformer.decoder(x, positions, memory, cache))
 
+    def read_out(self, states: Tensor) -> Tensor:
+        """See `CaptionModule.read_out`."""
+        return self.mlp(self.transformer.decoder.norm(states))
+
     def forward(self, pixels: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pictures (batch, 3, height, width) and their captions (batch, tokens) → (batch, tokens, vocabulary)."""
         return self.decode(tokens, self.encode(pixels, mask))

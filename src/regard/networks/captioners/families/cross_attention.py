@@ -20,7 +20,7 @@ from regard.networks.attention.recorder import LayerAttention
 from regard.networks.captioners.attention import Capture
 from regard.networks.captioners.base import PreparedPicture
 from regard.networks.captioners.decoder_pass import DecoderPass, log_probabilities
-from regard.networks.captioners.decoding import Decoding, until_stop
+from regard.networks.captioners.decoding import Decoding, check_count, until_stop
 from regard.networks.captioners.pretrained import (
     USUAL,
     PretrainedCaptioner,
@@ -31,6 +31,7 @@ from regard.networks.captioners.pretrained import (
     tokens_of,
     visible_box,
 )
+from regard.networks.captioners.trace import CaptionTrace
 from regard.networks.guard import borrowed, eager_attention
 from regard.networks.sources.huggingface_files import failures_of, quiet
 from regard.records import PatchGrid
@@ -126,20 +127,40 @@ class CrossAttentionCaptioner(PretrainedCaptioner):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        return frozenset(("attention", "gradients", "decoder"))
+        return frozenset(("attention", "gradients", "decoder", "text attention"))
+
+    def trace(
+        self,
+        picture: PreparedPicture,
+        tokens: Sequence[int],
+        *,
+        capture: Capture | None = None,
+        layer: int | None = None,
+    ) -> CaptionTrace:
+        """Without a lens: the encoder's states lie in no space that the decoder's head reads."""
+        self.check(capture)
+        self.check(Capture(layer))
+        check_count(1, [tokens], self.limit)
+        caption = tuple(map(int, tokens))
+        with borrowed(self.module), quiet(), torch.no_grad(), eager_attention(self.decoder):
+            encoded, states = self.encoder_states(picture)
+            output = self.decode_tokens(states, self._whole(picture, caption), attentions=True)
+        first = len(picture.start) - 1  # the row that predicts the first token
+        layers = [weights[0].mean(0)[first:-1] for weights in self_attentions(output)]  # each (tokens, keys)
+        decoding = self._decoding(encoded, caption, output, capture, 0)
+        return CaptionTrace(decoding, torch.stack(layers).float().cpu(), first + 1)
 
     def decoder_pass(self, picture: PreparedPicture, tokens: Sequence[int], layers: Sequence[int]) -> DecoderPass:
-        whole = torch.tensor([[*picture.start, *tokens]], device=self.device)
+        whole = self._whole(picture, tokens)
         first = len(picture.start) - 1  # the row that predicts the first token
         with borrowed(self.module, frozen=True) as hooks, quiet(), eager_attention(self.decoder):
             with torch.no_grad():
                 encoded, states = self.encoder_states(picture)
             hooks.append(self.decoder.get_input_embeddings().register_forward_hook(_begin_gradients))
             output = self.decode_tokens(states, whole, attentions=True)
-        among_tokens = output.get("decoder_attentions", output.get("attentions"))
         cross_attention, self_attention = (
             tuple(LayerAttention(layer, self.decoder, eager=weights[layer]) for layer in layers)
-            for weights in (output.cross_attentions, among_tokens)
+            for weights in (output.cross_attentions, self_attentions(output))
         )
         logs = log_probabilities(output.logits[0, first:-1], tokens)
         return DecoderPass(logs, cross_attention, self_attention, first, lambda rows: self.to_patches(rows, encoded))
@@ -154,16 +175,29 @@ class CrossAttentionCaptioner(PretrainedCaptioner):
         memory: Any = None,
     ) -> Decoding:
         """The decoder's pass over a finished caption, its attention eager: T rows are few."""
-        whole = torch.tensor([[*picture.start, *tokens]], device=self.device)
-        first = len(picture.start) - 1  # the row that predicts the first token
         with eager_attention(self.decoder, capture is not None or not self.fused):
-            output = self.decode_tokens(states, whole, capture is not None, memory)
+            output = self.decode_tokens(states, self._whole(picture, tokens), capture is not None, memory)
+        return self._decoding(picture, tokens, output, capture, alternatives)
+
+    def _whole(self, picture: PreparedPicture, tokens: Sequence[int]) -> Tensor:
+        """(1, tokens): a caption behind what its picture begins with."""
+        return torch.tensor([[*picture.start, *tokens]], device=self.device)
+
+    def _decoding(
+        self, picture: PreparedPicture, tokens: tuple[int, ...], output: Any, capture: Capture | None, alternatives: int
+    ) -> Decoding:
+        first = len(picture.start) - 1  # the row that predicts the first token
         attention = None
         if capture is not None:
             rows = capture.of(output.cross_attentions)[:, 0, :, first:]  # (layers, heads, tokens + 1, keys)
             grid = picture.grid
             attention = self.to_patches(rows, picture).unflatten(-1, (grid.rows, grid.columns)).float().cpu()
         return self.decoding_of(tokens, output.logits[0, first:-1], attention, alternatives)
+
+
+def self_attentions(output: Any) -> Any:
+    """A decoder's attention among its tokens, layer by layer (batch, heads, rows, keys), by its two names."""
+    return output.get("decoder_attentions", output.get("attentions"))
 
 
 def reusable_memory(output: Any) -> Any:

@@ -7,25 +7,31 @@ The decoder is CATR's (`transformer.py`), with as many layers as one wants; the 
 again, by sines of their row and column, so that a word can be looked for where it must be.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError, UsageError
 from regard.networks.anatomy.anatomy import Anatomy
 from regard.networks.anatomy.description import describe
-from regard.networks.captioners.decoding import CaptionModule, check_sizes
+from regard.networks.captioners.base import PreparedPicture
+from regard.networks.captioners.decoding import CaptionModule, check_sizes, teacher_force
 from regard.networks.captioners.trainable import TrainableCaptioner
 from regard.networks.captioners.transformer import Cache, Decoder, Embeddings, Memory, sine_positions
 from regard.networks.captioners.wordpiece import WordPiece
+from regard.networks.guard import borrowed
 from regard.networks.network import Network
 from regard.networks.precision import computing
 from regard.networks.sources.build import Architecture, build
 from regard.records import PatchGrid
+
+AT_ONCE = 1600
+"""Patches that go through the encoder at once while others are left out, as in an audit."""
 
 KIND = "describer"
 """What the architecture of such a network is called in a run."""
@@ -107,6 +113,27 @@ class EncoderDecoder(CaptionModule):
         positions = sine_positions(everywhere, self.shape.width).to(x.dtype)
         return self.speech.decoder.memory(x, positions, rows, columns, ((rows, columns),) * count, None)
 
+    def encode_visible(self, pixels: Tensor, visible: Tensor) -> Memory:
+        """One picture (1, 3, height, width) → what the decoder looks at where the others of its patches are no tokens:
+        of each row of `visible` (n, count), which are indices of patches, every one in its place."""
+        prefix = self.anatomy.prefix
+        before = torch.arange(prefix, device=visible.device).expand(len(visible), -1)
+        indices = torch.cat([before, prefix + visible], dim=1).to(pixels.device)  # (n, prefix + count)
+
+        def select(block: nn.Module, inputs: Any) -> Any:
+            return inputs[0][0, indices], *inputs[1:]
+
+        hook = self.encoder.blocks[0].register_forward_pre_hook(select)
+        try:
+            x = self.speech.project(self._patches(pixels))  # (n, count, the decoder's width)
+        finally:
+            hook.remove()
+        rows, columns = self.anatomy.grid(*pixels.shape[2:])
+        whole = torch.ones(1, rows, columns, dtype=torch.bool, device=x.device)
+        positions = sine_positions(whole, self.shape.width)[0, visible.to(x.device)].to(x.dtype)
+        shape = 1, visible.shape[1]
+        return self.speech.decoder.memory(x, positions, *shape, (shape,) * len(visible), None)
+
     def _patches(self, pixels: Tensor) -> Tensor:
         """(pictures, patches, width), row by row: tokens before the patches are left out."""
         features: Tensor = self.encoder.forward_features(pixels)
@@ -119,6 +146,10 @@ class EncoderDecoder(CaptionModule):
         positions = self.speech.embeddings.positions(0 if cache is None else cache.length, tokens.shape[1])
         x = self.speech.embeddings(tokens, positions)  # (batch, tokens, width)
         return self.speech.head(self.speech.decoder(x, positions, memory, cache))
+
+    def read_out(self, states: Tensor) -> Tensor:
+        """See `CaptionModule.read_out`."""
+        return self.speech.head(self.speech.decoder.norm(states))
 
     def forward(self, pixels: Tensor, tokens: Tensor) -> Tensor:
         """Pictures (batch, 3, height, width) and their captions (batch, tokens) → (batch, tokens, vocabulary)."""
@@ -226,6 +257,30 @@ class EncoderDecoderCaptioner(TrainableCaptioner):
 
     def encode(self, pixels: Tensor) -> Memory:
         return self.module.encode(pixels.to(self.device), precision=self.precision)
+
+    @property
+    def removes_tokens(self) -> bool:
+        """A ViT whose patches know their places by what is added to them; one that turns them counts on all."""
+        rotated = any(path.rpartition(".")[2] == "rope" for path, _ in self.module.encoder.named_modules())
+        return self._anatomy.family == "timm vision_transformer" and not rotated
+
+    def removed(
+        self, picture: PreparedPicture, image: Image.Image, tokens: Sequence[int], visible: Tensor, prompt: str | None
+    ) -> Tensor:
+        if not self.removes_tokens:
+            return super().removed(picture, image, tokens, visible, prompt)
+        pixels = picture.inputs["pixels"][None].to(self.device)
+        flat = visible.flatten(1)
+        counts = flat.sum(1)
+        logs = torch.empty(len(flat), len(tokens))
+        for count in counts.unique().tolist():
+            for rows in (counts == count).nonzero()[:, 0].split(max(1, AT_ONCE // count)):
+                indices = flat[rows].nonzero()[:, 1].view(len(rows), count)
+                with borrowed(self.module), torch.no_grad():
+                    memory = self.module.encode_visible(pixels, indices)
+                decodings = teacher_force(self.module, memory, [tokens] * len(rows))
+                logs[rows] = torch.stack([each.log_probabilities for each in decodings])
+        return logs
 
     def head_paths(self) -> tuple[str, ...]:
         return ("speech",)  # as the weights of runs name it

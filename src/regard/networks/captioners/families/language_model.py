@@ -20,10 +20,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from regard.errors import NetworkError, UsageError
-from regard.networks.captioners.attention import Capture, RowRecorder
+from regard.networks.captioners.attention import Capture, RowRecorder, TraceRecorder
 from regard.networks.captioners.base import PreparedPicture
-from regard.networks.captioners.decoding import Decoding, until_stop
+from regard.networks.captioners.decoding import Decoding, check_count, until_stop
 from regard.networks.captioners.pretrained import USUAL, PretrainedCaptioner, read_captioner, read_processor
+from regard.networks.captioners.trace import CaptionTrace, lens_of, record_output
 from regard.networks.guard import borrowed, eager_attention
 from regard.networks.sources.huggingface_files import failures_of, quiet
 from regard.records import PatchGrid
@@ -138,7 +139,52 @@ class LanguageModelCaptioner(PretrainedCaptioner):
     @property
     def capabilities(self) -> frozenset[str]:
         queries = hasattr(self.module, "qformer")  # those stand for the picture, and lie nowhere in it
-        return frozenset(("attention", "gradients", *(() if queries else ("picture tokens",))))
+        more = () if queries else ("picture tokens",)
+        return frozenset(("attention", "gradients", "text attention", "shared", "lens", *more))
+
+    def trace(
+        self,
+        picture: PreparedPicture,
+        tokens: Sequence[int],
+        *,
+        capture: Capture | None = None,
+        layer: int | None = None,
+    ) -> CaptionTrace:
+        """Hidden states are those behind a block of the language model, before its last norm; a patch's is that of its
+        token. Tokens of the picture that lie nowhere in it (ends of lines) are no patches, but attended to."""
+        self.check(capture)
+        self.check(Capture(layer))
+        check_count(1, [tokens], self.limit)
+        caption = tuple(map(int, tokens))
+        count = len(caption) + 1
+        capture = capture or Capture(self.layers - 1)
+        states: list[Tensor] = []
+        with borrowed(self.module) as hooks, self._recording(picture, capture, count, TraceRecorder) as recorder:
+            hooks.append(record_output(self.blocks[self.layers - 1 if layer is None else layer], states))
+            output = self.module(**self._inputs(picture, caption), use_cache=False, logits_to_keep=count)
+            lens = lens_of(states[0][0, -count:], states[0][0, self._patch_places(picture)], caption, self.read_out)
+        if not isinstance(recorder, TraceRecorder) or picture.places is None:
+            raise NetworkError(f"the prompt of {self.name} has no tokens of the picture; prepare the picture again")
+        attention = recorder.means()[:, 0, :-1].float().cpu()  # (layers, tokens, keys)
+        decoding = self.decoding_of(caption, output.logits[0, -count:-1], self._on_grid(recorder, picture), 0)
+        return CaptionTrace(decoding, attention, attention.shape[2] - len(caption), picture.places.cpu(), lens)
+
+    def _patch_places(self, picture: PreparedPicture) -> Tensor:
+        """Where the picture's tokens are among all, of those alone that lie somewhere in it."""
+        places = torch.empty(0, dtype=torch.long) if picture.places is None else picture.places
+        rows = picture.spread is not None and len(picture.spread) == len(places)
+        return (places[picture.spread.cpu().sum(1) > 0] if rows and picture.spread is not None else places).to(
+            self.device
+        )
+
+    def read_out(self, states: Tensor) -> Tensor:
+        """States behind the last block (..., width) → logits (..., vocabulary): the last norm, if any, and the head."""
+        for name in ("norm", "final_layer_norm", "project_out"):
+            part = getattr(self.decoder, name, None)
+            states = states if part is None else part(states)
+        logits: Tensor = self.module.get_output_embeddings()(states)
+        cap = getattr(self.config, "final_logit_softcapping", None)
+        return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def token_logits(self, picture: PreparedPicture, tokens: Sequence[int], of: Sequence[int]) -> Tensor:
         """The head's rows of those tokens times the last hidden states, before a cap on logits where there is one.
@@ -174,16 +220,23 @@ class LanguageModelCaptioner(PretrainedCaptioner):
     @property
     def attention_modules(self) -> Sequence[nn.Module]:
         """The modules of the language model that attend, layer by layer."""
-        return [layer.self_attn for layer in self.decoder.layers]
+        return [block.self_attn for block in self.blocks]
+
+    @property
+    def blocks(self) -> Sequence[Any]:
+        """The blocks of the language model, first to last."""
+        return list(self.decoder.layers)
 
     @contextmanager
-    def _recording(self, picture: PreparedPicture, capture: Capture | None, count: int) -> Iterator[RowRecorder | None]:
+    def _recording(
+        self, picture: PreparedPicture, capture: Capture | None, count: int, kind: type[RowRecorder] = RowRecorder
+    ) -> Iterator[RowRecorder | None]:
         """Inside, the network is lent and, with `capture`, the last `count` rows of each call are recorded."""
         recorder = None
         with borrowed(self.module) as hooks, quiet(), torch.no_grad(), eager_attention(self.decoder, not self.fused):
             if capture is not None and picture.places is not None:
                 keys = picture.places.to(self.device)
-                recorder = RowRecorder(self.attention_modules, self.heads, capture, count, keys, eager=not self.fused)
+                recorder = kind(self.attention_modules, self.heads, capture, count, keys, eager=not self.fused)
                 recorder.attach(hooks)
             yield recorder
 

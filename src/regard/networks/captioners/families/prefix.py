@@ -41,7 +41,11 @@ class Git(LanguageModelCaptioner):
 
     @property
     def attention_modules(self) -> Sequence[nn.Module]:
-        return [layer.attention.self for layer in self.decoder.layer]
+        return [block.attention.self for block in self.blocks]
+
+    @property
+    def blocks(self) -> Sequence[Any]:
+        return list(self.decoder.layer)
 
     def prepare(self, image: Image.Image, prompt: str | None = None) -> PreparedPicture:
         with quiet(), failures_of(f"the picture preparation of {self.name} cannot be loaded"):

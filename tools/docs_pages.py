@@ -17,8 +17,9 @@ def gallery(root: Path) -> str:
     """Every row of METHODS with its picture and its line; more in `docs/methods.md`."""
     parts = [
         "# Gallery of methods",
-        "Every method of `regard methods` on one photograph, for the breed that `pets-tiny` says. Which one "
-        "to use, and what each costs: [methods](../methods.md).",
+        "Every method of `regard methods`: those for pictures on one photograph, for the breed that `pets-tiny` says, "
+        "those for words on a drawn scene, as `scenes-captioner` describes it. A method without a picture needs a "
+        "language model, of which none ships. Which one to use, and what each costs: [methods](../methods.md).",
     ]
     for kind, heading in KINDS.items():
         parts.append(f"## {heading}\n\n<div class='grid cards' markdown>\n")

@@ -3,9 +3,12 @@
     .venv/bin/python tools/method_pages.py [NAME ...]
 
 What stands between the two marks of a page is replaced; the words around it are written by hand. The picture is
-scikit-image's photograph `chelsea` (a cat, CC0) explained with `pets-tiny`, for the class it predicts.
+scikit-image's photograph `chelsea` (a cat, CC0) explained with `pets-tiny`, for the class it predicts. Of a method for
+words it is a drawn scene as `scenes-captioner` describes it, where that has what the method needs; the facts on those
+pages are written by hand.
 """
 
+import io
 import sys
 from pathlib import Path
 
@@ -17,28 +20,44 @@ from regard.data.layouts import read_pictures
 from regard.explanation import METHODS, Method
 from regard.explanation.pictures.explain import heatmaps
 from regard.networks.load import load
+from regard.predictors.captioner import Captioner
 from regard.rendering.figures.panel import panel
+from regard.scenes import render, sample
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- from the table: tools/method_pages.py -->", "<!-- end -->"
 SETTINGS = {"shapley": {"samples": 16}, "attention": {"layer": 6}}
 WIDTH = 900
+SCENE = 3  # the seed of a cat with a flower
 
 
 def main() -> None:
-    chosen = sys.argv[1:] or [row.name for row in METHODS if row.kind == "picture"]
+    chosen = sys.argv[1:] or [row.name for row in METHODS if "picture tokens" not in row.requires]
     network = load("pets-tiny")
     picture = Path(skimage.data.__file__).parent / "chelsea.png"
     for name in chosen:
         row = METHODS[name]
+        if row.kind == "word":
+            save(words(name), name)
+            continue
         (heatmap,) = heatmaps(network, read_pictures([picture]), name, SETTINGS.get(name, {}), workers=0)
         said = "" if heatmap.target is None else f" · for {network.classes[heatmap.target]}"
         drawn = panel(open_picture(picture), heatmap, caption=f"pets-tiny · {name}{said}", signed=row.signed)
-        drawn.thumbnail((WIDTH, WIDTH), Image.Resampling.LANCZOS)
-        target = DOCS / "images" / "methods" / f"{name}.jpg"
-        drawn.convert("RGB").save(target, quality=82, optimize=True, progressive=True)
+        save(drawn, name)
         write(row)
-        print(name)
+
+
+def words(name: str) -> Image.Image:
+    """The maps of a caption's words."""
+    caption = Captioner("scenes-captioner")(render(sample(SCENE)).picture, method=name)
+    return Image.open(io.BytesIO(caption._repr_png_()))
+
+
+def save(drawn: Image.Image, name: str) -> None:
+    drawn.thumbnail((WIDTH, WIDTH), Image.Resampling.LANCZOS)
+    target = DOCS / "images" / "methods" / f"{name}.jpg"
+    drawn.convert("RGB").save(target, quality=82, optimize=True, progressive=True)
+    print(name)
 
 
 def write(row: Method) -> None:

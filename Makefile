@@ -11,13 +11,13 @@ BIN := $(VENV)/bin
 endif
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format docs wheel wheel-check lock browser axe azurite clean
+.PHONY: demo test check format docs wheel wheel-check lock browser axe azurite runtime clean
 
 demo: $(READY)
 	$(BIN)/regard demo --out demo --overwrite
 
 # Files of tests are dealt out to processes of one thread each: torch's own threads wait for each other most of the time.
-test: $(READY) browser axe azurite
+test: $(READY) browser axe azurite runtime
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(TESTS)
 
 check: $(READY)
@@ -80,6 +80,14 @@ $(AZURITE): tests/support/azurite/package-lock.json $(READY)
 	@mkdir -p $(VENV)/azurite && cp tests/support/azurite/*.json $(VENV)/azurite && rm -f $(AZURITE)
 	@command -v npm >/dev/null 2>&1 && (cd $(VENV)/azurite && npm ci --ignore-scripts --no-audit --no-fund --silent) && touch $(AZURITE) \
 	  || echo "azurite could not be fetched (it needs npm): the tests that need an object store will be skipped"
+
+# onnxruntime-web runs the network of a live page (`regard export --to web`): the pinned version, whose hash npm checks.
+RUNTIME := $(VENV)/onnxruntime_web/node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs
+runtime: $(RUNTIME)
+$(RUNTIME): tests/support/onnxruntime_web/package-lock.json $(READY)
+	@mkdir -p $(VENV)/onnxruntime_web && cp tests/support/onnxruntime_web/*.json $(VENV)/onnxruntime_web && rm -f $(RUNTIME)
+	@command -v npm >/dev/null 2>&1 && (cd $(VENV)/onnxruntime_web && npm ci --ignore-scripts --no-audit --no-fund --silent) && touch $(RUNTIME) \
+	  || echo "onnxruntime-web could not be fetched (it needs npm): the tests of live pages will be skipped"
 
 # After a change of pyproject.toml: pin everything again (names, versions and hashes; no addresses); of that, what the container
 # runs and is built with.

@@ -55,14 +55,21 @@ def open_page(
     dark: bool = False,
     touch: bool = False,
     state: str = "",
+    script: str = "",
+    offline: bool = False,
 ) -> Iterator[Any]:
-    """A page opened from `file://`, with a state in its address; what it should not have done by the end of the block
-    fails the test."""
+    """A page opened from `file://`, with a state in its address, after a `script`, with or without a network; what it
+    should not have done by the end of the block, and `page.heard` still holds, fails the test."""
     scheme = "dark" if dark else "light"
     viewport = {"width": width, "height": height}
-    context = browser.new_context(viewport=viewport, color_scheme=scheme, locale="en-GB", has_touch=touch)
+    context = browser.new_context(
+        viewport=viewport, color_scheme=scheme, locale="en-GB", has_touch=touch, offline=offline
+    )
+    if script:
+        context.add_init_script(script)
     page = context.new_page()
     wrong: list[str] = []
+    page.heard = wrong
     address = path if isinstance(path, str) else path.resolve().as_uri()
     page.on(
         "console", lambda said: wrong.append(f"console: {said.text}") if said.type in ("error", "warning") else None

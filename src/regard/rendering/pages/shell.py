@@ -28,6 +28,8 @@ POLICY = {
 """What a page may do, beside what its script does, which is known by its hash."""
 SERVED = {"connect-src": "'self'", "img-src": "'self' data: blob:", "form-action": "'self'"}
 """What a page that a server gave may do beside that, or instead of it."""
+INSIDE = {"worker-src": "blob:", "script-src": "'wasm-unsafe-eval'"}
+"""What a page may do beside that which holds a network: compile it, in a worker that its own script makes."""
 FRAGMENTS = ("shell/inspections.js", "shell/page.js")
 """The fragments of every page's script; a page's own come behind them."""
 DRAWING_SCRIPTS = tuple(f"drawing/{name}.js" for name in ("tables", "dom", "colours", "canvas"))
@@ -58,13 +60,16 @@ def shell(
     files: Sequence[str] = (),
     inspections: Sequence[bytes] = (),
     served: bool = False,
+    rules: Mapping[str, str] = _NONE,
+    blocks: Sequence[tuple[str, str, str]] = (),
 ) -> str:
     """A whole page around a body: head, policy, style, navigation and script, in one file.
 
     `body` and `controls` are escaped unless they are `Markup` that a template made. `sections` are (id, name) for the
     navigation; `data` is embedded as JSON in the element `#data`; `files` names further styles and scripts of
     `viewer/`, each in their order; `inspections` are packed ones, each in a block of its own. `served` pages may ask
-    the server that gave them. The text is UTF-8 and can always be encoded.
+    the server that gave them; `rules` are what the content policy allows beside. `blocks` are (id, type, text) of what
+    comes last, behind the script, which so can say what is missing. The text is UTF-8 and can always be encoded.
     """
     code = script([name for name in files if name.endswith(".js")])
     styles = ["shell/page.css", *(name for name in files if name.endswith(".css"))]
@@ -74,10 +79,11 @@ def shell(
         "sections": sections,
         "controls": controls,
         "data": clean(data),
-        "policy": Markup(policy(code, served=served)),  # with its quotes as they are: it is ours
+        "policy": Markup(policy(code, served=served, rules=rules)),  # with its quotes as they are: it is ours
         "style": Markup("\n".join(map(resource, styles))),
         "script": Markup(code),
         "inspections": [base64.b64encode(packed).decode("ascii") for packed in inspections],
+        "blocks": [(name, kind, Markup(text)) for name, kind, text in blocks],  # no HTML: those who make them see to it
     }
     return render("shell/shell.html", context)
 
@@ -87,11 +93,13 @@ def script(names: Sequence[str] = ()) -> str:
     return "\n".join(["(() => {", '"use strict";', *map(resource, (*FRAGMENTS, *names)), "})();"])
 
 
-def policy(*scripts: str, served: bool = False) -> str:
+def policy(*scripts: str, served: bool = False, rules: Mapping[str, str] = _NONE) -> str:
     """The content policy of a page with these scripts, each exactly as it stands between its tags; one that a server
-    gave may ask that server."""
+    gave may ask that server. Of `rules` "script-src" stands beside the scripts' hashes, others in the place of those
+    that all pages have."""
     hashes = (base64.b64encode(hashlib.sha256(each.encode()).digest()).decode("ascii") for each in scripts)
-    rules = {**POLICY, **(SERVED if served else {}), "script-src": " ".join(f"'sha256-{each}'" for each in hashes)}
+    sources = [*(f"'sha256-{each}'" for each in hashes), *filter(None, [rules.get("script-src")])]
+    rules = {**POLICY, **(SERVED if served else {}), **rules, "script-src": " ".join(sources)}
     return "; ".join(f"{name} {value}" for name, value in rules.items())
 
 

@@ -1,10 +1,11 @@
-// The live page: a picture that is dropped, pasted, chosen or photographed is sent to the server, and what comes back is
-// looked at as in any page. Whatever is changed asks again; the work before is cancelled.
+// The live page: a picture that is dropped, pasted, chosen or photographed is given to the server, or to the network in
+// the page, and what comes back is looked at as in any page. Whatever is changed asks again; the work before is cancelled.
 
 const liveModels = pageIndex.models ?? [];
 const liveMethods = new Map((pageIndex.methods ?? []).map((each) => [each.name, each]));
 const LIVE_FIRST = ["attention", "legrad", "gradcam", "libra_fullgrad"];
 const LIVE_COSTLY = 40; // forwards from which a method is not offered beside the others
+const liveInside = Boolean(pageIndex.inside); // the network is in the page
 let liveNumber = 0;
 
 function startLive() {
@@ -17,7 +18,8 @@ function startLive() {
   let fresh = true; // a picture of which nothing is shown yet
   let running = null; // the AbortController of the work that goes on
 
-  const chooser = el("input", { type: "file", accept: "image/*,.heic,.heif,.dcm,.dicom", hidden: true, onchange: () => take(chooser.files[0]) });
+  const accept = liveInside ? "image/*" : "image/*,.heic,.heif,.dcm,.dicom";
+  const chooser = el("input", { type: "file", accept, hidden: true, onchange: () => take(chooser.files[0]) });
   const camera = el("input", { type: "file", accept: "image/*", capture: "environment", hidden: true, onchange: () => take(camera.files[0]) });
   const thumb = el("img", { alt: "", hidden: true });
   const place = el("p", {}, el("strong", {}, "Drop a picture here"), ", or paste one");
@@ -40,7 +42,9 @@ function startLive() {
   const describe = el("button", { type: "button", disabled: true, onclick: () => caption() }, "Caption it");
   const again = el("button", { type: "button", hidden: true, onclick: () => look() }, "Look again");
   const asked = el("div", { class: "asked" },
-    classifiers.length ? [
+    liveInside && el("p", { class: "note" }, pageIndex.inside.sentence),
+    liveInside && pageIndex.inside.chooses && field("Class", target),
+    classifiers.length && !liveInside ? [
       field("Model", model), field("Class", target),
       el("details", {}, summary, methods,
         el("label", { class: "also" }, curve, "Measure each map (removal curves; slower)")),
@@ -79,7 +83,7 @@ function startLive() {
 
   function take(chosen) {
     if (!chosen) return;
-    if (chosen.size > pageIndex.maxBytes) {
+    if (chosen.size > (pageIndex.maxBytes ?? Infinity)) {
       fault.textContent = `This file has ${(chosen.size / 1e6).toFixed(0)} megabytes; the server takes up to ${pageIndex.maxBytes / 1e6}. Make it smaller.`;
       return;
     }
@@ -114,10 +118,7 @@ function startLive() {
     try {
       let answer = null;
       for (const fields of askings) {
-        const form = new FormData();
-        for (const [name, value] of Object.entries(fields)) if (value !== "" && value !== false) form.append(name, value);
-        form.append("picture", file, file.name || "pasted picture");
-        answer = await askWithStages("/api/inspect", form, control.signal, (each) => {
+        answer = await askInspection(fields, file, control.signal, (each) => {
           stage.textContent = each.total > 1 ? `${each.stage}, ${each.done + 1} of ${each.total}` : each.stage;
           if (each.total > 1) bar.value = each.done / each.total;
         });
@@ -139,12 +140,9 @@ function startLive() {
   }
 
   function hold(answer) {
-    const letters = atob(answer.inspection);
-    const bytes = new Uint8Array(letters.length);
-    for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
     droppedInspections.clear(); // pages that stay open must not grow
     liveNumber += 1;
-    droppedInspections.set(`live:${liveNumber}`, bytes);
+    droppedInspections.set(`live:${liveNumber}`, answer.inspection);
     return `live:${liveNumber}`;
   }
 
@@ -152,19 +150,20 @@ function startLive() {
     const chosen = ticked();
     say();
     if (!file || !classifiers.length) return;
-    if (!chosen.length) {
+    if (!chosen.length && !liveInside) {
       fault.textContent = "No method is chosen; choose one or more.";
       return;
     }
     const fields = { model: model.value, method: chosen.join(","), target: target.value, curve: curve.checked };
     const quick = { model: model.value, method: "attention" };
-    const whole = !fresh || (chosen.join(",") === "attention" && !curve.checked);
+    const whole = liveInside || !fresh || (chosen.join(",") === "attention" && !curve.checked);
     fresh = false;
     work(whole ? [fields] : [quick, fields], (answer) => {
       const section = document.getElementById("viewer");
-      const state = view ? readHash() : {};
+      const state = view ? readHash() : (pageIndex.inside?.first ?? {});
       view?.close();
       section.hidden = false;
+      if (liveInside && target.value) Object.assign(state, { of: target.value, vs: null });
       view = showInspections(section, [hold(answer)], state);
     });
   }
@@ -195,6 +194,14 @@ function startLive() {
   window.addEventListener("paste", (event) => take([...(event.clipboardData?.files ?? [])][0]));
   window.addEventListener("beforeunload", () => running?.abort());
   offer();
+  if (!liveInside) return;
+  stage.textContent = "The network is being unpacked …";
+  const settle = (text, wrong) => {
+    if (running) return; // a picture came first, and hears the same
+    stage.textContent = text;
+    fault.textContent = wrong;
+  };
+  insideReady().then(() => settle("Ready.", ""), (error) => settle("", error.message));
 }
 
 startLive();

@@ -1,7 +1,5 @@
 // What pages that a server gave ask it for. Shared code never fetches by itself.
 
-const droppedInspections = new Map(); // "live:1" -> bytes
-
 // What went wrong, in the server's own line where it says one.
 async function refusalOf(response) {
   const text = await response.text();
@@ -13,7 +11,6 @@ async function refusalOf(response) {
 }
 
 fetchInspection = async (address) => {
-  if (droppedInspections.has(address)) return droppedInspections.get(address);
   const response = await fetch(address, { headers: { accept: "application/vnd.regard.inspection" } });
   if (response.ok) return new Uint8Array(await response.arrayBuffer());
   const error = new Error(await refusalOf(response));
@@ -41,3 +38,11 @@ async function askWithStages(address, form, signal, onStage) {
   }
   throw new Error("the server went away before it had answered; try again");
 }
+
+askInspection = async (fields, file, signal, onStage) => {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) if (value !== "" && value !== false) form.append(name, value);
+  form.append("picture", file, file.name || "pasted picture");
+  const { inspection, notes } = await askWithStages("/api/inspect", form, signal, onStage);
+  return { inspection: bytesOf(inspection), notes };
+};

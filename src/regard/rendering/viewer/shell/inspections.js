@@ -4,6 +4,10 @@ const MOST_HELD = 12; // inspections that stay unpacked, the most recently looke
 const heldInspections = new Map(); // reference -> promise; the last is the most recent
 const PREFIX_TOKEN = 65535;
 let fetchInspection = null; // (address) => promise of bytes; a served page sets it
+const droppedInspections = new Map(); // "live:1" -> bytes, or the inspection itself: of pictures that came into the page
+// What a live page has answers from, a server or the network in the page: (fields, file, signal, onStage) => promise of
+// { inspection: bytes, or the inspection itself; notes }.
+let askInspection = null;
 
 // What the page holds beside its inspections; empty where there is nothing or where it was damaged.
 const pageIndex = readIndex();
@@ -67,16 +71,21 @@ async function loadInspection(reference) {
   const name = nameOfInspection(reference) ?? "a picture";
   const advice = "the file was probably cut off. Copy it again.";
   try {
-    const packed = typeof reference === "number" ? blockBytes(reference) : await fetchInspection(reference);
-    return readInspection(await inflated(packed));
+    const stored = typeof reference === "number" ? blockBytes(reference) : null;
+    const packed = stored ?? droppedInspections.get(reference) ?? (await fetchInspection(reference));
+    return packed instanceof Uint8Array ? readInspection(await inflated(packed)) : packed;
   } catch (error) {
     throw new Error(error.plain ? `${name}: ${error.message}` : `What was stored of ${name} cannot be read: ${advice}`);
   }
 }
 
 function blockBytes(index) {
-  const block = document.querySelector(`script.inspection[data-index="${index}"]`);
-  const letters = atob(block.textContent);
+  return bytesOf(document.querySelector(`script.inspection[data-index="${index}"]`).textContent);
+}
+
+// The bytes of a text in base64.
+function bytesOf(text) {
+  const letters = atob(text);
   const bytes = new Uint8Array(letters.length); // a plain loop: Uint8Array.from would take ten times as long
   for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
   return bytes;

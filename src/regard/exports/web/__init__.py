@@ -1,0 +1,4 @@
+"""`--to web`: a page with the network itself inside, which answers for pictures that are dropped into it.
+
+runtime.py   onnxruntime-web, fetched once or given     weights.py   the graph as it is stored in a page
+"""

@@ -9,6 +9,7 @@ inside.
     source.py     ExportSource: a network and what is known of it, opened once
     parity.py     how far an export's answers are from the network's, refused where too far
     export.py     checks, writes aside, measures, moves to its place
+    round_trip.py another library's logits and inputs, held against the network's
     card/         the model card
     coco.py       maps as regions of a COCO file, which is no row: it is of results
 """
@@ -53,6 +54,22 @@ class Export(Described):
                 )
 
 
-EXPORTS: Table[Export] = Table("export", (), "regard.exports", "see docs/exports.md.")
+EXPORTS: Table[Export] = Table(
+    "export",
+    (
+        Export(
+            name="hf",
+            target="regard.exports.huggingface:write",
+            description="a folder for transformers: AutoModelForImageClassification, its image processor and pipelines",
+        ),
+        Export(
+            name="timm",
+            target="regard.exports.timm_folder:write",
+            description="a folder for timm: create_model('local-dir:FOLDER', pretrained=True)",
+        ),
+    ),
+    "regard.exports",
+    "see docs/exports.md.",
+)
 
 register_export = EXPORTS.register

@@ -16,6 +16,7 @@ from regard.networks.sources import preparations
 from regard.networks.sources.build import TIMM_ARGUMENTS, build, is_timm
 from regard.networks.sources.checkpoint import read_checkpoint
 from regard.networks.sources.fit import fit
+from regard.networks.tasks import SEVERAL_LABELS
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _FLAT = ("mean", "std", "input_size", "classifier", "crop_pct")
@@ -77,6 +78,7 @@ def load(folder: Path, config: Mapping[str, Any], model: str, outputs: int | Non
     classes = _classes(config, settings, module)
     architecture = {"kind": "timm", "name": name, "arguments": arguments}
     network = Network(module.eval(), name, architecture, preparation, classes, (*messages, *notes), describe(module))
+    network = replace(network, multilabel=config.get("problem_type") == SEVERAL_LABELS)
     return network if model == str(folder) else replace(network, name=model)
 
 

@@ -58,6 +58,14 @@ EXPORTS: Table[Export] = Table(
     "export",
     (
         Export(
+            name="onnx",
+            target="regard.exports.onnx.write:write",
+            description="an ONNX graph that gives logits, attention rows and the map of every class",
+            settings=("opset", "batch", "dynamic"),
+            extra="onnx",
+            suffix=".onnx",
+        ),
+        Export(
             name="hf",
             target="regard.exports.huggingface:write",
             description="a folder for transformers: AutoModelForImageClassification, its image processor and pipelines",

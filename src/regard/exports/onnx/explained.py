@@ -4,9 +4,10 @@ What is needed to run it as a plain graph, without a backward pass, is found her
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,6 +24,8 @@ from regard.networks.network import Network
 
 ALL_CLASSES = 2048
 """Outputs up to which a graph gives the maps of all classes; of more it gives the map of the predicted one."""
+LIMIT = 1e-4
+"""How far maps of constant directions may be from those of `direct_logit`, relative to the largest value."""
 _AT_ONCE = 64
 """Classes whose directions are taken at once."""
 
@@ -31,13 +34,14 @@ _AT_ONCE = 64
 class Directions:
     """How what the last attention gives reaches the logits, with the scales of norms left out.
 
-    `first` and `patches` (classes, heads · d) are of the first token's output and of each patch's (an average's share
-    is in it), None where the head does not read them; `norms` are those on the way, by their place behind the
-    attention. `every`: whether maps of all classes are given.
+    `tokens` are (place, (classes, heads · d)) of what the head reads before the patches (CLS, a pooling's query);
+    `patches` (classes, heads · d) is of each patch's output (an average's share is in it), None where the head does not
+    read them; `norms` are those on the way, by their place behind the attention. `every`: whether maps of all classes
+    are given.
     """
 
     layer: int
-    first: Tensor | None
+    tokens: tuple[tuple[int, Tensor], ...]
     patches: Tensor | None
     norms: tuple[int, ...]
     every: bool
@@ -72,49 +76,68 @@ def plan(network: Network, pixels: Tensor) -> Plan:
     patches = grid[0] * grid[1]
     last = count - 1 - (network.anatomy.readers if network.anatomy.reads == "patches" else 0)
     heads = next((layer.heads for layer in layers if layer.layer == last), 0)
-    fits = [each.layer for each in layers if each.shape[0] == len(pixels) and each.shape[2] >= patches]
-    fits = [each.layer for each in layers if each.layer in fits and each.heads == heads]
+    most = patches + max(network.anatomy.prefix, 1)  # class attention adds a token of its own
+    whole = [each for each in layers if each.shape[0] == len(pixels) and patches <= each.shape[2] <= most]
+    fits = tuple(each.layer for each in whole if each.heads == heads)
     notes = []
     if len(fits) < count:
         left = ", ".join(str(layer) for layer in range(count) if layer not in fits)
         notes.append(f"attention has no layer {left}: windows, or another number of heads")
-    directions = None
+    given = Plan(fits, heads, grid, None, tuple(notes))
     try:
-        direct_logit(network, pixels)
+        maps = direct_logit(network, pixels, target=0)
         directions = find_directions(network, pixels, patches)
+        found = _maps_of(network, replace(given, directions=directions), pixels)
+        difference = float((found - torch.from_numpy(maps.values)).abs().max() / np.abs(maps.values).max())
+        if not difference <= LIMIT:
+            raise NetworkError(f"{network.name} has another path from its last attention to its logits in each picture")
     except NetworkError as error:
-        notes.append(f"the graph has no map: {error}")
-    return Plan(tuple(fits), heads, grid, directions, tuple(notes))
+        return replace(given, notes=(*notes, f"the graph has no map: {error}"))
+    return replace(given, directions=directions)
+
+
+def _maps_of(network: Network, given: "Plan", pixels: Tensor) -> Tensor:
+    """(batch, rows, columns): the maps of class 0 as the graph would give them."""
+    every = replace(given, directions=replace(given.directions, every=True)) if given.directions is not None else given
+    with torch.no_grad():
+        return Explained(network, every).eval()(pixels)[-1][:, 0]
 
 
 def find_directions(network: Network, pixels: Tensor, patches: int) -> Directions:
-    """The direct path from the last attention to the logits. Raises `NetworkError` where tokens that are read are not
-    read alike, so that the path is no row of attention."""
+    """The direct path from the last attention to the logits. Raises `NetworkError` where patches that are read are not
+    read alike, or heads are normed one by one, so that the path is no row of attention."""
     layer = last_attention(network)
-    out, logits, _ = _run(network, pixels[:1], layer, None)
+    attended, logits, path = _run(network, pixels[:1], layer, None)
+    if attended.eager is not None or any(norm.x.ndim > 3 for norm in path.norms):
+        raise NetworkError(f"the last attention of {network.name} is written out, or what it gives is normed in parts")
     weights = torch.eye(logits.shape[1], device=logits.device, dtype=logits.dtype)
-    first = []
+    tokens: dict[int, list[Tensor]] = {}
     shares = []
     for chunk in weights.split(_AT_ONCE):
-        (each,) = torch.autograd.grad(logits, out, chunk[:, None], retain_graph=True, is_grads_batched=True)
+        (each,) = torch.autograd.grad(logits, attended.handle, chunk[:, None], retain_graph=True, is_grads_batched=True)
         each = each.reshape(len(chunk), -1, *each.shape[-2:])  # (classes, heads, queries, d)
-        read = each.abs().amax(dim=(0, 1, 3))  # (queries,)
-        before = each.shape[2] - patches
-        others = read[1:before] if before > 0 else read[:0]
-        if before >= 0:
-            share = each[:, :, before:].mean(dim=2, keepdim=True)
-            if others.any() or (each[:, :, before:] - share).abs().max() > 1e-4 * each.abs().max():
-                raise NetworkError(f"the head of {network.name} reads tokens in its own proportions")
-            shares.append(share.transpose(1, 2).flatten(1))  # (classes, heads · d)
-        if before:
-            first.append(each[:, :, 0].flatten(1))
-    on_path = _norms_on_path(network, pixels[:1], layer)
-    both = [torch.cat(each).detach() if each else None for each in (first, shares)]
-    used = [None if each is None or not each.any() else each for each in both]
-    return Directions(layer, used[0], used[1], on_path, len(weights) <= ALL_CLASSES)
+        before = each.shape[2] - patches if each.shape[2] >= patches else each.shape[2]
+        for place in range(before):
+            tokens.setdefault(place, []).append(each[:, :, place].flatten(1))
+        share = each[:, :, before:]
+        if share.shape[2]:
+            shares.append(share.mean(dim=2).flatten(1))  # (classes, heads · d)
+            if (share - share.mean(dim=2, keepdim=True)).abs().max() > LIMIT * each.abs().max():
+                raise NetworkError(f"the head of {network.name} reads patches in its own proportions")
+    single = [(place, torch.cat(parts).detach()) for place, parts in tokens.items()]
+    common = torch.cat(shares).detach() if shares else None
+    return Directions(
+        layer,
+        tuple((place, direction) for place, direction in single if direction.any()),
+        common if common is not None and common.any() else None,
+        _norms_on_path(network, pixels[:1], layer),
+        len(weights) <= ALL_CLASSES,
+    )
 
 
-def _run(network: Network, pixels: Tensor, layer: int, doubled: int | None) -> tuple[Tensor, Tensor, DirectPath]:
+def _run(
+    network: Network, pixels: Tensor, layer: int, doubled: int | None
+) -> tuple[LayerAttention, Tensor, DirectPath]:
     """What the attention gave, and the logits (1, classes) by the direct path, with every norm's scale one, or two."""
 
     def scales(index: int, own: Tensor) -> Tensor:
@@ -123,16 +146,16 @@ def _run(network: Network, pixels: Tensor, layer: int, doubled: int | None) -> t
     with gradients_on():
         path = DirectPath(network, layer, scales)
         (attended,), logits = collect(network, pixels, layer, layer + 1, gradients=True, also=path.attach)
-    return attended.handle, logits, path
+    return attended, logits, path
 
 
 def _norms_on_path(network: Network, pixels: Tensor, layer: int) -> tuple[int, ...]:
     """The norms behind the attention on which the direct path depends: not the one before the MLP."""
 
     def gradient(doubled: int | None) -> tuple[Tensor, int]:
-        out, logits, path = _run(network, pixels, layer, doubled)
+        attended, logits, path = _run(network, pixels, layer, doubled)
         weights = torch.arange(1, logits.shape[1] + 1, device=logits.device)  # any but all the same
-        return torch.autograd.grad((logits * weights).sum(), out)[0], len(path.norms)
+        return torch.autograd.grad((logits * weights).sum(), attended.handle)[0], len(path.norms)
 
     plain, count = gradient(None)
     on_path = []
@@ -187,16 +210,14 @@ class Explained(nn.Module):
     """`network` as `plan` says: pixels (batch, 3, height, width) → logits (batch, classes), attention (batch, layers,
     heads, patches) and maps (batch, classes or one, rows, columns), of which those are left out that there are not."""
 
-    first: Tensor | None
-    patches: Tensor | None
-
     def __init__(self, network: Network, plan: Plan) -> None:
         super().__init__()
         self.network = network
         self.module = network.module
         self.plan = plan
         if plan.directions is not None:
-            self.register_buffer("first", plan.directions.first)
+            for place, direction in plan.directions.tokens:
+                self.register_buffer(f"token{place}", direction)
             self.register_buffer("patches", plan.directions.patches)
 
     @property
@@ -213,7 +234,8 @@ class Explained(nn.Module):
 
         def add(layer: LayerAttention) -> None:
             if layer.eager is None:
-                calls = written.weights[-len(layer.calls) :]
+                latest = written.weights[-len(layer.calls) :]
+                calls = [w if w.ndim == 4 else w.unflatten(0, (-1, layer.calls[0].q.shape[1])) for w in latest]
                 products = [a * b for a, b in zip(layer.coefficients(), calls, strict=True)] if calls[1:] else calls
                 layer.eager = torch.stack(products).sum(dim=0) if products[1:] else products[0]
             layers[layer.layer] = layer
@@ -224,36 +246,37 @@ class Explained(nn.Module):
                 path.attach(hooks)
             logits = self.network.forward(pixels)
         results = [logits]
+        grid = self.network.anatomy.grid(pixels.shape[2], pixels.shape[3]) if self.plan.layers else (0, 0)
         if self.plan.layers:
-            results.append(torch.stack([self._row(layers[number]) for number in self.plan.layers], dim=1))
+            rows = [self._row(layers[number], grid[0] * grid[1]) for number in self.plan.layers]
+            results.append(torch.stack(rows, dim=1))
         if directions is not None and path is not None:
-            results.append(self._map(directions, layers[directions.layer], path.norms, logits))
+            shares = self._shares(directions, layers[directions.layer], path.norms, logits, grid[0] * grid[1])
+            results.append(shares.unflatten(2, grid))
         return tuple(results)
 
-    def _row(self, layer: LayerAttention) -> Tensor:
+    def _row(self, layer: LayerAttention, patches: int) -> Tensor:
         """(batch, heads, patches): what the head reads of a layer, as `trace` has it for "pool"."""
         weights = layer.weights()
-        patches = self.plan.grid[0] * self.plan.grid[1]
         _, _, queries, keys = weights.shape
         prefix = keys - patches
         single = queries != keys or (self.network.anatomy.reads == "cls" and prefix > 0)
         row = weights[:, :, 0] if single else weights[:, :, prefix:].mean(dim=2)
         return row[..., -patches:]
 
-    def _map(self, directions: Directions, layer: LayerAttention, norms: Sequence[Norm], logits: Tensor) -> Tensor:
-        """(batch, classes or one, rows, columns): each patch's value by its weight, along the directions."""
+    def _shares(
+        self, directions: Directions, layer: LayerAttention, norms: Sequence[Norm], logits: Tensor, patches: int
+    ) -> Tensor:
+        """(batch, classes or one, patches): each patch's value by its weight, along the directions."""
         weights = layer.weights()  # (batch, heads, queries, keys)
-        patches = self.plan.grid[0] * self.plan.grid[1]
         value = precise(layer.value)[:, :, -patches:]  # (batch, heads, patches, d)
         predicted = None if directions.every else logits.argmax(dim=1)
+        reads = [(f"token{place}", slice(place, place + 1)) for place, _ in directions.tokens]
+        reads += [("patches", slice(-patches, None))] if directions.patches is not None else []
         total = None
-        for direction, queries, tokens in (
-            (self.first, weights[:, :, :1], slice(0, 1)),
-            (self.patches, weights[:, :, -patches:], slice(-patches, None)),
-        ):
-            if direction is None:
-                continue
-            row = queries[..., -patches:]  # (batch, heads, queries, patches)
+        for name, tokens in reads:
+            direction: Tensor = self.get_buffer(name)
+            row = weights[:, :, tokens, -patches:]  # (batch, heads, queries, patches)
             for index in directions.norms:
                 scale = norms[index].scale(tokens)  # (batch, queries or 1, 1), or (batch, 1)
                 row = row * (scale[:, None] if scale.ndim == 3 else scale[:, None, None])
@@ -266,4 +289,4 @@ class Explained(nn.Module):
             total = share if total is None else total + share
         if total is None:
             raise NetworkError(f"the head of {self.network.name} reads no token of its last attention")
-        return total.transpose(1, 2).unflatten(2, self.plan.grid)
+        return total.transpose(1, 2)

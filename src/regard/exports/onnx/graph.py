@@ -1,71 +1,131 @@
 """The ONNX graph of a network: pixels in; logits, attention rows and maps out. No backward pass, no torch to run it."""
 
 import json
-import logging
+import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
-from regard.exports.onnx.explained import Explained, plan
+from regard.errors import NetworkError, OutputError, UsageError
+from regard.exports.onnx.explained import Explained, Plan, plan
+from regard.exports.settings import ExportSettings
+from regard.exports.source import ExportSource
 from regard.networks.network import Network
 
 if TYPE_CHECKING:
     import onnx
 
-log = logging.getLogger("regard")
-
 OPSET = 20
+"""The first in which torch's `gelu` and `layer_norm` are operators of their own; onnxruntime has it from 1.17 on."""
+OPSETS = (18, 23)
 PIXELS = "pixels"
+ABOUT = "regard.graph"
+"""The entry of a graph's metadata that says what it gives, as JSON."""
+LARGEST = 2_000_000_000
+"""Bytes that one ONNX file may have: protobuf counts them in 31 bits."""
 
 
-def build(source: Any, settings: Any) -> "onnx.ModelProto":
+def build(source: ExportSource, settings: ExportSettings) -> "onnx.ModelProto":
     """The graph of what is exported: `pixels` (batch, 3, height, width), prepared, in; out come
 
     - `logits` (batch, classes);
-    - `attention` (batch, layers, heads, patches): softmaxed rows of what the head reads;
+    - `attention` (batch, layers, heads, patches): softmaxed rows of what the head reads, layer by layer;
     - `map` (batch, classes, rows, columns): `direct_logit` of every class, or, of a network of more classes than
-      `ALL_CLASSES`, of the predicted one (batch, 1, rows, columns).
+      `explained.ALL_CLASSES`, of the predicted one (batch, 1, rows, columns).
 
-    The batch is any, the size the run's. What a network does not have is left out, and said in `regard.graph`.
+    The batch is any number or the one of `settings`, the size the run's, or with `dynamic` any that the network takes.
+    What a network does not have is left out, and said in the metadata `regard.graph`: outputs, layers, heads, grid,
+    what the map is of, notes. Raises `NetworkError` for what cannot be traced, `UsageError` for a size that cannot vary
+    or an opset that there is not, and `OutputError` for more than one file can hold.
     """
-    return graph_of(source.network, getattr(settings, "opset", None))
+    return graph_of(source.network, settings)
 
 
-def graph_of(network: Network, opset: int | None = None) -> "onnx.ModelProto":
+def graph_of(network: Network, settings: ExportSettings | None = None) -> "onnx.ModelProto":
     """`build` of a network alone."""
-    pixels = probe(network)
-    found = plan(network, pixels)
-    module = Explained(network, found).eval()
-    with torch.no_grad():
-        program = torch.onnx.export(
-            module,
-            (pixels,),
-            dynamo=True,
-            input_names=[PIXELS],
-            output_names=module.outputs,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            opset_version=opset or OPSET,
-            verbose=False,
+    settings = settings or ExportSettings()
+    opset = settings.opset or OPSET
+    if not OPSETS[0] <= opset <= OPSETS[1]:
+        raise UsageError(f"opset is {opset}; give one from {OPSETS[0]} to {OPSETS[1]}, or leave it out for {OPSET}")
+    if settings.dynamic and not network.anatomy.flexible:
+        raise UsageError(
+            f"{network.name} takes pictures of one size, so that --dynamic cannot be; leave it out, or load a network "
+            "built for any size (timm: dynamic_img_size=True)"
         )
-    assert program is not None
-    model = program.model_proto
-    directions = found.directions
-    about = {
-        "outputs": module.outputs,
-        "layers": list(found.layers),
-        "heads": found.heads,
-        "grid": list(found.grid),
-        "map": None if directions is None else "every class" if directions.every else "predicted class",
-        "notes": list(found.notes),
-    }
-    entry = model.metadata_props.add()
-    entry.key = "regard.graph"
-    entry.value = json.dumps(about)
+    size = sum(tensor.nbytes for tensor in network.module.state_dict().values())
+    if size > LARGEST:
+        raise OutputError(
+            f"{network.name} has {size / 1e9:.1f} GB of weights, and one ONNX file holds {LARGEST / 1e9:.0f}; use --to "
+            "pt2"
+        )
+    given = plan(network, probe(network))
+    module = Explained(network, given).eval()
+    shape: dict[int, Any] = {} if settings.batch else {0: torch.export.Dim("batch")}
+    if settings.dynamic:
+        shape |= {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+    model = _exported(network, module, probe(network, settings.batch or 2), shape, opset)
+    if not settings.batch and not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
+        note = "the graph takes one picture at a time: the network counts the pictures that come"
+        given = replace(given, notes=(*given.notes, note))
+        model = _exported(network, module, probe(network, 1), {}, opset)
+    _describe(model, module, given)
     return model
 
 
-def probe(network: Network, count: int = 2) -> torch.Tensor:
-    """(count, 3, height, width): the same noise every time, as large as the network takes it."""
+def _exported(
+    network: Network, module: Explained, pixels: Tensor, shape: dict[int, Any], opset: int
+) -> "onnx.ModelProto":
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch's own making, and nothing a user could do
+            program = torch.onnx.export(
+                module,
+                (pixels,),
+                dynamo=True,
+                input_names=[PIXELS],
+                output_names=module.outputs,
+                dynamic_shapes=(shape,) if shape else None,
+                opset_version=opset,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        cause = error.__cause__ or error
+        reason = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)[:240]
+        raise NetworkError(
+            f"{network.name} ({type(network.module).__name__}) cannot be written as an ONNX graph: {reason.strip()}; "
+            "nothing was written: use --to pt2, or write that part of it without branches on values"
+        ) from error
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    written = next(entry.version for entry in model.opset_import if not entry.domain)
+    if written != opset:
+        raise UsageError(
+            f"{network.name} needs operators that opset {opset} does not have (its graph has {written}); give --opset "
+            f"{written}, or leave it out"
+        )
+    return model
+
+
+def _describe(model: "onnx.ModelProto", module: Explained, given: Plan) -> None:
+    """Put into the metadata what the graph gives."""
+    every = given.directions is not None and given.directions.every
+    about = {
+        "outputs": module.outputs,
+        "layers": list(given.layers),
+        "heads": given.heads,
+        "grid": list(given.grid),
+        "map": None if given.directions is None else "every class" if every else "predicted class",
+        "notes": list(given.notes),
+    }
+    entry = model.metadata_props.add()
+    entry.key = ABOUT
+    entry.value = json.dumps(about)
+
+
+def probe(network: Network, count: int = 2) -> Tensor:
+    """(count, channels, height, width): the same noise every time, as large as the network takes it."""
     preparation = network.preparation
     shape = (count, preparation.channels, preparation.height, preparation.width)
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))

@@ -196,6 +196,10 @@ Device = Annotated[str | None, option("cpu, cuda, cuda:1, mps; by default the be
 Precision = Annotated[str, option("float32, bfloat16, or auto: the faster on this machine.", panel=NETWORK)]
 BatchSize = Annotated[int, option("Pictures at a time.", panel=WORK, min=1)]
 Workers = Annotated[int, option("Threads that read pictures, and as many that draw panels.", panel=WORK, min=0)]
+Tta = Annotated[
+    str | None,
+    option("Mean over 2, 5 or 10 views of each picture, at that cost: flip, five-crop, ten-crop.", panel=WORK),
+]
 Seed = Annotated[int, option("Decides splits and everything random.", panel=WORK)]
 SkipBad = Annotated[bool, option("Name unreadable pictures and go on without them.", "--skip-bad", panel=WORK)]
 MaxPixels = Annotated[

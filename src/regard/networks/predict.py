@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+import torch
 from torch import Tensor
 
 from regard.data.dataset import Picture
-from regard.data.images.preparation import Batch, batches
+from regard.data.images.preparation import Batch, Preparation, batches
+from regard.data.images.views import FiveCrops
 from regard.errors import DataError
 from regard.networks.guard import lock_of
 from regard.networks.network import Network
@@ -31,13 +33,35 @@ def probabilities(
     batch_size: int = 32,
     workers: int = 2,
     on_bad: Callable[[Picture, DataError], None] | None = None,
+    tta: str | None = None,
 ) -> Iterator[tuple[list[int], Tensor]]:
     """Indices into `pictures` and class probabilities (batch, classes), float32 on the CPU, batch by batch in order.
 
-    Raises `DataError` naming a picture that cannot be read, unless `on_bad` takes it.
+    With `tta`, a name of VIEWS, they are the mean over views. Raises `DataError` naming a picture that cannot be read,
+    unless `on_bad` takes it.
     """
-    for batch, pixels in prepared(network, pictures, batch_size=batch_size, workers=workers, on_bad=on_bad):
-        yield batch.indices, batch_probabilities(network, pixels)
+    for batch in batches(pictures, viewed(network.preparation, tta), batch_size, workers, on_bad):
+        yield batch.indices, pixel_probabilities(network, batch.pixels, tta)
+
+
+def viewed(preparation: Preparation, tta: str | None) -> Preparation:
+    """What pictures are read with for these views. Raises `UsageError` where it leaves nothing to crop."""
+    return FiveCrops.of(preparation) if tta in ("five-crop", "ten-crop") else preparation
+
+
+def pixel_probabilities(network: Network, pixels: Tensor, tta: str | None = None) -> Tensor:
+    """Pixels as `viewed` reads them, (batch, height, width, 3) or (batch, 5, height, width, 3) in 0..255 → class
+    probabilities (batch, classes), the mean over views.
+
+    Of probabilities and not of logits: a mean of these is a probability again, of several labels too, and no view can
+    outvote all others by being sure.
+    """
+    views = list(pixels.unbind(1)) if pixels.ndim == 5 else [pixels]
+    if tta in ("flip", "ten-crop"):
+        views += [each.flip(2) for each in views]  # left and right
+    inputs = (network.preparation.normalise(each.to(network.device, non_blocking=True)) for each in views)
+    values = [batch_probabilities(network, each) for each in inputs]  # (batch, classes) each
+    return values[0] if len(values) == 1 else torch.stack(values).mean(dim=0)
 
 
 def batch_probabilities(network: Network, pixels: Tensor) -> Tensor:

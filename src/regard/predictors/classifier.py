@@ -10,9 +10,9 @@ import numpy as np
 
 from regard.data.dataset import Picture
 from regard.data.images.decode import drawable
-from regard.errors import DataError, NetworkError
-from regard.networks.predict import batch_probabilities
-from regard.predictors.inputs import PictureLike, Pictures, input_batches, pictures_of
+from regard.errors import DataError, NetworkError, UsageError
+from regard.networks.predict import batch_probabilities, probabilities
+from regard.predictors.inputs import PictureLike, Pictures, PreparedOpener, input_batches, pictures_of
 from regard.predictors.predictor import Predictor
 from regard.records import Float
 from regard.records.classification import Classification
@@ -57,11 +57,21 @@ class Classifier(Predictor):
         batch_size: int = 32,
         workers: int = 0,
         on_bad: Callable[[Picture, DataError], None] | None = None,
+        tta: str | None = None,
     ) -> Iterator[tuple[list[int], Float]]:
         """Indices and class probabilities (batch, classes) from the picture `start` on, where batches begin.
 
+        With `tta`, a name of `networks.arguments.VIEWS`, the mean over views of each, which prepared tensors have not.
         Raises `DataError` naming a picture that cannot be read, unless `on_bad` takes it.
         """
+        if tta is not None:
+            if any(isinstance(each.opener, PreparedOpener) for each in pictures):
+                raise UsageError("prepared tensors are one view each; give pictures, or leave tta out")
+            for indices, rows in probabilities(
+                self.network, pictures[start:], batch_size=batch_size, workers=workers, on_bad=on_bad, tta=tta
+            ):
+                yield [start + index for index in indices], rows.numpy()
+            return
         for batch in input_batches(self.network, pictures[start:], batch_size, workers, on_bad):
             yield [start + index for index in batch.indices], batch_probabilities(self.network, batch.pixels).numpy()
 

@@ -1,6 +1,6 @@
 """`regard evaluate`: an honest score, on pictures that the network did not learn from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +27,7 @@ from regard.app.options import (
     SkipBad,
     Slices,
     Split,
+    Tta,
     Weights,
     WeightsPart,
     Workers,
@@ -35,6 +36,7 @@ from regard.app.options import (
 from regard.data import MAX_PIXELS
 from regard.errors import UsageError
 from regard.files import check_free, new_folder, write_file
+from regard.networks.arguments import check_arguments, views_text
 from regard.training.tasks.table import DEFAULT, TASKS, TaskRow, find_task
 
 
@@ -69,6 +71,7 @@ def evaluate(
         float | None,
         option("Probability from which a class counts as found.", min=0, max=1, panel=WORK),
     ] = None,
+    tta: Tta = None,
     size: Size = None,
     device: Device = None,
     precision: Precision = "float32",
@@ -93,7 +96,8 @@ def evaluate(
 
     Scored is `split`, by default `val`, else `test`, else everything. Pictures that the run was trained on are left
     out, or, where all were or with `keep_seen`, the number is marked "seen in training". With `out` a result folder:
-    `scores.json`, tables, figures and `report.html`.
+    `scores.json`, tables, figures and `report.html`. With `tta` each answer is the mean over several views of the
+    picture (test-time augmentation), which takes as many times as long, and the result says so.
 
     >>> import regard
     >>> _ = regard.scenes(16, "drawn", size=64)
@@ -103,13 +107,12 @@ def evaluate(
     """
     from regard.app.console import progress
     from regard.measurement.classification.predictions import check_file
-    from regard.networks.arguments import check_arguments
     from regard.predictors.command_inputs import check_data
 
     check_data(data, "evaluate")
     if out is not None:
         check_free(out, overwrite)
-    check_arguments(model, weights, weights_part, precision)
+    check_arguments(model, weights, weights_part, precision, tta)
     if predictions is not None:
         check_file(predictions)
     row = _task(task, model)
@@ -135,6 +138,7 @@ def evaluate(
         workers=workers,
         seed=seed,
         skip_bad=skip_bad,
+        tta=tta,
         progress=progress,
     )
     loaded = TASKS.load(row.name)()
@@ -144,7 +148,10 @@ def evaluate(
         files = {"weights": weights, "weights-part": weights_part, "size": size}
         repair = repair_command(data, name, **files) if isinstance(name, str | Path) else ""
         charts = drawing(Path(out).name, no_pictures, anonymise, repair)
-        html = charts.report(loaded.page(result), result.pictures, None, (), result.evaluation)
+        content = loaded.page(result)
+        if views := views_text(result.evaluation.provenance):
+            content = replace(content, facts={**content.facts, "Answers": f"{views}; maps are of the picture as it is"})
+        html = charts.report(content, result.pictures, None, (), result.evaluation)
         with new_folder(out, overwrite) as folder:
             write_file(folder / "report.html", html)
             loaded.write(folder, result.evaluation, seed, charts.figures)
@@ -169,8 +176,9 @@ def _task(task: str | None, model: Any) -> TaskRow:
 
 
 def as_json(result: Result) -> dict[str, Any]:
+    views = {name: each for name, each in result.evaluation.provenance.items() if name == "tta"}
     where = {} if result.out is None else {"out": str(result.out), "report": str(result.out / "report.html")}
-    return {**where, **TASKS.load(result.task)().as_json(result.evaluation)}
+    return {**where, **views, **TASKS.load(result.task)().as_json(result.evaluation)}
 
 
 def as_text(result: Result) -> str:
@@ -180,4 +188,6 @@ def as_text(result: Result) -> str:
     parts = TASKS.load(result.task)().details(evaluation)
     note = [f"({evaluation.note})"] if evaluation.note else []
     where = [] if result.out is None else [f"report: {result.out / 'report.html'}"]
-    return "\n".join([f"{evaluation.n} pictures, values with 95 % intervals", *lines, *parts, *note, *where])
+    views = views_text(evaluation.provenance)
+    title = f"{evaluation.n} pictures, values with 95 % intervals{', ' * bool(views)}{views}"
+    return "\n".join([title, *lines, *parts, *note, *where])

@@ -117,14 +117,13 @@ class Preparation:
         if self.mode == "squash" and self.resized is None:
             return 0.0, 0.0, float(width), float(height)
         tall, wide = self._resized(height, width)
-        top, bottom = self._centre(height, tall, self.height)
-        left, right = self._centre(width, wide, self.width)
-        return left, top, right, bottom
+        top, left = self.offsets(tall, wide)
+        right, bottom = ((left + self.width) * width / wide, (top + self.height) * height / tall)
+        return left * width / wide, top * height / tall, right, bottom
 
-    def _centre(self, pixels: int, resized: int, size: int) -> tuple[float, float]:
-        """Start and stop, in the picture's own pixels, of the centre that is kept of a resized side."""
-        first = self._first(resized, size)
-        return first * pixels / resized, (first + size) * pixels / resized
+    def offsets(self, tall: int, wide: int) -> tuple[int, int]:
+        """(top, left) of what is kept of the resized picture, in its whole pixels."""
+        return self._first(tall, self.height), self._first(wide, self.width)
 
     def _first(self, resized: int, size: int) -> int:
         """Where the centre that is kept of a resized side begins, in whole pixels; negative where it is padded."""
@@ -179,9 +178,8 @@ class Preparation:
         gap = None if self.interpolation == "nearest" else GAP
         box = (0.0, 0.0, extent[1], extent[0])
         whole = _checked(image).resize((wide, tall), INTERPOLATIONS[self.interpolation], box, gap)
-        top_ = self._first(tall, self.height)
-        left_ = self._first(wide, self.width)
-        return _planes(whole.crop((left_, top_, left_ + self.width, top_ + self.height)))
+        first, start = self.offsets(tall, wide)
+        return _planes(whole.crop((start, first, start + self.width, first + self.height)))
 
     def resample(self, image: Image.Image, box: Box, extent: tuple[float, float]) -> Pixels:
         """The part `box` of an image, at the input's size. Black beyond `extent`, the (height, width) of the picture

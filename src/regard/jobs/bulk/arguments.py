@@ -26,6 +26,7 @@ ALWAYS = (
     "image",
     "skip_bad",
     "overwrite",
+    "tta",
     *ONLY,
 )
 NETWORK: Mapping[str, tuple[str, ...]] = {
@@ -78,7 +79,12 @@ def run_bulk(command: Callable[..., Any], values: Mapping[str, Any], progress: P
         raise UsageError("--masks say where the object is for --columns reliance; give both, or neither")
     if masks is not None:
         settings["masks"] = regions_of(masks, max_pixels=values["max_pixels"]).digest
-    check_arguments(values["model"], network.get("weights"), network.get("weights_part"), network["precision"])
+    tta = values.get("tta")
+    check_arguments(values["model"], network.get("weights"), network.get("weights_part"), network["precision"], tta)
+    if tta is not None:
+        if single := {"artifacts", "reliance"} & {*columns}:
+            raise UsageError(f"--columns {min(single)} reads the picture as it is; leave --tta out, or that column")
+        settings["tta"] = tta
     if network.get("grid") is not None:
         network["grid"] = parse_grid(network["grid"])
     unit = values["unit"] or UNIT

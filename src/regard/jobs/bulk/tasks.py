@@ -25,11 +25,12 @@ from regard.measurement.localisation.objects import input_masks
 from regard.measurement.reliance.answers import answers
 from regard.measurement.reliance.compositing import as_shown
 from regard.measurement.reliance.swaps import variants
+from regard.networks.arguments import views_facts
 from regard.networks.attention.replay import token_blocks
 from regard.networks.attention.trace import trace
 from regard.networks.guard import lock_of
 from regard.networks.network import Network
-from regard.networks.predict import batch_probabilities
+from regard.networks.predict import pixel_probabilities, viewed
 from regard.predictors.caption_options import CaptionInput, CaptionOptions
 from regard.predictors.captioner import Captioner
 from regard.predictors.classifier import Classifier
@@ -91,24 +92,27 @@ class _Prediction(_Pixels):
         self.network = classifier.network
         self.classes = classifier.classes
         self.names = [*map(readable, self.classes)]
+        self.tta = work.settings.get("tta")
+        self.preparation = viewed(self.network.preparation, self.tta)
         self.regions = None if work.masks is None else regions_of(work.masks, max_pixels=work.max_pixels)
         self.about: Mapping[str, Any] = {
-            "settings": {},
+            "settings": views_facts(self.tta),
             "provenance": dict(classifier.provenance),
             "classes": self.names,
         }
         self.digest = _about(self.network.origin(), self.classes)
 
     def decode(self, opener: Opener) -> Any:
-        return (*super().decode(opener), opener)  # which says how a mask is turned
+        pixels, size = read_pixels(opener, self.preparation, self.work.max_pixels)
+        return pixels, size, opener  # which says how a mask is turned
 
     def columns(self, pictures: Sequence[Decoded]) -> tuple[Columns, dict[int, str]]:
-        inputs = self.inputs(pictures)
         columns: Columns = {}
         if "artifacts" in self.work.columns:
-            values, columns["artifact_share"] = self._with_artifacts(inputs)
+            values, columns["artifact_share"] = self._with_artifacts(self.inputs(pictures))
         else:
-            values = batch_probabilities(self.network, inputs).numpy()
+            pixels = torch.from_numpy(np.stack([each.value[0] for each in pictures]))
+            values = pixel_probabilities(self.network, pixels, self.tta).numpy()
         best = values.argmax(axis=1)
         columns["label"] = [*map(readable, self.classifier.labels_of(values))]
         columns["confidence"] = np.take_along_axis(values, best[:, None], axis=1)[:, 0]

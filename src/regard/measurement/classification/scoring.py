@@ -1,6 +1,6 @@
 """A classifier scored on a data set: the predictions of a network, of a stored run, of several on the same pictures."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.data.dataset import Dataset, Picture
+from regard.data.dataset import Dataset
 from regard.data.hashes import picture_hashes
 from regard.data.splits import AnyDataset, read_split
 from regard.errors import DataError, NetworkError
@@ -31,19 +31,15 @@ def predict_all(
     group: str | None = None,
     slices: Sequence[str] = (),
     *,
-    batch_size: int = 32,
-    workers: int = 2,
-    on_bad: Callable[[Picture, DataError], None] | None = None,
     progress: Progress = silent,
+    **reading: Any,
 ) -> tuple[Dataset, Predictions]:
     """The pictures that could be read, and the network's predictions for them, with their groups and slices.
 
-    Raises `NetworkError` where the network's classes have no names, and `DataError` for labels that are none of them,
-    and for pictures that cannot be read unless `on_bad` takes them.
+    `reading` is for `networks.predict.probabilities`. Raises `NetworkError` where the network's classes have no names,
+    and `DataError` for labels that are none of them, and for pictures that cannot be read unless `on_bad` takes them.
     """
-    pictures, values = all_probabilities(
-        network, pictures, progress, batch_size=batch_size, workers=workers, on_bad=on_bad
-    )
+    pictures, values = all_probabilities(network, pictures, progress, **reading)
     return pictures, predictions_of(pictures, values, group, slices)
 
 

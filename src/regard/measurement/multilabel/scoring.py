@@ -1,6 +1,6 @@
 """Any number of labels a picture, scored on a data set: the answers of a network, of a stored run, of several runs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.data.dataset import Picture
 from regard.data.hashes import picture_hashes
 from regard.data.label_sets import LabelSets
 from regard.data.splits import read_split
@@ -37,15 +36,11 @@ def predict_labels(
     group: str | None = None,
     slices: Sequence[str] = (),
     *,
-    batch_size: int = 32,
-    workers: int = 2,
-    on_bad: Callable[[Picture, DataError], None] | None = None,
     progress: Progress = silent,
+    **reading: Any,
 ) -> tuple[LabelSets, LabelPredictions]:
     """The pictures that could be read, and the network's probabilities for them; see `all_probabilities`."""
-    pictures, values = all_probabilities(
-        network, pictures, progress, batch_size=batch_size, workers=workers, on_bad=on_bad
-    )
+    pictures, values = all_probabilities(network, pictures, progress, **reading)
     return pictures, label_predictions(pictures, values, group, slices)
 
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from regard.data.dataset import Dataset
 from regard.data.splits import SplitRow
+from regard.errors import UsageError
 from regard.networks.network import Network
 from regard.progress import Progress, silent
 from regard.records import Evaluation, Mending, MultiLabelEvaluation, Score
@@ -103,7 +104,16 @@ class EvaluationOptions:
     workers: int = 2
     seed: int = 0
     skip_bad: bool = False
+    tta: str | None = None
     progress: Progress = silent
+
+    def check_views(self, stored: str) -> None:
+        """Raise `UsageError` where several views of each picture are asked for, and the answers are stored ones."""
+        if self.tta is not None and stored:
+            raise UsageError(
+                f"--tta looks at each picture anew, and these answers are {stored}; leave it out, or, of a run, give "
+                "--keep-seen to score the network that was kept"
+            )
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,7 @@ class Captioning:
             "label",
             "threshold",
             "size",
+            "tta",
         )
         standard = EvaluationOptions()
         wrong = [name for name in foreign if getattr(options, name) != getattr(standard, name)]

@@ -28,6 +28,7 @@ from regard.measurement.classification.scoring import (
     stored_evaluation,
 )
 from regard.measurement.selection import CROSS_VALIDATED, scored_part
+from regard.networks.arguments import views_facts
 from regard.networks.load import load
 from regard.networks.network import Network
 from regard.networks.provenance import provenance
@@ -121,6 +122,7 @@ class Classification:
 
     def evaluate(self, dataset: Dataset, model: str | Path, options: EvaluationOptions) -> Evaluated:
         network = None
+        options.check_views("" if options.predictions is None else "predictions made elsewhere")
         if options.predictions is not None:
             pictures = scoring_part(dataset, options.split)
             note = ""
@@ -141,6 +143,7 @@ class Classification:
                 )
             pictures, note = scored_part(dataset, model, options.split, options.keep_seen)
             if note == CROSS_VALIDATED:
+                options.check_views("those of cross-validation")
                 predictions, facts = cross_validated(model, pictures, options.group, options.slices)
                 how = {"note": note, "seed": options.seed, "threshold": options.threshold}
                 return Evaluated(evaluate(predictions, **how, **facts), network, pictures)
@@ -153,8 +156,9 @@ class Classification:
                 workers=options.workers,
                 on_bad=skipper(options.skip_bad),
                 progress=options.progress,
+                tta=options.tta,
             )
-            origin = provenance(network)
+            origin = provenance(network, **views_facts(options.tta))
         evaluation = evaluate(predictions, note=note, seed=options.seed, threshold=options.threshold, provenance=origin)
         return Evaluated(evaluation, network, pictures)
 

@@ -21,6 +21,7 @@ from regard.measurement.multilabel.scoring import (
     with_threshold,
 )
 from regard.measurement.selection import CROSS_VALIDATED, scored_part
+from regard.networks.arguments import views_facts
 from regard.networks.load import load
 from regard.networks.network import Network
 from regard.networks.provenance import provenance
@@ -109,6 +110,7 @@ class MultiLabel(Classification):
         _check_head(network)
         pictures, note = scored_part(sets(dataset), model, options.split, options.keep_seen)
         if note == CROSS_VALIDATED:
+            options.check_views("those of cross-validation")
             predictions, origin = cross_validated(model, pictures, options.group, options.slices)
         else:
             pictures, predictions = predict_labels(
@@ -120,8 +122,9 @@ class MultiLabel(Classification):
                 workers=options.workers,
                 on_bad=skipper(options.skip_bad),
                 progress=options.progress,
+                tta=options.tta,
             )
-            origin = provenance(network)
+            origin = provenance(network, **views_facts(options.tta))
         predictions = with_threshold(predictions, options.threshold)
         return Evaluated(evaluate(predictions, note=note, seed=options.seed, provenance=origin), network, pictures)
 

@@ -5,6 +5,7 @@ Signatures and docstrings are read from the sources: to build a page imports no 
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,6 @@ from regard.app.cli import app
 from regard.app.commands import COMMANDS
 from regard.registry import Table
 
-TABLES = ("METHODS", "METRICS", "CAPTIONER_FAMILIES", "LAYOUTS")
 Definition = ast.FunctionDef | ast.ClassDef
 
 
@@ -77,16 +77,17 @@ def python(root: Path) -> str:
     sections["Errors"] = []
     commands = {row.name for row in COMMANDS}
     for name, module in regard._PLACES.items():
-        definition = _definition(root, module, name)
+        family = _family(root, module, name)
         if name in commands:
             heading = "Commands"
-        elif name in TABLES or name.startswith("register_"):
+            family = [Options().visit(each) for each in family]
+        elif not family or name.startswith("register_"):
             heading = "Tables and what adds to them"
         elif name.endswith("Error"):
             heading = "Errors"
         else:
-            heading = "Predictors" if isinstance(definition, ast.ClassDef) else "Networks"
-        sections[heading].append("\n\n".join(_entry(definition, name, module)))
+            heading = "Predictors" if isinstance(family[0], ast.ClassDef) else "Networks"
+        sections[heading].append("\n\n".join(_entry(family, name, module)))
     parts = [
         "# Python",
         "Loaded when they are first used: `import regard` alone imports nothing heavy. `regard.NAME` is each of them.",
@@ -96,34 +97,56 @@ def python(root: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _definition(root: Path, module: str, name: str) -> Definition | None:
-    """The function or class in the sources, where it stands; None for a table."""
+class Options(ast.NodeTransformer):
+    """Annotations of a command as types, where they are options that several commands share."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self._type(node, node.id)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        return self._type(node, node.attr)
+
+    def _type(self, node: ast.expr, name: str) -> ast.expr:
+        value = getattr(options, name, None)
+        if get_origin(value) is not Annotated:
+            return node
+        kind = inspect.formatannotation(get_args(value)[0])
+        return ast.parse(re.sub(r"(pathlib|collections\.abc|typing)\.", "", kind), mode="eval").body
+
+
+def _family(root: Path, module: str, name: str) -> list[Definition]:
+    """The function, or the class and those that it is made from, as they stand in the sources; none for a table."""
     place = root / "src" / module.replace(".", "/")
     path = place.with_suffix(".py") if place.with_suffix(".py").is_file() else place / "__init__.py"
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for each in tree.body:
         if isinstance(each, Definition) and each.name == name:
-            return each
-        if isinstance(each, ast.ImportFrom) and each.module and name in [alias.name for alias in each.names]:
-            return _definition(root, each.module, name)
-    return None
+            bases = [base.id for base in getattr(each, "bases", ()) if isinstance(base, ast.Name)]
+            return [each, *(parent for base in bases for parent in _family(root, module, base))]
+        ours = isinstance(each, ast.ImportFrom) and f"{each.module}.".startswith("regard.")
+        if ours and name in [alias.name for alias in each.names]:
+            return _family(root, str(each.module), name)
+    return []
 
 
-def _entry(definition: Definition | None, name: str, module: str) -> Iterator[str]:
+def _entry(family: list[Definition], name: str, module: str) -> Iterator[str]:
     yield f"### regard.{name}"
-    if definition is None:
+    if not family:
         value = getattr(regard, name)
         if isinstance(value, Table):
             yield f"`{module}`: the {value.kind}s that there are: " + ", ".join(f"`{row}`" for row in value.names) + "."
         else:  # the method of a table
+            yield f"```python\nregard.{name}(row)\n```"
             yield _escaped(inspect.getdoc(value) or "")
         return
+    definition = family[0]
     if isinstance(definition, ast.FunctionDef):
         yield _signature(definition, f"regard.{name}")
         yield _docstring(definition)
         return
     methods = [each for each in definition.body if isinstance(each, ast.FunctionDef)]
-    constructor = next((each for each in methods if each.name == "__init__"), None)
+    everything = [each for parent in family for each in parent.body if isinstance(each, ast.FunctionDef)]
+    constructor = next((each for each in everything if each.name == "__init__"), None)
     if constructor:
         yield _signature(constructor, f"regard.{name}")
     yield _docstring(definition)
@@ -170,9 +193,7 @@ def _argument(argument: ast.arg, default: ast.expr | None) -> str:
 
 
 def _type(annotation: ast.expr) -> str:
-    """`Annotated[int, ...]` as `int`, also where it goes by a name of `options`; what is in quotes without them."""
-    if isinstance(annotation, ast.Name) and get_origin(getattr(options, annotation.id, None)) is Annotated:
-        return inspect.formatannotation(get_args(getattr(options, annotation.id))[0]).replace("pathlib.", "")
+    """`Annotated[int, ...]` as `int`; what is in quotes without them."""
     if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Annotated":
         inside = annotation.slice
         return _type(inside.elts[0] if isinstance(inside, ast.Tuple) else inside)

@@ -55,10 +55,13 @@ def test_an_audited_run_says_what_it_is_right_on_relies_on_and_which_map_to_beli
     results = {(each.dataset_name, each.metric_type): each for each in data.eval_results}
     assert results["pictures set aside from training", "accuracy"].metric_value == pytest.approx(top1, abs=1e-4)
     assert "95 % interval" in results["pets", "accuracy"].metric_name
-    assert "evaluated, audited" in section(text, "In short")
+    short = section(text, "In short")
+    assert "evaluated, audited" in short
+    assert "`rollout`; not those of `gradcam` and" in short
+    assert "not known of `attention`." in short
     relies = section(text, "What it relies on")
     assert "**It relies on the background**" in relies
-    assert "8 % [2, 14] of accuracy is lost" in relies
+    assert "costs 8 points [2, 14] of accuracy" in relies
     assert "2 % [1, 3] of its answers change" in relies
     maps = section(text, "Which map of it to believe")
     assert "| `libra_fullgrad_plus` |" in maps
@@ -72,6 +75,16 @@ def test_an_audited_run_says_what_it_is_right_on_relies_on_and_which_map_to_beli
     assert "other backgrounds" in limits
     assert "blur, strong" in limits
     assert source.provenance["weights_sha256"] in section(text, "Where this comes from")
+
+
+def test_worse_pictures_are_held_against_the_same_as_they_are(source: ExportSource) -> None:
+    """Paired by picture: intervals that meet can be of a loss that is certain."""
+    pictures = tuple(
+        replace(each, numbers={"robustness:blur 0": float(each.right is True and place % 5 > 0)})
+        for place, each in enumerate(example_audit().pictures)
+    )
+    text = replace(source, audit=audit_of(source, pictures=pictures)).card()
+    assert "| blur, weak | 82 % [74, 90] | 84 % [76, 92] | **worse** |" in section(text, "Where it is fooled")
 
 
 def test_a_run_that_was_only_evaluated_says_that_nothing_else_is_known(source: ExportSource) -> None:

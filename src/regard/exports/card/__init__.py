@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 from regard.exports.card.front import front_matter
 from regard.exports.card.markdown import bullets, code, escaped, facts, joined, pictures, share
 from regard.exports.card.origin import class_names, preparation_text, training_section, what_it_is
-from regard.exports.card.scores import classes_section, scores_section
+from regard.exports.card.scores import classes_section, scores_section, worst_of
 from regard.exports.card.subject import Subject
 from regard.exports.card.trust import RELIANCE, fooled_section, maps_section, open_section, reliance, reliance_section
 from regard.exports.card.use import limits_section, use_section
-from regard.records import Evaluation
-from regard.results.evaluations import worst_slice
 
 if TYPE_CHECKING:
     from regard.exports.source import ExportSource
@@ -23,6 +21,20 @@ INTERVALS = (
     "Numbers in brackets are 95 % intervals: what the number could be on other pictures of the same kind. The fewer "
     "pictures, the wider."
 )
+
+
+BELIEF = {
+    "those of": ("supported",),
+    "not those of": ("contradicted", "no better than a control"),
+    "not known of": ("not decidable",),
+}
+"""What the first lines say of methods, by the status of their verdicts."""
+AUTHOR = (
+    "What kind of pictures it was made for and trained on (photographs, drawings, scans), and what it is meant to do.",
+    "Where its pictures come from, under which licence they are, and whether the people on them agreed.",
+    "Who made it, when, whom to ask, and whether it will be looked after.",
+)
+"""What no file of a run knows."""
 
 
 def card(source: "ExportSource", kind: str = "") -> str:
@@ -40,6 +52,7 @@ def card(source: "ExportSource", kind: str = "") -> str:
         "What was not decided or not measured": open_section(subject),
         "How to use it": use_section(subject, kind),
         "What not to use it for": limits_section(subject),
+        "What only its author can say": f"No run records these; write the answers here.\n\n{bullets(AUTHOR)}",
         "Where this comes from": facts(_provenance(subject)),
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
@@ -47,32 +60,29 @@ def card(source: "ExportSource", kind: str = "") -> str:
 
 
 def _short(subject: Subject) -> list[str]:
-    evaluation = subject.scores
-    lines = ["**How good:** never measured."]
-    if evaluation is not None:
-        score = evaluation.scores.get("top1", evaluation.scores.get("exact_match"))
-        note = f" ({escaped(evaluation.note)})" if evaluation.note else ""
-        right = "" if score is None else f"right on {share(score)} of {pictures(evaluation.n)}{note}"
-        worst = worst_slice(evaluation) if isinstance(evaluation, Evaluation) else None
-        of_worst = ""
-        if worst is not None:
-            of_worst = f"; on its worst slice, {code(worst.column)} {code(worst.value)}, on {share(worst.top1)}"
-        lines = [f"**How good:** {right}{of_worst}."]
+    parts = []
+    name = "other data" if subject.audit is None else subject.audit.provenance.get("data_name", "other data")
+    for evaluation, where in ((subject.evaluation, "set aside in training"), (subject.audited, f"of {code(name)}")):
+        score = None if evaluation is None else evaluation.scores.get("top1", evaluation.scores.get("exact_match"))
+        if evaluation is not None and score is not None:
+            note = f" ({escaped(evaluation.note)})" if evaluation.note else ""
+            parts.append(f"right on {share(score)} of {pictures(evaluation.n)} {where}{note}")
+    worst = None if subject.scores is None else worst_of(subject.scores)
+    if worst is not None:
+        parts.append(f"on the worst slice, {code(worst.column)} {code(worst.value)}, on {share(worst.top1)}")
     answer = reliance(subject)
-    lines.append(f"**What it relies on:** {RELIANCE[answer].replace('**', '') if answer else 'not measured.'}")
-    believed = dict.fromkeys(code(each.method) for each in subject.verdicts if each.status == "supported")
-    refused = dict.fromkeys(code(each.method) for each in subject.verdicts if each.status != "supported")
-    maps = "none that was tested" if refused else "not measured"
-    if believed:
-        others = f"; not those of {joined([*refused])}" if refused else ""
-        maps = f"those of {joined([*believed])}{others}"
-    lines.append(f"**Which heat maps to believe:** {maps}.")
+    methods = {status: [code(each.method) for each in subject.verdicts if each.status in statuses]
+               for status, statuses in BELIEF.items()}  # fmt: skip
+    maps = [f"{words} {joined([*dict.fromkeys(names)])}" for words, names in methods.items() if names]
     audited = "its maps audited, the rest not" if subject.verdicts else "never audited"
     if subject.audit is not None:
         audited = "audited"
-    scored = "never evaluated" if evaluation is None else "evaluated"
-    lines.append(f"**State of this card:** {scored}, {audited}.")
-    return lines
+    return [
+        f"**How good:** {'; '.join(parts) or 'never measured'}.",
+        f"**What it relies on:** {RELIANCE[answer].replace('**', '') if answer else 'not measured.'}",
+        f"**Which heat maps to believe:** {'; '.join(maps) or 'not measured'}.",
+        f"**State of this card:** {'never evaluated' if subject.scores is None else 'evaluated'}, {audited}.",
+    ]
 
 
 def _interface(subject: Subject) -> list[tuple[str, str]]:

@@ -66,6 +66,11 @@ def share(score: Score) -> str:
     return f"{value} % [{low}, {high}]" if "nan" not in (low, high) else f"{value} %"
 
 
+def points(score: Score) -> str:
+    """A difference of shares: "8 points [2, 14]"."""
+    return share(score).replace(" %", " points", 1)
+
+
 def pictures(count: int) -> str:
     return counted(count, "picture")
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from regard.exports.card.markdown import bullets, code, escaped, facts, joined, pictures
+from regard.exports.card.markdown import code, escaped, facts, joined, pictures
 from regard.exports.card.subject import Subject, bare
 
 SETTINGS = ("epochs", "batch_size", "optimiser", "learning_rate", "open_layers", "mix", "virtual_ranks")
@@ -55,12 +55,8 @@ def training_section(subject: Subject) -> str:
     """The section on data, base network and recipe, as far as the run has them."""
     if not subject.counts and not subject.recipe:
         return "Not recorded: this network comes without the files in which regard keeps what it was trained on."
-    remarks = [
-        "Where these pictures come from, and under which licence they are, a run does not record: ask its author."
-    ]
-    if not subject.licence:
-        remarks.append("The licence of these weights is not known to regard: ask the author before you use them.")
-    return f"{facts(_facts(subject))}\n\n{bullets(remarks)}"
+    licence = "" if subject.licence else "\n\nThe licence of these weights is not known to regard: ask the author."
+    return f"{facts(_facts(subject))}{licence}"
 
 
 def _facts(subject: Subject) -> Iterator[tuple[str, str]]:

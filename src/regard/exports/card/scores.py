@@ -8,7 +8,7 @@ import numpy as np
 from regard.exports.card.markdown import bullets, code, escaped, pictures, share, table
 from regard.exports.card.subject import AnyEvaluation, Subject
 from regard.measurement import METRICS
-from regard.records import Evaluation, MultiLabelEvaluation
+from regard.records import Evaluation, MultiLabelEvaluation, SliceScore
 from regard.records.display import rounded
 from regard.results.evaluations import SMALLEST_SLICE, worst_slice
 
@@ -66,19 +66,27 @@ def _remarks(evaluation: Evaluation) -> Iterator[str]:
     labels = evaluation.predictions.labels
     most = np.bincount(labels).max() / len(labels)
     yield f"For comparison: always naming the most frequent class would be right on {100 * most:.0f} % of them."
-    worst = worst_slice(evaluation)
+    worst = worst_of(evaluation)
     if worst is not None:
         yield (
             f"**Worst slice** of {SMALLEST_SLICE} pictures or more: {code(worst.column)} {code(worst.value)}, right on "
             f"{share(worst.top1)} of {pictures(worst.top1.n)}. The lowest of several looks worse than it is."
         )
     else:
-        yield "A worst slice is not known: no column of the data divides them into groups of ten pictures or more."
+        yield f"A worst slice is not known: no column of the data has two values of {SMALLEST_SLICE} pictures or more."
     wrong = confusions(evaluation)
     if wrong:
         yield f"Most frequent mistakes: {'; '.join(wrong)}."
     elif not evaluation.predictions.right.all():
         yield "No mistake was made twice."
+
+
+def worst_of(evaluation: AnyEvaluation) -> SliceScore | None:
+    """The worst slice of those that are large enough; None where there are not two of them to be told apart."""
+    if not isinstance(evaluation, Evaluation):
+        return None
+    large = sum(each.top1.n >= SMALLEST_SLICE for each in evaluation.slices)
+    return worst_slice(evaluation) if large > 1 else None
 
 
 def _label_remarks(evaluation: MultiLabelEvaluation) -> Iterator[str]:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from regard.exports.card.markdown import bullets, code, escaped, joined, pictures, share, table
+from regard.exports.card.markdown import bullets, code, escaped, joined, pictures, points, share, table
 from regard.exports.card.scores import share_or
 from regard.exports.card.subject import Subject
-from regard.measurement.intervals import NOWHERE
+from regard.measurement.intervals import NOWHERE, paired
 from regard.measurement.reliance.verdict import CHANGES, HARDLY, MOSTLY, RELIES, UNDECIDED, verdict
 from regard.records import Finding, Score
 from regard.records.audits.verdicts import PLANTED
@@ -22,6 +22,8 @@ CONDITIONS = {
     "same": "the object on the background of another picture of its class",
 }
 """How pictures are changed, in words; the names are those of the audit."""
+STRENGTHS = ("weak", "medium", "strong")
+"""How much worse pictures are made, as `numbers` of an audited picture count them."""
 FLIPS = "on the background of a picture of another class"
 DECISIONS = {
     "supported": "believe it",
@@ -80,8 +82,8 @@ def reliance_section(subject: Subject) -> str:
     lines = []
     if np.isfinite(lost.value):
         lines.append(
-            f"With the object moved to the background of a picture of another class, {share(lost)} of {what} is lost, "
-            "beyond what cutting and pasting costs. An interval above 0 is reliance on the background."
+            f"Moving the object to the background of a picture of another class costs {points(lost)} of {what}, beyond "
+            "what cutting and pasting cost. An interval above 0 is reliance on the background; below 0, it gains."
         )
     if np.isfinite(flips.value):
         lines.append(f"{share(flips)} of its answers change with that background alone.")
@@ -140,30 +142,47 @@ def fooled_section(subject: Subject) -> str:
             "pictures made worse": escaped(each.condition),
             "right": share(each.score),
             "as they are": share(each.baseline) if each.baseline is not None else "",
-            "": "**worse**" if worse(each) else "",
+            "": "**worse**" if worse(subject, each) else "",
         }
         for each in audit.of("robustness", "robustness")
     ]
     legend = "How it takes worse pictures was not measured."
     if rows:
         legend = (
-            "Weak, medium and strong are severities 1, 3 and 5 of ImageNet-C. *Worse*: the two intervals do not meet."
+            "Weak, medium and strong are severities 1, 3 and 5 of ImageNet-C. *Worse*: it is right less often, paired "
+            "by picture, in all of the interval."
         )
     lines = [*_artifacts(subject), *_doubts(subject), *(escaped(str(each)) for each in audit.failures)]
     return "\n\n".join(filter(None, [table(rows), legend, bullets(lines)]))
 
 
-def worse(finding: Finding) -> bool:
-    """Whether it is right less often so, by intervals that do not meet."""
-    return finding.baseline is not None and bool(finding.score.high < finding.baseline.low)
+def worse(subject: Subject, finding: Finding) -> bool:
+    """Whether it is right less often on worse pictures, paired by picture: the whole interval of the loss is above 0.
+
+    By intervals that do not meet where pictures are held together in groups, which an audit does not store.
+    """
+    audit = subject.audit
+    if audit is None or finding.baseline is None:
+        return False
+    kind, _, strength = finding.condition.partition(", ")
+    key = f"robustness:{kind} {STRENGTHS.index(strength)}" if strength in STRENGTHS else ""
+    pairs = [
+        (each.numbers[key], each.right) for each in audit.pictures if each.right is not None and key in each.numbers
+    ]
+    if not pairs or audit.settings.get("group"):
+        return bool(finding.score.high < finding.baseline.low)
+    gained = sum(after > before for after, before in pairs)
+    lost = sum(after < before for after, before in pairs)
+    return paired(gained, lost, len(pairs))[1] < 0
 
 
 def _artifacts(subject: Subject) -> Iterator[str]:
     finding = None if subject.audit is None else subject.audit.finding("artifact_attention")
     if finding is not None and finding.baseline is not None and finding.score.low > finding.baseline.value:
         yield (
-            f"Artifact tokens: a few patches ({share_or(finding.baseline)} of all) hold notes of the network's own and "
-            f"draw {share(finding.score)} of the last layer's attention: such spots of a map say nothing of it."
+            f"Artifact tokens: a few of the squares that it cuts a picture into ({share_or(finding.baseline)}) hold "
+            f"notes of the network's own and draw {share(finding.score)} of the last layer's attention: such spots of "
+            "a map say nothing of the picture."
         )
 
 

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 
 from regard.exports.card.markdown import bullets, code, escaped, joined, share
-from regard.exports.card.scores import FEW, few_classes
+from regard.exports.card.scores import FEW, few_classes, worst_of
 from regard.exports.card.subject import Subject
 from regard.exports.card.trust import overconfident, reliance, worse
 from regard.measurement.reliance.verdict import CHANGES, MOSTLY, RELIES
 from regard.records import Evaluation
-from regard.results.evaluations import worst_slice
 
 RUN = """import regard
 
@@ -18,7 +17,7 @@ regard.Explainer("FOLDER")("picture.jpg", method={method!r}).save("maps")"""
 CODE = {
     "": ("pip install regard", RUN),
     "hf": (
-        "pip install transformers torch pillow",
+        "pip install transformers torch timm pillow",
         """from PIL import Image
 from transformers import pipeline
 
@@ -99,7 +98,7 @@ def _quality(subject: Subject) -> Iterator[str]:
             "person who looks at each."
         )
     if isinstance(evaluation, Evaluation):
-        worst = worst_slice(evaluation)
+        worst = worst_of(evaluation)
         if worst is not None and worst.top1.high < evaluation.scores["top1"].value:
             name = f"{code(worst.column)} {code(worst.value)}"
             yield f"Pictures of {name}: it is right on only {share(worst.top1)} of them."
@@ -121,7 +120,7 @@ def _trust(subject: Subject) -> Iterator[str]:
     if reliance(subject) in (MOSTLY, RELIES, CHANGES):
         yield "Pictures with other backgrounds than those it was trained on: its answers hang on them (see above)."
     findings = () if subject.audit is None else subject.audit.of("robustness", "robustness")
-    bad = [f"{escaped(each.condition)} (right on {share(each.score)})" for each in findings if worse(each)]
+    bad = [f"{escaped(each.condition)} (right on {share(each.score)})" for each in findings if worse(subject, each)]
     if bad:
         yield f"Pictures that are worse than those it was scored on: {joined(bad)}."
     refused = dict.fromkeys(code(each.method) for each in subject.verdicts if each.status != "supported")

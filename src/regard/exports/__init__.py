@@ -9,6 +9,7 @@ inside.
     source.py     ExportSource: a network and what is known of it, opened once
     parity.py     how far an export's answers are from the network's, refused where too far
     export.py     checks, writes aside, measures, moves to its place
+    tracing.py    a forward pass as a graph; what cannot be traced is named
     round_trip.py another library's logits and inputs, held against the network's
     card/         the model card
     coco.py       maps as regions of a COCO file, which is no row: it is of results
@@ -74,6 +75,13 @@ EXPORTS: Table[Export] = Table(
             name="timm",
             target="regard.exports.timm_folder:write",
             description="a folder for timm: create_model('local-dir:FOLDER', pretrained=True)",
+        ),
+        Export(
+            name="pt2",
+            target="regard.exports.torch_export:write",
+            description="a graph of torch's own, which torch.export.load opens alone",
+            settings=("batch", "dynamic"),
+            suffix=".pt2",
         ),
     ),
     "regard.exports",

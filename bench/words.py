@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from regard.data.images.decode import open_picture
 from regard.data.regions import regions_of
-from regard.explanation.words.alignment import read_words, shown
+from regard.explanation.words.alignment import read_words, word_spans
 from regard.explanation.words.methods import grad_cross_attention
 from regard.measurement.localisation.captions import words_of
 from regard.measurement.localisation.measures import MEASURES, cover, iou
@@ -84,7 +84,7 @@ def _nouns(captioner: CaptionNetwork, folder: Path, count: int) -> Iterator[Said
         prepared = captioner.prepare(open_picture(folder / name))
         (decoding,) = captioner.generate([prepared], capture=Capture(captioner.layers - 1))
         pieces = captioner.pieces(decoding.tokens)
-        spans = [span for span in shown(decoding, pieces) if span.text != END]
+        spans = [span for span in word_spans(decoding, pieces) if span.text != END]
         words = read_words(decoding, pieces, prepared.grid, name)
         maps = _maps(captioner, prepared, decoding.tokens)
         caption = Caption(name, captioner.text(decoding.tokens), words)

@@ -183,6 +183,18 @@ def test_unknown_words_and_scripts_without_spaces(cases: Any, text: str) -> None
         assert came["log_probability"].sum() == pytest.approx(float(decoding.log_probabilities.sum()), abs=1e-4)
 
 
+def test_a_prompt_that_names_the_object_is_no_word_before(cases: Any) -> None:
+    """The same caption behind another prompt: the first word still has none before it, and shares stay shares."""
+    case = cases("merged")
+    prompt = "what colour is the cat"
+    prepared, other = (case.network.prepare(image, prompt) for image in IMAGES)
+    asked = replace(case, prompt=prompt, prepared=prepared, other=other)
+    came, right = checks_of(finished(asked), fitting_checks(case.network, "quick")), twins.quick(asked)
+    for name, values in came.items():
+        near(values, right[name])
+    assert came["text_attention"][0] == 0 and (came["picture_attention"] < 1 + came["text_attention"]).all()
+
+
 def test_a_caption_without_words_has_no_checks(cases: Any) -> None:
     case = cases("describer")
     assert all(

@@ -84,6 +84,8 @@ class CaptionJob:
                 yield each.index, caption, each.preview
 
     def _prepared(self, inputs: Iterable[CaptionInput], start: int) -> Iterator[_PreparedInput]:
+        # What is checked goes without another picture where there is none.
+        compared = self.options.depends or (self.options.check is not None and _several(inputs))
         for index, item in islice(enumerate(inputs), start, None):
             try:
                 image = open_picture(item.picture.opener)
@@ -94,8 +96,6 @@ class CaptionJob:
                 self.on_bad(item.picture, error)
                 continue
             tokens = () if item.caption is None else caption_tokens(self.network, item, prepared)
-            alone = not isinstance(inputs, Sequence) or len({each.picture.identity for each in inputs}) < 2
-            compared = self.options.depends or (self.options.check is not None and not alone)
             other = self._other(inputs, index) if compared else None
             whole = image if self.options.check == "full" else None
             preview = None if self.preview is None else self.preview(image)
@@ -108,8 +108,8 @@ class CaptionJob:
         except (DataError, NetworkError) as error:
             raise DataError(f"{item.name}: {error}") from error
 
-    def _other(self, inputs: Iterable[CaptionInput], index: int) -> PreparedPicture:
-        """The next picture that can be read, of all in a circle."""
+    def _other(self, inputs: Iterable[CaptionInput], index: int) -> PreparedPicture | None:
+        """The next picture that can be read, of all in a circle; without one, None for checks, which go without."""
         if not isinstance(inputs, Sequence):
             raise UsageError("depends compares each picture with the next one, in a circle; give a list of pictures")
         item = inputs[index]
@@ -122,6 +122,8 @@ class CaptionJob:
             except DataError:
                 if self.on_bad is None:
                     raise
+        if not self.options.depends:
+            return None
         raise DataError(f"there is no other picture that {item.name} could be compared with; leave --depends out")
 
     def _decode(self, batch: Sequence[_PreparedInput]) -> list[Decoding]:
@@ -277,7 +279,12 @@ def unknown_words(network: CaptionNetwork, text: str) -> tuple[str, ...]:
     return tuple(word for word in words if is_unknown(word))
 
 
+def _several(inputs: Iterable[CaptionInput]) -> bool:
+    """Whether there is a second picture to compare with; what comes one by one has none that could be known."""
+    return isinstance(inputs, Sequence) and len({item.picture.identity for item in inputs}) > 1
+
+
 def check_comparable(inputs: Sequence[CaptionInput]) -> None:
     """Raise `UsageError` where there is no second picture to compare with."""
-    if len({item.picture.identity for item in inputs}) < 2:
+    if not _several(inputs):
         raise UsageError("--depends compares each picture with the next one, and there is one alone; give more")

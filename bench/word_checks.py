@@ -14,6 +14,7 @@ centre and other words' maps. `--out` gets a row for each word.
 import argparse
 import csv
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from regard.explanation.words.alignment import word_spans
+from regard.explanation.words.alignment import spans
 from regard.explanation.words.checks.run import checks_of, fitting_checks, missing_checks
 from regard.explanation.words.finished import FinishedCaption
 from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.networks.captioners.load import load_caption_network
-from regard.records import END
 from regard.scenes import COLOURS, Scene, captions, judge, render, sample
 from regard.scenes.lexicon import COUNTS, ITEM_NOUNS, SIDES, article
 
@@ -54,6 +54,7 @@ def main() -> None:
     rows: list[WordRow] = []
     for number in range(options.scenes):
         level = "full" if number < options.full else "quick"
+        print(f"\r{number} of {options.scenes} scenes", end="", file=sys.stderr)
         rows += _rows(network, options.seed + number, options.seed + number + 1, fitting_checks(network, level), number)
     if options.out:
         _write(options.out, rows)
@@ -85,10 +86,13 @@ def _rows(network: CaptionNetwork, seed: int, other_seed: int, names: Sequence[s
     caption = _caption(network, picture, other, image, decoding.tokens)
     for place, (part, right) in _judged(caption, scene).items():
         yield WordRow(number, "natural", part, caption.words[place].text, right, _values(caption, names)[place])
-    (true,) = captions(scene, 1, seed)
+    known = [each for each in captions(scene, 5, seed) if not _is_unknown(network, each.text)]
+    if not known:
+        return
+    true = known[0]
     quick = [name for name in names if name in fitting_checks(network, "quick")]
     read = _given(network, picture, other, image, true.text)
-    for kind, place, word in _exchanges(true.text, scene):
+    for kind, place, word in _exchanges(network, true.text, scene):
         text = _with(true.text, place, word)
         wrong = _given(network, picture, other, image, text)
         yield WordRow(number, "planted", kind, word, False, _values(wrong, quick)[place])
@@ -99,9 +103,9 @@ def _rows(network: CaptionNetwork, seed: int, other_seed: int, names: Sequence[s
 def _caption(
     network: CaptionNetwork, picture: PreparedPicture, other: PreparedPicture, image: Image.Image, tokens: Sequence[int]
 ) -> FinishedCaption:
-    (decoding,) = network.teacher_force([picture], [tokens])
-    words = tuple(span for span in word_spans(decoding, network.pieces(decoding.tokens)) if span.text != END)
-    return FinishedCaption(network, picture, decoding.tokens, words, other, image)
+    pieces = network.pieces(tokens)
+    words = tuple(span for span in spans(pieces) if not pieces.special[span.start])
+    return FinishedCaption(network, picture, tuple(tokens), words, other, image)
 
 
 def _given(
@@ -142,7 +146,12 @@ def _kinds(text: str) -> dict[int, str]:
     return kinds
 
 
-def _exchanges(text: str, scene: Scene) -> Iterator[tuple[str, int, str]]:
+def _is_unknown(network: CaptionNetwork, text: str) -> bool:
+    """Whether a vocabulary cannot write a text: some words came into scenes after it."""
+    return bool(network.pieces(network.tokenize(text)).unknown)
+
+
+def _exchanges(network: CaptionNetwork, text: str, scene: Scene) -> Iterator[tuple[str, int, str]]:
     """(kind, place, word): one exchange of each kind that there is, after which that word is false of the scene."""
     chance = np.random.default_rng((scene.seed, 19))
     places: dict[str, list[int]] = {}
@@ -151,7 +160,8 @@ def _exchanges(text: str, scene: Scene) -> Iterator[tuple[str, int, str]]:
     for kind, at in places.items():
         place = int(chance.choice(at))
         before = text.split()[place]
-        others = [word for word in _candidates(kind, before) if _is_false(_with(text, place, word), place, scene)]
+        words = [word for word in _candidates(kind, before) if not _is_unknown(network, word)]
+        others = [word for word in words if _is_false(_with(text, place, word), place, scene)]
         if others:
             yield kind, place, others[int(chance.integers(len(others)))]
 

@@ -65,18 +65,19 @@ def graph_of(network: Network, settings: ExportSettings | None = None) -> "onnx.
     shape: dict[int, Any] = {} if settings.batch else {0: torch.export.Dim("batch")}
     if settings.dynamic:
         shape |= {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
-    model = _exported(network, module, probe(network, settings.batch or 2), shape, opset)
+    model = exported(network, module, probe(network, settings.batch or 2), shape, opset)
     if not settings.batch and not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
         note = "the graph takes one picture at a time: the network counts the pictures that come"
         given = replace(given, notes=(*given.notes, note))
-        model = _exported(network, module, probe(network, 1), {}, opset)
+        model = exported(network, module, probe(network, 1), {}, opset)
     _describe(model, module, given)
     return model
 
 
-def _exported(
+def exported(
     network: Network, module: Explained, pixels: Tensor, shape: dict[int, Any], opset: int
 ) -> "onnx.ModelProto":
+    """A module as a graph, whose sides in `shape` vary. Raises `NetworkError` where it cannot be traced."""
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's own making, and nothing a user could do

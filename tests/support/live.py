@@ -93,6 +93,7 @@ def content(maps=True, **more):
         "grid": {"rows": 4, "columns": 4, "prefix": 1},
         "about": {"name": "colours", "layers": 2, "reads": "cls"},
         "methods": methods,
+        "layers": [0, 1],
         "first": "direct_logit" if maps else None,
         **packed_runtime(),
         "network": deflated(graph(maps).SerializeToString()),

@@ -24,6 +24,7 @@ class LivePage:
     `runtime` and `network` are deflated without a frame; `code` is the runtime's script, which leaves it in `ort`,
     under this `licence`, whose text goes along.
     `preparation` is the network's, with the `scale` and `shift` of its values; `input` what the graph calls pictures.
+    `layers` are those that the graph gives attention of;
     `methods` are the maps that the graph gives, each as an inspection has it, with the `output` that it is made of;
     `first` names the one that is shown first. `facts` and `provenance` stand at the foot, `messages` at the top.
     """
@@ -34,6 +35,7 @@ class LivePage:
     input: str
     grid: Mapping[str, Any]
     about: Mapping[str, Any]
+    layers: Sequence[int]
     methods: Sequence[Mapping[str, Any]]
     first: str | None
     code: str
@@ -65,7 +67,10 @@ def live_page(content: LivePage, files: Mapping[str, str] | None = None) -> str:
     classes = f"{count} classes" if count > 1 else "one class"
     inside = {
         **places,
-        **{name: getattr(content, name) for name in ("preparation", "input", "grid", "about", "methods", "absent")},
+        **{
+            name: getattr(content, name)
+            for name in ("preparation", "input", "grid", "about", "layers", "methods", "absent")
+        },
         "classes": list(content.classes),
         "provenance": dict(content.provenance),
         "first": {} if content.first is None else {"map": content.first},

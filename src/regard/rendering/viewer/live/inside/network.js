@@ -124,7 +124,7 @@ function insideInspection(file, { outputs, drawn, picture, box }, target) {
       const { data, shape } = outputs.attention;
       const [, count, heads] = shape;
       arrayCache.set("cls", quantisedArray("cls", [count, heads, rows, columns], data, 2));
-      layers.cls = Array.from({ length: count }, (_, layer) => layer);
+      layers.cls = inside.layers;
       const last = data.subarray((count - 1) * heads * patches);
       const mean = Float32Array.from({ length: patches }, (_, patch) => {
         let sum = 0;
@@ -147,7 +147,7 @@ function insideInspection(file, { outputs, drawn, picture, box }, target) {
   return {
     name: file.name || "a pasted picture",
     grid: { ...inside.grid, picture, box },
-    network: { ...inside.about, heads: outputs.attention?.shape[2] ?? 0, layers: outputs.attention?.shape[1] ?? inside.about.layers },
+    network: { ...inside.about, heads: outputs.attention?.shape[2] ?? 0 },
     classes: [],
     answer: { probabilities, predicted: classes[best[0]], runner_up: classes[best[1]] ?? null, true: null, seen: false, flips: null },
     ...{ arrays: [], arrayCache, layers, maps, keys: null, lens: null, artifacts: null, caption: null },

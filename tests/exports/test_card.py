@@ -186,6 +186,7 @@ def test_several_labels_have_a_card_too(source: ExportSource) -> None:
     assert "any number of 2 labels" in text
     assert {each.metric_type for each in parsed(text).eval_results} == {"map", "exact_match"}
     assert "a probability for each label" in text
+    assert "softmax(" not in section(card(replace(source, network=network), "timm"), "How to use it")
 
 
 @pytest.mark.parametrize("kind", ["", "hf", "timm", "onnx", "pt2", "web"])

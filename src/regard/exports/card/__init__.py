@@ -44,7 +44,7 @@ def card(source: "ExportSource", kind: str = "") -> str:
         "In short": bullets(_short(subject)),
         "What it takes and gives": facts(_interface(subject)),
         "What it was trained on": training_section(subject),
-        "How often it is right": f"{scores_section(subject)}\n\n{INTERVALS}",
+        "How often it is right": scores_section(subject) + (f"\n\n{INTERVALS}" if subject.scores is not None else ""),
         "Each class": classes_section(subject),
         "What it relies on": reliance_section(subject),
         "Which map of it to believe": maps_section(subject),

@@ -41,15 +41,17 @@ print(model.pretrained_cfg["label_names"][int(probabilities.argmax())], float(pr
         "pip install onnxruntime numpy pillow",
         """import json
 
+import numpy as np
 import onnxruntime
+from PIL import Image
 
 session = onnxruntime.InferenceSession("FILE.onnx")
 about = session.get_modelmeta().custom_metadata_map
-classes = json.loads(about["regard.classes"])
-preparation = json.loads(about["regard.preparation"])  # how a picture becomes the input: see below
-outputs = [each.name for each in session.get_outputs()]  # logits, attention, map
-values = session.run(None, {session.get_inputs()[0].name: pixels})  # pixels: as session.get_inputs()[0].shape says
-print(classes[int(values[outputs.index("logits")][0].argmax())])""",
+outputs = [each.name for each in session.get_outputs()]  # logits, and attention and map where they could be had
+picture = np.asarray(Image.open("picture.jpg").convert("RGB"))  # (height, width, 3) uint8
+# The input is "picture" where the file was exported with --prepare; else it is "pixels", prepared as said above.
+found = dict(zip(outputs, session.run(outputs, {"picture": picture})))
+print(json.loads(about["regard.classes"])[int(found["logits"][0].argmax())])""",
     ),
     "pt2": (
         "pip install torch",
@@ -72,7 +74,11 @@ def use_section(subject: Subject, kind: str) -> str:
         ranked = sorted(subject.verdicts, key=lambda each: -each.value)
         believed = [each.method for each in ranked if each.status == "supported"]
         lines = lines.format(method=(believed or ["gradcam"])[0])
-    return f"```\n{install}\n```\n\n```python\n{lines}\n```"
+    note = ""
+    if subject.several:
+        lines = lines.replace("softmax(1)", "sigmoid()")
+        note = "\n\nEach output is a label of its own (a sigmoid, no softmax): several may hold at once, or none."
+    return f"```\n{install}\n```\n\n```python\n{lines}\n```{note}"
 
 
 def limits_section(subject: Subject) -> str:

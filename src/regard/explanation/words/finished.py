@@ -48,7 +48,7 @@ class FinishedCaption:
         return self.network.trace(self.picture, self.tokens, capture=self._capture, layer=self.layer)
 
     @cached_property
-    def own(self) -> TokenScores:
+    def scores(self) -> TokenScores:
         """Its tokens with its own picture, by the trace."""
         return scores_of(self.trace.decoding, self.picture, self.row)
 
@@ -67,7 +67,7 @@ class FinishedCaption:
         """What `--depends` says of its tokens. Raises `UsageError` without another picture."""
         if self.another is None:
             raise UsageError("there is no other picture to compare with; give more than one")
-        return Dependence(self.own, self.another, self.none)
+        return Dependence(self.scores, self.another, self.none)
 
     @cached_property
     def _contrasts(self) -> list[TokenScores]:

@@ -12,7 +12,7 @@ def concentration(caption: FinishedCaption) -> Floats:
     The map is the mean of its tokens' attention, of the caption's layer, head and row. NaN where it is zero everywhere,
     or of one patch.
     """
-    maps = caption.own.maps.astype(np.float64)  # (tokens, rows, columns)
+    maps = caption.scores.maps.astype(np.float64)  # (tokens, rows, columns)
     flat = per_word(maps.reshape(len(maps), -1), caption.words, np.mean)  # (words, patches)
     total = flat.sum(1, keepdims=True)
     shares = np.divide(flat, total, out=np.full_like(flat, np.nan), where=total > 0)

@@ -7,11 +7,11 @@ from regard.explanation.words.finished import FinishedCaption, Floats
 
 def gain_over_none(caption: FinishedCaption) -> Floats:
     """(words,) in nats: ln p(word | picture) - ln p(word | a grey picture of its size)."""
-    return caption.sums(caption.own.gain(caption.none))
+    return caption.sums(caption.scores.gain(caption.none))
 
 
 def gain_over_another(caption: FinishedCaption) -> Floats:
     """(words,) in nats: ln p(word | picture) - ln p(word | the other picture); NaN where there is no other."""
     if caption.another is None:
         return np.full(len(caption.words), np.nan)
-    return caption.sums(caption.own.gain(caption.another))
+    return caption.sums(caption.scores.gain(caption.another))

@@ -5,4 +5,4 @@ from regard.explanation.words.finished import FinishedCaption, Floats
 
 def log_probability(caption: FinishedCaption) -> Floats:
     """(words,), at most 0: ln p(word | the words before it, the picture), in nats."""
-    return caption.sums(caption.own.log_probabilities)
+    return caption.sums(caption.scores.log_probabilities)

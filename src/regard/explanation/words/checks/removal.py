@@ -63,7 +63,7 @@ def removal_of(caption: FinishedCaption) -> Removal:
 def _removal(caption: FinishedCaption) -> Removal:
     if caption.image is None:
         raise UsageError("patches are taken out of the picture that a caption is of; give its image")
-    maps = per_word(caption.own.maps.astype(np.float64), caption.words, np.mean)
+    maps = per_word(caption.scores.maps.astype(np.float64), caption.words, np.mean)
     rows, columns = maps.shape[1:]
     patches = rows * columns
     if patches < 2:
@@ -79,7 +79,7 @@ def _removal(caption: FinishedCaption) -> Removal:
     logs = caption.network.removed(caption.picture, caption.image, caption.tokens, visible, caption.prompt)
     words = np.stack([caption.sums(each) for each in logs.double()])
     without, alone = words.reshape(2, len(orders), len(FRACTIONS), -1)
-    return Removal(caption.sums(caption.own.log_probabilities), without, alone)
+    return Removal(caption.sums(caption.scores.log_probabilities), without, alone)
 
 
 def deletion(caption: FinishedCaption) -> Floats:

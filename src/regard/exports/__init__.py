@@ -62,7 +62,7 @@ EXPORTS: Table[Export] = Table(
             name="onnx",
             target="regard.exports.onnx.write:write",
             description="an ONNX graph that gives logits, attention rows and the map of every class",
-            settings=("opset", "batch", "dynamic"),
+            settings=("variant", "prepare", "data", "opset", "batch", "dynamic"),
             extra="onnx",
             suffix=".onnx",
         ),

@@ -87,10 +87,10 @@ def test_what_npm_fetched_is_not_believed(known, monkeypatch):
 
 
 def test_without_a_network_or_without_npm_it_is_said_what_to_do(known, monkeypatch):
-    npm(known / "bin", monkeypatch, "echo 'npm error code ENOTFOUND' >&2\nexit 1\n")
+    npm(known / "bin", monkeypatch, "echo 'npm error code ENOTFOUND' >&2\necho 'a log is in /secret' >&2\nexit 1\n")
     with pytest.raises(OutputError, match=r"npm could not fetch onnxruntime-web 1\.30\.0 .*ENOTFOUND") as caught:
         runtime()
-    assert str(caught.value).endswith(ADVICE)
+    assert str(caught.value).endswith(ADVICE) and "secret" not in str(caught.value)
     monkeypatch.setenv("PATH", str(known / "empty"))
     with pytest.raises(OutputError, match="there is no npm here that could fetch it; on a machine with a network"):
         runtime()

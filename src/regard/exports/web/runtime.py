@@ -154,7 +154,9 @@ def _fetched(folder: Path) -> Path:
         done = subprocess.run(
             words, cwd=folder, env=environment, capture_output=True, text=True, timeout=LONGEST, check=False
         )
-        why = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1][:200]
+        why = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[0][
+            :200
+        ]  # then where its log is
     except (OSError, subprocess.TimeoutExpired) as error:
         why = str(error)[:200]
     found = sorted(folder.glob("*.tgz"))

@@ -195,3 +195,7 @@ def test_the_code_of_each_kind_is_python(source: ExportSource, kind: str) -> Non
     for block in re.findall(r"```python\n(.*?)```", use, re.DOTALL):
         ast.parse(block)
     assert ("```python" in use) != (kind == "web")
+    assert ("no audit of this network has tested" in use) == (kind in ("onnx", "web"))
+    verdict = replace(example_audit().verdicts[0], method="direct_logit", model=source.provenance["model"])
+    believed = section(replace(source, verdicts=(verdict,)).card(kind), "How to use it")
+    assert ("`direct_logit`: **believe it** (supported)" in believed) == (kind in ("onnx", "web"))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from regard.exports.card.markdown import bullets, code, escaped, joined, share
 from regard.exports.card.scores import FEW, few_classes, worst_of
 from regard.exports.card.subject import Subject
-from regard.exports.card.trust import overconfident, reliance, worse
+from regard.exports.card.trust import DECISIONS, overconfident, reliance, worse
 from regard.measurement.reliance.verdict import CHANGES, MOSTLY, RELIES
 from regard.records import Evaluation
 
@@ -62,23 +62,36 @@ logits = model(pixels)  # pixels (batch, channels, height, width): how a picture
     ),
 }
 """By kind of export, what is installed and the code that uses it."""
+INSIDE = "direct_logit"
+"""The method of the map that a graph gives."""
 WEB = "Open the page in a browser and drop a picture on it: the network runs in the page; nothing leaves the computer."
 
 
 def use_section(subject: Subject, kind: str) -> str:
     """What to install and type; how pictures go in stands in the table above it."""
     if kind == "web":
-        return WEB
+        return f"{WEB}\n\n{_inside(subject)}"
     install, lines = CODE.get(kind, CODE[""])
     if lines == RUN:
         ranked = sorted(subject.verdicts, key=lambda each: -each.value)
         believed = [each.method for each in ranked if each.status == "supported"]
         lines = lines.format(method=(believed or ["gradcam"])[0])
-    note = ""
+    note = f"\n\n{_inside(subject)}" if kind == "onnx" else ""
     if subject.several:
         lines = lines.replace("softmax(1)", "sigmoid()")
-        note = "\n\nEach output is a label of its own (a sigmoid, no softmax): several may hold at once, or none."
+        note += "\n\nEach output is a label of its own (a sigmoid, no softmax): several may hold at once, or none."
     return f"```\n{install}\n```\n\n```python\n{lines}\n```{note}"
+
+
+def _inside(subject: Subject) -> str:
+    """Whether the map that an export gives by itself can be believed."""
+    verdicts = [each for each in subject.verdicts if each.method == INSIDE]
+    if not verdicts:
+        return f"The map that it gives by itself is `{INSIDE}`, which **no audit of this network has tested**."
+    each = verdicts[0]
+    return (
+        f"The map that it gives by itself is `{INSIDE}`: **{DECISIONS.get(each.status, each.status)}** ({each.status})."
+    )
 
 
 def limits_section(subject: Subject) -> str:

@@ -1,21 +1,22 @@
 """One export from beginning to end: checked first, written aside, moved to its place when it is whole."""
 
-import logging
 import shutil
 import tempfile
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from regard.errors import OutputError, UsageError
 from regard.exports import EXPORTS, Export
+from regard.exports.hub import check_push, push
 from regard.exports.settings import ExportSettings
-from regard.exports.source import ExportSource
 from regard.files import check_free, claimed, new_folder, put_file, write_file, writing
 from regard.records import write_manifest
 from regard.records.exported import Exported
 
-log = logging.getLogger("regard")
+if TYPE_CHECKING:
+    from regard.exports.source import ExportSource
 
 CARD = "README.md"
 KIND = "export"
@@ -34,9 +35,11 @@ def check_export(row: Export, out: Path, settings: ExportSettings) -> None:
     if missing:
         raise UsageError(f"--to {row.name} needs {', '.join(missing)}: pip install 'regard[{row.extra}]'")
     check_free(out, settings.overwrite)
+    if settings.push_to is not None:
+        check_push(settings.push_to)
 
 
-def write_export(source: ExportSource, name: str, out: Path, settings: ExportSettings) -> Exported:
+def write_export(source: "ExportSource", name: str, out: Path, settings: ExportSettings) -> Exported:
     """Export a network by the row `name` to `out`: all of it, or nothing, and what was there until then stays.
 
     Raises `UsageError` for settings that the row does not understand, and `OutputError` where `out` is not free, is the
@@ -46,21 +49,33 @@ def write_export(source: ExportSource, name: str, out: Path, settings: ExportSet
     check_export(row, out, settings)
     if source.run is not None and out.resolve() == source.run.resolve():
         raise OutputError(f"{out} is the run that is exported, which stays; choose another --out")
-    write = EXPORTS.load(name)
-    if not row.ending(settings):
-        with new_folder(out, settings.overwrite) as folder:
-            exported: Exported = write(source, folder, settings)
-            write_file(folder / CARD, source.card(name))
-            files = tuple(sorted(str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file()))
-            exported = replace(exported, path=out, files=files)
-            about = {key: value for key, value in exported.as_json().items() if key not in ("kind", "path", "pushed")}
-            write_manifest(folder, KIND, to=name, **about, provenance=source.provenance)
+    write = _write_file if row.ending(settings) else _write_folder
+    exported = write(source, row, out, settings)
+    if settings.push_to is None:
         return exported
+    return replace(exported, pushed=push(source, name, out, settings.push_to))
+
+
+def _write_folder(source: "ExportSource", row: Export, out: Path, settings: ExportSettings) -> Exported:
+    """The folder with its card, and the manifest last."""
+    with new_folder(out, settings.overwrite) as folder:
+        exported: Exported = EXPORTS.load(row.name)(source, folder, settings)
+        write_file(folder / CARD, source.card(row.name))
+        files = tuple(sorted(each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()))
+        exported = replace(exported, path=out, files=files)
+        about = {key: value for key, value in exported.as_json().items() if key not in ("kind", "path", "pushed")}
+        write_manifest(folder, KIND, to=row.name, **about, provenance=source.provenance)
+    return exported
+
+
+def _write_file(source: "ExportSource", row: Export, out: Path, settings: ExportSettings) -> Exported:
+    """The one file."""
     with claimed(out), writing(out):
+        check_free(out, settings.overwrite)  # again: another process may have finished there while this one loaded
         out.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
         try:
-            exported = write(source, aside / out.name, settings)
+            exported: Exported = EXPORTS.load(row.name)(source, aside / out.name, settings)
             put_file(aside / out.name, out)
         finally:
             shutil.rmtree(aside, ignore_errors=True)

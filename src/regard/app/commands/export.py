@@ -52,13 +52,17 @@ def export(
     dynamic: Annotated[
         bool, option("Pictures of any height and width that the network takes.", "--dynamic", panel=EXPORT)
     ] = False,
+    push_to: Annotated[
+        str | None, option("OWNER/NAME on the Hugging Face hub that it goes to as well.", "--push-to", panel=opt.OUTPUT)
+    ] = None,
     overwrite: opt.Overwrite = False,
 ) -> "Exported":
     """Write a network for other tools, with its classes, preparation, card and the verdicts of its audit.
 
     `to` is a row of EXPORTS. How near the export's answers are to the network's is measured on drawn pictures, and an
     export that is further off than 1e-4, relative to the largest value, is refused. Raises `UsageError` for a setting
-    that this export does not understand, `NetworkError` for a network that cannot be expressed so, and `OutputError`.
+    that this export does not understand and a hub without a token, `NetworkError` for a network that cannot be
+    expressed so, and `OutputError`.
     """
     from regard.exports.export import check_export, write_export
 
@@ -73,6 +77,7 @@ def export(
         data=None if data is None else Path(data),
         batch=batch,
         dynamic=dynamic,
+        push_to=push_to,
         overwrite=overwrite,
     )
     check_export(EXPORTS[to], Path(out), settings)

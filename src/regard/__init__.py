@@ -48,6 +48,8 @@ if TYPE_CHECKING:  # so that type checkers and editors know what is loaded when 
     from regard.predictors.classifier import Classifier as Classifier
     from regard.predictors.explainer import Explainer as Explainer
     from regard.predictors.inspector import Inspector as Inspector
+    from regard.training.tracking import TRACKERS as TRACKERS
+    from regard.training.tracking import register_tracker as register_tracker
 
 
 _PLACES = {
@@ -68,6 +70,8 @@ _PLACES = {
     "register_captioner": "regard.networks.captioners",
     "LAYOUTS": "regard.data.layouts",
     "register_layout": "regard.data.layouts",
+    "TRACKERS": "regard.training.tracking",
+    "register_tracker": "regard.training.tracking",
     "RegardError": "regard.errors",
 }
 __all__ = ["__version__", *_PLACES]  # noqa: PLE0604

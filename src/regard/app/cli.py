@@ -19,7 +19,7 @@ from regard.app.commands import COMMANDS, Command
 from regard.app.console import first_process, log, messages, stderr
 from regard.app.declaring import CommandWithDefaults, function_of, parameters_of, split_by_recipe
 from regard.app.options import OUTPUT, setting_options
-from regard.config.parsing import in_words, with_place
+from regard.config.parsing import config_of, in_words, with_place
 from regard.errors import RegardError, UsageError
 from regard.explanation.words.checks import LEVELS
 from regard.files import json_text, readable
@@ -140,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words  # wherever it stands
     words = [word for word in words if word != "--debug"]
-    config, words = _config(words)
+    config, words = config_of(words)
     if words[:1] == ["caption"] and "--check" in words:  # its value may be left out, which typer's options cannot
         place = words.index("--check") + 1
         words[place:place] = [] if words[place:][:1] in [[level] for level in LEVELS] else LEVELS[:1]
@@ -165,21 +165,6 @@ def main(arguments: list[str] | None = None) -> int:
         if debug or not wrong_use:
             raise
         return _fail(error.format_message(), 2)  # type: ignore[attr-defined]
-
-
-def _config(words: list[str]) -> tuple[str | None, list[str]]:
-    """The file of settings that is named anywhere in a command line, before `--`, and the other words."""
-    end = words.index("--") if "--" in words else len(words)
-    rest: list[str] = []
-    config = None
-    options = iter(words[:end])
-    for word in options:
-        name, equals, value = word.partition("=")
-        if name == "--config":
-            config = value if equals else next(options, "")
-        else:
-            rest.append(word)
-    return config, rest + words[end:]
 
 
 def _about_file(error: OSError) -> str:

@@ -15,6 +15,7 @@ from regard.explanation.positions.analysis import position_similarity
 from regard.measurement.selection import CROSS_VALIDATED
 from regard.networks.network import Network
 from regard.predictors.inspector.gallery import inspect_gallery
+from regard.predictors.overlays import overlays
 from regard.rendering.figures.charts import evaluation_charts
 from regard.rendering.pages.columns import THUMB
 from regard.rendering.pages.report import Report, gallery_names, report, thumb_names
@@ -90,7 +91,9 @@ def drawing(title: str, no_pictures: bool, anonymise: bool, repair: str = "") ->
         nothing_new = evaluation is None or evaluation.note == CROSS_VALIDATED
         return page(whole, pictures, content.network, f"{repair} --keep-seen" if repair and nothing_new else repair)
 
-    return Drawing(report_of, evaluation_charts)
+    return Drawing(
+        report_of, evaluation_charts, lambda network, pictures: {} if no_pictures else overlays(network, pictures)
+    )
 
 
 def _shareable(recipe: Recipe) -> dict[str, Any]:

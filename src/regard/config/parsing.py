@@ -46,6 +46,21 @@ class ParsedCommand(TyperCommand):
         return parser
 
 
+def config_of(words: list[str]) -> tuple[str | None, list[str]]:
+    """The file of settings that is named anywhere in a command line, before `--`, and the other words."""
+    end = words.index("--") if "--" in words else len(words)
+    rest: list[str] = []
+    config = None
+    options = iter(words[:end])
+    for word in options:
+        name, equals, value = word.partition("=")
+        if name == "--config":
+            config = value if equals else next(options, "")
+        else:
+            rest.append(word)
+    return config, rest + words[end:]
+
+
 def options_of(function: Callable[..., Any], parameters: Iterable[Parameter]) -> Iterator[Option]:
     """What a file may give a function, by its `parameters` as typer reads them, whose types may be plainer than its."""
     declared = signature(function).parameters
@@ -53,7 +68,7 @@ def options_of(function: Callable[..., Any], parameters: Iterable[Parameter]) ->
         parsed, info = get_args(each.annotation)
         kind = get_args(declared[each.name].annotation)[0] if each.name in declared else parsed
         types = {*_types(kind)}
-        network = Any in types  # a name, or the path of a run
+        network = Any in types and list not in types  # a name, or the path of a run
         names = [name for name in (info.default, *(info.param_decls or ())) if str(name).startswith("--")]
         key = names[0].removeprefix("--") if names else each.name.replace("_", "-")
         read = next((part for part in (list, bool, int, float) if part in {*_types(parsed)}), str)
@@ -61,7 +76,7 @@ def options_of(function: Callable[..., Any], parameters: Iterable[Parameter]) ->
             each.name,
             key,
             f"--{key}" if isinstance(info, OptionInfo) else key.upper(),
-            frozenset({str}) if network else frozenset(types - {Path, list} | ({str} if Path in types else set())),
+            frozenset({str}) if network else frozenset(types - {Path, list, Any} | ({str} if Path in types else set())),
             read,
             list in types,
             network or Path in types,

@@ -1,12 +1,12 @@
-"""What a training reports as it goes: `metrics.jsonl` (no times in it), `timing.jsonl`, progress, TensorBoard."""
+"""What a training reports as it goes: `metrics.jsonl` (no times in it), `timing.jsonl`, progress, trackers."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from regard.errors import UsageError
 from regard.files import json_text, write_file, writing
+from regard.training.tracking import Tracking, numbers
 
 METRICS = "metrics.jsonl"
 TIMING = "timing.jsonl"
@@ -42,7 +42,7 @@ class Journal:
     main: bool = True
     report: Callable[[Progress], None] = silent
     place: Callable[[Progress], Progress] = lambda progress: progress
-    board: Any = None
+    tracking: Tracking = field(default_factory=Tracking)
     rows: list[dict[str, Any]] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
 
@@ -51,12 +51,7 @@ class Journal:
         self.rows.append(values)
         if self.main:
             _append(self.folder / METRICS, values)
-            if self.board is not None:
-                step = values.get("epoch", len(self.rows))
-                for name, value in values.items():
-                    if isinstance(value, float):
-                        self.board.add_scalar(f"{values.get('phase', 'run')}/{name}", value, step)
-                self.board.flush()
+            self.tracking.log(len(self.rows) - 1, numbers(values))
 
     def time(self, **values: Any) -> None:
         """One line of times."""
@@ -77,17 +72,6 @@ class Journal:
         """Tell how far it is, in the first process."""
         if self.main:
             self.report(self.place(progress))
-
-
-def open_board(folder: Path) -> Any:
-    """A TensorBoard writer for a run. Raises `UsageError` where TensorBoard is not installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise UsageError(
-            "TensorBoard is not installed; install it (pip install 'regard[tensorboard]') or leave --tensorboard out"
-        ) from error
-    return SummaryWriter(str(folder / "tensorboard"))
 
 
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -1,14 +1,16 @@
 """A whole run of any task: pictures read, hashed and split; a network trained, scored and saved, with its report."""
 
+import io
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from regard.data.dataset import Dataset, skipper
 from regard.data.hashes import across_splits, duplicates, fingerprints, pairs_text, picture_hashes
@@ -17,6 +19,7 @@ from regard.data.splits import split_rows, together
 from regard.errors import DataError, RegardError, UsageError
 from regard.files import check_free, claimed, new_folder, write_file, writing
 from regard.measurement.selection import earlier_rows
+from regard.records import Evaluation
 from regard.records.display import Readable, few
 from regard.results.evaluations import EVALUATION, Figures
 from regard.training.folder import (
@@ -34,6 +37,7 @@ from regard.training.processes import first_process
 from regard.training.recipe import Recipe
 from regard.training.session import InterruptedTrainingError, Options
 from regard.training.tasks.base import AnyEvaluation, Evaluated, PageContent, Parts, Task, fact_text
+from regard.training.tracking import Tracking, numbers
 
 log = logging.getLogger("regard")
 
@@ -56,10 +60,12 @@ class Run(Readable):
 
 @dataclass(frozen=True)
 class Drawing:
-    """How a run's results are drawn: `report` gives the HTML of a page, `figures` the charts of an evaluation."""
+    """How a run's results are drawn: `report` gives the HTML of a page, `figures` the charts of an evaluation, `maps`
+    where the network looks on a few pictures, as arrays."""
 
     report: Callable[[PageContent, Dataset, Recipe | None, Sequence[Mapping[str, Any]], AnyEvaluation | None], str]
     figures: Figures
+    maps: Callable[[Any, Dataset], Mapping[str, Any]] = lambda network, pictures: {}
 
 
 @dataclass
@@ -97,7 +103,9 @@ def train(
     folder of one that does not (a probe) appears with its network, or not at all. Whatever fails after that, the
     network is saved, and `resume` writes the rest.
     """
-    with claimed(out) if first_process() else nullcontext():
+    tracking = Tracking(options.hooks)
+    options = replace(options, tracking=tracking)
+    with claimed(out) if first_process() else nullcontext(), closing(tracking):
         return _train(dataset, out, recipe, options, drawing, device, precision, skip_bad)
 
 
@@ -163,6 +171,11 @@ def _train(
                 metrics.append({"phase": "validate", "n": evaluation.n, **scores})
             write_file(out / METRICS, json_lines(metrics))
             write_file(out / TIMING, json_lines(notes.times))
+        if options.tracking is not None and not options.tracking.is_open:  # as its lines are written all at once
+            options.tracking.open(out, 0)
+            for step, line in enumerate(metrics):
+                options.tracking.log(step, numbers(line))
+        notes.messages += options.tracking.messages if options.tracking is not None else ()
         facts = {
             name.replace("_", " ").capitalize(): fact_text(value)
             for name, value in outcome.facts.items()
@@ -175,8 +188,30 @@ def _train(
             task.write(out / EVALUATION, evaluation, recipe.arguments["seed"], drawing.figures)
         html = drawing.report(content, pictures, recipe, metrics, evaluation)
         write_file(out / "report.html", html)
+        _track(out, options.tracking, metrics, Evaluated(evaluation, content.network, pictures), drawing)
         finish(out)
     return run
+
+
+def _track(
+    out: Path,
+    tracking: Tracking | None,
+    metrics: Sequence[Mapping[str, Any]],
+    result: Evaluated,
+    drawing: Drawing,
+) -> None:
+    """Show trackers the end of a run: scores, the figures of its evaluation and maps."""
+    if not tracking:
+        return
+    evaluation = result.evaluation
+    scores = {} if evaluation is None else {f"score/{name}": each.value for name, each in evaluation.scores.items()}
+    figures = drawing.figures(evaluation) if isinstance(evaluation, Evaluation) else {}
+    images = {
+        f"figures/{Path(name).stem}": np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+        for name, content in figures.items()
+    }
+    maps = {f"maps/{name}": values for name, values in drawing.maps(result.network, result.pictures).items()}
+    tracking.log(len(metrics), {**scores, **images, **maps})
 
 
 @contextmanager

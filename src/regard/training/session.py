@@ -17,10 +17,11 @@ from regard.progress import Progress as Bar
 from regard.progress import silent as no_bar
 from regard.training.checkpoint import Checkpoints
 from regard.training.folder import begin
-from regard.training.journal import Journal, Progress, open_board, silent
+from regard.training.journal import Journal, Progress, silent
 from regard.training.parallel.ranks import VirtualRanks, virtual_ranks
 from regard.training.processes import World
 from regard.training.recipe import Recipe
+from regard.training.tracking import Hook, Tracking
 from regard.training.trainable import Trainable
 
 
@@ -79,7 +80,8 @@ class Options:
     """How a training runs, whatever it learns. `every` writes a checkpoint after so many steps instead of by time.
 
     `shard_weights`: each process holds its part of them. `progress` is told of phases and steps. `batch_size`,
-    `skip_bad` and `bar` are of recipes that compute features.
+    `skip_bad` and `bar` are of recipes that compute features. `tensorboard` and `track` name what the run is shown to,
+    `tracking` is that, where it is there already.
     """
 
     seed: int = 0
@@ -88,12 +90,20 @@ class Options:
     overwrite: bool = False
     deterministic: bool = False
     tensorboard: bool = False
+    track: "str | Hook | Sequence[str | Hook] | None" = None
+    tracking: Tracking | None = None
     shard_weights: bool = False
     progress: Callable[[Progress], None] = silent
     every: int | None = None
     batch_size: int | None = None
     skip_bad: bool = False
     bar: Bar = no_bar
+
+    @property
+    def hooks(self) -> "list[str | Hook]":
+        """The trackers, each once."""
+        several = [self.track] if isinstance(self.track, str) or callable(self.track) else list(self.track or ())
+        return [*several, *["tensorboard"] * (self.tensorboard and "tensorboard" not in several)]
 
 
 @contextmanager
@@ -116,17 +126,21 @@ def training_session(
     if options.shard_weights:
         _check_shards(world, recipe)
     with virtual_ranks(recipe.settings, network.module, network.name, world) as ranks:
+        tracking = Tracking(options.hooks) if options.tracking is None else options.tracking
         begin(folder, world, network, parts, hashes, recipe, facts, options)
-        board = open_board(folder) if options.tensorboard and world.main else None
-        journal = Journal(folder, world.main, options.progress, board=board)
+        journal = Journal(folder, world.main, options.progress, tracking=tracking)
         checkpoints = Checkpoints(folder, world, options.every, together=options.shard_weights)
         session = Session(world, checkpoints, journal, options.seed, options.workers)
         session.ranks = ranks
         session.shard_weights = options.shard_weights
         # Lines that were written after the checkpoint are cut: the steps they tell of will be done again.
         journal.restore((checkpoints.load() if options.resume else None) or [])
+        if world.main:
+            tracking.open(folder, len(journal.rows))
         with session.stop.watching(), _random_state(world.device, options.deterministic):
             yield session
+        if options.tracking is None:
+            tracking.close()
         journal.time(phase="checkpoints", written=checkpoints.count, seconds=round(checkpoints.seconds, 3))
 
 

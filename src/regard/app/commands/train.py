@@ -1,6 +1,7 @@
 """`regard train`: a folder of pictures → a run folder: network, split, recipe, metrics, score and report."""
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -107,6 +108,10 @@ def train(
     tensorboard: Annotated[
         bool, option("Write TensorBoard files into the run too.", "--tensorboard", panel=OUTPUT)
     ] = False,
+    track: Annotated[
+        Sequence[str] | Any,
+        option("A tracker to show the run to; may be repeated.", panel=OUTPUT, type=list[str] | None),
+    ] = None,
     no_pictures: NoPictures = False,
     anonymise: Anonymise = False,
     overwrite: Overwrite = False,
@@ -123,7 +128,7 @@ def train(
     are all trained on, and scored by cross-validation in five `folds`: each picture by a network that had not seen it.
     Of more, and by recipes without a search, a fifth is set aside for the score, stratified, from the seed; `val` gives
     another share, 0 none and no score. With `resume` an unfinished training in `out` goes on, to the same bytes as if
-    it had never stopped. Raises `DataError`,
+    it had never stopped. `track` names rows of TRACKERS, or is a function `(step, values)`. Raises `DataError`,
     `NetworkError`, `OutputError` or `UsageError`, each in one line.
 
     >>> import regard
@@ -169,6 +174,7 @@ def train(
             overwrite=overwrite,
             deterministic=deterministic,
             tensorboard=tensorboard,
+            track=track,
             shard_weights=shard_weights,
             progress=show,
             batch_size=batch_size,

@@ -12,6 +12,7 @@ from regard.errors import NetworkError, OutputError, UsageError
 from regard.exports.onnx.explained import Explained, Plan, plan
 from regard.exports.settings import ExportSettings
 from regard.exports.source import ExportSource
+from regard.exports.tracing import stopped_at
 from regard.networks.network import Network
 
 if TYPE_CHECKING:
@@ -92,11 +93,13 @@ def exported(
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
+        with torch.no_grad(), stopped_at(network, module):  # once more, to name the part that cannot be traced
+            torch.export.export(module, (pixels,), dynamic_shapes=(shape,) if shape else None, strict=False)
         cause = error.__cause__ or error
         reason = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)[:240]
         raise NetworkError(
-            f"{network.name} ({type(network.module).__name__}) cannot be written as an ONNX graph: {reason.strip()}; "
-            "nothing was written: use --to pt2, or write that part of it without branches on values"
+            f"{network.name} ({type(network.module).__name__}) has a step that ONNX has no operator for: "
+            f"{reason.strip()}; nothing was written: use --to pt2"
         ) from error
     assert program is not None
     model: onnx.ModelProto = program.model_proto

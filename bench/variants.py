@@ -1,4 +1,4 @@
-"""What an ONNX graph in smaller numbers costs: the table in docs/benches.md.
+"""What an ONNX graph in smaller numbers costs: the table in docs/exports.md.
 
     .venv/bin/python bench/variants.py runs/clothing ../shared/data/clothing
 

@@ -85,11 +85,13 @@ def measured(
         for name, output in outputs.items():
             logits[name].append(output["logits"][0])
             maps[name].append(_map(output, predicted))
-    found = {name: predictions_of(labelled, _probabilities(np.stack(rows)), None, ()) for name, rows in logits.items()}
+    predictions = {
+        name: predictions_of(labelled, _probabilities(np.stack(rows)), None, ()) for name, rows in logits.items()
+    }
     first = next(iter(models))
     rows = [Variant(first, sizes[first])]
     for name in [*models][1:]:
-        accuracy = difference(first, found[first], name, found[name]).top1
+        accuracy = difference(first, predictions[first], name, predictions[name]).top1
         alike: Score | None = None
         if maps[first][0].size:
             alike = mean(spearman(np.stack(maps[name]), np.stack(maps[first])), least=-1.0)

@@ -24,7 +24,7 @@ from regard.files import json_text, reading
 from regard.records import Verdict
 from regard.records.exported import Variant
 
-ADVICE = "export it again with `regard export RUN --to onnx`"
+ADVICE = "export it again with `regard export RUN --to onnx --out FILE.onnx`"
 
 
 @dataclass(frozen=True)
@@ -69,19 +69,19 @@ def read(path: Path | str) -> Metadata:
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"there is no file {path}; give one that `regard export RUN --to onnx` wrote")
+        raise DataError(f"there is no file {path}; give one that `regard export` wrote")
     with reading(path, ADVICE):
         entries = {entry.key: entry.value for entry in onnx.load(path, load_external_data=False).metadata_props}
     if "regard.classes" not in entries:
         raise DataError(f"{path} is an ONNX graph that regard did not write: it has no regard.classes; {ADVICE}")
     with reading(path, ADVICE):
-        found = {name.removeprefix("regard."): text for name, text in entries.items()}
+        texts = {name.removeprefix("regard."): text for name, text in entries.items()}
         return Metadata(
-            found["card"],
-            tuple(map(str, json.loads(found["classes"]))),
-            Preparation.from_json(json.loads(found["preparation"])),
-            tuple(map(Verdict.from_json, json.loads(found["verdicts"]))),
-            json.loads(found["provenance"]),
-            json.loads(found["variants"]),
-            json.loads(found["graph"]),
+            texts["card"],
+            tuple(map(str, json.loads(texts["classes"]))),
+            Preparation.from_json(json.loads(texts["preparation"])),
+            tuple(map(Verdict.from_json, json.loads(texts["verdicts"]))),
+            json.loads(texts["provenance"]),
+            json.loads(texts["variants"]),
+            json.loads(texts["graph"]),
         )

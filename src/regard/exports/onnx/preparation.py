@@ -45,8 +45,8 @@ def prepared(model: onnx.ModelProto, preparation: Preparation) -> onnx.ModelProt
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
-    taken = graph.input[0].name
-    nodes.nodes.append(helper.make_node("Identity", [pixels.name], [taken], name="prepare.pixels"))
+    entry = graph.input[0].name
+    nodes.nodes.append(helper.make_node("Identity", [pixels.name], [entry], name="prepare.pixels"))
     inner = list(graph.node)
     del graph.node[:], graph.input[0]
     graph.node.extend([*nodes.nodes, *inner])

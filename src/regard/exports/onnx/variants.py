@@ -126,13 +126,13 @@ def _largest(model: onnx.ModelProto, names: list[str], pixels: NDArray[np.float3
     names = list(dict.fromkeys(names))
     del probe.graph.output[:]
     probe.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
-    found: dict[str, NDArray[np.float32]] = {}
+    largest: dict[str, NDArray[np.float32]] = {}
     runner = Runner(probe) if names else None
     for picture in pixels:
         for name, value in (runner(picture[None]) if runner is not None else {}).items():
             peaks = np.abs(value).reshape(-1, value.shape[-1]).max(axis=0)
-            found[name] = np.maximum(found.get(name, 0), peaks)
-    return found
+            largest[name] = np.maximum(largest.get(name, 0), peaks)
+    return largest
 
 
 def _copied(model: onnx.ModelProto) -> onnx.ModelProto:

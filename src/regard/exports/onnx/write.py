@@ -52,8 +52,8 @@ def write(source: ExportSource, out: Path, settings: ExportSettings) -> Exported
         parity = (*parity, _of_raw_pixels(source, bare, model))
     attach(model, source, settings.variant, rows, notes)
     write_file(out, model.SerializeToString())
-    shown = rows if settings.variant != "fp32" else ()
-    return Exported("onnx", out, (out.name,), parity, shown, (*about(model)["notes"], *notes))
+    variants_shown = rows if settings.variant != "fp32" else ()
+    return Exported("onnx", out, (out.name,), parity, variants_shown, (*about(model)["notes"], *notes))
 
 
 def _of_raw_pixels(source: ExportSource, bare: "onnx.ModelProto", model: "onnx.ModelProto") -> Parity:

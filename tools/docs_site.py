@@ -60,7 +60,8 @@ def on_files(files: Files, config) -> Files:
     """The repository's places instead of those below docs/."""
     site = Files([file for file in files if file.src_dir != config.docs_dir])  # the theme's own
     paths = [path for path in (ROOT / "docs").rglob("*") if path.is_file()]
-    paths += [*(ROOT / name for name in BESIDE), *_notebooks()]
+    paths += [path for path in (ROOT / "examples").rglob("*") if path.is_file() and path.suffix != ".md"]
+    paths += [ROOT / name for name in BESIDE]
     for path in sorted(paths):
         site.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     for path in sorted(ASSETS.iterdir()):

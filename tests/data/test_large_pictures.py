@@ -15,6 +15,7 @@ from PIL import Image
 from regard.app.commands import COMMANDS
 from regard.data.images import decode
 from regard.data.images.decode import open_picture, open_reduced
+from regard.data.images.formats import one_without_limit
 from regard.data.images.preparation import Preparation, read_pixels
 from regard.data.openers import FileOpener
 from regard.data.regions import regions_of
@@ -202,3 +203,12 @@ def test_the_option_goes_through(
         drawn(folder / f"{number}.png", (24 + number, 20))
     code, _, err = run(*COMMAND_LINES[command].split(), "--max-pixels", "400")
     assert code == 1 and "more than the 400 that are read" in err and "--max-pixels" in err
+
+
+def test_a_check_of_size_in_one_thread_survives_a_header_in_another() -> None:
+    """Pillow's check, as every crop makes it, asks whether there is a limit and reads it again: off is a number."""
+    limit = Image.MAX_IMAGE_PIXELS
+    with one_without_limit():
+        assert limit < 2 * Image.MAX_IMAGE_PIXELS  # what the second reading does; None would end the thread
+        Image._decompression_bomb_check((10**6, 10**6))
+    assert limit == Image.MAX_IMAGE_PIXELS

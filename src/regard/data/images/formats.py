@@ -8,6 +8,7 @@ what it only recognises.
 
 import io
 import struct
+import sys
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
@@ -126,7 +127,7 @@ def one_without_limit() -> Iterator[None]:
     """
     with _pillow_lock:
         limit = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None
+        Image.MAX_IMAGE_PIXELS = sys.maxsize  # not None: a check in another thread, as of a crop, reads it twice
         try:
             yield
         finally:

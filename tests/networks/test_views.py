@@ -101,7 +101,7 @@ def test_crops_are_torchvisions_to_the_pixel(preparation: Preparation, size: tup
 
 
 def test_a_network_that_is_shown_the_whole_picture_has_no_crops() -> None:
-    with pytest.raises(UsageError, match=r"shown the whole picture; give --tta flip"):
+    with pytest.raises(UsageError, match=r"shown the whole picture; give the views `flip`"):
         FiveCrops.of(Preparation(32, 32, mode="squash"))
 
 

@@ -34,8 +34,8 @@ class FiveCrops(Preparation):
         """Raises `UsageError` where the network is shown the whole picture, which leaves nothing to crop."""
         if preparation.mode == "squash" and preparation.resized is None:
             raise UsageError(
-                "--tta with crops takes corners of what the preparation of pictures cuts off, and this network is "
-                "shown the whole picture; give --tta flip"
+                "views by crops are corners of what the preparation of pictures cuts off, and this network is "
+                "shown the whole picture; give the views `flip`"
             )
         return cls(**vars(preparation))
 

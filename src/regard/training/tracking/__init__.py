@@ -41,7 +41,7 @@ TRACKERS = Table(
         Tracker(
             "tensorboard",
             "regard.training.tracking.board:tensorboard",
-            "files in the run's folder that `tensorboard --logdir runs` shows (extra: tensorboard)",
+            "files in the folder of the run, which TensorBoard shows (extra: tensorboard)",
         ),
     ),
     "regard.trackers",

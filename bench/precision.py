@@ -31,8 +31,8 @@ from regard.networks.captioners.base import CaptionNetwork
 from regard.networks.captioners.load import load_caption_network
 from regard.networks.network import Network
 from regard.networks.predict import prepared, probabilities
-from regard.predictors.caption_job import CaptionJob
-from regard.predictors.caption_options import CaptionInput, CaptionOptions
+from regard.predictors.captions.job import CaptionJob
+from regard.predictors.captions.options import CaptionInput, CaptionOptions
 from regard.records import Caption
 
 MEDIAN = 0.99

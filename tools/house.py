@@ -182,14 +182,18 @@ def cycles(arrows: dict[Arrow, str]) -> Figure:
 
 
 def upward(arrows: dict[Arrow, str], src: Path) -> Figure:
-    """Imports against the layers contracts of pyproject.toml, and of `rendering` by anything but `app`."""
+    """Imports against the layers contracts of pyproject.toml, and of `rendering` by anything but `app`, late ones too;
+    those that a contract names in `ignore_imports` left out."""
     settings = [parent / "pyproject.toml" for parent in src.parents if (parent / "pyproject.toml").is_file()]
     tools = tomllib.loads(settings[0].read_text(encoding="utf-8")).get("tool", {}) if settings else {}
-    contracts = [row for row in tools.get("importlinter", {}).get("contracts", ()) if row["type"] == "layers"]
+    rows = tools.get("importlinter", {}).get("contracts", ())
+    contracts = [row for row in rows if row["type"] == "layers"]
+    exceptions = {exception for row in rows for exception in row.get("ignore_imports", ())}
     wrong = []
     for arrow, text in arrows.items():
         places = [module.split(".")[1:2] for module in arrow]
         draws = places[1] == ["rendering"] and places[0] not in (["rendering"], ["app"])
+        draws = draws and " -> ".join(arrow) not in exceptions
         if draws or any(_against(arrow, contract["layers"]) for contract in contracts):
             wrong.append(text)
     return Figure("arrows upward", len(wrong), 0, "" if contracts else "no layers contract in pyproject.toml", wrong)

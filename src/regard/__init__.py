@@ -8,9 +8,10 @@ The tree is the pipeline, and imports go one way, from the right to the left and
     numpy     out             a module   interval      exact                     → records             function here
     only                                               resume
 
-    results writes records to the disk, so that it can be gone on with; rendering draws them, and needs no torch; jobs,
-    between audit and app, has predictors work in processes of their own, for a server or through shards in bulk;
-    exports, beside it, carries a network with what is known of it to other tools.
+    results writes records to the disk, so that it can be gone on with; rendering draws them, and needs no torch: app
+    calls it, and of exports the one that is a page; jobs, between audit and app, has predictors work in processes of
+    their own, for a server or through shards in bulk; exports, beside it, carries a network with what is known of it
+    to other tools.
 
 Predictors are loaded once and take any number of pictures in memory; every command is a function of the same name:
 

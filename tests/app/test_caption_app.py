@@ -33,7 +33,7 @@ from regard.networks.captioners.families.catr import CatrCaptioner
 from regard.networks.captioners.load import load_caption_network
 from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.wordpiece import Span, WordPiece
-from regard.predictors.caption_job import readable_pieces
+from regard.predictors.captions.job import readable_pieces
 from regard.records import Heatmap, PatchGrid
 from regard.records.captions import peak
 from regard.rendering import colour

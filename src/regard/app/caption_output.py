@@ -18,8 +18,8 @@ from regard.data.regions import Regions
 from regard.errors import DataError
 from regard.files import exchange, put_file, write_file, write_json, writing
 from regard.measurement.localisation.captions import CaptionScores, measure_captions, words_of
-from regard.predictors.caption_job import CaptionJob
-from regard.predictors.caption_options import CaptionInput
+from regard.predictors.captions.job import CaptionJob
+from regard.predictors.captions.options import CaptionInput
 from regard.records import Caption, write_manifest
 from regard.records.inspection import MOST_ON_A_PAGE
 from regard.rendering.figures.canvas import png

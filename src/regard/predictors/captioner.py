@@ -11,8 +11,8 @@ from regard.errors import UsageError
 from regard.explanation import METHODS
 from regard.networks.captioners.base import CaptionNetwork
 from regard.networks.captioners.load import load_caption_network
-from regard.predictors.caption_job import CaptionJob, check_comparable
-from regard.predictors.caption_options import CAPTURED, CaptionInput, CaptionOptions
+from regard.predictors.captions.job import CaptionJob, check_comparable
+from regard.predictors.captions.options import CAPTURED, CaptionInput, CaptionOptions
 from regard.predictors.inputs import PictureLike, Pictures, each_picture, is_one, pictures_of
 from regard.predictors.method_options import report_precision
 from regard.predictors.predictor import LoadedNetwork

@@ -132,8 +132,8 @@ def caption(
     from regard.files import check_free
     from regard.measurement.localisation.captions import check_pictures
     from regard.networks.arguments import check_arguments
-    from regard.predictors.caption_inputs import check_together, read_inputs
-    from regard.predictors.caption_options import CaptionOptions
+    from regard.predictors.captions.inputs import check_together, read_inputs
+    from regard.predictors.captions.options import CaptionOptions
     from regard.predictors.command_inputs import refuse_network
     from regard.predictors.page_plan import PagePlan
 
@@ -156,8 +156,8 @@ def caption(
         check_pictures(regions, (item.name for item in inputs))
     from regard.app.caption_output import CaptionOutput, warn  # torch is imported when nothing else is wrong
     from regard.app.inspecting import write_page
-    from regard.predictors.caption_job import caption_tokens, check_comparable
     from regard.predictors.captioner import Captioner
+    from regard.predictors.captions.job import caption_tokens, check_comparable
     from regard.predictors.inspector.captions import caption_content
     from regard.results.check_text import checks_text
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from regard.errors import NetworkError
 from regard.explanation import Maps, Target
 from regard.explanation.pictures.cells import as_maps, cells, completeness_of, summed
-from regard.explanation.pictures.feature_maps import FeatureRecorder, grid_of_features
 from regard.explanation.pictures.targets import as_pairs, resolve, scorer, scores
+from regard.networks.anatomy.feature_maps import FeatureRecorder, grid_of_features
 from regard.networks.attention.replay import resume, token_blocks
 from regard.networks.attention.trace import GIVE_GRID, indices
 from regard.networks.attention.windows import Windows

@@ -31,8 +31,8 @@ from regard.networks.attention.trace import trace
 from regard.networks.guard import lock_of
 from regard.networks.network import Network
 from regard.networks.predict import pixel_probabilities, viewed
-from regard.predictors.caption_options import CaptionInput, CaptionOptions
 from regard.predictors.captioner import Captioner
+from regard.predictors.captions.options import CaptionInput, CaptionOptions
 from regard.predictors.classifier import Classifier
 from regard.predictors.explainer import Explainer
 from regard.predictors.method_options import MethodOptions

@@ -1,1 +1,1 @@
-"""What a module is made of: patches, prefix tokens, blocks, head, positions."""
+"""What a module is made of: patches, prefix tokens, blocks, head, positions, the last map of features."""

@@ -7,8 +7,8 @@ from regard.data.dataset import Picture
 from regard.data.regions import Regions
 from regard.measurement.localisation.captions import words_of
 from regard.measurement.localisation.words import TrueWord
-from regard.predictors.caption_job import CaptionJob
-from regard.predictors.caption_options import CaptionInput
+from regard.predictors.captions.job import CaptionJob
+from regard.predictors.captions.options import CaptionInput
 from regard.predictors.inspector.jpeg import LONGEST, jpeg_of
 from regard.predictors.page_plan import PageContent
 from regard.records import Caption, Inspection

@@ -23,7 +23,7 @@ from regard.networks.captioners.pieces import Pieces
 from regard.networks.captioners.scripts import parts
 from regard.networks.captioners.wordpiece import Span
 from regard.networks.guard import lock_of
-from regard.predictors.caption_options import CAPTURED, CaptionInput, CaptionOptions
+from regard.predictors.captions.options import CAPTURED, CaptionInput, CaptionOptions
 from regard.records.captions import Caption, Step, Word, WordDependence
 
 ALTERNATIVES = 5

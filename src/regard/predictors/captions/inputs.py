@@ -6,7 +6,7 @@ from typing import Any
 
 from regard.data.layouts.captions import captions_for
 from regard.errors import UsageError
-from regard.predictors.caption_options import CaptionInput, CaptionOptions
+from regard.predictors.captions.options import CaptionInput, CaptionOptions
 from regard.predictors.command_inputs import read_picture_arguments
 
 

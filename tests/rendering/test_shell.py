@@ -53,7 +53,7 @@ def test_a_block_stands_in_the_page_as_data():
 def test_a_served_page_may_ask_its_server_and_none_other():
     (rules,) = [
         attrs["content"]
-        for _, attrs in Reader(pages.shell("t", "b", served=True)).elements
+        for _, attrs in Reader(pages.shell("t", "b", rules=pages.SERVED)).elements
         if attrs.get("http-equiv") == "Content-Security-Policy"
     ]
     assert (
@@ -62,7 +62,7 @@ def test_a_served_page_may_ask_its_server_and_none_other():
 
 
 def test_the_script_runs_and_another_does_not(browser, tmp_path):
-    text = pages.shell("t", "<p>", sections=[("a", "A")], data={"pictures": []})
+    text = pages.shell("t", "<p>", bar=pages.Bar([("a", "A")]), data={"pictures": []})
     assert "<script>(() =>" in text
     path = tmp_path / "page.html"
     path.write_text(text, encoding="utf-8", newline="\n")

@@ -83,23 +83,15 @@ def _caption(rows: Sequence[Mapping[str, Any]], provenance: Mapping[str, Any]) -
     name = first["name"]
     grid = grid_of(first)
     shape = grid.rows, grid.columns
-    words = tuple(
-        word_of(
-            {**row, "text": row["word"], "checks": _checks(row)},
-            np.array(row["map"], np.float32).reshape(shape),
-            grid,
-            name,
-        )
-        for row in rows
-        if row["word"] is not None
-    )
-    return Caption(name, first["caption"], words, provenance, grid=grid, which=first["which"])
-
-
-def _checks(row: Mapping[str, Any]) -> dict[str, float | None] | None:
-    """The checks in a word's row; None where all are null, as of `<start>`, or there are no such columns."""
-    checks = {name.removeprefix(CHECK): value for name, value in row.items() if name.startswith(CHECK)}
-    return checks if any(value is not None for value in checks.values()) else None
+    words = []
+    for row in rows:
+        if row["word"] is None:
+            continue
+        checks = {column.removeprefix(CHECK): value for column, value in row.items() if column.startswith(CHECK)}
+        checked = any(value is not None for value in checks.values())  # not `<start>`, nor where no column is
+        values = np.array(row["map"], np.float32).reshape(shape)
+        words.append(word_of({**row, "text": row["word"], "checks": checks if checked else None}, values, grid, name))
+    return Caption(name, first["caption"], tuple(words), provenance, grid=grid, which=first["which"])
 
 
 def _rows(entry: Entry, maps: Float, filenames: Mapping[str, str]) -> Iterator[dict[str, Any]]:

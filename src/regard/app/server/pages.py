@@ -15,7 +15,7 @@ from regard.records import Evaluation
 from regard.rendering.pages import views
 from regard.rendering.pages.columns import run_columns
 from regard.rendering.pages.inspections import SCRIPTS, STYLES
-from regard.rendering.pages.shell import policy, render, script, shell
+from regard.rendering.pages.shell import SERVED, policy, render, script, shell
 from regard.version import __version__
 
 HEADLINES = ("top1", "balanced_accuracy", "ece")
@@ -26,8 +26,8 @@ KINDS = {"array": "list", "integer": "whole number", "number": "number", "string
 def page(template: str, title: str, context: Mapping[str, Any], data: Mapping[str, Any], scripts: Sequence[str]) -> Any:
     """A page of `viewer/live/`, with the policy that its script's hash is part of in its headers too."""
     styles = (*STYLES, "live/live.css")
-    html = shell(title, render(f"live/{template}", context), data=data, files=(*styles, *scripts), served=True)
-    rules = f"{policy(script(scripts), served=True)}; frame-ancestors 'none'"
+    html = shell(title, render(f"live/{template}", context), data=data, files=(*styles, *scripts), rules=SERVED)
+    rules = f"{policy(script(scripts), rules=SERVED)}; frame-ancestors 'none'"
     return HTMLResponse(html, headers={"content-security-policy": rules})
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from regard.records import Change, Comparison, Difference, PartDifference, Score
 from regard.rendering.pages import views
 from regard.rendering.pages.anonymiser import Anonymiser
-from regard.rendering.pages.shell import render, shell
+from regard.rendering.pages.shell import Bar, render, shell
 
 CARDS = 24
 """Pictures of each side of a change that are shown."""
@@ -68,7 +68,7 @@ def comparison_page(content: ComparisonPage) -> str:
         sections += [(f"{key}-{block['id']}", f"{name}{of}") for key, name in parts.items() if block[key]]
     scores = {run.name: {name: each.as_json() for name, each in run.scores.items()} for run in comparison.runs}
     data = {"n": comparison.n, "runs": scores}
-    return shell(content.title, render("run/comparison.html", context), sections=sections, data=data)
+    return shell(content.title, render("run/comparison.html", context), bar=Bar(sections), data=data)
 
 
 def _block(content: ComparisonPage, place: int, difference: Difference) -> views.View:

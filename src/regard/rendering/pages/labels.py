@@ -18,7 +18,7 @@ from regard.records import (
 from regard.rendering.pages import views
 from regard.rendering.pages.anonymiser import Anonymiser
 from regard.rendering.pages.comparison import extent_of, gain_view
-from regard.rendering.pages.shell import render, shell
+from regard.rendering.pages.shell import Bar, render, shell
 
 WORST = 12
 """Labels whose mistakes are shown: those of the lowest average precision that have some."""
@@ -186,7 +186,7 @@ def label_comparison_page(title: str, comparison: LabelComparison, anonymise: bo
     sections: Sequence[tuple[str, str]] = [("scores", "Scores"), ("differences", "Differences"), ("labels", "Labels")]
     scores = {run.name: {name: each.as_json() for name, each in run.scores.items()} for run in comparison.runs}
     data = {"n": comparison.n, "runs": scores}
-    return shell(title, render("run/label_comparison.html", context), sections=sections, data=data)
+    return shell(title, render("run/label_comparison.html", context), bar=Bar(sections), data=data)
 
 
 def _row(each: LabelDifference, extent: float) -> views.View:

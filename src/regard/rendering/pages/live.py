@@ -52,8 +52,10 @@ def live_page(content: LivePage, files: Mapping[str, str] | None = None) -> str:
     """The page, as HTML text: with both parts in it, or, with `files`, with the names of the files beside it that hold
     the `runtime` and the `network`."""
     parts = {"runtime": content.runtime, "network": content.network}
-    code = f"/*\n{content.licence}\n*/\n{content.code}"
-    blocks = [(CODE, "text/plain", _harmless("\n".join([code, *map(resource, WORKER)])))]
+    code = "\n".join([f"/*\n{content.licence}\n*/\n{content.code}", *map(resource, WORKER)])
+    # what ends no element of HTML before its own end, and means the same
+    code = code.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    blocks = [(CODE, "text/plain", code)]
     places: dict[str, dict[str, Any]] = {}
     for name, part in parts.items():
         if files is None:
@@ -87,8 +89,3 @@ def live_page(content: LivePage, files: Mapping[str, str] | None = None) -> str:
         rules=INSIDE if files is None else {**INSIDE, "connect-src": "'self'"},
         blocks=blocks,
     )
-
-
-def _harmless(code: str) -> str:
-    """A script's text that ends no element of HTML before its own end, and means the same."""
-    return code.replace("</script", "<\\/script").replace("<!--", "<\\!--")

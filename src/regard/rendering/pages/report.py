@@ -20,6 +20,7 @@ from regard.rendering.pages.shell import (
     PICTURE_STYLES,
     RUN_SCRIPTS,
     RUN_STYLES,
+    Bar,
     render,
     shell,
 )
@@ -110,8 +111,7 @@ def report(content: Report) -> str:
     return shell(
         content.title,
         render("run/report.html", context),
-        sections=_sections(context),
-        controls=render("shell/controls.html", context) if context["has_maps"] else "",
+        bar=Bar(_sections(context), render("shell/controls.html", context) if context["has_maps"] else ""),
         data=_numbers(content.evaluation, context["pictures"], content.labels),
         files=(*styles, *RUN_STYLES, *([STYLE] if context["story"] else []), *scripts, *RUN_SCRIPTS),
         inspections=packed.content,

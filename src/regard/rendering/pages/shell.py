@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
@@ -27,9 +27,9 @@ POLICY = {
 }
 """What a page may do, beside what its script does, which is known by its hash."""
 SERVED = {"connect-src": "'self'", "img-src": "'self' data: blob:", "form-action": "'self'"}
-"""What a page that a server gave may do beside that, or instead of it."""
+"""Rules of a page that a server gave, which may ask that server."""
 INSIDE = {"worker-src": "blob:", "script-src": "'wasm-unsafe-eval'"}
-"""What a page may do beside that which holds a network: compile it, in a worker that its own script makes."""
+"""Rules of a page that holds a network: it may compile it, in a worker that its own script makes."""
 FRAGMENTS = ("shell/inspections.js", "shell/page.js")
 """The fragments of every page's script; a page's own come behind them."""
 DRAWING_SCRIPTS = tuple(f"drawing/{name}.js" for name in ("tables", "dom", "colours", "canvas"))
@@ -50,36 +50,44 @@ RUN_STYLES = ("run/run.css", "run/words.css")
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
+class Bar(NamedTuple):
+    """What stands above the body: `sections` as (id, name), and `controls`, escaped unless they are `Markup`."""
+
+    sections: Sequence[tuple[str, str]] = ()
+    controls: Markup | str = ""
+
+
+_NO_BAR = Bar()
+
+
 def shell(
     title: str,
     body: Markup | str,
     *,
-    sections: Sequence[tuple[str, str]] = (),
-    controls: Markup | str = "",
+    bar: Bar = _NO_BAR,
     data: Mapping[str, Any] = _NONE,
     files: Sequence[str] = (),
     inspections: Sequence[bytes] = (),
-    served: bool = False,
     rules: Mapping[str, str] = _NONE,
     blocks: Sequence[tuple[str, str, str]] = (),
 ) -> str:
     """A whole page around a body: head, policy, style, navigation and script, in one file.
 
-    `body` and `controls` are escaped unless they are `Markup` that a template made. `sections` are (id, name) for the
-    navigation; `data` is embedded as JSON in the element `#data`; `files` names further styles and scripts of
-    `viewer/`, each in their order; `inspections` are packed ones, each in a block of its own. `served` pages may ask
-    the server that gave them; `rules` are what the content policy allows beside. `blocks` are (id, type, text) of what
-    comes last, behind the script, which so can say what is missing. The text is UTF-8 and can always be encoded.
+    `body` is escaped unless it is `Markup` that a template made. `data` is embedded as JSON in the element `#data`;
+    `files` names further styles and scripts of `viewer/`, each in their order; `inspections` are packed ones, each in a
+    block of its own. `rules` are what the content policy has beside `POLICY`, or in its place: see `policy`. `blocks`
+    are (id, type, text) of what comes last, behind the script, which so can say what is missing. The text is UTF-8 and
+    can always be encoded.
     """
     code = script([name for name in files if name.endswith(".js")])
     styles = ["shell/page.css", *(name for name in files if name.endswith(".css"))]
     context = {
         "title": title,
         "body": body,
-        "sections": sections,
-        "controls": controls,
+        "sections": bar.sections,
+        "controls": bar.controls,
         "data": clean(data),
-        "policy": Markup(policy(code, served=served, rules=rules)),  # with its quotes as they are: it is ours
+        "policy": Markup(policy(code, rules=rules)),  # with its quotes as they are: it is ours
         "style": Markup("\n".join(map(resource, styles))),
         "script": Markup(code),
         "inspections": [base64.b64encode(packed).decode("ascii") for packed in inspections],
@@ -93,13 +101,12 @@ def script(names: Sequence[str] = ()) -> str:
     return "\n".join(["(() => {", '"use strict";', *map(resource, (*FRAGMENTS, *names)), "})();"])
 
 
-def policy(*scripts: str, served: bool = False, rules: Mapping[str, str] = _NONE) -> str:
-    """The content policy of a page with these scripts, each exactly as it stands between its tags; one that a server
-    gave may ask that server. Of `rules` "script-src" stands beside the scripts' hashes, others in the place of those
-    that all pages have."""
+def policy(*scripts: str, rules: Mapping[str, str] = _NONE) -> str:
+    """The content policy of a page with these scripts, each exactly as it stands between its tags. Of `rules`
+    "script-src" stands beside the scripts' hashes, others in the place of those that all pages have (`POLICY`)."""
     hashes = (base64.b64encode(hashlib.sha256(each.encode()).digest()).decode("ascii") for each in scripts)
     sources = [*(f"'sha256-{each}'" for each in hashes), *filter(None, [rules.get("script-src")])]
-    rules = {**POLICY, **(SERVED if served else {}), **rules, "script-src": " ".join(sources)}
+    rules = {**POLICY, **rules, "script-src": " ".join(sources)}
     return "; ".join(f"{name} {value}" for name, value in rules.items())
 
 

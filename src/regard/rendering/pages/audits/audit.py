@@ -15,7 +15,7 @@ from regard.rendering.pages.audits.pictures import example_maps, galleries
 from regard.rendering.pages.audits.pictures import picture_names as picture_names
 from regard.rendering.pages.audits.words import HEADINGS, MARKS, RULE, measure_words, variant_words
 from regard.rendering.pages.columns import audit_columns, slice_filter
-from regard.rendering.pages.shell import DRAWING_SCRIPTS, RUN_SCRIPTS, RUN_STYLES, render, shell
+from regard.rendering.pages.shell import DRAWING_SCRIPTS, RUN_SCRIPTS, RUN_STYLES, Bar, render, shell
 
 ROWS = 8
 """A table of more rows is folded away, unless it is the first of its part."""
@@ -67,8 +67,7 @@ def audit_page(audit: Audit, pictures: Mapping[str, Image.Image] | None = None, 
     return shell(
         title,
         render("audit/audit.html", context),
-        sections=_sections(context),
-        controls=render("shell/controls.html", context) if examples else "",
+        bar=Bar(_sections(context), render("shell/controls.html", context) if examples else ""),
         data=data | columns,
         files=(*RUN_STYLES, "audit/audit.css", *DRAWING_SCRIPTS, *RUN_SCRIPTS),
     )

@@ -9,7 +9,7 @@ from regard.rendering.pages import views
 from regard.rendering.pages.anonymiser import Anonymiser
 from regard.rendering.pages.audits.words import HEADINGS, MARKS, measure_words, variant_words
 from regard.rendering.pages.mending.story import STYLE, of_audits
-from regard.rendering.pages.shell import render, shell
+from regard.rendering.pages.shell import Bar, render, shell
 
 CHANGES = 100
 """Pictures whose answer changed that are listed."""
@@ -83,7 +83,7 @@ def audits_page(comparison: AuditComparison, title: str, anonymise: bool = False
     mended = [("story", "Mending")] if story else []
     sections = [*mended, ("verdicts", "Verdicts"), *middle, *parts]
     data = {} if anonymise else comparison.as_json()
-    return shell(title=context["title"], body=render("audit/audits.html", context), sections=sections, data=data,
+    return shell(title=context["title"], body=render("audit/audits.html", context), bar=Bar(sections), data=data,
                  files=("audit/audit.css", STYLE))  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from regard.errors import NetworkError, OutputError, UsageError
 from regard.networks.sources.hub import TIMEOUT, require
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from regard.exports.source import ExportSource
 
 CARD = "README.md"
-_KEPT = "the export itself is whole, at {}; give --push-to again with --overwrite, or upload that by `hf upload`"
+_RETRY = "the export itself is whole, at {}; give --push-to again with --overwrite, or upload that by `hf upload`"
 _REASONS = {
     401: "the token is not valid; log in again: `hf auth login`, or set HF_TOKEN",
     403: "the token may not write there; give an OWNER that it may write to, with a token of the kind 'write'",
@@ -54,12 +54,11 @@ def push(source: "ExportSource", kind: str, out: Path, repository: str) -> str:
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
-    files: dict[str, Any] = {out.name: out}
+    files: dict[str, str | bytes] = {out.name: str(out)}
     if out.is_dir():
-        files = {each.relative_to(out).as_posix(): each for each in sorted(out.rglob("*")) if each.is_file()}
+        files = {each.relative_to(out).as_posix(): str(each) for each in sorted(out.rglob("*")) if each.is_file()}
     files.setdefault(CARD, source.card(kind).encode())
-    operations = [CommitOperationAdd(name, content if isinstance(content, bytes) else str(content))
-                  for name, content in files.items()]  # fmt: skip
+    operations = [CommitOperationAdd(name, content) for name, content in files.items()]
     api = HfApi(library_name="regard", library_version=__version__)
     try:
         api.create_repo(repository, private=True, exist_ok=True)
@@ -67,5 +66,5 @@ def push(source: "ExportSource", kind: str, out: Path, repository: str) -> str:
     except (HfHubHTTPError, OSError, ValueError) as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
         reason = _REASONS.get(status or 0) or (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise OutputError(f"{repository} was not pushed: {reason}; {_KEPT.format(out)}") from error
+        raise OutputError(f"{repository} was not pushed: {reason}; {_RETRY.format(out)}") from error
     return f"{api.endpoint}/{repository}"

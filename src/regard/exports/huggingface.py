@@ -13,7 +13,7 @@ import torch
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError
 from regard.exports import timm_folder
-from regard.exports.round_trip import OTHERS, check_weights, same_inputs, same_logits
+from regard.exports.round_trip import OTHERS, check_weights, owner, same_inputs, same_logits
 from regard.exports.settings import ExportSettings
 from regard.exports.source import ExportSource
 from regard.files import write_json
@@ -43,12 +43,11 @@ def write(source: ExportSource, out: Path, settings: ExportSettings) -> Exported
     kind = str(source.network.architecture.get("kind"))
     wrapped = kind == "timm"
     if kind == "huggingface":
-        _write_own(source, out)
+        _write_model(source, out)
     elif wrapped:
         timm_folder.write_folder(source, out)
     else:
-        owner = "torchvision's" if kind == "torchvision" else "a module of your own"
-        raise NetworkError(f"{source.name} is {owner}, which transformers cannot build; {OTHERS}")
+        raise NetworkError(f"{source.name} is {owner(source)}, which transformers cannot build; {OTHERS}")
     with quiet():
         module: Any = AutoModelForImageClassification.from_pretrained(
             out, local_files_only=True, dtype=torch.float32
@@ -64,7 +63,7 @@ def write(source: ExportSource, out: Path, settings: ExportSettings) -> Exported
     return Exported("hf", out, (), parity, notes=((_WRAPPED,) if wrapped else (_BACKEND,) if resizes else ()))
 
 
-def _write_own(source: ExportSource, out: Path) -> None:
+def _write_model(source: ExportSource, out: Path) -> None:
     """A network of transformers, with the names of the classes in its configuration, which stays as it is here."""
     module: Any = source.network.module
     with quiet():

@@ -13,7 +13,7 @@ from regard.exports.source import ExportSource
 from regard.records.exported import Parity
 from regard.scenes import render, sample
 
-__all__ = ["LIMIT", "Parity", "measured", "pictures", "probes"]
+__all__ = ["LIMIT", "Parity", "measured", "pictures", "probes", "relative_difference"]
 
 LIMIT = 1e-4
 """The largest difference from the network's answers, relative to their largest value, that an export may have."""
@@ -33,6 +33,13 @@ def probes(source: ExportSource) -> Tensor:
     return torch.stack([source.preparation.tensor(each) for each in pictures()])
 
 
+def relative_difference(value: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
+    """The largest difference of two arrays relative to the largest value of `reference`; itself where all are zero."""
+    difference = np.abs(value.astype(np.float64) - reference.astype(np.float64)).max(initial=0.0)
+    scale = np.abs(reference.astype(np.float64)).max(initial=0.0)
+    return float(difference / scale) if scale else float(difference)
+
+
 def measured(what: str, value: NDArray[np.float32], reference: NDArray[np.float32], limit: float = LIMIT) -> Parity:
     """The largest difference between an export's output and the network's, relative to the network's largest value.
 
@@ -43,9 +50,7 @@ def measured(what: str, value: NDArray[np.float32], reference: NDArray[np.float3
             f"the export's {what} have shape {value.shape}, the network's {reference.shape}; nothing was written: "
             "this network cannot be exported so; please report it"
         )
-    difference = np.abs(value.astype(np.float64) - reference.astype(np.float64)).max(initial=0.0)
-    scale = np.abs(reference.astype(np.float64)).max(initial=0.0)
-    parity = Parity(what, float(difference / scale) if scale else float(difference), limit)
+    parity = Parity(what, relative_difference(value, reference), limit)
     if not parity.holds:
         raise OutputError(
             f"the export's {what} differ from the network's by {parity.value:.2g} of their largest value, where "

@@ -20,6 +20,12 @@ SIDES = ((1.1, 1.5), (1.5, 1.1), (1.23, 1.27), (0.7, 0.6))
 OTHERS = "`--to pt2` and `--to onnx` carry any network whose forward pass can be traced"
 
 
+def owner(source: ExportSource) -> str:
+    """Whose a network is that is not timm's, in words."""
+    owners = {"huggingface": "transformers' own", "torchvision": "torchvision's"}
+    return owners.get(str(source.network.architecture.get("kind")), "a module of your own")
+
+
 def check_weights(source: ExportSource) -> None:
     """Raise `NetworkError` for a network that is more than weights in an architecture of a library's."""
     network = source.network
@@ -43,7 +49,7 @@ def same_logits(source: ExportSource, logits: Callable[[Tensor], Any]) -> Parity
         return measured("logits", logits(x).numpy(), source.network.logits(x).numpy(), EXACT)
 
 
-def same_inputs(source: ExportSource, transform: Callable[[Image.Image], Any], owner: str) -> Parity:
+def same_inputs(source: ExportSource, transform: Callable[[Image.Image], Any], library: str) -> Parity:
     """How far another library's inputs are from the network's, of drawn pictures of its input's size and half as large
     again: there both resize in one step, to the bit.
 
@@ -59,5 +65,5 @@ def same_inputs(source: ExportSource, transform: Callable[[Image.Image], Any], o
         theirs.append(np.asarray(transform(image)))
         ours.append(preparation.tensor(image).numpy())
         if theirs[-1].shape != ours[-1].shape:
-            raise NetworkError(f"{source.name} prepares its pictures in a way that {owner} cannot; {OTHERS}")
+            raise NetworkError(f"{source.name} prepares its pictures in a way that {library} cannot; {OTHERS}")
     return measured("inputs", np.stack(theirs), np.stack(ours), EXACT)

@@ -39,5 +39,5 @@ class ExportSettings:
 
     def chosen(self) -> tuple[str, ...]:
         """The settings of exports that are not at their defaults."""
-        own = (each for each in fields(self) if each.name not in COMMON)
-        return tuple(each.name for each in own if getattr(self, each.name) != each.default)
+        special = (each for each in fields(self) if each.name not in COMMON)
+        return tuple(each.name for each in special if getattr(self, each.name) != each.default)

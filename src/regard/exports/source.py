@@ -92,16 +92,16 @@ def open_source(
     network = load(model, weights=weights, weights_part=weights_part, size=size, device="cpu")
     network.module.float().eval()
     source = ExportSource(model, network, _stored_evaluation(network))
-    given = None if audit is None else read_audit(audit)
+    audit_record = None if audit is None else read_audit(audit)
     digest = source.provenance["model"]
-    if given is not None and model_digest(given.provenance) != digest:
+    if audit_record is not None and model_digest(audit_record.provenance) != digest:
         raise DataError(
             f"{audit} is an audit of another network than {source.name} (other weights, or another preparation); give "
             f"one of this network: `regard audit DATA --model {model} --out FOLDER`"
         )
-    known = [*_stored_verdicts(source.run), *(() if given is None else given.verdicts)]
-    known = [each for place, each in enumerate(known) if each.model == digest and each not in known[:place]]
-    return replace(source, audit=given, verdicts=tuple(known))
+    verdicts = [*_stored_verdicts(source.run), *(() if audit_record is None else audit_record.verdicts)]
+    verdicts = [each for place, each in enumerate(verdicts) if each.model == digest and each not in verdicts[:place]]
+    return replace(source, audit=audit_record, verdicts=tuple(verdicts))
 
 
 def _stored_evaluation(network: Network) -> Evaluation | MultiLabelEvaluation | None:

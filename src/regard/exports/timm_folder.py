@@ -13,7 +13,7 @@ from timm.data.transforms_factory import create_transform
 
 from regard.data.images.preparation import Preparation
 from regard.errors import NetworkError
-from regard.exports.round_trip import OTHERS, check_weights, same_inputs, same_logits
+from regard.exports.round_trip import OTHERS, check_weights, owner, same_inputs, same_logits
 from regard.exports.settings import ExportSettings
 from regard.exports.source import ExportSource
 from regard.files import write_file, write_json
@@ -40,15 +40,13 @@ def write(source: ExportSource, out: Path, settings: ExportSettings) -> Exported
 def write_folder(source: ExportSource, out: Path) -> None:
     """The two files. Raises `NetworkError` for an architecture that is not timm's."""
     network = source.network
-    if network.architecture.get("kind") != "timm":
-        kind = {"huggingface": "transformers' own", "torchvision": "torchvision's"}.get(
-            str(network.architecture.get("kind")), "a module of your own"
-        )
-        other = "`--to hf` takes it; " if kind == "transformers' own" else ""
-        raise NetworkError(f"{source.name} is {kind}, which timm cannot build; {other}{OTHERS}")
+    kind = network.architecture.get("kind")
+    if kind != "timm":
+        other = "`--to hf` takes it; " if kind == "huggingface" else ""
+        raise NetworkError(f"{source.name} is {owner(source)}, which timm cannot build; {other}{OTHERS}")
     module: Any = network.module
     arguments = {key: value for key, value in network.architecture["arguments"].items() if key != "num_classes"}
-    known = getattr(module, "pretrained_cfg", None) or {}
+    stored = getattr(module, "pretrained_cfg", None) or {}
     config = {
         "architecture": str(network.architecture["name"]).partition(".")[0],
         "num_classes": len(source.classes),
@@ -57,10 +55,10 @@ def write_folder(source: ExportSource, out: Path) -> None:
         **({"problem_type": SEVERAL_LABELS} if network.several_labels else {}),
         **({"model_args": arguments} if arguments else {}),
         "pretrained_cfg": {
-            **{name: known[name] for name in _STORED if known.get(name) is not None},
+            **{name: stored[name] for name in _STORED if stored.get(name) is not None},
             **_prepared(source.preparation, source.name),
             "num_classes": len(source.classes),
-            "fixed_input_size": bool(known.get("fixed_input_size", True)),
+            "fixed_input_size": bool(stored.get("fixed_input_size", True)),
         },
     }
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}

@@ -1,11 +1,11 @@
 """A graph of torch's own (`torch.export`), which torch opens alone: no architecture's code is needed."""
 
-import json
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from regard.errors import OutputError
 from regard.exports.parity import measured, probes
 from regard.exports.settings import ExportSettings
 from regard.exports.source import ExportSource
@@ -35,11 +35,15 @@ def write(source: ExportSource, out: Path, settings: ExportSettings) -> Exported
     }
     extra = {ABOUT: json_text(about, indent=2), CARD: source.card("pt2")}
     torch.export.save(program, out, extra_files=extra)
-    stored = {ABOUT: "", CARD: ""}
-    opened = torch.export.load(out, extra_files=stored).module()
-    assert json.loads(stored[ABOUT])["classes"] == about["classes"]
+    stored = dict.fromkeys(extra, "")
+    loaded = torch.export.load(out, extra_files=stored).module()
+    if stored != extra:
+        raise OutputError(
+            f"{out.name} does not give back the classes and the card that were put into it; nothing was written: "
+            "choose another export, or report it"
+        )
     count = settings.batch or (2 if notes else len(pixels))
-    logits = _in_batches(opened, pixels, count)
+    logits = _in_batches(loaded, pixels, count)
     parity = measured("logits", logits.numpy(), source.network.logits(pixels).numpy())
     return Exported("pt2", out, (), (parity,), notes=notes)
 

@@ -83,24 +83,19 @@ def plan(network: Network, pixels: Tensor) -> Plan:
     if len(fits) < count:
         left = ", ".join(str(layer) for layer in range(count) if layer not in fits)
         notes.append(f"attention has no layer {left}: windows, or another number of heads")
-    given = Plan(fits, heads, grid, None, tuple(notes))
+    without_map = Plan(fits, heads, grid, None, tuple(notes))
     try:
-        maps = direct_logit(network, pixels, target=0)
+        reference = direct_logit(network, pixels, target=0).values
         directions = find_directions(network, pixels, patches)
-        found = _maps_of(network, replace(given, directions=directions), pixels)
-        difference = float((found - torch.from_numpy(maps.values)).abs().max() / np.abs(maps.values).max())
+        graph = Explained(network, replace(without_map, directions=replace(directions, every=True))).eval()
+        with torch.no_grad():
+            maps = graph(pixels)[-1][:, 0]  # (batch, rows, columns), of class 0
+        difference = float((maps - torch.from_numpy(reference)).abs().max() / np.abs(reference).max())
         if not difference <= LIMIT:
             raise NetworkError(f"{network.name} has another path from its last attention to its logits in each picture")
     except NetworkError as error:
-        return replace(given, notes=(*notes, f"the graph has no map: {error}"))
-    return replace(given, directions=directions)
-
-
-def _maps_of(network: Network, given: "Plan", pixels: Tensor) -> Tensor:
-    """(batch, rows, columns): the maps of class 0 as the graph would give them."""
-    every = replace(given, directions=replace(given.directions, every=True)) if given.directions is not None else given
-    with torch.no_grad():
-        return Explained(network, every).eval()(pixels)[-1][:, 0]
+        return replace(without_map, notes=(*notes, f"the graph has no map: {error}"))
+    return replace(without_map, directions=directions)
 
 
 def find_directions(network: Network, pixels: Tensor, patches: int) -> Directions:
@@ -140,8 +135,8 @@ def _run(
 ) -> tuple[LayerAttention, Tensor, DirectPath]:
     """What the attention gave, and the logits (1, classes) by the direct path, with every norm's scale one, or two."""
 
-    def scales(index: int, own: Tensor) -> Tensor:
-        return torch.full_like(own, 2.0 if index == doubled else 1.0)
+    def scales(index: int, scale: Tensor) -> Tensor:
+        return torch.full_like(scale, 2.0 if index == doubled else 1.0)
 
     with gradients_on():
         path = DirectPath(network, layer, scales)
@@ -168,7 +163,7 @@ def _norms_on_path(network: Network, pixels: Tensor, layer: int) -> tuple[int, .
     return tuple(on_path)
 
 
-class WrittenAttention(TorchFunctionMode):
+class UnfusedAttention(TorchFunctionMode):
     """Fused attention written out, so that its weights are computed once: for the output and for its rows."""
 
     def __init__(self) -> None:
@@ -230,17 +225,17 @@ class Explained(nn.Module):
         directions = self.plan.directions
         numbers = set(self.plan.layers) | ({directions.layer} if directions is not None else set())
         layers: dict[int, LayerAttention] = {}
-        written = WrittenAttention()
+        unfused = UnfusedAttention()
 
         def add(layer: LayerAttention) -> None:
             if layer.eager is None:
-                latest = written.weights[-len(layer.calls) :]
+                latest = unfused.weights[-len(layer.calls) :]
                 calls = [w if w.ndim == 4 else w.unflatten(0, (-1, layer.calls[0].q.shape[1])) for w in latest]
                 products = [a * b for a, b in zip(layer.coefficients(), calls, strict=True)] if calls[1:] else calls
                 layer.eager = torch.stack(products).sum(dim=0) if products[1:] else products[0]
             layers[layer.layer] = layer
 
-        with written, recording(self.network, sorted(numbers), add) as hooks:
+        with unfused, recording(self.network, sorted(numbers), add) as hooks:
             path = None if directions is None else DirectPath(self.network, directions.layer)
             if path is not None:
                 path.attach(hooks)
@@ -280,12 +275,12 @@ class Explained(nn.Module):
             for index in directions.norms:
                 scale = norms[index].scale(tokens)  # (batch, queries or 1, 1), or (batch, 1)
                 row = row * (scale[:, None] if scale.ndim == 3 else scale[:, None, None])
-            given = row.sum(dim=2)[..., None] * value  # (batch, heads, patches, d)
-            given = given.transpose(1, 2).flatten(2)  # (batch, patches, heads · d)
+            weighted = row.sum(dim=2)[..., None] * value  # (batch, heads, patches, d)
+            weighted = weighted.transpose(1, 2).flatten(2)  # (batch, patches, heads · d)
             if predicted is None:
-                share = given @ direction.T  # (batch, patches, classes)
+                share = weighted @ direction.T  # (batch, patches, classes)
             else:
-                share = (given * direction[predicted][:, None]).sum(dim=-1, keepdim=True)
+                share = (weighted * direction[predicted][:, None]).sum(dim=-1, keepdim=True)
             total = share if total is None else total + share
         if total is None:
             raise NetworkError(f"the head of {self.network.name} reads no token of its last attention")

@@ -61,17 +61,17 @@ def graph_of(network: Network, settings: ExportSettings | None = None) -> "onnx.
             f"{network.name} has {size / 1e9:.1f} GB of weights, and one ONNX file holds {LARGEST / 1e9:.0f}; use --to "
             "pt2"
         )
-    given = plan(network, probe(network))
-    module = Explained(network, given).eval()
+    contents = plan(network, probe(network))
+    module = Explained(network, contents).eval()
     shape: dict[int, Any] = {} if settings.batch else {0: torch.export.Dim("batch")}
     if settings.dynamic:
         shape |= {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
     model = exported(network, module, probe(network, settings.batch or 2), shape, opset)
     if not settings.batch and not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
         note = "the graph takes one picture at a time: the network counts the pictures that come"
-        given = replace(given, notes=(*given.notes, note))
+        contents = replace(contents, notes=(*contents.notes, note))
         model = exported(network, module, probe(network, 1), {}, opset)
-    _describe(model, module, given)
+    _describe(model, module.outputs, contents)
     return model
 
 
@@ -82,7 +82,7 @@ def exported(
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's own making, and nothing a user could do
-            program = torch.onnx.export(
+            program: Any = torch.onnx.export(
                 module,
                 (pixels,),
                 dynamo=True,
@@ -101,27 +101,26 @@ def exported(
             f"{network.name} ({type(network.module).__name__}) has a step that ONNX has no operator for: "
             f"{reason.strip()}; nothing was written: use --to pt2"
         ) from error
-    assert program is not None
     model: onnx.ModelProto = program.model_proto
-    written = next(entry.version for entry in model.opset_import if not entry.domain)
-    if written != opset:
+    version = next(entry.version for entry in model.opset_import if not entry.domain)
+    if version != opset:
         raise UsageError(
-            f"{network.name} needs operators that opset {opset} does not have (its graph has {written}); give --opset "
-            f"{written}, or leave it out"
+            f"{network.name} needs operators that opset {opset} does not have (its graph has {version}); give --opset "
+            f"{version}, or leave it out"
         )
     return model
 
 
-def _describe(model: "onnx.ModelProto", module: Explained, given: Plan) -> None:
+def _describe(model: "onnx.ModelProto", outputs: list[str], contents: Plan) -> None:
     """Put into the metadata what the graph gives."""
-    every = given.directions is not None and given.directions.every
+    every = contents.directions is not None and contents.directions.every
     about = {
-        "outputs": module.outputs,
-        "layers": list(given.layers),
-        "heads": given.heads,
-        "grid": list(given.grid),
-        "map": None if given.directions is None else "every class" if every else "predicted class",
-        "notes": list(given.notes),
+        "outputs": outputs,
+        "layers": list(contents.layers),
+        "heads": contents.heads,
+        "grid": list(contents.grid),
+        "map": None if contents.directions is None else "every class" if every else "predicted class",
+        "notes": list(contents.notes),
     }
     entry = model.metadata_props.add()
     entry.key = ABOUT

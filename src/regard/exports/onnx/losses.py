@@ -56,9 +56,10 @@ def pictures_of(source: ExportSource, data: Path | None) -> Pictures | None:
     names = {*scored.names}
     rest = [place for place, name in enumerate(dataset.names) if name not in names]
     places = np.unique(np.linspace(0, len(rest) - 1, min(CALIBRATION, len(rest))).round().astype(int))
-    calibration = _prepared(source, dataset.select([rest[place] for place in places.tolist()])) if rest else None
+    others = _each(source, dataset.select([rest[place] for place in places.tolist()])) if rest else ()
+    calibration = np.concatenate([*others]) if rest else probes(source).numpy()
     about = f"{len(scored)} pictures of {Path(data).name}" + (f", {note}" if note else "")
-    return Pictures(scored, probes(source).numpy() if calibration is None else calibration, about)
+    return Pictures(scored, calibration, about)
 
 
 def measured(
@@ -86,7 +87,8 @@ def measured(
             logits[name].append(output["logits"][0])
             maps[name].append(_map(output, predicted))
     predictions = {
-        name: predictions_of(labelled, _probabilities(np.stack(rows)), None, ()) for name, rows in logits.items()
+        name: predictions_of(labelled, torch.softmax(torch.from_numpy(np.stack(rows)), dim=1).numpy(), None, ())
+        for name, rows in logits.items()
     }
     first = next(iter(models))
     rows = [Variant(first, sizes[first])]
@@ -132,17 +134,9 @@ def _map(output: Mapping[str, NDArray[np.float32]], predicted: int) -> NDArray[n
     return np.zeros(0, np.float32)
 
 
-def _probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    return torch.softmax(torch.from_numpy(logits), dim=1).numpy()
-
-
 def _each(source: ExportSource, dataset: Dataset) -> Any:
     """(1, channels, height, width) of one picture after the other."""
     from regard.data.images.preparation import batches
 
     for batch in batches(dataset.pictures, source.preparation, batch_size=8, workers=0):
         yield from source.preparation.normalise(batch.pixels).numpy()[:, None]
-
-
-def _prepared(source: ExportSource, dataset: Dataset) -> NDArray[np.float32]:
-    return np.concatenate(list(_each(source, dataset)))

@@ -52,15 +52,16 @@ def write(source: ExportSource, out: Path, settings: ExportSettings) -> Exported
         parity = (*parity, _of_raw_pixels(source, bare, model))
     attach(model, source, settings.variant, rows, notes)
     write_file(out, model.SerializeToString())
-    variants_shown = rows if settings.variant != "fp32" else ()
-    return Exported("onnx", out, (out.name,), parity, variants_shown, (*about(model)["notes"], *notes))
+    variant_rows = rows if settings.variant != "fp32" else ()
+    return Exported("onnx", out, (out.name,), parity, variant_rows, (*about(model)["notes"], *notes))
 
 
 def _of_raw_pixels(source: ExportSource, bare: "onnx.ModelProto", model: "onnx.ModelProto") -> Parity:
     """How far the logits of drawn pictures are that the graph prepares itself from those of what regard prepares."""
     from regard.exports.onnx.runner import Runner
 
-    before, after = Runner(bare), Runner(model)
+    before = Runner(bare)
+    after = Runner(model)
     right = [before(source.preparation.tensor(each)[None].numpy())["logits"][:1] for each in pictures()]
     values = [after(np.asarray(each))["logits"][:1] for each in pictures()]
     return measured("logits of raw pixels", np.concatenate(values), np.concatenate(right))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import PIL
 import torch
-from numpy.typing import NDArray
 
 from regard.data.images.preparation import WHOLE
 from regard.errors import NetworkError
@@ -64,15 +63,13 @@ def write(source: ExportSource, out: Path, settings: ExportSettings) -> Exported
     stored, exact = halved(graph)
     near, notes = _measured(source, graph, stored, exact)
     methods, first = _methods(source, about["outputs"])
+    rows, columns = about["grid"] or cells(source.network, source.network.blank())
     page = LivePage(
         name=source.name,
         classes=source.classes,
         preparation=_preparation(source),
         input=graph.graph.input[0].name,
-        grid={
-            **dict(zip(("rows", "columns"), _grid(source, about), strict=True)),
-            "prefix": source.network.anatomy.prefix,
-        },
+        grid={"rows": rows, "columns": columns, "prefix": source.network.anatomy.prefix},
         about={
             "name": source.name,
             "layers": len(source.network.anatomy.attentions),
@@ -124,17 +121,8 @@ def _preparation(source: ExportSource) -> dict[str, Any]:
     std = torch.tensor(prepared.std)
     numbers = {"scale": (1 / (255 * std)).tolist(), "shift": (mean / std).tolist()}
     about = {"resized": None, "colours": prepared.colours, **prepared.as_json(), **numbers}
-    return {
-        **about,
-        "whole": WHOLE,
-        "downFirst": int(PIL.__version__.partition(".")[0]) >= 13,
-    }  # what this Pillow does with tall pictures
-
-
-def _grid(source: ExportSource, about: Mapping[str, Any]) -> Sequence[int]:
-    """(rows, columns) of the graph's maps."""
-    network = source.network
-    return tuple(about["grid"] or cells(network, network.blank()))
+    down_first = int(PIL.__version__.partition(".")[0]) >= 13  # what this Pillow does with tall pictures
+    return {**about, "whole": WHOLE, "downFirst": down_first}
 
 
 def _methods(source: ExportSource, outputs: Collection[str]) -> tuple[list[dict[str, Any]], str | None]:
@@ -188,18 +176,16 @@ def _measured(
     probes = parity.probes(source)
     near = parities(source.network, graph, probes)
     full = answers(graph, probes)
-    held = answers(stored, probes)
+    half = answers(stored, probes)
     if exact:
-        near += tuple(parity.measured(f"{name} in 16 bits", held[name], full[name]) for name in held)
+        near += tuple(parity.measured(f"{name} in 16 bits", half[name], full[name]) for name in half)
         return near, ["its weights are stored in 16 bits without loss"]
-    changes = [f"{name} by {np.abs(held[name] - full[name]).max() / np.abs(full[name]).max():.1g}" for name in held]
-    alike = [_order(held[name], full[name]) for name in MAPS if name in held]
-    order = f"; the order of the patches of its maps stays ({min(alike):.4f} at least)" if alike else ""
+    changes = [f"{name} by {parity.relative_difference(half[name], full[name]):.1g}" for name in half]
+    correlations = []
+    for name in MAPS:
+        if name in half:
+            patches = math.prod(full[name].shape[-2 if full[name].ndim == 4 else -1 :])
+            alike = spearman(half[name].reshape(-1, patches), full[name].reshape(-1, patches))
+            correlations.append(float(np.nanmin(alike)))
+    order = f"; the order of the patches of its maps stays ({min(correlations):.4f} at least)" if correlations else ""
     return near, [f"16 bits change {', '.join(changes)} of the largest value on {len(probes)} probes{order}"]
-
-
-def _order(values: NDArray[np.float32], against: NDArray[np.float32]) -> float:
-    """The lowest rank correlation of two pictures' maps (pictures, ..., patches), or (pictures, ..., rows, columns)."""
-    rows = against.reshape(-1, against.shape[-1] if against.ndim < 4 else math.prod(against.shape[-2:]))
-    alike = spearman(values.reshape(rows.shape), rows)
-    return float(np.nanmin(alike))

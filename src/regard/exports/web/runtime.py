@@ -83,7 +83,7 @@ def runtime(place: Path | None = None) -> Runtime:
     `OutputError` where it can be fetched neither.
     """
     if place is not None:
-        return _checked(_given(place), str(place))
+        return _checked(_local(place), str(place))
     folder = cache_folder() / f"{NAME}-{VERSION}"
     if not all((folder / name).is_file() for name in HASHES):
         with tempfile.TemporaryDirectory() as scratch:
@@ -104,7 +104,7 @@ def _checked(contents: Mapping[str, bytes], place: str) -> Runtime:
     return Runtime(contents[SCRIPT].decode("utf-8"), contents[WASM])
 
 
-def _given(place: Path) -> dict[str, bytes]:
+def _local(place: Path) -> dict[str, bytes]:
     if place.is_file():
         return _archive(place)
     for folder in (
@@ -154,12 +154,11 @@ def _fetched(folder: Path) -> Path:
         done = subprocess.run(
             words, cwd=folder, env=environment, capture_output=True, text=True, timeout=LONGEST, check=False
         )
-        why = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[0][
-            :200
-        ]  # then where its log is
+        lines = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+        why = lines[0][:200]  # behind it stands where npm's log is
     except (OSError, subprocess.TimeoutExpired) as error:
         why = str(error)[:200]
-    found = sorted(folder.glob("*.tgz"))
-    if not found:
+    archives = sorted(folder.glob("*.tgz"))
+    if not archives:
         raise OutputError(f"npm could not fetch {NAME} {VERSION} ({why}); {ADVICE}")
-    return found[0]
+    return archives[0]

@@ -94,10 +94,10 @@ def _fitted(file: ConfigFile, entry: Entry, option: Option) -> Any:
         text = json.dumps(entry.value, ensure_ascii=False, default=str)  # as TOML writes it, about
         raise file.error(entry.line, f"{entry.key} is {text}, which is no {option.key}: give {allowed}")
     for value in values:
-        numbers = isinstance(value, int | float) and not isinstance(value, bool)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
         low = -float("inf") if option.low is None else option.low
         high = float("inf") if option.high is None else option.high
-        if numbers and not low <= value <= high:
+        if is_number and not low <= value <= high:
             allowed = f"at least {option.low}" if option.high is None else f"from {option.low} to {option.high}"
             raise file.error(entry.line, f"{entry.key} is {value}, which is out of range: give {allowed}")
     if option.path:

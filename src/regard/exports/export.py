@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from regard.errors import OutputError, UsageError
 from regard.exports import EXPORTS, Export
-from regard.exports.hub import check_push, push
+from regard.exports.hub import CARD, check_push, push
 from regard.exports.settings import ExportSettings
 from regard.files import check_free, claimed, new_folder, put_file, write_file, writing
 from regard.records import write_manifest
@@ -18,7 +18,6 @@ from regard.records.exported import Exported
 if TYPE_CHECKING:
     from regard.exports.source import ExportSource
 
-CARD = "README.md"
 KIND = "export"
 """The kind of the manifest of an export that is a folder."""
 MODULES = {"onnx": ("onnx", "onnxscript", "onnxruntime")}

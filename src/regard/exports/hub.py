@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from regard.exports.source import ExportSource
 
 CARD = "README.md"
+"""The card, as a file beside or inside whatever is exported."""
 _RETRY = "the export itself is whole, at {}; give --push-to again with --overwrite, or upload that by `hf upload`"
 _REASONS = {
     401: "the token is not valid; log in again: `hf auth login`, or set HF_TOKEN",

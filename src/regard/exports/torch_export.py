@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from regard.errors import OutputError
+from regard.exports.hub import CARD
 from regard.exports.parity import measured, probes
 from regard.exports.settings import ExportSettings
 from regard.exports.source import ExportSource
@@ -15,7 +16,6 @@ from regard.records import Exported
 
 ABOUT = "regard.json"
 """The extra file inside that says what the outputs are and how a picture becomes the input."""
-CARD = "README.md"
 
 
 def write(source: ExportSource, out: Path, settings: ExportSettings) -> Exported:

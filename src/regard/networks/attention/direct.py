@@ -139,15 +139,15 @@ class DirectPath(TorchFunctionMode):
     ) -> Tensor:
         centres = function is F.layer_norm
         eps = eps if eps is not None else 1e-5 if centres else torch.finfo(input.dtype).eps
-        own = Norm(input, eps, centres)
-        self.norms.append(own)
+        norm = Norm(input, eps, centres)
+        self.norms.append(norm)
         if not torch.is_grad_enabled() and self.before is None and self.scales is None:
             more = (bias, eps) if centres else (eps,)
             return torch.as_tensor(function(input, normalized_shape, weight, *more))
         if self.before is not None:
             scale = self.before.norms[len(self.norms) - 1].scale()
         else:
-            scale = own.scale()
+            scale = norm.scale()
             scale = scale if self.scales is None else self.scales(len(self.norms) - 1, scale)
         x = input - input.mean(dim=-1, keepdim=True) if centres else input
         x = x * scale.detach().to(x.dtype)

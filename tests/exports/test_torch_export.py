@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from woken import error
 
 import regard
-from regard.errors import NetworkError, UsageError
+from regard.errors import NetworkError, OutputError, UsageError
 from regard.networks.edits import applied
 from regard.networks.load import load
 from regard.networks.network import Network
@@ -58,6 +58,23 @@ def test_a_network_of_transformers_and_a_module_of_ones_own(tmp_path: Path) -> N
         regard.export(network, tmp_path / f"{name}.pt2", "pt2", batch=3)
         x = pictures(network, 3)
         assert error(opened(tmp_path / f"{name}.pt2")[0](x).detach(), network.logits(x)) <= 1e-4
+
+
+def test_a_file_that_gives_back_another_card_is_refused_and_not_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_graph = torch.export.load
+
+    def cut(path: Path, extra_files: dict[str, str]) -> Any:
+        program = load_graph(path, extra_files=extra_files)
+        extra_files["README.md"] = extra_files["README.md"][:-1]
+        return program
+
+    monkeypatch.setattr(torch.export, "load", cut)
+    network = load(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 4)).eval(), size=32)
+    with pytest.raises(OutputError, match=r"a\.pt2 does not give back .*; nothing was written: choose another export"):
+        regard.export(network, tmp_path / "a.pt2", "pt2")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_sizes_that_vary(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Runs and results that an earlier version wrote are opened as they are, and what was stopped is gone on with.
+"""Runs and results that an earlier version wrote are opened as they are; a training that was stopped is gone on with.
 
 `stored/` was written before the house was rebuilt (see `stored/write.py`); `known.json` there has what that version
 said. Numbers are near, not the same bytes: they come from another machine.
@@ -8,7 +8,7 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ def near(found: Any, known: Any, within: float = 1e-3, path: str = "", intervals
     if isinstance(known, dict) and {"value", "low", "high"} <= set(known) and not intervals:
         near(found["value"], known["value"], within, f"{path}.value")
     elif isinstance(known, dict):
-        assert set(found) == set(known), path
+        assert set(found) - {"resizing"} == set(known), path  # how pixels were cut out, which nothing said before
         for name in set(known) - {"out", "report"}:
             near(found[name], known[name], within, f"{path}.{name}", intervals)
     elif isinstance(known, list):
@@ -99,20 +99,6 @@ def same_captions(found: list[Any], known: list[Any]) -> None:
         for first, second in zip(one.words, other.words, strict=True):
             assert first.probability == pytest.approx(second.probability, abs=1e-4)
             np.testing.assert_allclose(first.heatmap.values, second.heatmap.values, rtol=1e-3, atol=1e-5)
-
-
-def versions() -> Mapping[str, str]:
-    """Those that decide whether something unfinished is still of the same work."""
-    import platform
-
-    import PIL
-    import timm
-
-    ours = {"regard": regard.__version__, "python": platform.python_version(), "torch": torch.__version__}
-    return {**ours, "timm": timm.__version__, "pillow": PIL.__version__}
-
-
-SAME_VERSIONS = all(KNOWN["versions"][name] == value for name, value in versions().items())
 
 
 # Runs.
@@ -181,13 +167,14 @@ def test_predictions_are_made_again(place: Path, run: Run) -> None:
 
 
 def same_rows(found: str, known: str) -> None:
+    """Labels are the same, probabilities near: the version before cropped pictures while it resized them."""
     first, second = (list(csv.DictReader(io.StringIO(text))) for text in (found, known))
     assert len(first) == len(second)
     for one, other in zip(first, second, strict=True):
         assert list(one) == list(other)
         assert (one["filename"], one["label"]) == (other["filename"], other["label"])
         rest = [name for name in one if name not in ("filename", "label")]
-        assert [float(one[name]) for name in rest] == pytest.approx([float(other[name]) for name in rest], abs=1e-4)
+        assert [float(one[name]) for name in rest] == pytest.approx([float(other[name]) for name in rest], abs=1e-3)
 
 
 def test_maps_are_opened_and_made_again(place: Path, run: Run) -> None:
@@ -212,16 +199,15 @@ def test_captions_are_opened_and_made_again(place: Path, run: Run) -> None:
     same_captions(list(read_caption_table("again.parquet")), stored)
 
 
-# What was stopped after four of six pictures.
+# What was stopped after four of six pictures, whose pixels are cut out otherwise today: nothing is gone on with.
 
 
 @pytest.mark.parametrize("name", ["going.parquet", "speaking.parquet"])
-def test_unfinished_maps_are_gone_on_with(name: str, place: Path, run: Run) -> None:
+def test_unfinished_maps_of_other_pixels_start_anew(name: str, place: Path, run: Run) -> None:
     found, err = command(run, name)
     assert found["n"] == 6
     assert not (place / f"{name}.part").exists()
-    if SAME_VERSIONS:  # else they are of another work, and made anew
-        assert "going on after 4 of 6 pictures" in err
+    assert "starting anew" in err and "another version of regard" in err and "going on" not in err
     command(run, name, **{name: "whole.parquet"})
     if name == "going.parquet":
         same_explanations(read_table(name), read_table("whole.parquet"))
@@ -229,8 +215,9 @@ def test_unfinished_maps_are_gone_on_with(name: str, place: Path, run: Run) -> N
         same_captions(list(read_caption_table(name)), list(read_caption_table("whole.parquet")))
 
 
-def test_unfinished_predictions_are_gone_on_with(place: Path, run: Run) -> None:
-    command(run, "rows.csv")
+def test_unfinished_predictions_of_other_pixels_start_anew(place: Path, run: Run) -> None:
+    _, err = command(run, "rows.csv")
+    assert "starting anew" in err and "going on" not in err
     assert not list(place.glob("rows.csv.part*"))
     rows = (place / "predictions.csv").read_text()
     labels = {row["filename"]: row["label"] for row in csv.DictReader(io.StringIO(rows))}

@@ -72,9 +72,7 @@ class CaptionOutput:
         appearance = {**vars(self.style), "truth": None if self.truth is None else self.truth.digest}
         items = [(item.name, item.caption, item.which) for item in inputs]
         device = str(job.network.device)
-        # float32 counts as nothing: earlier versions, whose unfinished results are gone on with, had no other
-        origin = {name: value for name, value in job.provenance.items() if (name, value) != ("precision", "float32")}
-        facts = [job.settings, origin, device, job.batch_size, items, [appearance, self.panels]]
+        facts = [job.settings, job.provenance, device, job.batch_size, items, [appearance, self.panels]]
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
     def _write_captions(self, job: CaptionJob, inputs: Sequence[CaptionInput], writer: CaptionWriter) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from regard.data.images.preparation import Preparation
+from regard.data.images.preparation import STEPS, Preparation
 from regard.errors import NetworkError, UsageError
 from regard.networks.anatomy.anatomy import Anatomy
 from regard.networks.anatomy.description import describe
@@ -235,6 +235,7 @@ class Network:
             "architecture": self.architecture["name"],
             "weights_sha256": self.weights_hash(),
             "preparation": self.preparation.as_json(),
+            "resizing": STEPS,
             "precision": self.precision,
             **({"multilabel": True} if self.several_labels else {}),
         }

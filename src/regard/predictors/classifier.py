@@ -10,6 +10,7 @@ import numpy as np
 
 from regard.data.dataset import Picture
 from regard.data.images.decode import drawable
+from regard.data.images.preparation import STEPS
 from regard.errors import DataError, NetworkError, UsageError
 from regard.networks.predict import batch_probabilities, probabilities
 from regard.predictors.inputs import PictureLike, Pictures, PreparedOpener, input_batches, pictures_of
@@ -88,7 +89,7 @@ class Classifier(Predictor):
     def fingerprint(self, *more: Any) -> str:
         """A hash of all that decides the network's answers, and of `more`, which decides what is made of them."""
         network = self.network
-        about = [network.weights_hash(), network.preparation.as_json(), network.precision, str(network.device)]
+        about = [network.weights_hash(), network.preparation.as_json(), STEPS, network.precision, str(network.device)]
         about += ["several labels"] * network.several_labels
         return hashlib.sha256(json.dumps([about, self.classes, *more], sort_keys=True).encode()).hexdigest()
 

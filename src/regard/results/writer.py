@@ -174,7 +174,8 @@ class ResumableWriter:
         except (OSError, KeyError, TypeError):
             return None
         if not same:
-            log.info(f"starting anew: {self.folder} was of another network, other pictures or other settings")
+            others = "another network, other pictures, other settings or another version of regard"
+            log.info(f"starting anew: {self.folder} was of {others}")
             return None
         return committed if committed.n and all(lengths[name] >= committed.sizes[name] for name in lengths) else None
 

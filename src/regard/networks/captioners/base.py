@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from regard.data.images.preparation import STEPS
 from regard.errors import UsageError
 from regard.networks.captioners.attention import Capture
 from regard.networks.captioners.decoder_pass import DecoderPass, decoder_pass
@@ -202,6 +203,7 @@ class CaptionNetwork(ABC):
             "network": self.name,
             "architecture": self.architecture,
             "weights_sha256": self.weights_hash(),
+            "resizing": STEPS,
             "precision": self.precision,
         }
 

@@ -117,6 +117,11 @@ def test_onnxruntime_gives_it_for_any_number_of_pictures(registers: tuple[Networ
     }
 
 
+def test_where_the_code_lay_on_this_machine_is_not_inside(registers: tuple[Network, Any]) -> None:
+    content = registers[1].SerializeToString()
+    assert b".py" not in content and b"site-packages" not in content
+
+
 def test_attention_is_computed_once(registers: tuple[Network, Any]) -> None:
     """The rows are cut out of the softmax that the logits come from."""
     _, model = registers

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 import torch
@@ -40,6 +41,9 @@ def test_a_graph_has_the_logits_of_the_network(family: str, tmp_path: Path) -> N
         assert error(module(x).detach(), network.logits(x)) <= 1e-4
     assert tuple(about["classes"]) == CLASSES and about["preparation"] == network.preparation.as_json()
     assert [*tmp_path.iterdir()] == [tmp_path / "a.pt2"]
+    with ZipFile(tmp_path / "a.pt2") as parts:  # where the code lay on this machine goes nowhere
+        texts = [parts.read(name) for name in parts.namelist() if name.endswith(".json")]
+    assert texts and not [text for text in texts if b".py" in text or b"site-packages" in text]
 
 
 def test_repaired_registers_are_inside(tmp_path: Path) -> None:

@@ -54,7 +54,8 @@ def trace(
     with network.borrow(), torch.no_grad():
         try:
             with stopped_at(network, module):
-                return torch.export.export(module, (pixels,), dynamic_shapes=(varying,), strict=False), ()
+                program = torch.export.export(module, (pixels,), dynamic_shapes=(varying,), strict=False)
+            return _without_traces(program), ()
         except NetworkError:
             if not varying or 0 not in varying:
                 raise
@@ -62,9 +63,17 @@ def trace(
         with stopped_at(network, module):
             program = torch.export.export(module, (pixels,), dynamic_shapes=(fixed,), strict=False)
     count = len(pixels)
-    return program, (
+    return _without_traces(program), (
         f"its batch is fixed at {count}: the forward pass does other steps for another number of pictures",
     )
+
+
+def _without_traces(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """The same graph without each step's stack of calls, which tells where the code lay on this machine."""
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)
+    return program
 
 
 @contextmanager

@@ -108,6 +108,10 @@ def exported(
             f"{network.name} needs operators that opset {opset} does not have (its graph has {version}); give --opset "
             f"{version}, or leave it out"
         )
+    for (
+        node
+    ) in model.graph.node:  # torch's notes on its own code: with stacks of calls, so with folders of this machine
+        del node.metadata_props[:]
     return model
 
 

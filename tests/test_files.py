@@ -3,6 +3,9 @@
 import errno
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -56,6 +59,33 @@ def test_json_refuses_what_json_lacks(tmp_path: Path) -> None:
 def _fill(folder: Path, content: str) -> None:
     (folder / "text").write_text(content)
     write_json(folder / MARKERS[0], {})
+
+
+KILLED = """
+import os, signal, sys
+from regard.files import new_folder, write_json
+with new_folder(sys.argv[1], overwrite=True) as aside:
+    write_json(aside / "manifest.json", {"half": True})
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_named_and_removed_by_the_next(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    write_json(out / "manifest.json", {"whole": True})
+    users = [tmp_path / name for name in (".out.settings", ".out2.abcdefgh.part", ".out.abcdefgh.part2")]
+    for each in users:
+        each.mkdir()
+    assert subprocess.run([sys.executable, "-c", KILLED, str(out)], check=False).returncode == -signal.SIGKILL
+    assert "whole" in (out / "manifest.json").read_text()
+    left = [entry for entry in tmp_path.iterdir() if entry not in (*users, out) and entry.is_dir()]
+    assert len(left) == 1
+    with caplog.at_level("INFO", "regard"), new_folder(out, overwrite=True) as aside:
+        write_json(aside / "manifest.json", {"new": True})
+    assert str(left[0]) in caplog.text
+    assert {*tmp_path.iterdir()} == {out, *users}
 
 
 def test_new_folder_appears_whole(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ the new one is whole. Errors of the operating system become an `OutputError` tha
 import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from regard.errors import DataError, OutputError, RegardError
+
+log = logging.getLogger("regard")
 
 SCHEMA = 1
 """Version of the result and run folders; a reader refuses a higher one."""
@@ -213,7 +216,7 @@ def new_folder(folder: Path | str, overwrite: bool = False) -> Iterator[Path]:
     folder = Path(folder)
     with claimed(folder), writing(folder):
         check_free(folder, overwrite)
-        aside = _folder_beside(folder)
+        aside = folder_beside(folder)
         try:
             aside.chmod(0o777 & ~_umask())
             yield aside
@@ -223,13 +226,18 @@ def new_folder(folder: Path | str, overwrite: bool = False) -> Iterator[Path]:
             raise
 
 
-def _folder_beside(folder: Path) -> Path:
-    """An empty hidden folder in the same place, from where a rename is one step."""
+def folder_beside(path: Path) -> Path:
+    """An empty hidden folder in the same place, from where a rename is one step. Those that killed processes left
+    there are removed: the place is claimed, so that nobody works in them."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for entry in path.parent.iterdir():
+            if re.fullmatch(rf"\.{re.escape(path.name)}\.\w{{8}}\.part", entry.name):
+                log.info(f"removing {entry}, which a process that was killed left there")
+                shutil.rmtree(entry, ignore_errors=True)
+        return Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     except OSError as error:  # whatever it is, it is about writing
-        raise _output_error(folder, error) from error
+        raise _output_error(path, error) from error
 
 
 def check_free(path: Path | str, overwrite: bool = False) -> None:

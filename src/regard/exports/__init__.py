@@ -49,10 +49,9 @@ class Export(Described):
         """Raise `UsageError` for a setting that this export does not understand."""
         for name in settings.chosen():
             if name not in self.settings:
-                takes = ", ".join(f"--{each.replace('_', '-')}" for each in self.settings) or "none of them"
-                raise UsageError(
-                    f"--to {self.name} has no use for --{name.replace('_', '-')}; of these settings it takes {takes}"
-                )
+                takes = ", ".join(f"--{each.replace('_', '-')}" for each in self.settings) or "none of these settings"
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(f"--to {self.name} has no use for {option} and takes {takes}; leave {option} out")
 
 
 EXPORTS: Table[Export] = Table(

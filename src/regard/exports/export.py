@@ -1,7 +1,6 @@
 """One export from beginning to end: checked first, written aside, moved to its place when it is whole."""
 
 import shutil
-import tempfile
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +10,7 @@ from regard.errors import OutputError, UsageError
 from regard.exports import EXPORTS, Export
 from regard.exports.hub import CARD, check_push, push
 from regard.exports.settings import ExportSettings
-from regard.files import check_free, claimed, new_folder, put_file, write_file, writing
+from regard.files import check_free, claimed, folder_beside, new_folder, put_file, write_file, writing
 from regard.records import write_manifest
 from regard.records.exported import Exported
 
@@ -71,8 +70,7 @@ def _write_file(source: "ExportSource", row: Export, out: Path, settings: Export
     """The one file."""
     with claimed(out), writing(out):
         check_free(out, settings.overwrite)  # again: another process may have finished there while this one loaded
-        out.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        aside = folder_beside(out)
         try:
             exported: Exported = EXPORTS.load(row.name)(source, aside / out.name, settings)
             put_file(aside / out.name, out)

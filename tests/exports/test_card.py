@@ -1,7 +1,9 @@
 """The model card: what a stranger reads of a run that was audited, only evaluated, or never scored."""
 
 import ast
+import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -199,3 +201,17 @@ def test_the_code_of_each_kind_is_python(source: ExportSource, kind: str) -> Non
     verdict = replace(example_audit().verdicts[0], method="direct_logit", model=source.provenance["model"])
     believed = section(replace(source, verdicts=(verdict,)).card(kind), "How to use it")
     assert ("`direct_logit`: **believe it** (supported)" in believed) == (kind in ("onnx", "web"))
+
+
+def test_a_score_by_several_views_is_not_told_as_the_networks_own(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(STORED / "finetune", run)
+    manifest = run / "evaluation" / "manifest.json"
+    about = json.loads(manifest.read_text())
+    about["provenance"]["tta"] = {"name": "flip", "views": 2, "mean": "probabilities"}
+    manifest.write_text(json.dumps(about))
+    text = open_source(str(run)).card("hf")
+    views = "by 2 views of each picture (flip), the mean of their probabilities"
+    assert views in section(text, "In short").replace("\\", "")
+    assert f"The answers are {views}; of one view" in section(text, "How often it is right").replace("\\", "")
+    assert all(views in each.metric_name for each in parsed(text).eval_results)

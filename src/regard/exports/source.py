@@ -11,6 +11,7 @@ from regard.errors import DataError, NetworkError
 from regard.files import is_file, read_json, reading
 from regard.measurement.classification import scoring
 from regard.measurement.multilabel import scoring as several
+from regard.networks.arguments import views_text
 from regard.networks.load import load
 from regard.networks.network import Network
 from regard.networks.provenance import provenance
@@ -111,7 +112,10 @@ def _stored_evaluation(network: Network) -> Evaluation | MultiLabelEvaluation | 
         return None
     evaluation = several.stored_evaluation(run) if network.several_labels else scoring.stored_evaluation(run)
     prepared = evaluation.provenance.get("preparation", network.preparation.as_json())
-    return evaluation if prepared == network.preparation.as_json() else None
+    if prepared != network.preparation.as_json():
+        return None
+    # an export answers by one view, so that a score by several is not its own, and says so wherever it stands
+    return replace(evaluation, note="; ".join(filter(None, (evaluation.note, views_text(evaluation.provenance)))))
 
 
 def _stored_verdicts(run: Path | None) -> list[Verdict]:

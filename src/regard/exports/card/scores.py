@@ -35,7 +35,13 @@ def scores_section(subject: Subject) -> str:
     """All that is stored of how often it is right."""
     parts = []
     if subject.evaluation is not None:
-        note = NOTES.get(subject.evaluation.note, escaped(subject.evaluation.note))
+        note, _, views = subject.evaluation.note.partition("by ")
+        note = note.removesuffix("; ")
+        note = NOTES.get(note, escaped(note))
+        if views:
+            note += (
+                f" **The answers are by {escaped(views)}; of one view, as the code below takes it, none is scored.**"
+            )
         parts.append(_scored(subject.evaluation, f"set aside when it was trained. {note}"))
     if subject.audited is not None and subject.audit is not None:
         note = NOTES.get(subject.audited.note, escaped(subject.audited.note)) if subject.audited.note else NEW

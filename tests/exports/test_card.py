@@ -203,14 +203,25 @@ def test_the_code_of_each_kind_is_python(source: ExportSource, kind: str) -> Non
     assert ("`direct_logit`: **believe it** (supported)" in believed) == (kind in ("onnx", "web"))
 
 
-def test_a_score_by_several_views_is_not_told_as_the_networks_own(tmp_path: Path) -> None:
-    run = tmp_path / "run"
+def scored_as(folder: Path, **facts: Any) -> ExportSource:
+    """A run whose stored score says that it came about in another way."""
+    run = folder / "run"
     shutil.copytree(STORED / "finetune", run)
     manifest = run / "evaluation" / "manifest.json"
     about = json.loads(manifest.read_text())
-    about["provenance"]["tta"] = {"name": "flip", "views": 2, "mean": "probabilities"}
+    about["provenance"].update(facts)
     manifest.write_text(json.dumps(about))
-    text = open_source(str(run)).card("hf")
+    return open_source(str(run))
+
+
+def test_a_score_of_other_weights_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    assert scored_as(tmp_path, weights_sha256="0" * 64).evaluation is None
+    assert "is of other weights or another preparation, and is left out" in caplog.text
+
+
+def test_a_score_by_several_views_is_not_told_as_the_networks_own(tmp_path: Path) -> None:
+    text = scored_as(tmp_path, tta={"name": "flip", "views": 2, "mean": "probabilities"}).card("hf")
     views = "by 2 views of each picture (flip), the mean of their probabilities"
     assert views in section(text, "In short").replace("\\", "")
     assert f"The answers are {views}; of one view" in section(text, "How often it is right").replace("\\", "")

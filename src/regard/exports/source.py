@@ -1,5 +1,6 @@
 """What is exported, opened once: the network, and what is known of it."""
 
+import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,8 @@ from regard.networks.tasks import CAPTIONING, CLASSIFICATION, MULTILABEL
 from regard.records import Audit, Evaluation, MultiLabelEvaluation, Verdict
 from regard.results.audits import read_audit
 from regard.results.evaluations import EVALUATION
+
+log = logging.getLogger("regard")
 
 
 @dataclass(frozen=True)
@@ -106,13 +109,14 @@ def open_source(
 
 
 def _stored_evaluation(network: Network) -> Evaluation | MultiLabelEvaluation | None:
-    """What its run scored; None too where the network is not as it was then, being loaded at another size."""
+    """What its run scored; None, said, where the network is not as it was then, being loaded at another size."""
     run = run_of(network)
     if run is None or not (run / EVALUATION).is_dir():
         return None
     evaluation = several.stored_evaluation(run) if network.several_labels else scoring.stored_evaluation(run)
-    prepared = evaluation.provenance.get("preparation", network.preparation.as_json())
-    if prepared != network.preparation.as_json():
+    about = provenance(network)
+    if any(evaluation.provenance.get(name, about[name]) != about[name] for name in ("preparation", "weights_sha256")):
+        log.info(f"the score stored in {run} is of other weights or another preparation, and is left out")
         return None
     # an export answers by one view, so that a score by several is not its own, and says so wherever it stands
     return replace(evaluation, note="; ".join(filter(None, (evaluation.note, views_text(evaluation.provenance)))))

@@ -1,18 +1,28 @@
 """The page of an audit: verdicts and how they follow, curves, every number with what it is to be read against."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PIL import Image
 
-from regard.records import Audit, Finding, Score, Verdict
-from regard.records.audits.verdicts import PARTS, RANDOMISED, is_control
+from regard.records import Audit, Finding, Verdict
+from regard.records.audits.verdicts import PARTS, is_control
 from regard.rendering import colour
 from regard.rendering.pages import removal, views
 from regard.rendering.pages.anonymiser import pathless
 from regard.rendering.pages.audits.pictures import example_maps, galleries
 from regard.rendering.pages.audits.pictures import picture_names as picture_names
+from regard.rendering.pages.audits.scales import (
+    end_texts,
+    finding_view,
+    interval_text,
+    lies,
+    scale_ends,
+    scale_place,
+    subject_words,
+    verdict_view,
+)
 from regard.rendering.pages.audits.words import HEADINGS, MARKS, RULE, measure_words, variant_words
 from regard.rendering.pages.columns import audit_columns, slice_filter
 from regard.rendering.pages.shell import DRAWING_SCRIPTS, RUN_SCRIPTS, RUN_STYLES, Bar, render, shell
@@ -44,7 +54,7 @@ def audit_page(audit: Audit, pictures: Mapping[str, Image.Image] | None = None, 
         "parts_of": parts,
         "slices": [
             {
-                **_row(each, (0.0, 1.0)),
+                **finding_view(each, (0.0, 1.0)),
                 "name": each.subject,
                 "measure": measure_words(each)[0],
                 "show": slice_filter(columns["pictures"], *each.subject.partition(": ")[::2]),
@@ -110,18 +120,18 @@ def _verdicts(audit: Audit) -> views.View:
         key=lambda each: -each.value if math.isfinite(each.value) else math.inf,
     )
     planted = [each for each in audit.on_maps if is_control(each.method)]
-    ends = _ends([each.score for each in audit.on_maps], least=-0.1)
+    ends = scale_ends([each.score for each in audit.on_maps], least=-0.1)
     second = _second(audit)
     return {
-        "asked": [{**_verdict(each, ends), "second": second.get(each.method, "")} for each in methods],
-        "planted": [{**_verdict(each, ends), "second": second.get(each.method, "")} for each in planted],
+        "asked": [{**verdict_view(each, ends), "second": second.get(each.method, "")} for each in methods],
+        "planted": [{**verdict_view(each, ends), "second": second.get(each.method, "")} for each in planted],
         "followed": [view for each in methods if (view := _followed(audit, each))],
         "best": [
             {"half": each.half, "method": each.method, "picked": str(each.picked), "reported": str(each.reported)}
             for each in audit.best
         ],
-        "ends": _texts(ends),
-        "margin": [f"{100 * _at(each, ends):.2f}%" for each in (-RULE["margin"], RULE["margin"])],
+        "ends": end_texts(ends),
+        "margin": [f"{100 * scale_place(each, ends):.2f}%" for each in (-RULE["margin"], RULE["margin"])],
     }
 
 
@@ -165,20 +175,10 @@ def _domain(audit: Audit) -> views.View | None:
     }
 
 
-def _verdict(each: Verdict, ends: tuple[float, float]) -> views.View:
-    return {
-        "method": each.method,
-        "settings": ", ".join(f"{name} {views.text(value)}" for name, value in each.settings.items()),
-        "status": each.status,
-        "why": f"{each.why[:1].upper()}{each.why[1:]}.",
-        **_score(each.score, ends, signed=True),
-    }
-
-
 def _answer(each: Verdict) -> views.View:
     """A verdict on something else than a map: its question, and how it lies."""
     number = f"{each.value:+.3f}" if math.isfinite(each.value) else "–"
-    interval = _interval(each.score, signed=True)
+    interval = interval_text(each.score, signed=True)
     why = f"{number}{f', {interval}' if interval else ''}: {each.why}"
     return {"question": each.question, "status": each.status, "why": why}
 
@@ -192,26 +192,13 @@ def _followed(audit: Audit, each: Verdict) -> views.View | None:
         "method": each.method,
         "status": each.status,
         "srg": str(srg.score),
-        "control": _subject(srg.against),
+        "control": subject_words(srg.against),
         "baseline": "" if srg.baseline is None else str(srg.baseline),
         "difference": f"{each.value:+.3f}" if math.isfinite(each.value) else "–",
-        "interval": _interval(each.score, signed=True),
-        "where": _where(each),
+        "interval": interval_text(each.score, signed=True),
+        "where": lies(each),
         "n": each.n,
     }
-
-
-def _where(each: Verdict) -> str:
-    """How the interval lies to 0 and to the margin, which is what the rule asks."""
-    if not (math.isfinite(each.low) or math.isfinite(each.high)):
-        return "there is no interval"
-    if each.low > 0:
-        return "all of it is above 0"
-    if each.high < 0:
-        return "all of it is below 0"
-    if max(-each.low, each.high) <= RULE["margin"]:
-        return f"all of it is within ± {RULE['margin']}"
-    return f"it holds 0 and reaches beyond ± {RULE['margin']}"
 
 
 # The numbers of a part
@@ -247,7 +234,7 @@ def _part(audit: Audit, name: str) -> views.View | None:
 
 def _whole(findings: Sequence[Finding]) -> views.View:
     """Numbers of the network itself, those of one measure together."""
-    ends = (_ends(each.score for each in findings if abs(each.score.value) <= 1)[0], 1.0)
+    ends = (scale_ends(each.score for each in findings if abs(each.score.value) <= 1)[0], 1.0)
     rows = []
     before = ""
     for each in sorted(findings, key=lambda row: [other.measure for other in findings].index(row.measure)):
@@ -259,18 +246,18 @@ def _whole(findings: Sequence[Finding]) -> views.View:
                 "meaning": description if each.measure != before else "",
                 "first": each.measure != before,
                 "control": False,
-                **_row(each, ends),
+                **finding_view(each, ends),
             }
         )
         before = each.measure
-    return {"rows": rows, "ends": _texts(ends)}
+    return {"rows": rows, "ends": end_texts(ends)}
 
 
 def _table(findings: Sequence[Finding], condition: str, order: Sequence[str]) -> views.View:
     """One measure of several maps: methods as in the table of verdicts, then controls."""
     places = {name: place for place, name in enumerate(order)}
     rows = sorted(findings, key=lambda each: (is_control(each.subject), places.get(each.subject, len(order))))
-    ends = _ends([each.score for each in rows], [each.baseline for each in rows if each.baseline is not None])
+    ends = scale_ends([each.score for each in rows], [each.baseline for each in rows if each.baseline is not None])
     label, description = measure_words(findings[0])
     return {
         "name": label,
@@ -278,78 +265,14 @@ def _table(findings: Sequence[Finding], condition: str, order: Sequence[str]) ->
         "condition": condition,
         "rows": [
             {
-                "name": _subject(each.subject),
+                "name": subject_words(each.subject),
                 "condition": "",
                 "meaning": "",
                 "first": True,
                 "control": is_control(each.subject),
-                **_row(each, ends),
+                **finding_view(each, ends),
             }
             for each in rows
         ],
-        "ends": _texts(ends),
+        "ends": end_texts(ends),
     }
-
-
-def _row(each: Finding, ends: tuple[float, float]) -> views.View:
-    """A number, what it is to be read against, and both on the scale."""
-    baseline = each.baseline
-    view = _score(each.score, ends)
-    at = math.nan if baseline is None else _at(baseline.value, ends)
-    return view | {
-        "against": _subject(each.against),
-        "baseline": "" if baseline is None else views.number(baseline.value),
-        "baseline_interval": "" if baseline is None else _interval(baseline),
-        "at": f"{at:.4f}" if 0 <= at <= 1 and view["bar"] else None,
-        "note": "; ".join(filter(None, [each.note, each.score.note])),
-    }
-
-
-def _subject(name: str) -> str:
-    """A control in words."""
-    if name == RANDOMISED:
-        return "the same on a randomised network"
-    method = name.removeprefix(f"{RANDOMISED} ")
-    return name if method == name else f"{method} on a randomised network"
-
-
-def _score(score: Score, ends: tuple[float, float], signed: bool = False) -> views.View:
-    """Text and, where it lies on the scale, its places there in shares."""
-    low, value, high = (_at(each, ends) for each in (score.low, score.value, score.high))
-    inside = math.isfinite(value) and all(
-        -1e-9 <= each <= 1 + 1e-9 for each in (low, value, high) if math.isfinite(each)
-    )
-    low, high = (value if math.isnan(each) else min(max(each, 0.0), 1.0) for each in (low, high))
-    zero = _at(0.0, ends)
-    return {
-        "value": score.value if math.isfinite(score.value) else None,
-        "text": f"{score.value:{'+' if signed else ''}.3f}" if math.isfinite(score.value) else "–",
-        "interval": _interval(score, signed),
-        "n": score.n,
-        "bar": {"low": low, "value": value, "high": high} if inside else None,
-        "zero": f"{zero:.4f}" if zero > 0 else None,
-        "worse": score.value < 0,
-        "decided": score.low > 0 or score.high < 0,
-    }
-
-
-def _interval(score: Score, signed: bool = False) -> str:
-    if not (math.isfinite(score.low) and math.isfinite(score.high)):
-        return ""
-    return " to ".join(f"{each:{'+' if signed else ''}.3f}" for each in (score.low, score.high))
-
-
-def _ends(scores: Iterable[Score], others: Iterable[Score] = (), least: float = 0.0) -> tuple[float, float]:
-    """A scale that holds all values and intervals, in twentieths, from 0 unless something is below."""
-    values = [value for each in scores for value in (each.low, each.value, each.high) if math.isfinite(value)]
-    values += [each.value for each in others if math.isfinite(each.value)]
-    high = math.ceil(20 * max([*values, 0.1]) - 1e-9) / 20
-    return min(math.floor(20 * min([*values, 0.0]) + 1e-9) / 20, least), high
-
-
-def _at(value: float, ends: tuple[float, float]) -> float:
-    return (value - ends[0]) / (ends[1] - ends[0])
-
-
-def _texts(ends: tuple[float, float]) -> list[str]:
-    return [f"{each:g}".replace("-", "\N{MINUS SIGN}") for each in ends]

@@ -49,7 +49,7 @@ from regard.records import (
     Variant,
     Word,
 )
-from regard.records.captions import Focus, Peak, Step, WordDependence
+from regard.records.captions import Focus, Peak, Step, WordDependence, WordSupport
 from regard.records.display import MOST_LINES, Rows
 from regard.records.quantised import Quantised, QuantisedMaps
 from regard.records.removal import RemovalCurve
@@ -89,7 +89,8 @@ def _samples() -> list[Any]:
     plain = Heatmap(np.full((14, 14), THIRD, np.float32), grid, "cat.jpg", (7, 3), predicted=7)
     heatmap = replace(plain, completeness=sums)
     dependence = WordDependence(THIRD, 2 * THIRD, THIRD, THIRD)
-    word = Word("cat", THIRD, heatmap, "noun", -2 * THIRD, (0, 1), dependence)
+    support = WordSupport(THIRD, "noun", ("as likely without the picture",), "dog")
+    word = Word("cat", THIRD, heatmap, "noun", -2 * THIRD, (0, 1), dependence, support=support)
     caption = Caption("cat.jpg", "a cat", (word,), grid=grid)
     blocks = tuple(BlockArtifacts(block, THIRD, THIRD, THIRD, 9.0, THIRD) for block in range(MANY))
     measured = Artifacts(blocks, 3, THIRD, THIRD, np.ones((3, 196), bool))
@@ -129,6 +130,7 @@ def _samples() -> list[Any]:
         evaluation.per_class[0], evaluation.reliability[-1], evaluation.slices[0], comparison.runs[0],
         comparison.differences[0], Focus(THIRD, THIRD), Peak(1, 2, THIRD, (THIRD, 0.0, 20 * THIRD, 5.0)),
         Step(" cat", -THIRD, ((" dog", -2 * THIRD),)), Captions((caption,) * MANY), WordDependence(*[THIRD] * 4),
+        support,
         Classification(evaluation.predictions.names, ("cat", "dog", "eel"), evaluation.predictions.probabilities),
         TrueWord("cat.jpg", "cat", "noun", True, heatmap, np.arange(6).reshape(2, 3) < 2),
         QuantisedMaps("cat.jpg", grid, {"cls": quantised}), Dataset(Path("data"), "folder", (picture,), ("cat",)),

@@ -7,7 +7,7 @@ count from 0. Pictures are (height, width), boxes are (left, top, right, bottom)
     maps.py            Heatmap, Explanation
     completeness.py    Completeness: what a map and what it does not hold sum to
     removal.py         RemovalCurve: what becomes of a class while the patches of a map go
-    captions.py        Word, Caption, Captions
+    captions.py        Word, WordSupport, Caption, Captions
     classification.py  Classification: predictions for pictures without labels
     scores.py          Score and all that is made of scores; Positions
     multilabel.py      scores of pictures with any number of labels
@@ -25,7 +25,7 @@ from regard.records.audits.audit import Audit, AuditedPicture, Choice, Failure, 
 from regard.records.audits.comparison import AuditComparison, AuditDifference
 from regard.records.audits.in_domain import InDomain
 from regard.records.audits.verdicts import Finding, Verdict
-from regard.records.captions import END, START, Caption, Captions, Word
+from regard.records.captions import END, START, Caption, Captions, Word, WordSupport
 from regard.records.classification import Classification
 from regard.records.comparison import Change, ComparedRun, Comparison, Difference, PartDifference
 from regard.records.completeness import Completeness
@@ -105,6 +105,7 @@ __all__ = [
     "Variant",
     "Verdict",
     "Word",
+    "WordSupport",
     "read_manifest",
     "write_long_manifest",
     "write_manifest",

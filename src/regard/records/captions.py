@@ -93,13 +93,43 @@ class WordDependence(Readable):
         return f"{gains}; of the map {self.moved_by_other:.3f} and {self.moved_by_none:.3f} lie elsewhere there"
 
 
+DOUBTFUL = 0.5
+"""A word with less support than this is doubtful."""
+
+
+@dataclass(frozen=True, repr=False)
+class WordSupport(Readable):
+    """How far the picture supports a word: the `probability`, 0 to 1, that it does, of words of this `kind` (noun,
+    colour, count, relation, verb, side, other). `reasons` say in short sentences why it is low, `alternative` is the
+    word that the picture supports better, if there is one.
+
+    >>> WordSupport(0.2, "noun", ("as likely without the picture",), "girl")
+    0.200 (as likely without the picture; better supported: girl)
+    """
+
+    probability: float
+    kind: str
+    reasons: tuple[str, ...] = ()
+    alternative: str | None = None
+
+    def __str__(self) -> str:
+        better = () if self.alternative is None else (f"better supported: {self.alternative}",)
+        why = "; ".join((*self.reasons, *better))
+        return f"{self.probability:.3f}{f' ({why})' if why else ''}"
+
+    @property
+    def is_doubtful(self) -> bool:
+        return self.probability < DOUBTFUL
+
+
 @dataclass(frozen=True, repr=False)
 class Word(Readable):
     """A word of a caption: its probability (0 to 1) and, where there is one, the map of where the network looked.
 
     `log_probability` is natural and None of `<start>`, which no step predicts; `steps` (start, stop) are the word's in
     its caption; `dependence` is None where it was not measured. `checks` are those of WORD_CHECKS by name, the higher
-    the better the picture supports the word, NaN where one has no value; None where there are none.
+    the better the picture supports the word, NaN where one has no value; None where there are none. `support` is what
+    they come to, None where that was not measured on this network.
 
     >>> Word("cat", probability=0.9, part_of_speech="noun").heatmap is None
     True
@@ -113,6 +143,7 @@ class Word(Readable):
     steps: tuple[int, int] | None = None
     dependence: WordDependence | None = None
     checks: Mapping[str, float] | None = None
+    support: WordSupport | None = None
 
     def __str__(self) -> str:
         part = f", {self.part_of_speech}" if self.part_of_speech else ""

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from audits import example_audit
+from word_audits import example_word_audit
 
 import regard
 import regard.app.commands
@@ -109,6 +110,7 @@ def _samples() -> list[Any]:
     positions = Positions(np.full((2, 3, 2, 3), THIRD, np.float32), {"neighbours": THIRD}, tested={"neighbours": {
         "value": THIRD, "p": THIRD, "control": THIRD, "before": float("nan")}})  # fmt: skip
     audit = example_audit()
+    of_words = example_word_audit()
     curve = RemovalCurve(3, "tokens", (THIRD,) * 11, (2 * THIRD,) * 11)
     seen = Observation(torch.ones(2, 3, 4, dtype=torch.bool), *[torch.full((2, 3, 4), THIRD)] * 3)
     paired = PairedMeasure("worst slice", *[score] * 6, where=("cat, ground=grass",) * 3)
@@ -139,6 +141,7 @@ def _samples() -> list[Any]:
         compare_audits({"a": audit, "b": audit}), compare_audits({"a": audit, "b": audit}).differences[0],
         audit, audit.verdicts[0], audit.findings[0], audit.curves[0], audit.pictures[1], audit.best[0],
         exported, exported.parity[0], exported.variants[0], audit.failures[0], paired,
+        of_words, of_words.words[0], of_words.claims[0],
         mending, curve, seen, *_results(place, evaluation, explanation, positions, truth),
     ]  # fmt: skip
 

@@ -12,7 +12,7 @@ count from 0. Pictures are (height, width), boxes are (left, top, right, bottom)
     scores.py          Score and all that is made of scores; Positions
     multilabel.py      scores of pictures with any number of labels
     comparison.py      runs side by side on the same pictures
-    audits/            Audit: verdicts on methods, and every number with its baseline; audits side by side
+    audits/            Audit: verdicts on methods, and every number with its baseline; WordAudit: on words; side by side
     mending.py         Mending: a network mended, before, after and placebo
     exported.py        Exported: what an export left, and how near it is
     inspection/        Inspection: all that the viewer shows of one picture
@@ -25,6 +25,7 @@ from regard.records.audits.audit import Audit, AuditedPicture, Choice, Failure, 
 from regard.records.audits.comparison import AuditComparison, AuditDifference
 from regard.records.audits.in_domain import InDomain
 from regard.records.audits.verdicts import Finding, Verdict
+from regard.records.audits.words import AuditedWord, WordAudit, WordClaim
 from regard.records.captions import END, START, Caption, Captions, Word, WordSupport
 from regard.records.classification import Classification
 from regard.records.comparison import Change, ComparedRun, Comparison, Difference, PartDifference
@@ -62,6 +63,7 @@ __all__ = [
     "AuditComparison",
     "AuditDifference",
     "AuditedPicture",
+    "AuditedWord",
     "Box",
     "Caption",
     "CaptionEvaluation",
@@ -105,6 +107,8 @@ __all__ = [
     "Variant",
     "Verdict",
     "Word",
+    "WordAudit",
+    "WordClaim",
     "WordSupport",
     "read_manifest",
     "write_long_manifest",

@@ -1,1 +1,1 @@
-"""What an audit found: its verdicts and numbers, those of a copy that knows removal, and audits side by side."""
+"""What an audit found: its verdicts and numbers, those of a copy that knows removal, or of words; side by side."""

@@ -69,6 +69,12 @@ def test_what_has_no_letters_gets_no_tag_and_moves_none(without: pytest.MonkeyPa
     assert [(word.text, word.part_of_speech) for word in said] == [("a", "A"), ("cat", "CAT"), ("<end>", None)]
 
 
+def test_a_foreign_word_is_no_noun(without: pytest.MonkeyPatch) -> None:
+    """textblob's own takes every word that it does not know for a noun."""
+    offer(without, "textblob.en.taggers", PatternTagger=Shouting)
+    assert parts_of_speech(["猫", "睡", "кот", "😺", "3", "café", "y"]) == ["FW", "FW", "FW", None, "3", "CAFÉ", "Y"]
+
+
 def test_a_word_has_the_tag_of_what_stands_before_its_ending(without: pytest.MonkeyPatch) -> None:
     offer(without, "textblob.en.taggers", PatternTagger=Shouting)
     words = ["dog's", "don't", "they’ll", "'s", "rock'n'roll", "naps"]

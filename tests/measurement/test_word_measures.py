@@ -582,6 +582,8 @@ def test_what_is_tagged_as_another_part_of_speech_names_nothing() -> None:
     nouns = nouns_for(["orange", "person", "hot dog"])
     tagged = [("orange", "JJ"), ("orange", "NN"), ("man", "NN1"), ("hot", "JJ"), ("dog", "NN"), ("man", "VB")]
     assert categories_of(tagged, nouns) == {1: "orange", 2: "person", 3: "hot dog", 4: "hot dog"}
+    foreign = [("猫", "FW"), ("睡", None)]  # of which an English tagger knows nothing
+    assert categories_of(foreign, nouns_for(["猫", "睡"])) == {0: "猫", 1: "睡"}
 
 
 def test_a_noun_names_one_category_of_coco_alone() -> None:

@@ -157,7 +157,7 @@ def caption(
     from regard.app.caption_output import CaptionOutput, warn  # torch is imported when nothing else is wrong
     from regard.app.inspecting import write_page
     from regard.predictors.captioner import Captioner
-    from regard.predictors.captions.job import caption_tokens, check_comparable
+    from regard.predictors.captions.job import check_captions, check_comparable
     from regard.predictors.inspector.captions import caption_content
     from regard.results.check_text import checks_text
 
@@ -167,9 +167,7 @@ def caption(
     job = captioner.job(
         options, source, batch_size=batch_size, on_bad=skipper(skip_bad), preview=preview if panels else None
     )
-    for item in inputs:
-        if item.caption is not None:
-            caption_tokens(job.network, item)  # one without words is named before any work
+    check_captions(job.network, inputs)
     output = None if out is None else CaptionOutput(out, panels, drawing, regions, overwrite)
     result = Result(out, 0, 0, job.network.name, job.settings, (), None, None if page_plan is None else page_plan.file)
     if output is not None:

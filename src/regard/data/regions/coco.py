@@ -97,9 +97,14 @@ def categories_of(words: Sequence[TaggedWord], nouns: Mapping[Phrase, str]) -> d
     for place in range(len(texts)):
         for stop in range(min(place + longest, len(texts)), place, -1):
             category = nouns.get(tuple(texts[place:stop]))
-            if place not in categories and category is not None and (words[stop - 1][1] or "NN").startswith("N"):
+            if place not in categories and category is not None and _may_be_noun(words[stop - 1][1]):
                 categories |= dict.fromkeys(range(place, stop), category)
     return categories
+
+
+def _may_be_noun(tag: str | None) -> bool:
+    """By a Penn tag; of a word without one, and of a foreign word (FW), nobody knows that it is none."""
+    return tag is None or tag == "FW" or tag.startswith("N")
 
 
 def mask_of(annotation: Mapping[str, Any], picture: Picture, size: Size) -> Bools:

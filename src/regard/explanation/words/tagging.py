@@ -6,6 +6,7 @@ whole sentence, so that a word's tag follows from those beside it.
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
@@ -65,6 +66,7 @@ def parts_of_speech(words: Sequence[str]) -> list[str | None]:
     """A Penn Treebank tag for each word of an English sentence; None for each where no tagger is installed.
 
     Empty words and signs have none. A word with an ending that is a word itself has the tag of what comes before it.
+    What has letters and no Latin one is FW, a foreign word, of which English taggers know nothing.
     """
     tagger = _tagger()
     if tagger is None:
@@ -74,7 +76,8 @@ def parts_of_speech(words: Sequence[str]) -> list[str | None]:
     of_words: list[str | None] = []
     start = 0
     for word, each in zip(words, parts, strict=True):
-        of_words.append(tags[start] if any(char.isalnum() for char in word) else None)
+        tag = tags[start] if any(char.isalnum() for char in word) else None
+        of_words.append("FW" if is_foreign(word) else tag)
         start += len(each)
     return of_words
 
@@ -84,6 +87,12 @@ def _parts(word: str) -> list[str]:
     plain = word.replace(" ", "_").replace("’", "'")
     cut = _CLITIC.search(plain)
     return list(filter(None, [plain] if cut is None else [plain[: cut.start()], plain[cut.start() :]]))
+
+
+def is_foreign(word: str) -> bool:
+    """Whether a word has letters, and none of the Latin script."""
+    names = [unicodedata.name(char, "") for char in word if char.isalpha()]
+    return bool(names) and not any("LATIN" in name for name in names)
 
 
 def _tagger() -> Tagger | None:

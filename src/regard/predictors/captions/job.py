@@ -1,5 +1,6 @@
 """Captions of pictures, one by one: generated or given, each word with its map and what it owes to the picture."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
@@ -25,6 +26,9 @@ from regard.networks.captioners.wordpiece import Span
 from regard.networks.guard import lock_of
 from regard.predictors.captions.options import CAPTURED, CaptionInput, CaptionOptions
 from regard.records.captions import Caption, Step, Word, WordDependence
+from regard.records.display import counted
+
+log = logging.getLogger("regard")
 
 ALTERNATIVES = 5
 """How many tokens are listed at each step, the likeliest first."""
@@ -160,7 +164,8 @@ class CaptionJob:
         network = self.network
         item = each.input
         tokens = decoding.tokens
-        pieces = network.pieces(tokens) if item.caption is None else network.pieces_of(item.caption, tokens)
+        text = None if item.caption is None else text_read(network, item.caption)
+        pieces = network.pieces(tokens) if text is None else network.pieces_of(text, tokens)
         words = read_words(decoding, pieces, each.prepared.grid, item.name, self.options.row)
         finished = self._finished(each, decoding, pieces) if self.options.check is not None else None
         if each.other is not None and self.options.depends:
@@ -178,7 +183,7 @@ class CaptionJob:
             float(decoding.log_probabilities.sum()),
             decoding.finished,
             item.which,
-            None if item.caption is None else unknown_words(network, item.caption),
+            None if text is None else unknown_words(network, text),
             partial(drawable, item.picture.opener),
         )
 
@@ -253,7 +258,7 @@ def caption_tokens(
     Raises `DataError` for a caption without words, or with more than can follow what the picture begins with.
     """
     text = item.caption or ""
-    tokens = tuple(network.tokenize(text))
+    tokens = tuple(network.tokenize(text_read(network, text)))
     if not network.text(tokens):
         raise DataError(f"{item.name}: the caption {text!r} has no words for {network.name}; give it some")
     prompt = 1 if prepared is None else len(prepared.start)
@@ -265,6 +270,28 @@ def caption_tokens(
             f"takes {most}; shorten it"
         )
     return tokens
+
+
+def check_captions(network: CaptionNetwork, inputs: Iterable[CaptionInput]) -> None:
+    """Raise `DataError` for the first given caption that the network cannot take (see `caption_tokens`), before any
+    work; log how many are wholly in capitals and read in small letters."""
+    given = [item for item in inputs if item.caption is not None]
+    for item in given:
+        caption_tokens(network, item)
+    capitals = [item.name for item in given if text_read(network, item.caption or "") != item.caption]
+    if capitals:
+        log.warning(
+            f"{counted(len(capitals), 'caption')} in capitals ({capitals[0]}), which {network.name} tells from small "
+            "letters: read in small letters, as captioners write"
+        )
+
+
+def text_read(network: CaptionNetwork, text: str) -> str:
+    """A given caption as the network is to read it: in small letters where it is wholly in capitals, and the vocabulary
+    tells the two apart. A captioner hardly ever writes capitals, so that every word of these would look made up."""
+    small = text.lower()
+    in_capitals = text.isupper() and sum(map(str.isalpha, text)) > 1
+    return small if in_capitals and network.tokenize(small) != network.tokenize(text) else text
 
 
 def unknown_words(network: CaptionNetwork, text: str) -> tuple[str, ...]:

@@ -129,7 +129,7 @@ class Word(Readable):
     `log_probability` is natural and None of `<start>`, which no step predicts; `steps` (start, stop) are the word's in
     its caption; `dependence` is None where it was not measured. `checks` are those of WORD_CHECKS by name, the higher
     the better the picture supports the word, NaN where one has no value; None where there are none. `support` is what
-    they come to, None where that was not measured on this network.
+    they come to; None where that was not measured on this network, and of words that claim nothing ("the").
 
     >>> Word("cat", probability=0.9, part_of_speech="noun").heatmap is None
     True

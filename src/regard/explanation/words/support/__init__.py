@@ -1,0 +1,9 @@
+"""Support of words: the probability that the picture supports a word, by a small model over the checks of it.
+
+    kinds.py         what kind of claim a word makes: noun, colour, count, ...
+    judged.py        words whose truth is known, with their checks, and the file that holds them
+    model.py         SupportModel: checks and kinds to probabilities, and what it was measured on
+
+What is wrong in one network's words is not what is wrong in another's, so that a model speaks for the networks that it
+was measured on alone, which it knows by the hash of their weights.
+"""

@@ -1,0 +1,126 @@
+"""The support model: from a word's checks and its kind to the probability that the picture supports it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.files import SCHEMA
+from regard.records.scores import Score
+
+Floats = NDArray[np.float64]
+ALL = "all"
+"""In place of a kind: all content words, and the coefficients that every kind has in common."""
+
+
+@dataclass(frozen=True)
+class SupportScore:
+    """How well probabilities tell `n_right` right words from `n_wrong` wrong ones, of so many `units` (sentences).
+
+    `auroc` is the share of pairs of a right and a wrong word in which the right one has more; `calibration_error` the
+    expected calibration error of 15 bins. Intervals are of 95 % and draw units again; NaN where it is not defined.
+    """
+
+    n_right: int
+    n_wrong: int
+    units: int
+    auroc: Score
+    calibration_error: Score
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "n_right": self.n_right,
+            "n_wrong": self.n_wrong,
+            "units": self.units,
+            "auroc": {**self.auroc.as_json(), "n": self.auroc.n},
+            "calibration_error": {**self.calibration_error.as_json(), "n": self.calibration_error.n},
+        }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        counts = (stored[name] for name in ("n_right", "n_wrong", "units"))
+        return cls(*counts, *(Score.from_json(stored[name]) for name in ("auroc", "calibration_error")))
+
+
+@dataclass(frozen=True)
+class SupportModel:
+    """A logistic regression over standardised `checks`, whose coefficients a kind of word has in part of its own.
+
+    A check is brought to (value - `centre`) / `scale` and cut at ±`cut`; one that is missing counts as its centre.
+    `coefficients` (checks + 1,), the intercept first, are by kind, those that all have in common included; a kind that
+    had too few words has those of "all". `measured` has the scores of out-of-fold probabilities by kind and of "all" on
+    the captioner's own errors, `planted` on exchanged words, where there were any. `networks` are the hashes of the
+    weights that it was fitted and measured on, `data` says what on in a few words, `version` is regard's.
+    """
+
+    checks: tuple[str, ...]
+    centre: tuple[float, ...]
+    scale: tuple[float, ...]
+    coefficients: Mapping[str, tuple[float, ...]]
+    measured: Mapping[str, SupportScore]
+    planted: Mapping[str, SupportScore]
+    networks: tuple[str, ...]
+    data: str
+    version: str
+    cut: float = 4.0
+
+    def probabilities(self, checks: Mapping[str, Any], kinds: Sequence[str]) -> Floats:
+        """(words,) from 0 to 1, of `checks` (words,) each, by name, and the words' kinds; NaN for `other` words, which
+        claim nothing. Checks that are not named, and NaN, count as missing."""
+        missing = np.full(len(kinds), np.nan)
+        columns = np.stack([np.asarray(checks.get(name, missing), np.float64) for name in self.checks], axis=-1)
+        columns = standardised(columns, np.asarray(self.centre), np.asarray(self.scale), self.cut)
+        weights = np.stack([self.coefficients.get(kind, self.coefficients[ALL]) for kind in kinds or [ALL]])
+        logits = weights[: len(kinds), 0] + (columns * weights[: len(kinds), 1:]).sum(1)
+        probabilities = 1 / (1 + np.exp(-logits))
+        claims = np.array([kind != "other" for kind in kinds], bool)
+        return np.asarray(np.where(claims, probabilities, np.nan), np.float64)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "kind": "support",
+            **{name: list(getattr(self, name)) for name in ("checks", "centre", "scale", "networks")},
+            "cut": self.cut,
+            "coefficients": {kind: list(values) for kind, values in self.coefficients.items()},
+            "measured": {kind: score.as_json() for kind, score in self.measured.items()},
+            "planted": {kind: score.as_json() for kind, score in self.planted.items()},
+            "data": self.data,
+            "version": self.version,
+        }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """What `as_json` gave. Raises `KeyError` or `TypeError` for something else."""
+        measured, planted = (
+            {kind: SupportScore.from_json(score) for kind, score in stored[name].items()}
+            for name in ("measured", "planted")
+        )
+        return cls(
+            checks=tuple(stored["checks"]),
+            centre=tuple(stored["centre"]),
+            scale=tuple(stored["scale"]),
+            coefficients={kind: tuple(values) for kind, values in stored["coefficients"].items()},
+            measured=measured,
+            planted=planted,
+            networks=tuple(stored["networks"]),
+            data=stored["data"],
+            version=stored["version"],
+            cut=stored["cut"],
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """What a result says of the probabilities that it has: on what they were measured, and how well."""
+        return {
+            "data": self.data,
+            "version": self.version,
+            "networks": list(self.networks),
+            "measured": {kind: score.as_json() for kind, score in self.measured.items()},
+        }
+
+
+def standardised(values: Floats, centre: Floats, scale: Floats, cut: float) -> Floats:
+    """Checks (words, checks) around their centre (checks,), cut at ±`cut` scales; what is missing becomes 0."""
+    return np.nan_to_num(np.clip((values - centre) / scale, -cut, cut), nan=0.0)

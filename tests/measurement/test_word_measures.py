@@ -660,11 +660,14 @@ def test_human_captions_name_what_is_there(shared: Path) -> None:
     chosen = [each for each in content["annotations"] if each["id"] % 5 == 1][:40]
     captions = [said(each["caption"], *names[each["image_id"]]) for each in chosen]
     unknown: list[str] = []
-    found = list(true_words(captions, regions_of(folder / "instances.json"), unknown))
+    spoken = list(true_words(captions, regions_of(folder / "instances.json"), unknown))
+    found = [each for each in spoken if each.right is not None]
     right = [each for each in found if each.right]
     assert all(each.region.any() for each in right) and not any(each.region.any() for each in found if not each.right)
     assert len({each.picture for each in right}) > 0.6 * (len(captions) - len(unknown))
     assert len(right) / len(found) > 2 / 3
+    others = [each for each in spoken if each.right is None]
+    assert {each.part for each in others} == {"adjective", "verb"} and all(each.region.any() for each in others)
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,12 @@ TaggedWord = tuple[str, str | None]
 @dataclass(frozen=True)
 class Claim:
     """A word that claims something of a picture: its `place` in the caption, from 0, its `part` of speech, whether it
-    is `right`, and the names of the `regions` that it speaks of (of a wrong word: of what it was used for)."""
+    is `right` (None where nobody knows), and the names of the `regions` that it speaks of (of a wrong word: of what it
+    was used for)."""
 
     place: int
     part: str
-    right: bool
+    right: bool | None
     regions: tuple[str, ...]
 
 

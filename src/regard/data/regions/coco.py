@@ -14,6 +14,7 @@ from regard.data.dataset import Picture
 from regard.data.layouts.coco import read_coco
 from regard.data.regions import Bools, Claim, NamedRegions, Size, TaggedWord, union, upright_mask
 from regard.data.regions.coco_nouns import Phrase, nouns_for
+from regard.data.regions.coco_phrases import described
 from regard.errors import DataError
 from regard.files import file_hash
 
@@ -42,10 +43,16 @@ class CocoRegions:
         """A word that names a category is right where the picture has such; a wrong one has no region.
 
         Of "hot dog" both words mean the food; a word that is tagged as something else than a noun means nothing.
+        Adjectives and verbs that go with a noun of the picture speak of the same region; whether they are right nobody
+        knows.
         """
         objects = self.objects
-        for place, category in categories_of(words, self.nouns).items():
-            yield Claim(place, "noun", category in objects, (category,))
+        categories = categories_of(words, self.nouns)
+        claims = [Claim(place, "noun", category in objects, (category,)) for place, category in categories.items()]
+        for place, part, noun in described(words, categories):
+            if categories[noun] in objects:
+                claims.append(Claim(place, part, None, (categories[noun],)))
+        yield from sorted(claims, key=lambda claim: claim.place)
 
 
 def _stored_size(picture: Picture) -> Size:

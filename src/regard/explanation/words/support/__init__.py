@@ -1,6 +1,7 @@
 """Support of words: the probability that the picture supports a word, by a small model over the checks of it.
 
     kinds.py         what kind of claim a word makes: noun, colour, count, ...
+    context.py       what its checks do not know: a prompt that names it, the same word before
     judged.py        words whose truth is known, with their checks, and the file that holds them
     model.py         SupportModel: checks and kinds to probabilities, and what it was measured on
 

@@ -1,0 +1,213 @@
+"""The page of an audit of a captioner: what its words look at, by each kind of evidence, and its wrong words."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from regard.records import AuditedWord, Finding, Score, Verdict, WordAudit, WordClaim
+from regard.records.audits.words import CLAIMS, EVIDENCE, PLANTED
+from regard.rendering.pages import views
+from regard.rendering.pages.anonymiser import pathless
+from regard.rendering.pages.audits.claims import EVIDENCE_WORDS, EXAMPLES, GROUPS_OF, KINDS, SUPPORT, group_words
+from regard.rendering.pages.audits.scales import end_texts, finding_view, scale_ends, score_view
+from regard.rendering.pages.audits.words import MARKS, measure_words
+from regard.rendering.pages.shell import Bar, render, shell
+
+SENTENCES = 60
+"""Captions with a wrong word that are listed."""
+SETTINGS = ("claim", "words", "by")
+"""What a verdict's settings have that stands in the page's own columns."""
+ROW: views.View = {"name": "", "condition": "", "meaning": "", "first": True, "control": False}
+"""A row of numbers, before it is filled."""
+
+
+def word_audit_page(audit: WordAudit, title: str = "") -> str:
+    """The page of an audit of a captioner's words, as HTML text."""
+    title = title or f"What the words of {audit.provenance.get('network', 'a captioner')} look at"
+    evidence = [view for by in EVIDENCE if (view := _evidence(audit, by))]
+    sentences = wrong_sentences(audit)
+    context = {
+        "title": title,
+        "audit": audit,
+        "note": views.NOTES.get(audit.note, audit.note),
+        "facts": _facts(audit),
+        "kinds": [(view["by"], view["column"]) for view in evidence],
+        "claims": _claims(audit, [view["by"] for view in evidence]),
+        "evidence": evidence,
+        "numbers_of": _numbers(audit),
+        "support": _support(audit),
+        "sentences": [_sentence(each) for each in sentences[:SENTENCES]],
+        "wrong": len(sentences),
+        "failures": [pathless(str(each)) for each in audit.failures],
+        "skipped": [(name, pathless(why)) for name, why in audit.skipped.items()],
+        "settings": views.facts(audit.settings),
+        "provenance": views.facts(audit.provenance),
+        "marks": MARKS,
+    }
+    data = {name: audit.as_json()[name] for name in ("n", "note", "sentences", "claims", "verdicts", "findings")}
+    return shell(
+        title,
+        render("audit/captioner.html", context),
+        bar=Bar(_sections(context)),
+        data=data,
+        files=("audit/audit.css", "audit/captioner.css"),
+    )
+
+
+def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the navigation lists: (id, name)."""
+    possible = [
+        ("claims", "Claims", True),
+        *((f"by-{view['by']}", view["column"], True) for view in context["evidence"]),
+        ("numbers", "Numbers", context["numbers_of"]),
+        ("believed", "Which words to believe", context["support"]),
+        ("wrong", "Wrong words", context["sentences"]),
+        ("left-out", "Left out", context["skipped"] or context["failures"]),
+        ("provenance", "Provenance", True),
+    ]
+    return [(key, name) for key, name, present in possible if present]
+
+
+def _facts(audit: WordAudit) -> list[tuple[str, str]]:
+    judged = [each.right for each in audit.words if each.right is not None]
+    maps = next((each for each in audit.verdicts if each.method not in PLANTED), None)
+    settings = {} if maps is None else {k: v for k, v in maps.settings.items() if k not in SETTINGS and v is not None}
+    about = {
+        "Captioner": audit.provenance.get("network"),
+        "Captions": f"{audit.n} of {audit.provenance['data_name']}" if "data_name" in audit.provenance else audit.n,
+        "Words": len(audit.words) or None,
+        "Right, and wrong": f"{judged.count(True)} and {judged.count(False)}" if judged else None,
+        "Maps": None
+        if maps is None
+        else ", ".join([maps.method, *(f"{k} {views.text(v)}" for k, v in settings.items())]),
+    }
+    return views.facts(about)
+
+
+# The claims
+
+
+def _claims(audit: WordAudit, kinds: Sequence[str]) -> list[views.View]:
+    """The five claims, each with its groups of words, and what each kind of evidence says of them."""
+    views_of = []
+    for claim, question in CLAIMS.items():
+        groups = [each for each in audit.claims if each.claim == claim]
+        rows = [
+            {"words": group_words(each.words), "status": each.status, "cells": _cells(each, kinds)} for each in groups
+        ]
+        views_of.append({"question": question, "meaning": EXAMPLES[claim], "rows": rows})
+    return views_of
+
+
+def _cells(claim: WordClaim, kinds: Sequence[str]) -> list[views.View | None]:
+    of = {str(each.settings.get("by")): each for each in claim.verdicts if each.method not in PLANTED}
+    return [
+        None if by not in of else {"status": of[by].status, "text": score_view(of[by].score, (0.0, 1.0), True)["text"]}
+        for by in kinds
+    ]
+
+
+def _evidence(audit: WordAudit, by: str) -> views.View | None:
+    """The verdicts by one kind of evidence on one scale, planted maps apart; None where there are none."""
+    verdicts = [each for each in audit.verdicts if each.settings.get("by") == by]
+    if not verdicts:
+        return None
+    ends = scale_ends([each.score for each in verdicts], least=-0.1)
+    asked = [each for each in verdicts if each.method not in PLANTED]
+    planted = [each for each in verdicts if each.method in PLANTED]
+    return {
+        "by": by,
+        **EVIDENCE_WORDS[by],
+        "rows": _verdicts(asked, ends),
+        "planted": _verdicts(planted, ends),
+        "ends": end_texts(ends),
+    }
+
+
+def _order(each: Verdict) -> int:
+    return list(CLAIMS).index(claim) if (claim := str(each.settings.get("claim"))) in CLAIMS else len(CLAIMS)
+
+
+def _verdicts(verdicts: Sequence[Verdict], ends: tuple[float, float]) -> list[views.View]:
+    rows = []
+    before = None
+    for each in sorted(verdicts, key=_order):
+        method = f", by the map “{each.method}”" if each.method in PLANTED else ""
+        about = {
+            "question": each.question,
+            "first": each.question != before,
+            "words": f"{group_words(str(each.settings.get('words')))}{method}",
+            "status": each.status,
+            "why": f"{each.why[:1].upper()}{each.why[1:]}{'' if each.why.endswith('.') else '.'}",
+        }
+        rows.append({**about, **score_view(each.score, ends, signed=True)})
+        before = each.question
+    return rows
+
+
+# Numbers
+
+
+def _numbers(audit: WordAudit) -> list[views.View]:
+    """A table for each measure, its rows by part of speech and group of words."""
+    by_measure: dict[str, list[Finding]] = {}
+    for each in audit.findings:
+        by_measure.setdefault(each.measure, []).append(each)
+    return [_table(rows) for rows in by_measure.values()]
+
+
+def _table(findings: Sequence[Finding]) -> views.View:
+    ends = scale_ends([each.score for each in findings], [each.baseline for each in findings if each.baseline])
+    label, description = measure_words(findings[0])
+    rows = []
+    before = None
+    for each in findings:
+        name = f"{GROUPS_OF.get(each.part, each.part)}, {group_words(each.subject)}".removesuffix(", all words")
+        control = each.condition in PLANTED
+        about = {"name": name, "condition": each.condition, "first": name != before, "control": control}
+        rows.append({**ROW, **about, **finding_view(each, ends)})
+        before = name
+    return {"name": label, "meaning": description, "rows": rows, "ends": end_texts(ends)}
+
+
+def _support(audit: WordAudit) -> views.View | None:
+    """How well the fitted model tells right words from wrong ones, by kind; None where none was fitted."""
+    if audit.support is None or not audit.support.get("measured"):
+        return None
+    tables = []
+    for name, chance in (("auroc", Score(0.5, 0.5, 0.5, 0)), ("calibration_error", None)):
+        findings = []
+        for kind, of in audit.support["measured"].items():
+            note = f"{of['n_right']} right and {of['n_wrong']} wrong words"
+            score = Score.from_json(of[name])
+            findings.append(Finding("support", name, kind, score, chance, "guessing" if chance else "", note))
+        ends = scale_ends([each.score for each in findings])
+        rows = [{**ROW, "name": KINDS.get(each.subject, each.subject), **finding_view(each, ends)} for each in findings]
+        tables.append({**SUPPORT[name], "rows": rows, "ends": end_texts(ends)})
+    return {"tables": tables, "data": str(audit.support.get("data", ""))}
+
+
+# Wrong words
+
+
+def wrong_sentences(audit: WordAudit) -> list[list[AuditedWord]]:
+    """The captions that have a wrong word, each with all its words in their order."""
+    sentences: dict[str, list[AuditedWord]] = {}
+    for word in audit.words:
+        sentences.setdefault(word.unit, []).append(word)
+    return [sorted(words, key=lambda each: each.place) for words in sentences.values()
+            if any(each.right is False for each in words)]  # fmt: skip
+
+
+def _sentence(words: Sequence[AuditedWord]) -> views.View:
+    return {
+        "name": words[0].unit,
+        "words": [{"text": each.text, "right": each.right} for each in words],
+        "wrong": [{"text": each.text, "numbers": list(_measured(each))} for each in words if each.right is False],
+    }
+
+
+def _measured(word: AuditedWord) -> Iterator[tuple[str, str]]:
+    for name, value in word.numbers.items():
+        if ":" not in name and math.isfinite(value):
+            yield name, f"{value:.2f}"

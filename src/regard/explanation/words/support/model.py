@@ -50,15 +50,17 @@ class SupportModel:
 
     A check is brought to (value - `centre`) / `scale` and cut at ±`cut`; one that is missing counts as its centre.
     `coefficients` (checks + 1,), the intercept first, are by kind, those that all have in common included; a kind that
-    had too few words has those of "all". `measured` has the scores of out-of-fold probabilities by kind and of "all" on
-    the captioner's own errors, `planted` on exchanged words, where there were any. `networks` are the hashes of the
-    weights that it was fitted and measured on, `data` says what on in a few words, `version` is regard's.
+    had no words has those of "all". Captions that are `given` have coefficients of their own, fitted to planted errors,
+    where there were enough of them. `measured` has the scores of out-of-fold probabilities by kind and of "all" on the
+    captioner's own errors, `planted` those on exchanged words. `networks` are the hashes of the weights that it was
+    fitted and measured on, `data` says in a few words on what, `version` is regard's.
     """
 
     checks: tuple[str, ...]
     centre: tuple[float, ...]
     scale: tuple[float, ...]
     coefficients: Mapping[str, tuple[float, ...]]
+    given: Mapping[str, tuple[float, ...]]
     measured: Mapping[str, SupportScore]
     planted: Mapping[str, SupportScore]
     networks: tuple[str, ...]
@@ -66,15 +68,17 @@ class SupportModel:
     version: str
     cut: float = 4.0
 
-    def probabilities(self, checks: Mapping[str, Any], kinds: Sequence[str]) -> Floats:
+    def probabilities(self, checks: Mapping[str, Any], kinds: Sequence[str], *, given: bool = False) -> Floats:
         """(words,) from 0 to 1, of `checks` (words,) each, by name, and the words' kinds; NaN for `other` words, which
-        claim nothing. Checks that are not named, and NaN, count as missing."""
+        claim nothing. Checks that are not named, and NaN, count as missing. `given`: of captions that were given."""
+        if not kinds:
+            return np.zeros(0)
         missing = np.full(len(kinds), np.nan)
         columns = np.stack([np.asarray(checks.get(name, missing), np.float64) for name in self.checks], axis=-1)
         columns = standardised(columns, np.asarray(self.centre), np.asarray(self.scale), self.cut)
-        weights = np.stack([self.coefficients.get(kind, self.coefficients[ALL]) for kind in kinds or [ALL]])
-        logits = weights[: len(kinds), 0] + (columns * weights[: len(kinds), 1:]).sum(1)
-        probabilities = 1 / (1 + np.exp(-logits))
+        coefficients = self.given if given and self.given else self.coefficients
+        weights = np.stack([coefficients.get(kind, coefficients[ALL]) for kind in kinds])
+        probabilities = 1 / (1 + np.exp(-(weights[:, 0] + (columns * weights[:, 1:]).sum(1))))
         claims = np.array([kind != "other" for kind in kinds], bool)
         return np.asarray(np.where(claims, probabilities, np.nan), np.float64)
 
@@ -85,6 +89,7 @@ class SupportModel:
             **{name: list(getattr(self, name)) for name in ("checks", "centre", "scale", "networks")},
             "cut": self.cut,
             "coefficients": {kind: list(values) for kind, values in self.coefficients.items()},
+            "given": {kind: list(values) for kind, values in self.given.items()},
             "measured": {kind: score.as_json() for kind, score in self.measured.items()},
             "planted": {kind: score.as_json() for kind, score in self.planted.items()},
             "data": self.data,
@@ -103,6 +108,7 @@ class SupportModel:
             centre=tuple(stored["centre"]),
             scale=tuple(stored["scale"]),
             coefficients={kind: tuple(values) for kind, values in stored["coefficients"].items()},
+            given={kind: tuple(values) for kind, values in stored["given"].items()},
             measured=measured,
             planted=planted,
             networks=tuple(stored["networks"]),

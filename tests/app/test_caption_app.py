@@ -38,7 +38,15 @@ from regard.records import Heatmap, PatchGrid
 from regard.records.captions import peak
 from regard.rendering import colour
 from regard.rendering.figures.canvas import GAP, MARGIN
-from regard.rendering.figures.caption_panels import SOURCE, Cell, caption_panel, caption_sheet, columns_for, tile_for
+from regard.rendering.figures.caption_panels import (
+    SOURCE,
+    Cell,
+    SheetItem,
+    caption_panel,
+    caption_sheet,
+    columns_for,
+    tile_for,
+)
 from regard.results.captions import read_captions
 
 Run = Callable[..., tuple[int, str, str]]
@@ -350,7 +358,7 @@ def test_rows_are_filled() -> None:
 
 def test_the_contact_sheet_has_each_picture_with_its_words() -> None:
     image = captioners.picture(60, 100)
-    one, three = (caption_sheet([(image, "a.png", "a cat " * 20)] * count) for count in (1, 3))
+    one, three = (caption_sheet([SheetItem(image, "a.png", "a cat " * 20)] * count) for count in (1, 3))
     assert one.width >= 560 and three.height >= one.height and three.width > one.width
     with pytest.raises(UsageError, match="of no pictures"):
         caption_sheet([])

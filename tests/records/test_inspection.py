@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from inspections import made
 
 from regard.errors import DataError
-from regard.records import Inspection, PatchGrid
+from regard.records import Inspection, PatchGrid, WordSupport
 from regard.records.inspection import (
     Answer,
     ArtifactTokens,
@@ -61,8 +61,15 @@ def inspections(draw):
     patches = rows * columns
     attention = draw(hnp.arrays(np.float64, (layers, patches, patches + grid.prefix), elements=SHARE))
     reading = draw(hnp.arrays(np.float64, (layers, patches, len(names)), elements=SHARE))
+    support = st.builds(WordSupport, SHARE, TEXT, st.lists(TEXT, max_size=2).map(tuple), st.none() | TEXT)
     words = st.builds(
-        InspectedWord, TEXT, st.none() | TEXT, SHARE, st.lists(st.tuples(TEXT, SHARE), max_size=2).map(tuple)
+        InspectedWord,
+        TEXT,
+        st.none() | TEXT,
+        SHARE,
+        st.lists(st.tuples(TEXT, SHARE), max_size=2).map(tuple),
+        support=st.none() | support,
+        checks=st.none() | st.dictionaries(TEXT, st.none() | SHARE, max_size=2),
     )
     return Inspection(
         draw(TEXT),
@@ -76,7 +83,7 @@ def inspections(draw):
         draw(st.none() | st.just(Lens.of(range(layers), reading.argmax(axis=2), reading.max(axis=2), names))),
         draw(st.none() | st.builds(ArtifactTokens, st.lists(st.integers(0, 9)).map(tuple), SHARE)),
         tuple(draw(st.lists(st.builds(InspectedMap, TEXT, TEXT, st.just("maps"), st.integers(0, 3)), max_size=2))),
-        draw(st.none() | st.builds(InspectedCaption, TEXT, st.lists(words, max_size=3).map(tuple))),
+        draw(st.none() | st.builds(InspectedCaption, TEXT, st.lists(words, max_size=3).map(tuple), st.none() | TEXT)),
         draw(st.dictionaries(TEXT, TEXT, max_size=2)),
         draw(st.dictionaries(TEXT, st.none() | SHARE | TEXT, max_size=2)),
     )

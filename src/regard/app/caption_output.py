@@ -23,10 +23,10 @@ from regard.predictors.captions.options import CaptionInput
 from regard.records import Caption, write_manifest
 from regard.records.inspection import MOST_ON_A_PAGE
 from regard.rendering.figures.canvas import png
-from regard.rendering.figures.caption_panels import SOURCE, Style, caption_sheet
+from regard.rendering.figures.caption_panels import SOURCE, SheetItem, Style, caption_sheet
 from regard.rendering.lettering import visible
 from regard.results.caption_table import read_caption_table, write_caption_table
-from regard.results.captions import KIND, CaptionWriter, Tally, read_captions
+from regard.results.captions import KIND, CaptionWriter, Tally, read_captions, supports_of
 
 log = logging.getLogger("regard")
 
@@ -101,10 +101,13 @@ class CaptionOutput:
         """The contact sheet of the first pictures."""
         openers = {item.name: item.picture.opener for item in inputs}
         first = islice(writer.entries(), SHEET)
-        cells = [(thumbnail(openers[entry["name"]], CELL), entry["name"], entry["text"]) for entry in first]
+        items = [
+            SheetItem(thumbnail(openers[entry["name"]], CELL), entry["name"], entry["text"], supports_of(entry))
+            for entry in first
+        ]
         more = f" · and {writer.n - SHEET} pictures more" if writer.n > SHEET else ""
         line = settings_line(job.network.name, job.settings) + more
-        write_file(writer.result / "contact_sheet.png", png(caption_sheet(cells, caption=line)))
+        write_file(writer.result / "contact_sheet.png", png(caption_sheet(items, caption=line)))
 
     def _finish_folder(self, writer: CaptionWriter, about: Mapping[str, Any]) -> CaptionScores | None:
         writer.write_entries()

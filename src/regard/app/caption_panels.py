@@ -9,7 +9,7 @@ from PIL import Image
 
 from regard.errors import UsageError, unknown
 from regard.measurement.localisation.words import TrueWord
-from regard.records.captions import Caption, Word
+from regard.records.captions import Caption, Word, support_text
 from regard.rendering.figures.canvas import fitted
 from regard.rendering.figures.caption_panels import (
     LONGEST,
@@ -46,8 +46,9 @@ def preview(image: Image.Image) -> Image.Image:
 
 def settings_line(network: str, settings: Mapping[str, Any]) -> str:
     """What stands below panels and sheet."""
-    facts = {"network": network, **settings, **dict.fromkeys(("depends", "checks", "missing_checks"))}
-    return " · ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
+    facts = {"network": network, **settings, **dict.fromkeys(("depends", "checks", "missing_checks", "support"))}
+    texts = [f"{name} {value}" for name, value in facts.items() if value is not None]
+    return " · ".join(filter(None, (support_text(settings).rstrip("."), *texts)))
 
 
 def draw_panel(
@@ -66,13 +67,14 @@ def draw_panel(
         for place, claim in truth.items():
             words[place] = replace(words[place], region=claim.region, wrong=claim.right is False)
         cells = [picture, *words]
-    lines = [line, GAINS] if caption.settings.get("depends") else [line]
+    lines = [line, GAINS] if caption.settings.get("depends") and "check" not in caption.settings else [line]
     return caption_panel(image, caption.name, caption.text, cells, style, " · ".join(lines))
 
 
 def _with_gain(cell: Cell, word: Word, room: float) -> Cell:
-    """Beside a word also what it gains over another picture, where that was measured and leaves the word its room."""
-    if word.dependence is None or not isfinite(word.dependence.over_other):
+    """Beside a word also what it gains over another picture, where that was measured, is not among its checks, and
+    leaves the word its room."""
+    if word.dependence is None or word.checks is not None or not isfinite(word.dependence.over_other):
         return cell
     note = f"{cell.note} {round(word.dependence.over_other, 1) + 0.0:+.1f}"  # no -0.0
     fits = font(15, True).getlength(cell.title) + 8 + font(12).getlength(note) <= room

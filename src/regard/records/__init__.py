@@ -26,7 +26,7 @@ from regard.records.audits.comparison import AuditComparison, AuditDifference
 from regard.records.audits.in_domain import InDomain
 from regard.records.audits.verdicts import Finding, Verdict
 from regard.records.audits.words import AuditedWord, WordAudit, WordClaim
-from regard.records.captions import END, START, Caption, Captions, Word, WordSupport
+from regard.records.captions import END, START, Caption, Captions, Word, WordSupport, support_text
 from regard.records.classification import Classification
 from regard.records.comparison import Change, ComparedRun, Comparison, Difference, PartDifference
 from regard.records.completeness import Completeness
@@ -111,6 +111,7 @@ __all__ = [
     "WordClaim",
     "WordSupport",
     "read_manifest",
+    "support_text",
     "write_long_manifest",
     "write_manifest",
 ]

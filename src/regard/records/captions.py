@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -120,6 +120,37 @@ class WordSupport(Readable):
     @property
     def is_doubtful(self) -> bool:
         return self.probability < DOUBTFUL
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        return cls(stored["probability"], stored["kind"], tuple(stored["reasons"]), stored["alternative"])
+
+
+def support_text(settings: Mapping[str, Any]) -> str:
+    """What the support of a caption's words was measured on, or why there is none, by the caption's settings; ""
+    where it was not asked for.
+
+    >>> support_text({"support": {"none": "it was not measured on net; these are raw checks"}})
+    'No support: it was not measured on net; these are raw checks.'
+    """
+    if "check" not in settings and "support" not in settings:
+        return ""
+    support = settings.get("support") or {"none": "it was not measured on this network; these are raw checks"}
+    if "none" in support:
+        return f"No support: {support['none'].rstrip('.')}."
+    scores = [
+        f"{label} {_interval(support[name])}"
+        for name, label in (("auroc", "AUROC"), ("calibration_error", "calibration error"))
+        if support.get(name) is not None
+    ]
+    return f"Support measured on {support['n']:,} words of {support['data']}: {', '.join(scores)}."
+
+
+def _interval(score: Mapping[str, float] | float) -> str:
+    """A score, with its 95 % interval where it has one."""
+    if not isinstance(score, Mapping):
+        return f"{score:.2f}"
+    return f"{score['value']:.2f} ({score['low']:.2f} to {score['high']:.2f})"
 
 
 @dataclass(frozen=True, repr=False)

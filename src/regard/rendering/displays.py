@@ -4,11 +4,11 @@ from typing import Any
 
 from PIL import Image
 
-from regard.records import Caption, Captions, Classification, Evaluation, Explanation, Heatmap, Positions
+from regard.records import Caption, Captions, Classification, Evaluation, Explanation, Heatmap, Positions, support_text
 from regard.rendering import colour
 from regard.rendering.figures import charts, position_grids, sheets
 from regard.rendering.figures.canvas import TILE, png, values_on
-from regard.rendering.figures.caption_panels import LONGEST, caption_panel, caption_sheet, cells_of
+from regard.rendering.figures.caption_panels import LONGEST, SheetItem, caption_panel, caption_sheet, cells_of
 from regard.rendering.figures.panel import caption_of, panel
 
 MOST = 12
@@ -43,15 +43,18 @@ def classification_png(record: Classification) -> bytes:
 def caption_png(caption: Caption) -> bytes:
     """A panel with the map of every word."""
     image = _image_of(caption, LONGEST)
-    return png(caption_panel(image, caption.name, caption.text, cells_of(caption), caption=_network(caption)))
+    return png(caption_panel(image, caption.name, caption.text, cells_of(caption), caption=_about(caption)))
 
 
 def captions_png(captions: Captions) -> bytes:
     """The pictures, each with its caption below."""
-    items = [(_image_of(each, CELL), each.name, each.text) for each in captions.captions[:MOST]]
+    items = [
+        SheetItem(_image_of(each, CELL), each.name, each.text, [(word.text, word.support) for word in each.words])
+        for each in captions.captions[:MOST]
+    ]
     if not items:
         return png(sheets.captioned(_blank((1, 3), CELL), "no captions"))
-    return png(caption_sheet(items, tile=CELL, caption=_network(captions[0]) + _more(len(captions))))
+    return png(caption_sheet(items, tile=CELL, caption=_about(captions[0]) + _more(len(captions))))
 
 
 def _image_of(caption: Caption, longest: int) -> Image.Image:
@@ -68,6 +71,11 @@ def _blank(shape: tuple[int, int], longest: int) -> Image.Image:
 
 def _network(record: Classification | Caption) -> str:
     return f"network {record.provenance.get('network', 'unknown')}"
+
+
+def _about(caption: Caption) -> str:
+    """The network, and what the support of its words was measured on."""
+    return " · ".join(filter(None, (support_text(caption.settings).rstrip("."), _network(caption))))
 
 
 def _more(count: int) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from regard.errors import DataError
 from regard.files import json_text, reading, write_file
-from regard.records.captions import Caption, Word, focus, peak
+from regard.records.captions import Caption, Word, WordSupport, focus, peak
 from regard.records.grid import Float, PatchGrid
 from regard.records.manifest import read_manifest
 from regard.records.maps import Heatmap
@@ -79,6 +79,12 @@ def word_of(stored: Mapping[str, Any], values: Float, grid: PatchGrid, name: str
         stored.get("log_probability"),
         checks=stored.get("checks"),
     )
+
+
+def supports_of(entry: Entry) -> list[tuple[str, WordSupport | None]]:
+    """The words of a caption, each with its support where it has some."""
+    stored = ((word["text"], word.get("support")) for word in entry["words"])
+    return [(text, None if support is None else WordSupport.from_json(support)) for text, support in stored]
 
 
 def caption_entry(caption: Caption, files: Mapping[str, str]) -> dict[str, Any]:

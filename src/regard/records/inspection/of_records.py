@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.records.captions import END, START, Caption, Step, Word
+from regard.records.captions import END, START, Caption, Step, Word, support_text
 from regard.records.grid import Float, PatchGrid
 from regard.records.inspection.inspection import Inspection
 from regard.records.inspection.parts import InspectedCaption, InspectedMap, InspectedPicture, InspectedWord
@@ -41,6 +41,8 @@ def inspection_of_caption(caption: Caption, picture: InspectedPicture | None, tr
                 None if word.heatmap is None else len(maps),
                 None if region is None else {"mask": name},
                 None if right is None else not right,
+                word.support,
+                _checks(word),
             )
         )
         maps += [] if word.heatmap is None else [word.heatmap.values]
@@ -51,7 +53,7 @@ def inspection_of_caption(caption: Caption, picture: InspectedPicture | None, tr
         {"name": str(caption.provenance.get("network", "unknown")), "layers": 0, "heads": 0, "reads": "words"},
         {**({"words": Quantised.of(np.stack(maps))} if maps else {}), **masks},
         picture=picture,
-        caption=InspectedCaption(caption.text, tuple(words)),
+        caption=InspectedCaption(caption.text, tuple(words), support_text(caption.settings) or None),
         absent={"cls": "a captioner has words, each with its map"},
         provenance={**caption.provenance, "settings": dict(caption.settings)},
     )
@@ -102,11 +104,22 @@ def _alternatives(word: Word, steps: Sequence[Step]) -> tuple[tuple[str, float],
 
 
 def _without(word: Word) -> float | None:
-    """The word's probability without its picture, where that was measured."""
-    gain = math.nan if word.dependence is None else word.dependence.over_none
-    if word.log_probability is None or not math.isfinite(gain):
+    """The word's probability without its picture, where that was measured: by itself, or as a check."""
+    gain = (word.checks or {}).get("gain_over_none", math.nan)
+    gain = gain if word.dependence is None else word.dependence.over_none
+    if word.log_probability is None or gain is None or not math.isfinite(gain):
         return None
     return min(1.0, math.exp(word.log_probability - gain))
+
+
+def _checks(word: Word) -> dict[str, float | None] | None:
+    """The word's checks with four significant digits, as JSON has them."""
+    if word.checks is None:
+        return None
+    return {
+        name: None if value is None or not math.isfinite(value) else float(f"{value:.4g}")
+        for name, value in word.checks.items()
+    }
 
 
 def _mask(region: NDArray[np.bool_]) -> Quantised:

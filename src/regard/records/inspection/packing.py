@@ -98,7 +98,7 @@ def header_and_binary(
         },
         "artifacts": None if inspection.artifacts is None else asdict(inspection.artifacts),
         "maps": [{each.name: getattr(entry, each.name) for each in fields(entry)} for entry in inspection.maps],
-        "caption": None if inspection.caption is None else asdict(inspection.caption),
+        "caption": None if inspection.caption is None else inspection.caption.as_json(),
         "absent": dict(inspection.absent),
         "provenance": dict(inspection.provenance),
     }  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.errors import DataError
+from regard.records.captions import WordSupport
 from regard.records.display import Readable, counted
 from regard.records.grid import Box
 
@@ -178,7 +179,9 @@ class InspectedMap(Readable):
 @dataclass(frozen=True, repr=False)
 class InspectedWord(Readable):
     """A word of a caption; `index` is its map's in the array "words". `without` is its probability without the picture;
-    `truth` {"box": [left, top, right, bottom]} in pixels or {"mask": name of an array}; `wrong`: it is not true."""
+    `truth` {"box": [left, top, right, bottom]} in pixels or {"mask": name of an array}; `wrong`: it is not true.
+    `support` says how far the picture supports it, `checks` are the numbers behind that, by name, None where one has no
+    value."""
 
     text: str
     part: str | None = None
@@ -188,25 +191,44 @@ class InspectedWord(Readable):
     index: int | None = None
     truth: Mapping[str, str | Box] | None = None
     wrong: bool | None = None
+    support: WordSupport | None = None
+    checks: Mapping[str, float | None] | None = None
 
     def __str__(self) -> str:
         return self.text
 
+    def as_json(self) -> dict[str, Any]:
+        """Its fields; of support and checks those that are there."""
+        return {name: value for name, value in asdict(self).items() if value is not None or name not in _NEWER}
+
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        return cls(**{**stored, "alternatives": tuple((text, float(share)) for text, share in stored["alternatives"])})
+        alternatives = tuple((text, float(share)) for text, share in stored["alternatives"])
+        support = stored.get("support")
+        support = None if support is None else WordSupport.from_json(support)
+        return cls(**{**stored, "alternatives": alternatives, "support": support})
+
+
+_NEWER = ("support", "checks")
+"""Fields that inspections had not from the beginning, and that stand there only with a value."""
 
 
 @dataclass(frozen=True, repr=False)
 class InspectedCaption(Readable):
-    """A caption, word by word."""
+    """A caption, word by word; `measured` says what the support of its words was measured on, or why there is none."""
 
     text: str
     words: tuple[InspectedWord, ...]
+    measured: str | None = None
 
     def __str__(self) -> str:
         return self.text
 
+    def as_json(self) -> dict[str, Any]:
+        measured = {} if self.measured is None else {"measured": self.measured}
+        return {"text": self.text, "words": [word.as_json() for word in self.words], **measured}
+
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        return cls(stored["text"], tuple(map(InspectedWord.from_json, stored["words"])))
+        words = tuple(map(InspectedWord.from_json, stored["words"]))
+        return cls(stored["text"], words, stored.get("measured"))

@@ -36,7 +36,7 @@ def _table(entry: Entry, names: Sequence[str]) -> Iterator[str]:
 def _notes(network: str, settings: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"No probability: what says which words are wrong has not been measured on {network}. These are raw checks; of "
-        "each, a higher number is a word that the picture supports better (docs/captions.md)."
+        "each, a higher number is a word that the picture supports better (docs/caption-files.md)."
     )
     missing = sorted(settings["missing_checks"].items(), key=lambda each: each[1])
     for need, rows in groupby(missing, key=lambda each: each[1]):

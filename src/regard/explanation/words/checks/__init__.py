@@ -3,7 +3,7 @@
 A check is called as `check(caption)` with a `FinishedCaption` (`finished.py`), which holds the passes over it, and
 returns a float64 for every word, (words,): the higher, the better supported; NaN where the word has none. Checks share
 passes: all but those that take patches out need three together. They are raw: none is a probability, and how far each
-can be believed depends on the network (docs/captions.md).
+can be believed depends on the network (docs/caption-files.md).
 
 Of a word of several tokens log-probabilities are summed, as the probabilities of its tokens multiply to its own, and so
 are their gains and drops, which are differences of such. Shares, similarities and concentrations are no logarithms of

@@ -30,6 +30,7 @@ from regard.measurement.localisation.captions import CaptionScores
 from regard.measurement.localisation.words import TrueWord, WordRow, WordScores
 from regard.measurement.multilabel.compare import compare as compare_labels
 from regard.measurement.multilabel.evaluation import evaluate as evaluate_labels
+from regard.measurement.word_audits import compare_word_audits
 from regard.records import (
     Caption,
     CaptionEvaluation,
@@ -141,7 +142,7 @@ def _samples() -> list[Any]:
         compare_audits({"a": audit, "b": audit}), compare_audits({"a": audit, "b": audit}).differences[0],
         audit, audit.verdicts[0], audit.findings[0], audit.curves[0], audit.pictures[1], audit.best[0],
         exported, exported.parity[0], exported.variants[0], audit.failures[0], paired,
-        of_words, of_words.words[0], of_words.claims[0],
+        of_words, of_words.words[0], of_words.claims[0], compare_word_audits({"a": of_words, "b": of_words}),
         mending, curve, seen, *_results(place, evaluation, explanation, positions, truth),
     ]  # fmt: skip
 

@@ -25,6 +25,7 @@ from regard.records.audits.audit import Audit, AuditedPicture, Choice, Failure, 
 from regard.records.audits.comparison import AuditComparison, AuditDifference
 from regard.records.audits.in_domain import InDomain
 from regard.records.audits.verdicts import Finding, Verdict
+from regard.records.audits.word_comparison import WordAuditComparison
 from regard.records.audits.words import AuditedWord, WordAudit, WordClaim
 from regard.records.captions import END, START, Caption, Captions, Word, WordSupport, support_text
 from regard.records.classification import Classification
@@ -108,6 +109,7 @@ __all__ = [
     "Verdict",
     "Word",
     "WordAudit",
+    "WordAuditComparison",
     "WordClaim",
     "WordSupport",
     "read_manifest",

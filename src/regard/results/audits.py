@@ -13,9 +13,20 @@ from typing import Any
 
 from regard.errors import UsageError
 from regard.files import is_file, read_json, readable, reading, write_json
-from regard.records import Audit, AuditComparison, AuditedPicture, Explanation, read_manifest, write_manifest
+from regard.records import (
+    Audit,
+    AuditComparison,
+    AuditedPicture,
+    Explanation,
+    WordAudit,
+    WordAuditComparison,
+    read_manifest,
+    write_manifest,
+)
 from regard.results.parquet import read_rows, write_rows
 from regard.results.predictions import SLICE
+from regard.results.word_audits import KIND as WORD_KIND
+from regard.results.word_audits import read_word_audit
 
 KIND = "audit"
 AUDIT = "audit.json"
@@ -68,19 +79,28 @@ def read_audit(folder: Path | str) -> Audit:
         return Audit.from_json(stored, tuple(map(_picture, rows)), examples)
 
 
-def read_audits(folders: Mapping[str, Path | str]) -> dict[str, Audit] | None:
-    """The audits by name; None where none of the folders holds one. Raises `UsageError` where some alone do."""
+def read_audits(folders: Mapping[str, Path | str]) -> dict[str, Audit] | dict[str, WordAudit] | None:
+    """The audits by name; None where none of the folders holds one. Raises `UsageError` where some alone do, or where
+    some are of captioners and others of classifiers."""
     manifests = {name: Path(folder) / "manifest.json" for name, folder in folders.items()}
     kinds = {name: str(read_json(path, AGAIN).get("kind")) if is_file(path) else "" for name, path in manifests.items()}
-    if KIND not in kinds.values():
+    if not {KIND, WORD_KIND} & set(kinds.values()):
         return None
-    others = [name for name, kind in kinds.items() if kind != KIND]
+    others = [name for name, kind in kinds.items() if kind not in (KIND, WORD_KIND)]
     if others:
         raise UsageError(f"{', '.join(others)}: no audit, but another of them is one; compare audits with audits alone")
+    if len(set(kinds.values())) > 1:
+        words = [name for name, kind in kinds.items() if kind == WORD_KIND]
+        raise UsageError(
+            f"{', '.join(words)}: an audit of a captioner, but another of them is of a classifier; "
+            "compare audits of one kind"
+        )
+    if WORD_KIND in kinds.values():
+        return {name: read_word_audit(folder) for name, folder in folders.items()}
     return {name: read_audit(folder) for name, folder in folders.items()}
 
 
-def write_audit_comparison(folder: Path, comparison: AuditComparison) -> None:
+def write_audit_comparison(folder: Path, comparison: AuditComparison | WordAuditComparison) -> None:
     """The numbers of audits side by side, as JSON; the manifest last."""
     write_json(folder / "comparison.json", comparison.as_json())
     write_manifest(folder, "audit comparison", audits=list(comparison.audits))

@@ -19,6 +19,7 @@ from regard.records import (
     Difference,
     LabelComparison,
     PartDifference,
+    WordAuditComparison,
     write_manifest,
 )
 from regard.results.evaluations import Row, csv_text, spread
@@ -67,9 +68,9 @@ def write_comparison(folder: Path, comparison: Comparison | LabelComparison) -> 
     write_manifest(folder, "comparison", n=comparison.n, runs=[run.name for run in comparison.runs])
 
 
-def as_json(comparison: Comparison | LabelComparison | AuditComparison) -> dict[str, Any]:
+def as_json(comparison: Comparison | LabelComparison | AuditComparison | WordAuditComparison) -> dict[str, Any]:
     """The comparison as JSON; what is not defined is null."""
-    if isinstance(comparison, AuditComparison):
+    if isinstance(comparison, AuditComparison | WordAuditComparison):
         return comparison.as_json()
     if isinstance(comparison, LabelComparison):
         return _labels_json(comparison)

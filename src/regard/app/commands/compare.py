@@ -29,7 +29,9 @@ from regard.errors import UsageError
 from regard.files import check_free, new_folder, write_file
 
 if TYPE_CHECKING:
-    from regard.records import Audit, AuditComparison, Comparison, LabelComparison
+    from regard.records import Audit, AuditComparison, Comparison, LabelComparison, WordAudit, WordAuditComparison
+
+    Compared = Comparison | LabelComparison | AuditComparison | WordAuditComparison
 
 
 def compare(
@@ -57,7 +59,7 @@ def compare(
     no_pictures: NoPictures = False,
     anonymise: Anonymise = False,
     overwrite: Overwrite = False,
-) -> "Comparison | LabelComparison | AuditComparison":
+) -> "Compared":
     """Compare runs on the very same pictures: one table with paired differences.
 
     Without `data` on what each run scored when it was trained; with it, all are scored on the same part of `data`,
@@ -130,25 +132,25 @@ def compare(
 
 
 def _compare_audits(
-    audits: "dict[str, Audit]", out: Path | None, anonymise: bool, overwrite: bool
-) -> "AuditComparison":
-    from regard.measurement.audits import compare_audits
-    from regard.rendering.pages.audits.comparison import audits_page
+    audits: "dict[str, Audit] | dict[str, WordAudit]", out: Path | None, anonymise: bool, overwrite: bool
+) -> "AuditComparison | WordAuditComparison":
+    from regard.measurement.word_audits import compare_any_audits
+    from regard.rendering.pages.audits.captioners import any_audits_page
     from regard.results.audits import write_audit_comparison
 
-    found = compare_audits(audits)
+    found = compare_any_audits(audits)
     if out is not None:
         with new_folder(out, overwrite) as folder:
-            write_file(folder / "report.html", audits_page(found, out.name, anonymise))
+            write_file(folder / "report.html", any_audits_page(found, out.name, anonymise))
             write_audit_comparison(folder, found)
     return found
 
 
-def as_json(comparison: "Comparison | LabelComparison | AuditComparison") -> dict[str, Any]:
+def as_json(comparison: "Compared") -> dict[str, Any]:
     from regard.results import comparisons
 
     return comparisons.as_json(comparison)
 
 
-def as_text(comparison: "Comparison | LabelComparison | AuditComparison") -> str:
+def as_text(comparison: "Compared") -> str:
     return comparison.text

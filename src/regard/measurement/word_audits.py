@@ -1,0 +1,97 @@
+"""Audits of captioners held against each other: of the very same pictures, differences paired by caption."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+
+from regard.measurement.audits import APART, OTHERS, compare_audits
+from regard.measurement.intervals import averaged, unskewed
+from regard.records import Audit, AuditComparison, AuditDifference, AuditedWord, Score, WordAudit, WordAuditComparison
+from regard.records.audits.words import CLAIMS
+
+RIGHT = "right_words"
+"""The share of words that are right, of those that say something of their picture."""
+TEXTS = "{} has other words than {}: a difference may be of what is said, and not of where it looks"
+MOST = 50.0
+"""No number of a word, in nats, is taken to be more."""
+Numbers = Mapping[tuple[str, str, str], Mapping[str, float]]
+"""By claim, which words and measure, the mean over the words of each caption."""
+
+
+def compare_any_audits(
+    audits: Mapping[str, Audit] | Mapping[str, WordAudit],
+) -> AuditComparison | WordAuditComparison:
+    """Audits of one kind side by side."""
+    if all(isinstance(each, WordAudit) for each in audits.values()):
+        return compare_word_audits(cast("Mapping[str, WordAudit]", audits))
+    return compare_audits(cast("Mapping[str, Audit]", audits))
+
+
+def compare_word_audits(audits: Mapping[str, WordAudit]) -> WordAuditComparison:
+    """Audits of captioners side by side, with what each later one has more than the first where both have the very
+    same pictures: the mean of a caption's words in the one less that in the other, of captions that have such in both.
+    """
+    (first, base), *others = audits.items()
+    before = _numbers(base)
+    differences: list[AuditDifference] = []
+    notes = [APART]
+    for name, audit in others:
+        if audit.provenance.get("data") != base.provenance.get("data") or "data" not in audit.provenance:
+            notes.append(OTHERS.format(name, first))
+            continue
+        if _texts(audit) != _texts(base):
+            notes.append(TEXTS.format(name, first))
+        now = _numbers(audit)
+        labels = {**{each.measure: each.score.label for each in audit.findings}, RIGHT: "share of right words"}
+        differences += [
+            AuditDifference(name, first, measure, _subject(claim, words), replace(score, label=labels[measure]))
+            for claim, words, measure in now
+            if (score := _score(now[claim, words, measure], before.get((claim, words, measure), {}), measure))
+        ]
+    return WordAuditComparison(dict(audits), tuple(differences), tuple(notes))
+
+
+def _texts(audit: WordAudit) -> set[tuple[str, int, str]]:
+    return {(each.unit, each.place, each.text) for each in audit.words}
+
+
+def _numbers(audit: WordAudit) -> Numbers:
+    """Of what the audit has findings of, and the share of right words, right and wrong words apart."""
+    measures = {each.measure for each in audit.findings}
+    values: dict[tuple[str, str, str], dict[str, list[float]]] = {}
+    for word in audit.words:
+        rows = [(word.claim, _which(word), name, value) for name, value in word.numbers.items() if name in measures]
+        if word.right is not None:
+            rows.append((word.claim, "", RIGHT, float(word.right)))
+        for claim, words, name, value in rows:
+            if claim:
+                values.setdefault((claim, words, name), {}).setdefault(word.unit, []).append(value)
+    order = list(CLAIMS)
+    return {
+        key: {unit: float(np.mean(each)) for unit, each in values[key].items()}
+        for key in sorted(values, key=lambda key: (order.index(key[0]), key[1:]))
+    }
+
+
+def _subject(claim: str, words: str) -> str:
+    return f"{claim}, {words}" if words else claim
+
+
+def _which(word: AuditedWord) -> str:
+    """Of which words of its claim it is, as the findings have it."""
+    if word.claim in ("anywhere", "words_before"):
+        return "all"
+    return {True: "right", False: "wrong", None: "unjudged"}[word.right]
+
+
+def _score(now: Mapping[str, float], before: Mapping[str, float], measure: str) -> Score | None:
+    """The mean of differences by caption; None where none has both."""
+    values = np.array([now[name] - before[name] for name in now if name in before])
+    if not len(values):
+        return None
+    if np.ptp(values) == 0:
+        return Score(float(values[0]), np.nan, np.nan, len(values), note="all alike")
+    most = 1.0 if measure == RIGHT or measure.startswith("map") else MOST
+    return unskewed(averaged(values), len(values), least=-most, most=most)

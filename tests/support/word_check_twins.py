@@ -60,7 +60,7 @@ class Case:
         tokens = network.generate([prepared], limit=6)[0].tokens
         if len(tokens) < 5:
             tokens = (*tokens[:-1], *(12, 9, 10, 11, 8)[: 6 - len(tokens)], tokens[-1])
-        words = (Span("one", 0, 1), Span("of three", 1, 4), *(Span("more", k, k + 1) for k in range(4, len(tokens))))
+        words = (Span("More", 0, 1), Span("of three", 1, 4), *(Span("more", k, k + 1) for k in range(4, len(tokens))))
         return cls(kind, network, folder, prompt, prepared, other, tokens, words)
 
 
@@ -262,8 +262,46 @@ def quick(case: Case) -> dict[str, list[float]]:
         name: [(math.fsum if name.startswith(("log", "gain")) else _mean)(each[w.start : w.stop]) for w in case.words]
         for name, each in values.items()
     }
+    found |= _chosen(case, own) | _moves(case, own, {"none": none, "another": another})
     found["concentration"] = [_concentration(own.maps[:, w.start : w.stop].mean((0, 1)).numpy()) for w in case.words]
     return found
+
+
+def _chosen(case: Case, own: Pass) -> dict[str, list[float]]:
+    """Over the whole vocabulary, which has no more than 64 tokens that count; and by the tokens to each side."""
+    logs = [float(own.logs[place, token]) for place, token in enumerate(case.tokens)]
+    margins, certainties = [], []
+    for place, token in enumerate(case.tokens):
+        row = own.logs[place].tolist()
+        margins.append(logs[place] - max(value for other, value in enumerate(row) if other != token))
+        best = sorted((math.exp(value) for value in row), reverse=True)
+        rest = math.fsum(best[64:])
+        certainties.append(math.fsum(chance * math.log(chance) for chance in (*best[:64], rest) if chance > 0))
+    return {
+        "margin": [min(margins[word.start : word.stop]) for word in case.words],
+        "certainty": [min(certainties[word.start : word.stop]) for word in case.words],
+        "least_before": [min([0.0, *logs[max(0, word.start - 3) : word.start]]) for word in case.words],
+        "least_after": [min([0.0, *logs[word.stop : word.stop + 3]]) for word in case.words],
+    }
+
+
+def _moves(case: Case, own: Pass, contrasts: dict[str, Pass]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {"repetition": [], "moved_by_none": [], "moved_by_another": []}
+    for place, word in enumerate(case.words):
+        mine = _shares(own, word)
+        before = [each for each in case.words[:place] if each.text.lower() == word.text.lower()]
+        shared = [math.fsum(min(p, q) for p, q in zip(mine, _shares(own, each), strict=True)) for each in before]
+        found["repetition"].append(-max(shared, default=0.0))
+        for name, contrast in contrasts.items():
+            their = _shares(contrast, word)
+            found[f"moved_by_{name}"].append(math.fsum(abs(p - q) for p, q in zip(mine, their, strict=True)) / 2)
+    return found
+
+
+def _shares(of: Pass, word: Span) -> list[float]:
+    """The word's map, brought to sum to 1."""
+    values = of.maps[:, word.start : word.stop].mean((0, 1)).flatten().tolist()
+    return [value / math.fsum(values) for value in values]
 
 
 def _mean(values: Sequence[float]) -> float:

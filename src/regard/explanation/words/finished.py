@@ -20,6 +20,9 @@ from regard.networks.captioners.wordpiece import Span
 Floats = NDArray[np.float64]
 T = TypeVar("T")
 
+LIKELIEST = 64
+"""The tokens at each step that count as what else might have stood there: all of a small vocabulary."""
+
 
 @dataclass(frozen=True)
 class FinishedCaption:
@@ -45,7 +48,9 @@ class FinishedCaption:
     @cached_property
     def trace(self) -> CaptionTrace:
         """One pass with its own picture."""
-        return self.network.trace(self.picture, self.tokens, capture=self._capture, layer=self.layer)
+        return self.network.trace(
+            self.picture, self.tokens, capture=self._capture, layer=self.layer, alternatives=LIKELIEST
+        )
 
     @cached_property
     def scores(self) -> TokenScores:
@@ -80,6 +85,14 @@ class FinishedCaption:
     def _capture(self) -> Capture:
         return self.capture or Capture(self.network.layers - 1)
 
+    @property
+    def maps(self) -> Floats:
+        """(words, patches): each word's map, brought to sum to 1; NaN where it is zero everywhere."""
+        maps = self.scores.maps.astype(np.float64)  # (tokens, rows, columns)
+        flat = per_word(maps.reshape(len(maps), -1), self.words, np.mean)
+        total = flat.sum(1, keepdims=True)
+        return np.divide(flat, total, out=np.full_like(flat, np.nan), where=total > 0)
+
     @cached_property
     def attention(self) -> Floats:
         """(tokens, keys): the mean over heads and the middle layers, in the rows that predict the tokens."""
@@ -103,6 +116,10 @@ class FinishedCaption:
     def sums(self, values: Any) -> Floats:
         """(words,): the sum over each word's tokens, of values (tokens,) that add up where probabilities multiply."""
         return self._joined(values, np.sum)
+
+    def least(self, values: Any) -> Floats:
+        """(words,): the least over each word's tokens, of values (tokens,) of which the worst says most."""
+        return self._joined(values, np.min)
 
     def means(self, values: Any) -> Floats:
         """(words,): the mean over each word's tokens, of values (tokens,) that are shares or similarities."""

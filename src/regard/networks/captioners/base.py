@@ -136,13 +136,16 @@ class CaptionNetwork(ABC):
         *,
         capture: Capture | None = None,
         layer: int | None = None,
+        alternatives: int = 0,
     ) -> CaptionTrace:
         """One pass over a finished caption, and all that checks of its words read of it: what `capabilities` name.
 
-        `layer`, from 0, by default the last, is the one behind which hidden states are read. Here it has the decoding
-        alone; families add what they can give.
+        `layer`, from 0, by default the last, is the one behind which hidden states are read; `alternatives` are as many
+        as that, or all tokens where there are fewer. Here it has the decoding alone, with five alternatives at most;
+        families add what they can give.
         """
-        return CaptionTrace(self.teacher_force([picture], [tokens], capture=capture)[0])
+        few = min(alternatives, 5)
+        return CaptionTrace(self.teacher_force([picture], [tokens], capture=capture, alternatives=few)[0])
 
     def removed(
         self, picture: PreparedPicture, image: Image.Image, tokens: Sequence[int], visible: Tensor, prompt: str | None

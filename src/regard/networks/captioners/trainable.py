@@ -134,6 +134,7 @@ class TrainableCaptioner(CaptionNetwork):
         *,
         capture: Capture | None = None,
         layer: int | None = None,
+        alternatives: int = 0,
     ) -> CaptionTrace:
         """A patch's state is what the layer's attention to the picture would bring to a word that looked at it alone:
         the patch's value through the output projection, whatever the word. It is in the words' own space."""
@@ -146,7 +147,8 @@ class TrainableCaptioner(CaptionNetwork):
             recorder.attach(hooks)
             hooks.append(record_output(layers[layer], states))
             memory = self.memory([picture])
-            (decoding,) = teacher_force(self.module, memory, [tokens], capture=capture)
+            few = min(alternatives, self.module.vocabulary)
+            (decoding,) = teacher_force(self.module, memory, [tokens], capture=capture, alternatives=few)
             patches = layers[layer].multihead_attn.out_proj(memory.values[layer][0].transpose(0, 1).flatten(1))
             lens = lens_of(states[0][0], patches, decoding.tokens, self.module.read_out)
         attention = recorder.attention()[:, 0, 0, :-1].float().cpu()  # (layers, tokens, keys)

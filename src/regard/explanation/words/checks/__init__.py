@@ -7,7 +7,8 @@ can be believed depends on the network (docs/caption-files.md).
 
 Of a word of several tokens log-probabilities are summed, as the probabilities of its tokens multiply to its own, and so
 are their gains and drops, which are differences of such. Shares, similarities and concentrations are no logarithms of
-anything that multiplies: of these a word has the mean over its tokens, so that long words have no more of them.
+anything that multiplies: of these a word has the mean over its tokens, so that long words have no more of them. How a
+word was chosen is said by its worst token, the least: those that only go on with a word are all but certain.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ class WordCheck(Described):
 
     `requires` names what the network must be able to give, of `CaptionNetwork.capabilities`. `passes` are those over
     the finished caption that it reads: of "own", "another" picture, "none" (grey), "removal" (many, with patches out).
-    `joins` says how a word of several tokens has one value: "sum" or "mean".
+    `joins` says how a word of several tokens has one value: "sum", "mean" or "least".
     """
 
     name: str
@@ -155,6 +156,69 @@ WORD_CHECKS = Table(
             passes=("own",),
             joins="mean",
             source=f"{_VISER}; the strongest are read as attention, mean of heads and middle layers",
+        ),
+        WordCheck(
+            name="margin",
+            target=f"{_FOLDER}.choice:margin",
+            description="nats by which the word was chosen before the likeliest other one",
+            requires=(),
+            passes=("own",),
+            joins="least",
+            source="the network's own",
+        ),
+        WordCheck(
+            name="certainty",
+            target=f"{_FOLDER}.choice:certainty",
+            description="less the entropy of the choice, in nats: 0 where there was one word to choose",
+            requires=(),
+            passes=("own",),
+            joins="least",
+            source="the network's own; of the 64 likeliest tokens, all others as one",
+        ),
+        WordCheck(
+            name="least_before",
+            target=f"{_FOLDER}.neighbours:least_before",
+            description="least log-probability of the three tokens before the word",
+            requires=(),
+            passes=("own",),
+            joins="least",
+            source="the network's own",
+        ),
+        WordCheck(
+            name="least_after",
+            target=f"{_FOLDER}.neighbours:least_after",
+            description="least log-probability of the three tokens after the word",
+            requires=(),
+            passes=("own",),
+            joins="least",
+            source="the network's own",
+        ),
+        WordCheck(
+            name="repetition",
+            target=f"{_FOLDER}.map_moves:repetition",
+            description="less the share of its map with the same word before: -1 is one place named twice",
+            requires=("attention",),
+            passes=("own",),
+            joins="mean",
+            source="our own; Σ min(p, q)",
+        ),
+        WordCheck(
+            name="moved_by_none",
+            target=f"{_FOLDER}.map_moves:moved_by_none",
+            description="share of the word's map that lies elsewhere with a grey picture",
+            requires=("attention",),
+            passes=("own", "none"),
+            joins="mean",
+            source="--depends",
+        ),
+        WordCheck(
+            name="moved_by_another",
+            target=f"{_FOLDER}.map_moves:moved_by_another",
+            description="share of the word's map that lies elsewhere with the next picture",
+            requires=("attention",),
+            passes=("own", "another"),
+            joins="mean",
+            source="--depends",
         ),
         # With patches taken out: many passes.
         WordCheck(

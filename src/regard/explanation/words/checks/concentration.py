@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from regard.explanation.words.dependence import per_word
 from regard.explanation.words.finished import FinishedCaption, Floats
 
 
@@ -12,9 +11,7 @@ def concentration(caption: FinishedCaption) -> Floats:
     The map is the mean of its tokens' attention, of the caption's layer, head and row. NaN where it is zero everywhere,
     or of one patch.
     """
-    maps = caption.scores.maps.astype(np.float64)  # (tokens, rows, columns)
-    flat = per_word(maps.reshape(len(maps), -1), caption.words, np.mean)  # (words, patches)
-    total = flat.sum(1, keepdims=True)
-    shares = np.divide(flat, total, out=np.full_like(flat, np.nan), where=total > 0)
+    shares = caption.maps
     entropy = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(1)
-    return 1 - entropy / np.log(flat.shape[1]) if flat.shape[1] > 1 else np.full(len(flat), np.nan)
+    patches = shares.shape[1]
+    return 1 - entropy / np.log(patches) if patches > 1 else np.full(len(shares), np.nan)

@@ -136,6 +136,7 @@ class CrossAttentionCaptioner(PretrainedCaptioner):
         *,
         capture: Capture | None = None,
         layer: int | None = None,
+        alternatives: int = 0,
     ) -> CaptionTrace:
         """Without a lens: the encoder's states lie in no space that the decoder's head reads."""
         self.check(capture)
@@ -147,7 +148,8 @@ class CrossAttentionCaptioner(PretrainedCaptioner):
             output = self.decode_tokens(states, self._whole(picture, caption), attentions=True)
         first = len(picture.start) - 1  # the row that predicts the first token
         layers = [weights[0].mean(0)[first:-1] for weights in self_attentions(output)]  # each (tokens, keys)
-        decoding = self._decoding(encoded, caption, output, capture, 0)
+        few = min(alternatives, output.logits.shape[-1])
+        decoding = self._decoding(encoded, caption, output, capture, few)
         return CaptionTrace(decoding, torch.stack(layers).float().cpu(), first + 1)
 
     def decoder_pass(self, picture: PreparedPicture, tokens: Sequence[int], layers: Sequence[int]) -> DecoderPass:

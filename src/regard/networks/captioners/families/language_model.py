@@ -149,6 +149,7 @@ class LanguageModelCaptioner(PretrainedCaptioner):
         *,
         capture: Capture | None = None,
         layer: int | None = None,
+        alternatives: int = 0,
     ) -> CaptionTrace:
         """Hidden states are those behind a block of the language model, before its last norm; a patch's is that of its
         token. Tokens of the picture that lie nowhere in it (ends of lines) are no patches, but attended to."""
@@ -166,7 +167,9 @@ class LanguageModelCaptioner(PretrainedCaptioner):
         if not isinstance(recorder, TraceRecorder) or picture.places is None:
             raise NetworkError(f"the prompt of {self.name} has no tokens of the picture; prepare the picture again")
         attention = recorder.means()[:, 0, :-1].float().cpu()  # (layers, tokens, keys)
-        decoding = self.decoding_of(caption, output.logits[0, -count:-1], self._on_grid(recorder, picture), 0)
+        logits = output.logits[0, -count:-1]
+        few = min(alternatives, logits.shape[-1])
+        decoding = self.decoding_of(caption, logits, self._on_grid(recorder, picture), few)
         return CaptionTrace(decoding, attention, attention.shape[2] - len(caption), picture.places.cpu(), lens)
 
     def _patch_places(self, picture: PreparedPicture) -> Tensor:

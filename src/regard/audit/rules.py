@@ -14,9 +14,9 @@ methods share the draws, and Holm 1979 the error.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from regard.measurement.intervals import mean
 from regard.records import Choice
 
 Floats = NDArray[np.float64]
+Name = TypeVar("Name", bound=Hashable)
 
 ALPHA = 0.05
 """The share of audits in which any of the methods may be called better, or worse, than its controls by chance."""
@@ -36,6 +37,26 @@ MOST_FAILED = 0.1
 """The share of pictures a method may fail on: what is left of more may not be like the others."""
 CHUNK = 500_000
 """Weights of draws that are in memory at once."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What scores are more than those of the best of their controls: `value` D with its corrected interval, over `n`
+    units that have such. `control` is the best one, `twin` one whose scores are the same in every unit ("" for none).
+    `of` has by control what they are more than it, with both ends at the corrected error."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    control: str
+    twin: str
+    of: Mapping[str, tuple[float, float, float]]
+
+    @property
+    def smallest(self) -> float:
+        """The least D that would have been shown; NaN where so few units can show none."""
+        return self.value - self.low if math.isfinite(self.low) else math.nan
 
 
 @dataclass(frozen=True)
@@ -67,33 +88,50 @@ def judge(
 
     Pictures count that method and controls have. `groups` (pictures,) hold those together that are not independent.
     """
+    found = differences(scores, controls, groups, seed=seed, draws=draws)
+    failed = {method: float(np.mean(np.isnan(values))) for method, values in scores.items()}
+    return {method: _judgement(each, failed[method], unit) for method, each in found.items()}
+
+
+def differences(
+    scores: Mapping[Name, Floats],
+    controls: Mapping[Name, Mapping[str, Floats]],
+    groups: NDArray[Any] | None = None,
+    *,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> dict[Name, Difference]:
+    """By name, what `scores` (items,) are more than the best of their `controls`; the error is shared by Holm's steps.
+
+    A mean is over the items that both have; `groups` (items,) hold those together that are not independent.
+    """
     of = np.arange(len(next(iter(scores.values())))) if groups is None else np.unique(groups, return_inverse=True)[1]
     pairs = [(method, control) for method in scores for control in controls[method]]
-    rows = np.stack([scores[method] - controls[method][control] for method, control in pairs])  # (pairs, pictures)
+    rows = np.stack([scores[method] - controls[method][control] for method, control in pairs])  # (pairs, items)
     for place, (method, _) in enumerate(pairs):
         for other in controls[method].values():
             rows[place, np.isnan(other)] = np.nan
     ends = _Bootstrap(rows, of, seed, draws)
     of_method = {method: [place for place, pair in enumerate(pairs) if pair[0] == method] for method in scores}
     levels = _holm({method: ends.p(places) for method, places in of_method.items()})
-    judged = {}
+    found = {}
     for method, places in of_method.items():
         low, high = ends.interval(places, levels[method])
         best = places[int(np.argmin(ends.means[places]))]
-        failed = float(np.mean(np.isnan(scores[method])))
-        value = float(ends.means[best])
-        n = int(ends.units[best])
         twin = next((pairs[place][1] for place in places if ends.units[place] > 2 and ends.is_zero(place)), "")
-        judged[method] = _judgement(value, low, high, n, pairs[best][1], twin, failed, unit)
-    return judged
+        each = {
+            pairs[place][1]: (float(ends.means[place]), *ends.interval([place], levels[method])) for place in places
+        }
+        found[method] = Difference(
+            float(ends.means[best]), low, high, int(ends.units[best]), pairs[best][1], twin, each
+        )
+    return found
 
 
-def _judgement(
-    value: float, low: float, high: float, n: int, control: str, twin: str, failed: float, unit: str
-) -> Judgement:
-    """`control` is the best one, `twin` one whose SRG is the method's on every picture, `failed` a share."""
-    several = f"{n} {unit}{'' if n == 1 else 's'}"
-    smallest = value - low if math.isfinite(low) else math.nan
+def _judgement(found: Difference, failed: float, unit: str) -> Judgement:
+    """`failed` is a share."""
+    low, high, control, smallest = found.low, found.high, found.control, found.smallest
+    several = f"{found.n} {unit}{'' if found.n == 1 else 's'}"
     detectable = f"a difference of {smallest:.3f} or more" if math.isfinite(smallest) else "no difference"
     if failed > MOST_FAILED:
         status = "not decidable"
@@ -104,19 +142,19 @@ def _judgement(
     elif high < 0:
         status = "contradicted"
         why = f"its SRG is lower than that of the best control, {control}: all of the interval is below 0"
-    elif twin:
+    elif found.twin:
         status = "no better than a control"
-        why = f"its map is that of a control, {twin}: their SRG is the same on every picture"
+        why = f"its map is that of a control, {found.twin}: their SRG is the same on every picture"
     elif low >= -MARGIN and high <= MARGIN:
         status = "no better than a control"
         why = f"its SRG is that of the best control, {control}: all of the interval is within ± {MARGIN}"
     else:
         status = "not decidable"
         why = f"the interval holds 0 and reaches beyond ± {MARGIN} of {control}; {several} can show {detectable}"
-    return Judgement(status, why, value, low, high, n, control, smallest)
+    return Judgement(status, why, found.value, low, high, found.n, control, smallest)
 
 
-def _holm(p: Mapping[str, float]) -> dict[str, float]:
+def _holm(p: Mapping[Name, float]) -> dict[Name, float]:
     """At what error each method is tested, two-sided: Holm's steps, the last of them for all that are not shown."""
     levels = {}
     level = 0.0

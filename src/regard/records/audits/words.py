@@ -98,11 +98,12 @@ class WordAudit(Readable):
 
     `sentences` say the most important of it. `verdicts` are on each of CLAIMS: their `settings` have the `claim`, which
     `words` (WORDS), `by` what evidence (EVIDENCE) and the layer, head and row of the maps; their `method` is the word
-    method, or a planted map that claims must not hold of, `n` counts pictures, with all captions they have. `findings` are all numbers with their
-    intervals and baselines: their part is the claim, their subject which words, their condition the control or "".
-    `words` are the single words, `support` the fitted model of word support as JSON where there were wrong words enough
-    for one. `skipped` has, by claim or part, why it was not measured, `failures` what failed on some captions; `note`
-    marks pictures or words ("captions given"). `provenance` is the network's and DATA's.
+    method, or a planted map that claims must not hold of, `n` counts pictures, with all captions they have. `findings`
+    are all numbers with their intervals and baselines: their part is the claim, their subject which words, their
+    condition the control or "". `words` are the single words, `support` the fitted model of word support as JSON where
+    there were wrong words enough for one. `skipped` has, by claim or part, why it was not measured, `failures` what
+    failed on some captions; `note` marks pictures or words ("captions given"). `provenance` is the network's and
+    DATA's.
 
     >>> about = {"claim": "nouns", "words": "right", "by": "map"}
     >>> question = CLAIMS["nouns"]

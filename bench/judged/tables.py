@@ -1,0 +1,168 @@
+"""Tables of judged words, in Markdown: AUROC and calibration error, intervals draw sentences again."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.explanation.words.checks import WORD_CHECKS
+from regard.explanation.words.support.fit import cross_fitted, fit
+from regard.explanation.words.support.judged import CONDITIONS, JudgedWord
+from regard.explanation.words.support.kinds import CONTENT
+from regard.explanation.words.support.scores import JudgedUnits
+from regard.records.scores import Score
+
+Floats = NDArray[np.float64]
+Words = Sequence[JudgedWord]
+PUBLISHED = ("log_probability", "glsim", "viser", "viser_evidence")
+"""What the fit is held against; VisER's evidence stands for it where a network has no attention that picture and words
+share, as the other half of it is of that."""
+FAITHFUL = ("removal", "removal_over_random", "removal_over_centre", "removal_over_words")
+FEWEST = 5
+"""Right words, and wrong ones, without which nothing is said of them."""
+
+
+def tables(captioners: Mapping[str, Words]) -> Iterator[str]:
+    """All of them, of the words of captioners by their names."""
+    natural = {name: [word for word in words if word.errors == "natural"] for name, words in captioners.items()}
+    planted = {name: [word for word in words if word.errors == "planted"] for name, words in captioners.items()}
+    fits = {name: cross_fitted(words) for name, words in natural.items()}
+    yield _targets(natural, fits)
+    yield _by(natural, fits, CONTENT, lambda word: word.kind, "natural errors by kind")
+    yield _by(natural, fits, CONDITIONS, lambda word: word.condition, "natural errors by condition")
+    yield _of_checks(natural, fits, "natural errors, all content words")
+    yield _of_checks(*_nouns(natural, fits), "natural errors, nouns")
+    if len(natural) > 1:
+        yield _left_out(natural, fits)
+    planted = {name: words for name, words in planted.items() if words}
+    if planted:
+        given = {name: cross_fitted(words) for name, words in planted.items()}
+        yield _by(planted, given, CONTENT, lambda word: word.kind, "planted errors by kind, fitted to such")
+        logs = {name: _values(words, "log_probability") for name, words in planted.items()}
+        yield _by(planted, logs, CONTENT, lambda word: word.kind, "planted errors by kind, log-probability")
+        yield _of_checks(planted, given, "planted errors, all content words")
+    for name, words in natural.items():
+        if any("removal" in word.checks for word in words):
+            yield _faithfulness(name, words)
+
+
+def _nouns(words: Mapping[str, Words], values: Mapping[str, Floats]) -> tuple[dict[str, Words], dict[str, Floats]]:
+    chosen = {name: np.array([word.kind == "noun" for word in of]) for name, of in words.items()}
+    kept = {name: [word for word, inside in zip(of, chosen[name], strict=True) if inside] for name, of in words.items()}
+    return kept, {name: values[name][chosen[name]] for name in words}
+
+
+def _targets(words: Mapping[str, Words], fits: Mapping[str, Floats]) -> str:
+    """Of all content words and of nouns: the fit, what it has more than each published score, and its calibration."""
+    head = ["captioner", "words", "right", "wrong", "AUROC of the fit"]
+    rows = []
+    for name in words:
+        for label, (of, fitted) in {"all": ({name: words[name]}, fits), "nouns": _nouns(words, fits)}.items():
+            units = JudgedUnits.of(of[name])
+            if not _is_enough(units.right):
+                continue
+            over = [_over(of[name], units, fitted[name], check) for check in PUBLISHED]
+            row = [name, label, int(units.right.sum()), int((~units.right).sum()), _cell(units.auroc(fitted[name]))]
+            rows.append([*row, *over, _cell(units.calibration_error(fitted[name]))])
+    return _table("natural errors", [*head, *(f"… over `{check}`" for check in PUBLISHED), "calibration error"], rows)
+
+
+def _over(words: Words, units: JudgedUnits, fitted: Floats, check: str) -> str:
+    values = _values(words, check)
+    return _cell(units.difference(fitted, values), "+.3f") if np.isfinite(values).all() else "—"
+
+
+def _by(
+    words: Mapping[str, Words],
+    values: Mapping[str, Floats],
+    names: Sequence[str],
+    key: Callable[[JudgedWord], str],
+    title: str,
+) -> str:
+    rows = []
+    for name, of in words.items():
+        keys = np.array([key(word) for word in of])
+        rows.append([name, *(_part(of, values[name], keys == column) for column in names)])
+    return _table(title, ["captioner", *names], rows)
+
+
+def _part(words: Words, values: Floats, inside: NDArray[np.bool_]) -> str:
+    """AUROC with how many words are right and wrong."""
+    if not inside.any():
+        return "—"
+    units = JudgedUnits.of([word for word, chosen in zip(words, inside, strict=True) if chosen])
+    counts = f"({int(units.right.sum())}, {int((~units.right).sum())})"
+    return f"{_cell(units.auroc(values[inside]))} {counts}" if _is_enough(units.right) else f"— {counts}"
+
+
+def _of_checks(words: Mapping[str, Words], fits: Mapping[str, Floats], title: str) -> str:
+    """AUROC of each check and of the fit, a column for each captioner."""
+    units = {name: JudgedUnits.of(of) for name, of in words.items()}
+    enough = [name for name in words if _is_enough(units[name].right)]
+    checks = [row.name for row in WORD_CHECKS if row.level == "quick"]
+    columns = {check: {name: _values(words[name], check) for name in enough} for check in checks}
+    rows = [["the fit", *(_cell(units[name].auroc(fits[name])) for name in enough)]]
+    for check in checks:
+        cells = [
+            _cell(units[name].auroc(values)) if np.isfinite(values).any() else "—"
+            for name, values in columns[check].items()
+        ]
+        rows.append([f"`{check}`", *cells])
+    return _table(title, ["AUROC", *enough], rows)
+
+
+def _left_out(words: Mapping[str, Words], fits: Mapping[str, Floats]) -> str:
+    """What is fitted on the other captioners, on the one that is left out, beside its own fit."""
+    rows = []
+    for name, of in words.items():
+        units = JudgedUnits.of(of)
+        model = fit([word for other, words_of in words.items() if other != name for word in words_of])
+        checks = {check: _values(of, check) for check in model.checks}
+        others = model.probabilities(checks, [word.kind for word in of])
+        own = fits[name]
+        cells = [units.auroc(own), units.auroc(others), units.calibration_error(others)]
+        rows.append([name, *map(_cell, cells), _cell(units.difference(others, own), "+.3f")])
+    head = ["left out", "own fit, cross-fitted", "fit on the others", "its calibration error", "others less own"]
+    return _table("leave one captioner out: all content words, natural errors", head, rows)
+
+
+def _faithfulness(name: str, words: Words) -> str:
+    """The means of what words lose and keep by their maps."""
+    whole = [word for word in words if math.isfinite(word.checks.get("removal", math.nan))]
+    rows = []
+    for kind in ("all", *CONTENT):
+        for right in (True, False):
+            of = [word for word in whole if kind in ("all", word.kind) and word.right is right]
+            units = JudgedUnits.of(of) if of else None
+            if units is not None and len(np.unique(units.units)) > 1:
+                cells = [_cell(_mean(units, _values(of, check))) for check in FAITHFUL]
+                rows.append([f"{kind}, {'right' if right else 'wrong'}", len(of), *cells])
+    return _table(f"maps of {name}: nats", ["words", "n", *(f"`{check}`" for check in FAITHFUL)], rows)
+
+
+def _mean(units: JudgedUnits, values: Floats) -> Score:
+    known = np.isfinite(values)
+    sums, counts = (
+        np.bincount(units.units, weights, units.draws.shape[1]) for weights in (np.where(known, values, 0), known)
+    )
+    drawn = (units.draws @ sums) / np.maximum(units.draws @ counts, 1)
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return Score(float(values[known].mean()), float(low), float(high), int(known.sum()))
+
+
+def _values(words: Words, check: str) -> Floats:
+    return np.array([word.checks.get(check, math.nan) for word in words], np.float64)
+
+
+def _is_enough(right: NDArray[np.bool_]) -> bool:
+    return min(int(right.sum()), int((~right).sum())) >= FEWEST
+
+
+def _cell(score: Score, form: str = ".3f") -> str:
+    return f"{score.value:{form}} [{score.low:{form}}, {score.high:{form}}]" if math.isfinite(score.value) else "—"
+
+
+def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return f"**{title}**\n\n" + "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"

@@ -7,6 +7,7 @@ from browser import open_page
 from inspections import made
 from playwright.sync_api import expect
 
+from regard.records import WordSupport
 from regard.records.inspection import InspectedCaption, InspectedWord
 from regard.rendering.pages.inspections import InspectedPage, inspection_page
 
@@ -27,12 +28,12 @@ WORDS = (
 )
 
 
-def written(folder, words, count=1):
+def written(folder, words, count=1, measured=None):
     """A page of captions; the maps of words are made: see `inspections.made`."""
     pictures = {}
     for seed in range(count):
         made_one = made(seed, caption=True, heads=2, layers=2, crop=True)
-        caption = InspectedCaption(" ".join(word.text for word in words), words)
+        caption = InspectedCaption(" ".join(word.text for word in words), words, measured)
         pictures[made_one.name] = [made_one.__class__(**{**vars(made_one), "caption": caption})]
     path = folder / "page.html"
     path.write_text(inspection_page(InspectedPage("Captions", pictures)), encoding="utf-8")
@@ -143,3 +144,68 @@ def test_what_was_not_measured_is_said(browser, tmp_path):
         page.keyboard.press("Escape")
         page.evaluate("new Promise(requestAnimationFrame)")  # the dialog tells that it closes a moment later
         assert "word" not in page.url
+
+
+DOUBTED = (
+    InspectedWord("a", None, 0.9, (), 0.88, 0),
+    InspectedWord(
+        "boy",
+        "NN",
+        0.6,
+        (("girl", 0.3),),
+        0.59,
+        1,
+        support=WordSupport(0.21, "noun", ("as likely without the picture", HOSTILE), "girl"),
+        checks={"gain_over_none": -0.0001, "glsim": None},
+    ),
+    InspectedWord("runs", "VBZ", 0.8, (), 0.1, 2, support=WordSupport(0.93, "verb")),
+)
+MEASURED = "Support measured on 9,120 words of 1,000 scenes: AUROC 0.91 (0.89 to 0.93)."
+
+
+def test_doubtful_words_are_marked_and_say_why(browser, tmp_path):
+    with open_page(browser, written(tmp_path, DOUBTED, measured=MEASURED)) as page:
+        expect(page.get_by_text("1 of 2 words that claim something is doubtful")).to_be_visible()
+        expect(page.get_by_text(MEASURED)).to_be_visible()
+        expect(page.get_by_text("As likely without the picture: ")).to_have_count(0)  # the reasons say it
+        word = page.get_by_role("option", name="boy, doubtful, better supported: girl, as likely without the picture")
+        style = "getComputedStyle(document.querySelector('.word.doubtful')).textDecorationStyle"
+        assert page.evaluate(style) == "wavy" and page.locator(".word.doubtful").count() == 1
+        page.locator(".word-doubts").get_by_role("button", name="boy").click()
+        expect(word).to_be_focused()
+        facts = page.locator(".word-others")
+        expect(facts.get_by_text("0.21: doubtful")).to_be_visible()
+        expect(facts.locator(".word-why")).to_have_text(
+            f"better supported: “girl”; as likely without the picture; {HOSTILE}"
+        )
+        facts.get_by_text("Raw checks").click()
+        assert facts.locator(".word-checks dd").all_inner_texts() == ["0.000", "–"]
+        page.keyboard.press("Escape")
+        page.get_by_role("option", name="runs").click()
+        expect(facts.locator(".support .word-bar + span")).to_have_text("0.93")
+        assert page.locator("img[src='x']").count() == 0
+
+
+def test_many_doubtful_words_are_behind_a_button_and_no_support_is_said(browser, tmp_path):
+    many = tuple(
+        InspectedWord(f"w{place}", None, 0.5, index=0, support=WordSupport(place / 20, "noun")) for place in range(8)
+    )
+    with open_page(browser, written(tmp_path, many, count=2), state="#sort=doubtful") as page:
+        assert "8 doubtful words" in page.get_by_role("gridcell").first.inner_text()
+        page.get_by_role("gridcell").first.get_by_role("button").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.locator(".word-doubts li:visible")).to_have_count(5)
+        dialog.get_by_role("button", name="All 8 doubtful words").click()
+        expect(dialog.locator(".word-doubts li:visible")).to_have_count(8)
+        expect(dialog.locator(".word-doubts button").nth(5)).to_be_focused()
+    raw = (InspectedWord("boy", "NN", 0.6, (), 0.59, 1, checks={"gain_over_none": 1.25}),)
+    with open_page(browser, written(tmp_path, raw, measured="No support: these are raw checks.")) as page:
+        expect(page.get_by_text("No support: these are raw checks.")).to_be_visible()
+        expect(page.locator(".word-checks dd")).to_have_text("1.250")
+        assert page.locator(".word.doubtful, .word-doubts").count() == 0
+
+
+def test_doubtful_words_are_said_where_no_script_runs(tmp_path):
+    page = written(tmp_path, DOUBTED, measured=MEASURED).read_text(encoding="utf-8")
+    assert '<li><bdi class="strong">boy</bdi> <bdi>0.21; better supported: girl; as likely without' in page
+    assert f"<bdi>{MEASURED}</bdi>" in page and '"doubtful": 1' in page

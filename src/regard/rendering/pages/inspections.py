@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from regard.records import Float, Heatmap, Inspection
+from regard.records import Float, Heatmap, Inspection, WordSupport
 from regard.rendering.pages import views
 from regard.rendering.pages.anonymiser import Anonymiser
 from regard.rendering.pages.budget import Budget, Packed
@@ -110,11 +110,19 @@ def index_of(
                 "confidence": None if answer is None else round(answer.probabilities[0][1], 6),
                 "flips": None if answer is None else answer.flips,
                 "caption": next((each.caption.text for each in inspections if each.caption is not None), None),
+                **_doubtful(inspections),
                 "inspections": list(blocks.get(name, ())),
                 "thumb": None,
             }
         )
     return rows
+
+
+def _doubtful(inspections: Sequence[Inspection]) -> dict[str, int]:
+    """How many words of a picture's captions are doubtful, where that was measured."""
+    words = (word for each in inspections if each.caption is not None for word in each.caption.words)
+    supports = [word.support for word in words if word.support is not None]
+    return {"doubtful": sum(support.is_doubtful for support in supports)} if supports else {}
 
 
 def still(name: str, inspections: Sequence[Inspection], content: InspectedPage) -> views.View:
@@ -128,14 +136,20 @@ def still(name: str, inspections: Sequence[Inspection], content: InspectedPage) 
             heatmap = None if values is None else Heatmap(values, inspection.grid, name)
             view["frame"] = views.frame(image, heatmap, content.colours, size, signed, fine)
     view["map"] = about
+    words = () if inspection.caption is None else inspection.caption.words
     view["words"] = [
         (
             each.text,
             each.part or "",
             *("" if share is None else f"{share:.3f}" for share in (each.probability, each.without)),
+            "" if each.support is None else f"{each.support.probability:.2f}",
         )
-        for each in (() if inspection.caption is None else inspection.caption.words)
+        for each in words
     ]
+    view["supported"] = any(each.support is not None for each in words)
+    view["measured"] = None if inspection.caption is None else inspection.caption.measured
+    supports = ((each.text, each.support) for each in words)
+    view["doubtful"] = [(text, _why(each)) for text, each in supports if each is not None and each.is_doubtful]
     view["answers"] = [
         (label, f"{share:.3f}") for label, share in (inspection.answer.probabilities if inspection.answer else ())
     ]
@@ -151,6 +165,12 @@ def still(name: str, inspections: Sequence[Inspection], content: InspectedPage) 
         if each.against is None
     ]
     return view
+
+
+def _why(support: WordSupport) -> str:
+    """A doubtful word's support, what the picture supports better, and why it is little."""
+    better = () if support.alternative is None else (f"better supported: {support.alternative}",)
+    return "; ".join((f"{support.probability:.2f}", *better, *support.reasons))
 
 
 def _first_map(inspection: Inspection) -> tuple[Float | None, bool, str | None]:

@@ -43,9 +43,9 @@ PICTURE_SCRIPTS = DRAWING_SCRIPTS + tuple(
 )
 """What one picture is looked at with: its last fragment has `openPicture`."""
 PICTURE_STYLES = ("picture/picture.css",)
-_RUN = ("common", "columns", "gallery", "tables", "charts", "words", "dialog", "start")
-RUN_SCRIPTS = tuple(f"run/{name}.js" for name in _RUN)
-RUN_STYLES = ("run/run.css", "run/words.css")
+_RUN = ("run/common", "run/columns", "run/gallery", "run/tables", "run/charts", "words/doubts", "words/view")
+RUN_SCRIPTS = tuple(f"{name}.js" for name in (*_RUN, "run/dialog", "run/start"))
+RUN_STYLES = ("run/run.css", "words/words.css")
 """The gallery, the dialog of a picture, captions, and what charts and tables do; "run/start.js" is last of all."""
 _NONE: Mapping[str, Any] = MappingProxyType({})
 

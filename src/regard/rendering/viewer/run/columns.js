@@ -5,6 +5,7 @@ const SORTS = {
   worst: "worst first",
   surest: "surest first",
   unsure: "least sure first",
+  doubtful: "most doubtful words first",
   name: "by name",
 };
 
@@ -18,7 +19,7 @@ function classColumn(values, count) {
 function asColumns(pictures) {
   if (!Array.isArray(pictures)) return pictures;
   const columns = { n: pictures.length };
-  for (const key of ["name", "short", "predicted", "true", "confidence", "flips", "inspections", "thumb", "caption"]) {
+  for (const key of ["name", "short", "predicted", "true", "confidence", "flips", "inspections", "thumb", "caption", "doubtful"]) {
     if (pictures.some((each) => each[key] !== undefined)) columns[key] = pictures.map((each) => each[key] ?? null);
   }
   return columns;
@@ -41,6 +42,7 @@ function readColumns(pictures, classes = []) {
     inspections: pictures.inspections ?? null,
     inspection: pictures.inspection ?? null,
     caption: pictures.caption?.some((each) => each !== null) ? pictures.caption : null,
+    doubtful: pictures.doubtful?.some((each) => each !== null) ? pictures.doubtful : null, // how many words of a caption
     thumb: pictures.thumb ?? null,
     thumbs: pictures.thumbs ?? null,
     text: null,
@@ -117,6 +119,7 @@ function selectPictures(columns, filter = {}) {
 function sorted(columns, indices, sort) {
   if (sort === "name") return indices.sort(byName(columns));
   if (!sort || sort === "data") return indices;
+  if (sort === "doubtful") return indices.sort((a, b) => (columns.doubtful?.[b] ?? 0) - (columns.doubtful?.[a] ?? 0));
   const missing = 3;
   const keys = new Float64Array(indices.length);
   const room = 2 ** 21; // more pictures than any page has, so that equal ones stay in order

@@ -81,7 +81,7 @@ function gallery(host, columns, open, onFilter) {
       change({ slice: event.target.value === "" ? undefined : [at, Number(event.target.value)] }));
     fields.push(field(slice.column, controls[key]));
   });
-  const orders = Object.entries(SORTS).filter(([key]) => (key !== "worst" || known) && (controls.low || !["surest", "unsure", "worst"].includes(key)));
+  const orders = Object.entries(SORTS).filter(([key]) => (key !== "worst" || known) && (key !== "doubtful" || columns.doubtful) && (controls.low || !["surest", "unsure", "worst"].includes(key)));
   controls.sort = choice(orders, (event) => change({ sort: event.target.value === "data" ? undefined : event.target.value }));
   fields.push(field("Order", controls.sort));
   const reset = el("button", { type: "button", class: "quiet", hidden: true, onclick: () => (show({}), find.focus()) }, "Show all");
@@ -162,13 +162,14 @@ function gallery(host, columns, open, onFilter) {
     const image = address
       ? el("img", { class: "thumb", src: address, alt: "", decoding: "async" })
       : el("span", { class: "thumb blank" }, "no picture in this page");
+    const doubts = columns.doubtful?.[index] ? `${plural(columns.doubtful[index], "doubtful word")} · ` : "";
     const flips = columns.flips[index] === 1 ? el("span", { class: "second" }, "flips with the background") : null;
     const button = el(
       "button",
       { type: "button", class: "tile", tabindex: "-1", "data-place": place, title: columns.name[index] },
       el("span", { class: "thumb-stage" }, image),
       el("span", { class: "verdict" }, answerOf(columns, index)),
-      flips ?? el("span", { class: "file" }, isolated(shortName(columns, index))),
+      flips ?? el("span", { class: "file" }, doubts, isolated(shortName(columns, index))),
     );
     return el("div", { role: "gridcell", "aria-colindex": (place % across) + 1 }, button);
   }

@@ -27,7 +27,9 @@ function withoutText(word) {
 }
 
 function captionView(area, inspection, state, onState, options = {}) {
-  const { words } = inspection.caption;
+  const { words, measured } = inspection.caption;
+  const supported = words.some((word) => word.support);
+  let openChecks = !supported; // where there is no support they are all there is
   const { rows, columns, picture: [height, width], box } = inspection.grid;
   const maps = readArray(inspection, "words");
   const mapped = (word) => Boolean(maps) && word.index !== null && word.index !== undefined;
@@ -51,9 +53,11 @@ function captionView(area, inspection, state, onState, options = {}) {
   const truthBox = el("input", { type: "checkbox", checked: true, onchange: drawOver });
 
   const parts = words.map((word, index) => {
-    const said = [word.text, word.wrong && "wrong", asLikelyWithout(word) && "as likely without the picture"].filter(Boolean).join(", ");
+    const without = !supported && asLikelyWithout(word);
+    const said = [word.text, word.wrong && "wrong", isDoubtful(word) && doubtText(word), without && "as likely without the picture"].filter(Boolean).join(", ");
     const part = el("span", { class: "word", role: "option", tabindex: "-1", "aria-selected": "false", "aria-label": said }, el(word.wrong ? "s" : "span", { dir: "auto" }, word.text));
-    part.classList.toggle("unseeing", Boolean(asLikelyWithout(word)));
+    part.classList.toggle("unseeing", Boolean(without));
+    part.classList.toggle("doubtful", isDoubtful(word));
     part.addEventListener("pointerenter", (event) => event.pointerType !== "touch" && !playing && choose(index));
     part.addEventListener("click", () => (stop(), choose(index, true)));
     return part;
@@ -68,10 +72,10 @@ function captionView(area, inspection, state, onState, options = {}) {
   });
 
   // Words that the caption would have without seeing anything, listed: not by a line under them alone.
-  const measured = words.filter((word) => word.without !== null && word.without !== undefined);
-  const unseeing = measured.filter(asLikelyWithout);
+  const compared = words.filter((word) => word.without !== null && word.without !== undefined);
+  const unseeing = compared.filter(asLikelyWithout);
   const listed = unseeing.flatMap((word, index) => [index ? ", " : "", "“", isolated(word.text), "”"]);
-  const summary = !measured.length
+  const summary = !compared.length
     ? "How likely each word is without the picture was not measured (regard caption --depends)."
     : unseeing.length ? ["As likely without the picture: ", ...listed, "."] : "No word is as likely without the picture.";
 
@@ -96,14 +100,17 @@ function captionView(area, inspection, state, onState, options = {}) {
     const word = words[at];
     const list = [];
     if (word.probability !== null && word.probability !== undefined) list.push(bar("probability", word.probability, probabilityText(word.probability)));
+    if (word.support) list.push(bar("support", word.support.probability, `${word.support.probability.toFixed(2)}${isDoubtful(word) ? ": doubtful" : ""}`, isDoubtful(word) ? "support low" : "support"));
     if (word.without !== null && word.without !== undefined) list.push(bar("without the picture", word.without, `${probabilityText(word.without)}: ${withoutText(word)}`, "without"));
     const title = el("p", { class: "word-title" }, isolated(word.text, { class: "strong" }), word.part ? el("span", { class: "aside" }, ` ${partName(word.part)}`) : null, word.wrong ? el("span", { class: "wrong" }, " wrong") : null);
     facts.replaceChildren(...list);
     const choices = (word.alternatives ?? []).filter(([text]) => text !== word.text).sort((a, b) => b[1] - a[1]);
     others.replaceChildren(
       title, facts,
+      isDoubtful(word) ? el("p", { class: "word-why" }, whyDoubtful(word)) : "",
       choices.length ? el("p", { class: "note" }, "What else it might have said here") : "",
       choices.length ? el("dl", { class: "word-facts" }, choices.map(([text, value]) => bar(isolated(text), value, probabilityText(value)))) : "",
+      word.checks ? checkTable(word, openChecks, (open) => (openChecks = open)) : "",
     );
   }
 
@@ -220,7 +227,10 @@ function captionView(area, inspection, state, onState, options = {}) {
     el("div", { class: "word-left" }, stage, shownMap),
     el("div", { class: "word-right" },
       el(level, { class: "word-heading" }, "Words"),
-      sentence, el("p", { class: "word-without" }, summary), places,
+      sentence,
+      supported || measured ? doubtList(inspection.caption, (place) => (stop(), choose(place, true))) : null,
+      supported ? null : el("p", { class: "word-without" }, summary),
+      places,
       el("div", { class: "word-actions" }, play, clear, truths ? el("label", {}, truthBox, " True region") : null),
       others));
   area.append(view);

@@ -5,6 +5,7 @@
     judged.py        words whose truth is known, with their checks, and the file that holds them
     model.py         SupportModel: checks and kinds to probabilities, and what it was measured on
     fit.py           a model of judged words, and out-of-fold probabilities
+    reasons.py       why a word has little support, in short sentences
     scores.py        AUROC and calibration error, with intervals that draw sentences again
 
 What is wrong in one network's words is not what is wrong in another's, so that a model speaks for the networks that it

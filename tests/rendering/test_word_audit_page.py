@@ -64,7 +64,9 @@ def test_each_kind_of_evidence_has_a_scale_of_its_own() -> None:
 
 def test_every_number_has_its_interval_and_what_it_is_read_against() -> None:
     audit = example_word_audit()
-    text = _text(word_audit_page(audit))
+    paired = replace(audit.findings[0], condition="over centre", score=Score(0.123, 0.1, 0.2, 300), baseline=None)
+    text = _text(word_audit_page(replace(audit, findings=(*audit.findings, paired))))
+    assert "nouns, right words , over centre 0.123" in text and "paired word by word 1 number " in text
     for each in audit.findings:
         assert each.baseline is not None
         numbers = f"{each.score.value:.3f} {each.score.low:.3f} to {each.score.high:.3f}"
@@ -74,7 +76,13 @@ def test_every_number_has_its_interval_and_what_it_is_read_against() -> None:
 def test_captions_with_a_wrong_word_stand_whole_with_what_was_measured() -> None:
     words = tuple(
         AuditedWord(
-            f"{picture}.png", place, each, "noun", "nouns", each != "girl", {"fall": 1.234, "fall:elsewhere": 9}
+            f"{picture}.png",
+            place,
+            each,
+            "noun",
+            "nouns",
+            each != "girl",
+            {"fall": 1.234, "fall:elsewhere": 9, "glsim": 9},
         )
         for picture in range(SENTENCES + 3)
         for place, each in reversed([*enumerate(("a", "girl", "sits"))])
@@ -84,7 +92,7 @@ def test_captions_with_a_wrong_word_stand_whole_with_what_was_measured() -> None
     text = _text(page)
     assert page.count('a <del class="wrong strong">girl</del> sits</bdi>') == SENTENCES
     assert f"{SENTENCES + 3} of 300 captions; {SENTENCES} are listed" in text
-    assert "girl fall 1.23" in text and "elsewhere 9" not in text and "right.png" not in text
+    assert "girl fall 1.23" in text and "elsewhere 9" not in text and "glsim" not in text and "right.png" not in text
 
 
 def test_what_finds_wrong_words_stands_with_what_it_was_measured_on() -> None:

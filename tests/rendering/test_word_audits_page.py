@@ -49,7 +49,7 @@ def test_differences_are_paired_by_caption_over_the_mean_of_its_words() -> None:
     assert by["map_share", "nouns, wrong"].n == 4 and by["map_share", "nouns, wrong"].note == "all alike"
     assert by["fall", "anywhere, all"].value == 0
     assert "log_probability" not in {measure for measure, _ in by}  # no number of these audits
-    assert [each.score.label for each in found.differences if each.measure == "right_words"] == ["share of right words"]
+    assert [each.score.label for each in found.differences if each.measure == "right_words"] == ["Share of right words"]
 
 
 def test_other_pictures_have_no_differences_and_other_words_are_said() -> None:

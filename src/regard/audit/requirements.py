@@ -105,13 +105,11 @@ class Requirement:
             )
             return f"{self.text} is not met: it names nothing that was measured{available}"
         value = getattr(score, self.end)
-        relations = {
-            ">=": value >= self.value,
-            "<=": value <= self.value,
-            ">": value > self.value,
-            "<": value < self.value,
-        }
-        return None if relations[self.relation] else f"{self.text} is not met: {self.text_of(score)}"
+        return (
+            None
+            if relation_holds(value, self.relation, self.value)
+            else f"{self.text} is not met: {self.text_of(score)}"
+        )
 
     def text_of(self, score: Score) -> str:
         """What was measured, for a message."""
@@ -123,6 +121,17 @@ class Requirement:
             return next((each.score for each in audit.of("quality") if each.note == "the worst slice"), None)
         finding = audit.finding(self.measure, self.subject, self.condition)
         return None if finding is None else finding.score
+
+
+def relation_holds(value: float, relation: str, threshold: float) -> bool:
+    """Whether a number meets a rule's relation."""
+    relations = {
+        ">=": value >= threshold,
+        "<=": value <= threshold,
+        ">": value > threshold,
+        "<": value < threshold,
+    }
+    return relations[relation]
 
 
 def unmet(audit: Audit, rules: Sequence[Requirement]) -> tuple[str, ...]:

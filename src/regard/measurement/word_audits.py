@@ -44,7 +44,7 @@ def compare_word_audits(audits: Mapping[str, WordAudit]) -> WordAuditComparison:
         if _texts(audit) != _texts(base):
             notes.append(TEXTS.format(name, first))
         now = _numbers(audit)
-        labels = {**{each.measure: each.score.label for each in audit.findings}, RIGHT: "share of right words"}
+        labels = {**{each.measure: each.score.label for each in audit.findings}, RIGHT: "Share of right words"}
         differences += [
             AuditDifference(name, first, measure, _subject(claim, words), replace(score, label=labels[measure]))
             for claim, words, measure in now

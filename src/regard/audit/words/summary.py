@@ -10,6 +10,7 @@ from regard.audit.rules import Difference, differences
 from regard.audit.summary import Digests
 from regard.audit.words import rules
 from regard.audit.words.gathered import Floats, Gathered
+from regard.audit.words.measures import MEASURES, RIGHT
 from regard.audit.words.rules import NATS, SHARE, Evidence, Ruling
 from regard.measurement.intervals import NOWHERE, averaged, mean, unskewed
 from regard.records import Finding, Score, Verdict
@@ -25,15 +26,6 @@ MOST_NATS = 50.0
 EVIDENCE: Mapping[str, Evidence] = {"map": rules.MAP, "part": rules.PART, "removal": rules.REMOVAL}
 CONTENT: Key = ("words_before", "all", "content")
 """What the picture adds to words of content over what it adds to other words: no verdict of its own."""
-LABELS = {
-    "map_share": "share of the map in the region",
-    "map_pointing": "words whose map is highest in the region",
-    "map_nearness": "share of the map on the nearest object, less that object's area",
-    "fall": "nats lost without the region",
-    "gain_over_another": "nats over another picture",
-    "gain_over_none": "nats over no picture",
-    "text_attention": "attention to the words before, with a minus",
-}
 
 
 @dataclass(frozen=True)
@@ -159,6 +151,9 @@ def findings(gathered: Gathered) -> tuple[Finding, ...]:
 def _findings(gathered: Gathered) -> Iterator[Finding]:
     maps = gathered.maps
     for claim in OF_REGIONS:
+        right = gathered.of_claim(claim, "right")
+        judged = right | gathered.of_claim(claim, "wrong")
+        yield Finding(claim, RIGHT, "", _score(RIGHT, right.astype(np.float64), judged, gathered))
         for words in TRUTHS:
             chosen = gathered.of_claim(claim, words)
             for measure in ("map_share", "map_pointing"):
@@ -210,9 +205,12 @@ def _score(measure: str, values: Floats, chosen: NDArray[np.bool_], gathered: Ga
     if not known.any():
         return replace(NOWHERE, n=0)
     pictures = gathered.pictures[known]
-    if measure.startswith("map"):
+    if measure == RIGHT:
+        score = mean(values[known], pictures)
+    elif measure.startswith("map"):
         score = mean(values[known], pictures, least=-1.0)
     else:
         count = len(np.unique(pictures))
         score = unskewed(averaged(values[known], pictures), count, least=-MOST_NATS, most=MOST_NATS)
-    return replace(score, label=LABELS[measure])
+    label, description = MEASURES[measure]
+    return replace(score, label=label, description=description)

@@ -1,7 +1,6 @@
 """The page of an audit of a captioner: what its words look at, by each kind of evidence, and its wrong words."""
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from regard.records import AuditedWord, Finding, Score, Verdict, WordAudit, WordClaim
@@ -26,6 +25,7 @@ def word_audit_page(audit: WordAudit, title: str = "") -> str:
     title = title or f"What the words of {audit.provenance.get('network', 'a captioner')} look at"
     evidence = [view for by in EVIDENCE if (view := _evidence(audit, by))]
     sentences = wrong_sentences(audit)
+    measures = [*dict.fromkeys(each.measure for each in audit.findings), "log_probability"]
     context = {
         "title": title,
         "audit": audit,
@@ -36,7 +36,7 @@ def word_audit_page(audit: WordAudit, title: str = "") -> str:
         "evidence": evidence,
         "numbers_of": _numbers(audit),
         "support": _support(audit),
-        "sentences": [_sentence(each) for each in sentences[:SENTENCES]],
+        "sentences": [_sentence(each, measures) for each in sentences[:SENTENCES]],
         "wrong": len(sentences),
         "failures": [pathless(str(each)) for each in audit.failures],
         "skipped": [(name, pathless(why)) for name, why in audit.skipped.items()],
@@ -149,25 +149,31 @@ def _verdicts(verdicts: Sequence[Verdict], ends: tuple[float, float]) -> list[vi
 
 
 def _numbers(audit: WordAudit) -> list[views.View]:
-    """A table for each measure, its rows by part of speech and group of words."""
+    """For each measure a table of its values, and one of what they are over each control, paired."""
     by_measure: dict[str, list[Finding]] = {}
     for each in audit.findings:
         by_measure.setdefault(each.measure, []).append(each)
-    return [_table(rows) for rows in by_measure.values()]
+    tables = []
+    for findings in by_measure.values():
+        plain = [each for each in findings if not each.condition]
+        paired = [each for each in findings if each.condition]
+        label, description = measure_words(findings[0])
+        about = {"name": label, "meaning": description}
+        tables.append({**about, "plain": plain and _table(plain), "paired": paired and _table(paired)})
+    return tables
 
 
 def _table(findings: Sequence[Finding]) -> views.View:
     ends = scale_ends([each.score for each in findings], [each.baseline for each in findings if each.baseline])
-    label, description = measure_words(findings[0])
     rows = []
     before = None
     for each in findings:
-        name = f"{GROUPS_OF.get(each.part, each.part)}, {group_words(each.subject)}".removesuffix(", all words")
-        control = each.condition in PLANTED
-        about = {"name": name, "condition": each.condition, "first": name != before, "control": control}
+        of = GROUPS_OF.get(each.part, each.part)
+        name = of if each.subject in ("", "all") else f"{of}, {group_words(each.subject)}"
+        about = {"name": name, "condition": each.condition, "first": name != before}
         rows.append({**ROW, **about, **finding_view(each, ends)})
         before = name
-    return {"name": label, "meaning": description, "rows": rows, "ends": end_texts(ends)}
+    return {"rows": rows, "ends": end_texts(ends)}
 
 
 def _support(audit: WordAudit) -> views.View | None:
@@ -199,15 +205,16 @@ def wrong_sentences(audit: WordAudit) -> list[list[AuditedWord]]:
             if any(each.right is False for each in words)]  # fmt: skip
 
 
-def _sentence(words: Sequence[AuditedWord]) -> views.View:
+def _sentence(words: Sequence[AuditedWord], measures: Sequence[str]) -> views.View:
     return {
         "name": words[0].unit,
         "words": [{"text": each.text, "right": each.right} for each in words],
-        "wrong": [{"text": each.text, "numbers": list(_measured(each))} for each in words if each.right is False],
+        "wrong": [
+            {
+                "text": each.text,
+                "numbers": [(name, f"{each.numbers[name]:.2f}") for name in measures if name in each.numbers],
+            }
+            for each in words
+            if each.right is False
+        ],
     }
-
-
-def _measured(word: AuditedWord) -> Iterator[tuple[str, str]]:
-    for name, value in word.numbers.items():
-        if ":" not in name and math.isfinite(value):
-            yield name, f"{value:.2f}"

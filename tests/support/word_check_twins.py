@@ -189,7 +189,23 @@ def _cross(case: Case, module: Any, prepared: PreparedPicture) -> Pass:
         looks = module.qformer(module.query_tokens, encoder_hidden_states=seen, output_attentions=True)
         mean = torch.stack([layer for layer in looks.cross_attentions if layer is not None and len(layer)])
         cross, prefix = cross @ mean[:, 0].mean((0, 1))[:, 1:], 0
-    return Pass(output.logits[0, first:-1].log_softmax(-1), among, cross[..., prefix:])
+    logs = output.logits[0, first:-1].log_softmax(-1)
+    if case.kind != "encoder_decoder":
+        return Pass(logs, among, cross[..., prefix:])
+    return Pass(logs, among, cross[..., prefix:], *_gpt2(module, inputs, whole, first))
+
+
+def _gpt2(module: Any, inputs: dict[str, Tensor], whole: Tensor, first: int) -> tuple[Any, ...]:
+    """States of words; of each patch what the layer adds to a word where it is the only patch there is; the head."""
+    states = module(**inputs, decoder_input_ids=whole, output_hidden_states=True).decoder_hidden_states[LAYER + 1]
+    seen = module.encoder(**inputs).last_hidden_state
+    if module.encoder.config.hidden_size != module.decoder.config.hidden_size:
+        seen = module.enc_to_dec_proj(seen)
+    looks = module.decoder.transformer.h[LAYER].crossattention
+    asks = torch.randn(1, 1, module.decoder.config.hidden_size, dtype=torch.float64)
+    patches = [looks(asks, encoder_hidden_states=seen[:, k : k + 1])[0][0, 0] for k in range(1, seen.shape[1])]
+    norm = module.decoder.transformer.ln_f
+    return states[0, first:], torch.stack(patches), lambda x: module.decoder.lm_head(norm(x))
 
 
 def _own(case: Case, prepared: PreparedPicture) -> Pass:

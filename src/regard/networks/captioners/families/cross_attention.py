@@ -7,15 +7,17 @@ search what it returns belongs to other beams.
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
 
+from regard.errors import NetworkError
 from regard.networks.attention.recorder import LayerAttention
 from regard.networks.captioners.attention import Capture
 from regard.networks.captioners.base import PreparedPicture
@@ -31,10 +33,20 @@ from regard.networks.captioners.pretrained import (
     tokens_of,
     visible_box,
 )
-from regard.networks.captioners.trace import CaptionTrace
+from regard.networks.captioners.trace import CaptionTrace, lens_of, record_output
 from regard.networks.guard import borrowed, eager_attention
 from regard.networks.sources.huggingface_files import failures_of, quiet
 from regard.records import PatchGrid
+
+
+@dataclass(frozen=True)
+class LensParts:
+    """Of a decoder's layer: the block, what makes keys and values (in this order, beside each other) of the encoder's
+    states in its attention to the picture, and the projection that brings values into the space of words."""
+
+    block: nn.Module
+    keys_and_values: nn.Module
+    out: nn.Module
 
 
 class CrossAttentionCaptioner(PretrainedCaptioner):
@@ -127,7 +139,8 @@ class CrossAttentionCaptioner(PretrainedCaptioner):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        return frozenset(("attention", "gradients", "decoder", "text attention"))
+        more = () if self.lens_parts(0) is None else ("lens",)
+        return frozenset(("attention", "gradients", "decoder", "text attention", *more))
 
     def trace(
         self,
@@ -138,19 +151,39 @@ class CrossAttentionCaptioner(PretrainedCaptioner):
         layer: int | None = None,
         alternatives: int = 0,
     ) -> CaptionTrace:
-        """Without a lens: the encoder's states lie in no space that the decoder's head reads."""
+        """The encoder's states lie in no space that the decoder's head reads: a lens is there where a layer's attention
+        adds to the words' states (`lens_parts`), and reads what it would bring to a word that looked at one patch."""
         self.check(capture)
         self.check(Capture(layer))
         check_count(1, [tokens], self.limit)
         caption = tuple(map(int, tokens))
-        with borrowed(self.module), quiet(), torch.no_grad(), eager_attention(self.decoder):
+        first = len(picture.start) - 1  # the row that predicts the first token
+        parts = self.lens_parts(self.layers - 1 if layer is None else layer)
+        words: list[Tensor] = []
+        looked_at: list[Tensor] = []
+        with borrowed(self.module) as hooks, quiet(), torch.no_grad(), eager_attention(self.decoder):
+            if parts is not None:
+                hooks += [record_output(parts.block, words), record_output(parts.keys_and_values, looked_at)]
             encoded, states = self.encoder_states(picture)
             output = self.decode_tokens(states, self._whole(picture, caption), attentions=True)
-        first = len(picture.start) - 1  # the row that predicts the first token
+            lens = None
+            if parts is not None:
+                values = looked_at[0][0].chunk(2, dim=-1)[1]  # (states, width)
+                patches = self.to_patches(parts.out(values).T, encoded).T  # (patches, width)
+                lens = lens_of(words[0][0, first:], patches, caption, self.read_out)
         layers = [weights[0].mean(0)[first:-1] for weights in self_attentions(output)]  # each (tokens, keys)
         few = min(alternatives, output.logits.shape[-1])
         decoding = self._decoding(encoded, caption, output, capture, few)
-        return CaptionTrace(decoding, torch.stack(layers).float().cpu(), first + 1)
+        return CaptionTrace(decoding, torch.stack(layers).float().cpu(), first + 1, None, lens)
+
+    def lens_parts(self, layer: int) -> "LensParts | None":
+        """What of a layer a lens is read of; None where words' states are normed after each addition, so that what a
+        patch adds never stands in the space that the head reads."""
+        return None
+
+    def read_out(self, states: Tensor) -> Tensor:
+        """States behind a block (..., width) → logits (..., vocabulary), where `lens_parts` has a layer's."""
+        raise NetworkError(f"the head of {self.name} reads no states but its own")
 
     def decoder_pass(self, picture: PreparedPicture, tokens: Sequence[int], layers: Sequence[int]) -> DecoderPass:
         whole = self._whole(picture, tokens)
@@ -255,6 +288,17 @@ class VisionEncoderDecoder(CrossAttentionCaptioner):
     def generate_tokens(self, states: Tensor, start: Tensor, settings: Any) -> Any:
         outputs = BaseModelOutput(last_hidden_state=states)
         return self.module.generate(encoder_outputs=outputs, decoder_input_ids=start, generation_config=settings)
+
+    def lens_parts(self, layer: int) -> LensParts | None:
+        """Of GPT-2, whose blocks add to the words' states and norm them before the head alone."""
+        if not isinstance(self.decoder, transformers.GPT2LMHeadModel):
+            return None
+        block: Any = self.decoder.transformer.h[layer]
+        return LensParts(block, block.crossattention.c_attn, block.crossattention.c_proj)
+
+    def read_out(self, states: Tensor) -> Tensor:
+        logits: Tensor = self.decoder.lm_head(self.decoder.transformer.ln_f(states))
+        return logits
 
     def decode_tokens(self, states: Tensor, tokens: Tensor, attentions: bool, memory: Any = None) -> Any:
         outputs = BaseModelOutput(last_hidden_state=states)

@@ -18,7 +18,7 @@ from regard.explanation.words.support.kinds import kinds_of
 from regard.explanation.words.tagging import parts_of_speech
 from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.scenes import COLOURS, Scene, captions, judge
-from regard.scenes.lexicon import ACTIONS, COUNTS, ITEM_NOUNS, SIDES, THIRD_PERSON, article
+from regard.scenes.lexicon import ACTIONS, COUNTS, ITEM_NOUNS, SIDES, SIZES, THIRD_PERSON, article
 
 EXCHANGES = ("noun", "colour", "count", "side", "verb")
 """What is exchanged in true captions; a side also where it is a relation ("left of")."""
@@ -122,7 +122,8 @@ class Reader:
         values = checks_of(caption, self.checks)
         for place in places:
             true = judged[place].true
-            if true is not None and kinds[place] != "other":
+            is_size = condition == "cropped" and texts[place] in SIZES  # of the whole picture, which nobody saw
+            if true is not None and kinds[place] != "other" and not is_size:
                 checks = {name: float(column[place]) for name, column in values.items()}
                 yield JudgedWord(of.name, texts[place], kinds[place], true, checks, errors, condition, self.hash)
 

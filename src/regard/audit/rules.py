@@ -88,9 +88,9 @@ def judge(
 
     Pictures count that method and controls have. `groups` (pictures,) hold those together that are not independent.
     """
-    found = differences(scores, controls, groups, seed=seed, draws=draws)
+    compared = differences(scores, controls, groups, seed=seed, draws=draws)
     failed = {method: float(np.mean(np.isnan(values))) for method, values in scores.items()}
-    return {method: _judgement(each, failed[method], unit) for method, each in found.items()}
+    return {method: _judgement(each, failed[method], unit) for method, each in compared.items()}
 
 
 def differences(
@@ -114,7 +114,7 @@ def differences(
     ends = _Bootstrap(rows, of, seed, draws)
     of_method = {method: [place for place, pair in enumerate(pairs) if pair[0] == method] for method in scores}
     levels = _holm({method: ends.p(places) for method, places in of_method.items()})
-    found = {}
+    by_method = {}
     for method, places in of_method.items():
         low, high = ends.interval(places, levels[method])
         best = places[int(np.argmin(ends.means[places]))]
@@ -122,16 +122,16 @@ def differences(
         each = {
             pairs[place][1]: (float(ends.means[place]), *ends.interval([place], levels[method])) for place in places
         }
-        found[method] = Difference(
+        by_method[method] = Difference(
             float(ends.means[best]), low, high, int(ends.units[best]), pairs[best][1], twin, each
         )
-    return found
+    return by_method
 
 
-def _judgement(found: Difference, failed: float, unit: str) -> Judgement:
+def _judgement(difference: Difference, failed: float, unit: str) -> Judgement:
     """`failed` is a share."""
-    low, high, control, smallest = found.low, found.high, found.control, found.smallest
-    several = f"{found.n} {unit}{'' if found.n == 1 else 's'}"
+    low, high, control, smallest = difference.low, difference.high, difference.control, difference.smallest
+    several = f"{difference.n} {unit}{'' if difference.n == 1 else 's'}"
     detectable = f"a difference of {smallest:.3f} or more" if math.isfinite(smallest) else "no difference"
     if failed > MOST_FAILED:
         status = "not decidable"
@@ -142,16 +142,16 @@ def _judgement(found: Difference, failed: float, unit: str) -> Judgement:
     elif high < 0:
         status = "contradicted"
         why = f"its SRG is lower than that of the best control, {control}: all of the interval is below 0"
-    elif found.twin:
+    elif difference.twin:
         status = "no better than a control"
-        why = f"its map is that of a control, {found.twin}: their SRG is the same on every picture"
+        why = f"its map is that of a control, {difference.twin}: their SRG is the same on every picture"
     elif low >= -MARGIN and high <= MARGIN:
         status = "no better than a control"
         why = f"its SRG is that of the best control, {control}: all of the interval is within ± {MARGIN}"
     else:
         status = "not decidable"
         why = f"the interval holds 0 and reaches beyond ± {MARGIN} of {control}; {several} can show {detectable}"
-    return Judgement(status, why, found.value, low, high, found.n, control, smallest)
+    return Judgement(status, why, difference.value, low, high, difference.n, control, smallest)
 
 
 def _holm(p: Mapping[Name, float]) -> dict[Name, float]:

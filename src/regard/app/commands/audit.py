@@ -1,46 +1,23 @@
 """`regard audit`: which map can be trusted on this model, and what the model relies on."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from regard.app import options as opt
 from regard.app.console import progress
 from regard.app.listing import Printed
-from regard.app.options import (
-    METHOD,
-    OUTPUT,
-    WORK,
-    AnyModel,
-    BatchSize,
-    Data,
-    Device,
-    Group,
-    ImageColumn,
-    KeepSeen,
-    Masks,
-    MaxPixels,
-    MaybeOut,
-    NoPictures,
-    Overwrite,
-    Seed,
-    Size,
-    SkipBad,
-    Slices,
-    Split,
-    Weights,
-    WeightsPart,
-    Workers,
-    complete_picture_methods,
-    option,
-)
+from regard.audit.words.kinds import check_kind
 from regard.data import MAX_PIXELS
+from regard.files import check_free, write_file, write_json
 from regard.jobs.bulk.arguments import is_bulk_result, run_bulk_audit
 
 if TYPE_CHECKING:
     from regard.jobs.bulk.audit import BulkAudit
-    from regard.records import Audit
+    from regard.records import Audit, WordAudit
 
 log = logging.getLogger("regard")
 
@@ -49,53 +26,60 @@ log = logging.getLogger("regard")
 class AuditResult(Printed):
     """The audit, where it was written, if it was, and a line for each rule of `require` that it does not meet."""
 
-    audit: "Audit"
+    audit: "Audit | WordAudit"
     out: Path | None = None
     unmet: tuple[str, ...] = ()
 
 
 def audit(
-    data: Data,
-    out: MaybeOut = None,
-    model: AnyModel = "pets-tiny",
-    weights: Weights = None,
-    weights_part: WeightsPart = None,
-    masks: Masks = None,
+    data: opt.Data,
+    out: opt.MaybeOut = None,
+    model: opt.AnyModel = "pets-tiny",
+    weights: opt.Weights = None,
+    weights_part: opt.WeightsPart = None,
+    masks: opt.Masks = None,
     methods: Annotated[
         Sequence[str] | None,
-        option("A method to audit, or several with commas; may be repeated.", panel=METHOD, type=list[str] | None,
-               complete=complete_picture_methods),
+        opt.option("A method to audit, or several with commas; may be repeated.", panel=opt.METHOD,
+                   type=list[str] | None, complete=opt.complete_picture_methods),
     ] = None,
     maps: Annotated[
         str | Path | None,
-        option("Folder of maps from outside (docs/audit.md).", panel=METHOD, type=Path | None),
+        opt.option("Folder of maps from outside (docs/audit.md).", panel=opt.METHOD, type=Path | None),
     ] = None,
+    captions: opt.CaptionsFile = None,
+    which: opt.Which = "all",
+    layer: opt.DecoderLayer = None,
+    head: opt.DecoderHead = None,
     require: Annotated[
         Sequence[str] | None,
-        option("A rule, such as 'worst_slice>=0.8', else exit 1; may be repeated.", type=list[str] | None),
+        opt.option("A rule, such as 'worst_slice>=0.8', else exit 1; may be repeated.", type=list[str] | None),
     ] = None,
-    before: Annotated[
-        str | Path | None,
-        option("An audit of the same pictures, or a bulk result: what changed since.", type=str | None, panel=OUTPUT),
-    ] = None,
-    full: Annotated[bool, option("All occluders, an adversary and a ceiling too.", "--full", panel=WORK)] = False,
-    in_domain: Annotated[bool, option("Also on a copy trained with patches gone.", "--in-domain", panel=WORK)] = False,
-    image: ImageColumn = None,
-    split: Split = None,
-    group: Group = None,
-    slices: Slices = None,
-    keep_seen: KeepSeen = False,
-    size: Size = None,
-    device: Device = None,
-    batch_size: BatchSize = 8,
-    workers: Workers = 2,
-    seed: Seed = 0,
-    max_pixels: MaxPixels = MAX_PIXELS,
-    skip_bad: SkipBad = False,
-    no_pictures: NoPictures = False,
-    overwrite: Overwrite = False,
+    before: Annotated[str | Path | None, opt.option(
+        "An audit of the same pictures, or a bulk result: what changed since.", type=str | None, panel=opt.OUTPUT
+    )] = None,
+    full: Annotated[
+        bool, opt.option("All occluders, an adversary and a ceiling too.", "--full", panel=opt.WORK)
+    ] = False,
+    in_domain: Annotated[
+        bool, opt.option("Also on a copy trained with patches gone.", "--in-domain", panel=opt.WORK)
+    ] = False,
+    image: opt.ImageColumn = None,
+    split: opt.Split = None,
+    group: opt.Group = None,
+    slices: opt.Slices = None,
+    keep_seen: opt.KeepSeen = False,
+    size: opt.Size = None,
+    device: opt.Device = None,
+    batch_size: opt.BatchSize = 8,
+    workers: opt.Workers = 2,
+    seed: opt.Seed = 0,
+    max_pixels: opt.MaxPixels = MAX_PIXELS,
+    skip_bad: opt.SkipBad = False,
+    no_pictures: opt.NoPictures = False,
+    overwrite: opt.Overwrite = False,
 ) -> "AuditResult | BulkAudit":  # fmt: skip
-    """Audit a classifier: which method's map to believe on these pictures, and what the model relies on.
+    """Audit a classifier (which method's map to believe here, what it relies on), or a captioner (where words look).
 
     Measured is `split`, by default `val`, else `test`, else everything, without pictures of the training. `methods` are
     by default attention, rollout, gradcam, grad_attention and libra_fullgrad_plus; `maps` from outside are audited
@@ -109,6 +93,10 @@ def audit(
     what it cost and whether it is real; `before.html` has both. With `in_domain` there is a second verdict, of a
     copy that was trained, on the rest of DATA, with patches gone. An audit that was interrupted is gone on with.
 
+    Of a captioner DATA know what words speak of: a folder of drawn scenes, or a COCO .json with masks. Its own captions
+    are audited, or those of the file `captions` (of several for a picture the one at `which`, or all), by one of the
+    `methods` of words, of a decoder's `layer` and `head`; with wrong words enough also `support.json` is fitted.
+
     DATA may be what `regard predict --jobs` wrote, and `before` such of another date: see docs/bulk.md.
 
     >>> import regard
@@ -120,12 +108,13 @@ def audit(
     """
     if is_bulk_result(data):
         return run_bulk_audit(audit, locals())
+    if check_kind(locals(), signature(audit).parameters):
+        return _of_words(locals())
     from regard.audit.requirements import Requirement, check_rules, unmet
     from regard.audit.settings import AuditSettings
     from regard.data.layouts import read
     from regard.data.regions import own_regions, regions_of
     from regard.explanation import method_named
-    from regard.files import check_free, write_file, write_json
     from regard.measurement.selection import scored_part
     from regard.networks.arguments import check_arguments
     from regard.networks.run import is_run
@@ -180,7 +169,24 @@ def audit(
         every=dataset,
         progress=progress,
     )
-    lines = unmet(record, rules)
+    return _checked(record, out, unmet(record, rules))
+
+
+def _of_words(values: Mapping[str, Any]) -> AuditResult:
+    """The audit of a captioner; `values` are the arguments of `audit`."""
+    from regard.audit.words.command import audit_captioner
+    from regard.audit.words.requirements import WordRequirement, unmet
+    from regard.rendering.pages.audits.captioner import word_audit_page
+
+    def write_page(folder: Path, record: "WordAudit") -> None:
+        write_file(folder / "report.html", word_audit_page(record))
+
+    rules = [WordRequirement.parse(each) for each in values["require"] or ()]
+    record = audit_captioner(values, write_page, progress)
+    return _checked(record, values["out"], unmet(record, rules))
+
+
+def _checked(record: "Audit | WordAudit", out: str | Path | None, lines: tuple[str, ...]) -> AuditResult:
     for line in lines:
         log.error(line)
     return AuditResult(record, None if out is None else Path(out), lines)

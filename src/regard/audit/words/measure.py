@@ -220,10 +220,10 @@ def _fall(falls: Floats) -> dict[str, Floats]:
 
 def _largest(falls: Mapping[Region, Floats], regions: Iterable[Region], place: int) -> dict[str, float]:
     """What a word that speaks of no region loses most of any object, and of any region elsewhere, in the mean."""
-    known = [falls[region][:, place] for region in regions if region in falls]
-    if not known:
+    lost = [falls[region][:, place] for region in regions if region in falls]
+    if not lost:
         return {}
-    most = np.max(known, axis=0)  # (1 + elsewhere,)
+    most = np.max(lost, axis=0)  # (1 + elsewhere,)
     return {"fall": float(most[0]), "fall:elsewhere": float(most[1:].mean())}
 
 

@@ -59,73 +59,73 @@ CONTROLS: Mapping[str, str] = {
 """Controls, as a sentence names them."""
 
 
-def looks(found: Difference, evidence: Evidence) -> Ruling:
+def looks(difference: Difference, evidence: Evidence) -> Ruling:
     """Whether words look where it is claimed: more than by each control.
 
     Contradicted only where it is less than by chance: by a map at random, where that is a control, else by the one
     that there is.
     """
-    if found.n < FEWEST:
-        return _few(found)
-    control = CONTROLS[found.control]
-    chance = "random" if "random" in found.of else found.control
-    if found.low > 0:
+    if difference.n < FEWEST:
+        return _few(difference)
+    control = CONTROLS[difference.control]
+    chance = "random" if "random" in difference.of else difference.control
+    if difference.low > 0:
         return Ruling("supported", f"{evidence.what} is more than by the best control, {control}: all of the interval "
                       "is above 0")  # fmt: skip
-    if found.of[chance][2] < 0:
+    if difference.of[chance][2] < 0:
         return Ruling("contradicted", f"{evidence.what} is less than by {CONTROLS[chance]}: all of the interval is "
                       "below 0")  # fmt: skip
-    if found.high < evidence.margin:
+    if difference.high < evidence.margin:
         return Ruling("no better than a control", f"{evidence.what} is hardly more than by {control}, if at all: all "
                       f"of the interval is below {evidence.text(evidence.margin)}")  # fmt: skip
-    return _open(found, evidence, 0.0)
+    return _open(difference, evidence, 0.0)
 
 
-def looks_nowhere(found: Difference, evidence: Evidence, content: str) -> Ruling:
-    """Whether other words look anywhere: no more than by the best control. `found` has what they have more than
+def looks_nowhere(difference: Difference, evidence: Evidence, content: str) -> Ruling:
+    """Whether other words look anywhere: no more than by the best control. `difference` has what they have more than
     controls, less the margin; `content` is the status of nouns by the same evidence."""
-    if found.n < FEWEST:
-        return _few(found)
-    control = CONTROLS[found.control]
-    if found.low > 0:
+    if difference.n < FEWEST:
+        return _few(difference)
+    control = CONTROLS[difference.control]
+    if difference.low > 0:
         return Ruling("contradicted", f"{evidence.what} is more than by each control, the best of them {control}: all "
                       f"of the interval is above {evidence.text(evidence.margin)}")  # fmt: skip
-    if found.high < 0 and content == "supported":
+    if difference.high < 0 and content == "supported":
         return Ruling("supported", f"{evidence.what} is no more than by {control}: all of the interval is below "
                       f"{evidence.text(evidence.margin)}, while nouns do look at their object by this")  # fmt: skip
-    if found.high < 0:
+    if difference.high < 0:
         return Ruling("no better than a control", f"{evidence.what} is no more than by {control}, but nouns are not "
                       "shown to look at their object by this either: nothing sets other words apart")  # fmt: skip
-    return _open(found, evidence, evidence.margin)
+    return _open(difference, evidence, evidence.margin)
 
 
-def follows(found: Difference, content: Difference) -> Ruling:
+def follows(difference: Difference, content: Difference) -> Ruling:
     """Whether other words follow from the words before: the picture adds nothing to them.
 
-    `found` is the margin less what the picture adds, over another picture and over none, whichever is more; `content`
-    what it adds to the content words of the same captions less what it adds to these, over either.
+    `difference` is the margin less what the picture adds, over another picture and over none, whichever is more;
+    `content` what it adds to the content words of the same captions less what it adds to these, over either.
     """
-    if found.n < FEWEST:
-        return _few(found)
-    control = CONTROLS[found.control]
-    if found.high < 0:
+    if difference.n < FEWEST:
+        return _few(difference)
+    control = CONTROLS[difference.control]
+    if difference.high < 0:
         return Ruling("contradicted", f"{GAIN.what} over {control} is more than nothing: all of the interval is above "
                       f"{GAIN.text(NATS)}")  # fmt: skip
-    if found.low > 0 and content.low > 0:
+    if difference.low > 0 and content.low > 0:
         return Ruling("supported", f"{GAIN.what}, over another picture and over none, is hardly anything: all of the "
                       f"interval is below {GAIN.text(NATS)}, and to content words it adds more")  # fmt: skip
-    if found.low > 0:
+    if difference.low > 0:
         return Ruling("no better than a control", f"{GAIN.what} is hardly anything (all of the interval is below "
                       f"{GAIN.text(NATS)}), but neither is what it is shown to add to content words")  # fmt: skip
-    return _open(found, GAIN, NATS)
+    return _open(difference, GAIN, NATS)
 
 
-def _few(found: Difference) -> Ruling:
+def _few(difference: Difference) -> Ruling:
     return Ruling(
-        "not decidable", f"only {counted(found.n, 'picture')} with such words; fewer than {FEWEST} decide nothing"
+        "not decidable", f"only {counted(difference.n, 'picture')} with such words; fewer than {FEWEST} decide nothing"
     )
 
 
-def _open(found: Difference, evidence: Evidence, at: float) -> Ruling:
-    return Ruling("not decidable", f"the interval of {evidence.what}, over {CONTROLS[found.control]}, reaches to "
-                  f"either side of {evidence.text(at)}; {found.n} pictures cannot tell")  # fmt: skip
+def _open(difference: Difference, evidence: Evidence, at: float) -> Ruling:
+    return Ruling("not decidable", f"the interval of {evidence.what}, over {CONTROLS[difference.control]}, reaches to "
+                  f"either side of {evidence.text(at)}; {difference.n} pictures cannot tell")  # fmt: skip

@@ -78,32 +78,32 @@ def verdicts(
     table = table_of(gathered)
     if not table.scores:
         return ()
-    found = differences(table.scores, table.controls, gathered.pictures, seed=seed)
+    compared = differences(table.scores, table.controls, gathered.pictures, seed=seed)
     made = []
     for key in table.scores:
         if key != CONTENT:
-            ruling = _ruling(key, found)
-            made.append(_verdict(key, method, _unshifted(key, found[key]), ruling, settings, digests))
+            ruling = _ruling(key, compared)
+            made.append(_verdict(key, method, _unshifted(key, compared[key]), ruling, settings, digests))
     return (*made, *_planted(gathered, settings, digests, seed))
 
 
-def _ruling(key: Key, found: Mapping[Key, Difference]) -> Ruling:
+def _ruling(key: Key, compared: Mapping[Key, Difference]) -> Ruling:
     claim, _, by = key
     if claim == "words_before":
-        return rules.follows(found[key], found.get(CONTENT, found[key]))
+        return rules.follows(compared[key], compared.get(CONTENT, compared[key]))
     if claim == "anywhere":
-        nouns = found.get(("nouns", "right", by)) or found.get(("nouns", "unjudged", by))
+        nouns = compared.get(("nouns", "right", by)) or compared.get(("nouns", "unjudged", by))
         content = "" if nouns is None else rules.looks(nouns, EVIDENCE[by]).status
-        return rules.looks_nowhere(found[key], rules.NEARNESS if by == "map" else rules.FALL, content)
-    return rules.looks(found[key], EVIDENCE[by])
+        return rules.looks_nowhere(compared[key], rules.NEARNESS if by == "map" else rules.FALL, content)
+    return rules.looks(compared[key], EVIDENCE[by])
 
 
-def _unshifted(key: Key, found: Difference) -> tuple[float, float, float, int]:
+def _unshifted(key: Key, difference: Difference) -> tuple[float, float, float, int]:
     """Value, interval and count as they are read: with the margin, and what is bad for a claim upwards."""
     if key[0] == "words_before":
-        return NATS - found.value, NATS - found.high, NATS - found.low, found.n
+        return NATS - difference.value, NATS - difference.high, NATS - difference.low, difference.n
     margin = {"map": SHARE, "removal": NATS}[key[2]] if key[0] == "anywhere" else 0.0
-    return found.value + margin, found.low + margin, found.high + margin, found.n
+    return difference.value + margin, difference.low + margin, difference.high + margin, difference.n
 
 
 def _verdict(
@@ -128,8 +128,8 @@ def _planted(gathered: Gathered, settings: Mapping[str, object], digests: Digest
         key = ("nouns", name, "map")
         table.add(key, gathered.maps[f"map_share:planted {name}"], _controls(gathered.maps, "map_share"), chosen)
     if table.scores:
-        found = differences(table.scores, table.controls, gathered.pictures, seed=seed)
-        for key, each in found.items():
+        compared = differences(table.scores, table.controls, gathered.pictures, seed=seed)
+        for key, each in compared.items():
             numbers = (each.value, each.low, each.high, each.n)
             about = ("nouns", "right", "map")
             yield _verdict(about, key[1], numbers, rules.looks(each, rules.MAP), settings, digests)
@@ -201,16 +201,16 @@ def _beside(
 
 
 def _score(measure: str, values: Floats, chosen: NDArray[np.bool_], gathered: Gathered) -> Score:
-    known = chosen & np.isfinite(values)
-    if not known.any():
+    measured = chosen & np.isfinite(values)
+    if not measured.any():
         return replace(NOWHERE, n=0)
-    pictures = gathered.pictures[known]
+    pictures = gathered.pictures[measured]
     if measure == RIGHT:
-        score = mean(values[known], pictures)
+        score = mean(values[measured], pictures)
     elif measure.startswith("map"):
-        score = mean(values[known], pictures, least=-1.0)
+        score = mean(values[measured], pictures, least=-1.0)
     else:
         count = len(np.unique(pictures))
-        score = unskewed(averaged(values[known], pictures), count, least=-MOST_NATS, most=MOST_NATS)
+        score = unskewed(averaged(values[measured], pictures), count, least=-MOST_NATS, most=MOST_NATS)
     label, description = MEASURES[measure]
     return replace(score, label=label, description=description)

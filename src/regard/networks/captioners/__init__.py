@@ -9,7 +9,13 @@ pieces.py, wordpiece.py                    vocabularies
 """
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from regard.errors import NetworkError
+from regard.networks.run import is_run, task_of
+from regard.networks.sources.shipped import folder_of
+from regard.networks.tasks import CAPTIONING
 from regard.registry import Described, Table
 
 
@@ -30,6 +36,8 @@ class CaptionerFamily(Described):
     target: str  # "module:function"
 
 
+CHECKPOINTS = (".pth", ".pt", ".bin")
+"""The endings of files that may be CATR's."""
 _FOLDER = "regard.networks.captioners.families"
 
 CAPTIONER_FAMILIES = Table(
@@ -129,3 +137,47 @@ register_captioner = CAPTIONER_FAMILIES.register
 def family_of(source: str, kind: str) -> CaptionerFamily | None:
     """The family that networks of a kind belong to, by where the kind is named; None where no row has it."""
     return next((row for row in CAPTIONER_FAMILIES if row.source == source and kind in row.kinds), None)
+
+
+def is_captioner(model: Any) -> bool:
+    """Whether a name, a path or a loaded network describes pictures, in the order in which `load` reads names.
+
+    What is nobody's network is none: loading it says so. Raises `NetworkError` where a hub must be asked and cannot.
+    """
+    if not isinstance(model, str | Path):
+        return hasattr(model, "teacher_force")
+    run = folder_of(model)
+    if is_run(run):
+        return task_of(run) == CAPTIONING
+    name = str(model)
+    if Path(name).is_file():
+        return Path(name).suffix in CHECKPOINTS and _is_catr(Path(name))
+    if name.startswith("catr-"):
+        from regard.networks.captioners.families.catr import PUBLIC  # late, as is all below: it imports torch
+
+        return name in PUBLIC
+    return _is_huggingface(name)
+
+
+def _is_catr(path: Path) -> bool:
+    from regard.networks.captioners.families.catr import is_catr_file
+
+    try:
+        return is_catr_file(path)
+    except NetworkError:  # a file that cannot be read is refused by whoever loads it
+        return False
+
+
+def _is_huggingface(model: str) -> bool:
+    if not model.startswith("hf:") and not (Path(model) / "config.json").is_file():
+        return False
+    from regard.networks.sources import huggingface_files
+
+    folder = huggingface_files.folder_of(model)
+    if not (folder / "config.json").is_file():
+        return False
+    try:
+        kind = huggingface_files.read_config(folder, f"the configuration of {model} cannot be loaded").model_type
+    except NetworkError:
+        return False
+    return family_of("huggingface", str(kind)) is not None

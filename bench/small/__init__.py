@@ -1,0 +1,1 @@
+"""What `bench/small_captioners.py` stands on: scenes, vision towers, five families and how they are trained."""

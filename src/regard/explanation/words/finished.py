@@ -14,6 +14,7 @@ from regard.errors import UsageError
 from regard.explanation.words.dependence import Dependence, TokenScores, grey_picture, per_word, scores_of
 from regard.networks.captioners.attention import Capture
 from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
+from regard.networks.captioners.decoding import Decoding
 from regard.networks.captioners.trace import CaptionTrace, Lens
 from regard.networks.captioners.wordpiece import Span
 
@@ -75,11 +76,19 @@ class FinishedCaption:
         return Dependence(self.scores, self.another, self.none)
 
     @cached_property
-    def _contrasts(self) -> list[TokenScores]:
+    def contrast_decodings(self) -> list[Decoding]:
+        """Its tokens with the other picture, where there is one, and last with a grey picture; with as many
+        alternatives as the trace has."""
         others = [] if self.other is None else [self.other]
         pictures = [*others, grey_picture(self.network, self.picture)]
-        decodings = self.network.teacher_force(pictures, [self.tokens] * len(pictures), capture=self._capture)
-        return [scores_of(decoding, self.picture, self.row) for decoding in decodings]
+        few = self.trace.decoding.alternatives.shape[1]
+        return self.network.teacher_force(
+            pictures, [self.tokens] * len(pictures), capture=self._capture, alternatives=few
+        )
+
+    @cached_property
+    def _contrasts(self) -> list[TokenScores]:
+        return [scores_of(decoding, self.picture, self.row) for decoding in self.contrast_decodings]
 
     @property
     def _capture(self) -> Capture:

@@ -6,6 +6,7 @@
     model.py         SupportModel: checks and kinds to probabilities, and what it was measured on
     fit.py           a model of judged words, and out-of-fold probabilities
     reasons.py       why a word has little support, in short sentences
+    alternatives.py  what else could stand in a word's place, and what the picture supports better
     scores.py        AUROC and calibration error, with intervals that draw sentences again
 
 What is wrong in one network's words is not what is wrong in another's, so that a model speaks for the networks that it

@@ -40,11 +40,11 @@ def contexts(
     ('', '', '', '', 'cut')
     """
     lacking = set(unknown)
-    named = set(map(_folded, _split(prompt or "")))
+    named = set(map(folded, _split(prompt or "")))
     before: set[str] = set()
     found = []
     for place, text in enumerate(words):
-        word = _folded(text)
+        word = folded(text)
         holding = {
             "unknown": text in lacking,
             "foreign": is_foreign(text),
@@ -62,6 +62,6 @@ def _split(text: str) -> Iterable[str]:
     return (part for word in text.split() for part in parts(word.strip(punctuation)))
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
     word = text.casefold().strip(punctuation)
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word

@@ -99,9 +99,14 @@ def test_a_notebook_shows_the_marks_and_what_they_were_measured_on() -> None:
     import io
 
     score = {"value": 0.91, "low": 0.89, "high": 0.934}
-    measured = {"data": "1,000 scenes", "n": 9120, "auroc": score, "calibration_error": 0.03}
-    settings = {"check": "quick", "support": measured}
-    text = "Support measured on 9,120 words of 1,000 scenes: AUROC 0.91 (0.89 to 0.93), calibration error 0.03."
+    counts = {"n_right": 9000, "n_wrong": 120, "auroc": score, "calibration_error": score}
+    undefined = {"n_right": 5, "n_wrong": 0, "auroc": {"value": None, "low": None, "high": None}}
+    measured = {"all": counts, "noun": counts, "count": undefined}
+    settings = {"check": "quick", "support": {"data": "1,000 scenes", "measured": measured}}
+    text = (
+        "Support measured on 9,120 words (120 wrong) of 1,000 scenes: AUROC 0.91 (0.89 to 0.93); noun 0.91. "
+        "Calibration error 0.91 (0.89 to 0.93)."
+    )
     assert support_text(settings) == text
     assert support_text({}) == ""
     assert "raw checks" in support_text({"check": "quick"})

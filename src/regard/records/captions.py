@@ -138,18 +138,18 @@ def support_text(settings: Mapping[str, Any]) -> str:
     support = settings.get("support") or {"none": "it was not measured on this network; these are raw checks"}
     if "none" in support:
         return f"No support: {support['none'].rstrip('.')}."
-    scores = [
-        f"{label} {_interval(support[name])}"
-        for name, label in (("auroc", "AUROC"), ("calibration_error", "calibration error"))
-        if support.get(name) is not None
-    ]
-    return f"Support measured on {support['n']:,} words of {support['data']}: {', '.join(scores)}."
+    measured = support["measured"]
+    whole = measured["all"]
+    areas = {kind: score["auroc"]["value"] for kind, score in measured.items() if kind != "all"}
+    kinds = [f"; {kind} {area:.2f}" for kind, area in areas.items() if area is not None and math.isfinite(area)]
+    return (
+        f"Support measured on {whole['n_right'] + whole['n_wrong']:,} words ({whole['n_wrong']:,} wrong) of "
+        f"{support['data']}: AUROC {_interval(whole['auroc'])}{''.join(kinds)}. "
+        f"Calibration error {_interval(whole['calibration_error'])}."
+    )
 
 
-def _interval(score: Mapping[str, float] | float) -> str:
-    """A score, with its 95 % interval where it has one."""
-    if not isinstance(score, Mapping):
-        return f"{score:.2f}"
+def _interval(score: Mapping[str, float]) -> str:
     return f"{score['value']:.2f} ({score['low']:.2f} to {score['high']:.2f})"
 
 

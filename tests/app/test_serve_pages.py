@@ -80,6 +80,10 @@ def test_a_caption_is_asked_for_and_stands_beside_the_maps(server, browser):
         page.get_by_role("button", name="Caption it").click()
         page.get_by_role("heading", name="Caption").wait_for()
         expect(page.locator("#viewer canvas").first).to_be_visible()
+        page.get_by_label(
+            "Check the words of its caption"
+        ).check()  # a caption that stands there is asked for again at once
+        expect(page.get_by_text("Checked as: quick")).to_be_visible()
 
 
 def test_another_method_asks_again_and_none_is_refused(server, browser):

@@ -95,6 +95,26 @@ def test_a_caption_has_its_words_and_their_maps(command, picture):
         picture, "inspect", model="scenes-captioner", headers={"accept": "application/vnd.regard.inspection"}
     )
     assert Inspection.unpack(packed.body).caption.text == answer["text"]
+    assert {"checks", "support"}.isdisjoint(answer["words"][0]) and "measured" not in answer
+
+
+def test_words_of_a_caption_are_checked_where_that_is_asked_for(command, picture):
+    """Against a drawn scene, as there is no next picture; the caption is the same."""
+    answer = command[1].job(picture, "caption", check="quick").json
+    assert answer["text"] == command[1].job(picture, "caption").json["text"]
+    gains = [word["checks"]["gain_over_another"] for word in answer["words"]]
+    assert None not in gains and max(gains) > 0.1
+    assert "upport" in answer["measured"]
+    packed = command[1].job(
+        picture, "inspect", model="scenes-captioner", check="quick",
+        headers={"accept": "application/vnd.regard.inspection"},
+    )  # fmt: skip
+    caption = Inspection.unpack(packed.body).caption
+    assert caption.measured == answer["measured"]
+    assert [word.checks for word in caption.words] == [word["checks"] for word in answer["words"][:-1]]
+    refused = command[1].job(picture, "inspect", check="quick")
+    assert (refused.status, refused.json["error"].count("no captions to check")) == (422, 1)
+    assert command[1].job(picture, "caption", check="all").status == 422
 
 
 BAD = {

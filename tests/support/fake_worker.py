@@ -7,6 +7,7 @@ stages until it is cancelled, "refuse", "break" and "exhaust" fail in the three 
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from regard.errors import DataError, NetworkError
@@ -52,6 +53,9 @@ class Desk:
             packed = inspections.made(
                 3, name=header["name"], network=header["model"], caption=captions, layers=4, heads=2
             )
+            if header["settings"].get("check"):
+                measured = f"Checked as: {header['settings']['check']}"
+                packed = replace(packed, caption=replace(packed.caption, measured=measured))
             tell("attention", 1, 3)
             return {"name": header["name"], "model": header["model"]}, packed.pack()
         sys.stdout.write("what writes to standard output spoils nothing")

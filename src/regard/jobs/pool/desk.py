@@ -22,12 +22,15 @@ from regard.networks.run import task_of
 from regard.networks.sources.shipped import CAPTIONERS, folder_of
 from regard.networks.tasks import CAPTIONING
 from regard.predictors.captioner import Captioner
+from regard.predictors.captions.options import CaptionInput, CaptionOptions
 from regard.predictors.classifier import Classifier
 from regard.predictors.explainer import Explainer
+from regard.predictors.inputs import pictures_of
 from regard.predictors.inspector import Inspector, caption_inspection
 from regard.predictors.method_options import MethodOptions
 from regard.records import Explanation, Heatmap
-from regard.records.captions import Caption
+from regard.records.captions import Caption, Word, support_text
+from regard.scenes import render, sample
 
 DIGITS = 4
 """Significant digits of values in JSON."""
@@ -141,17 +144,17 @@ class Desk:
         report("caption", 0, 1)
         text = settings.pop("caption")
         chosen = {name: value for name, value in settings.items() if value is not None}
-        caption = captioner(picture, text, **chosen)
-        assert isinstance(caption, Caption)
-        return _caption(caption), b""
+        return _caption(_captioned(captioner, picture, text, **chosen)), b""
 
     def inspect(self, model: Model, picture: Picture, settings: dict[str, Any], report: Report) -> Frame:
         """All that the viewer shows of a picture by one network, packed as docs/inspections.md has it."""
         if model.inspector is None:
+            assert isinstance(model.predictor, Captioner)
             report("caption", 0, 1)
-            caption = model.predictor(picture)
-            assert isinstance(caption, Caption)
+            caption = _captioned(model.predictor, picture, None, check=settings["check"])
             return {"predicted": None, "caption": caption.text}, caption_inspection(caption, picture).pack()
+        if settings["check"]:
+            raise UsageError(f"{model.name} has classes and writes no captions to check; leave `check` out")
         methods = settings["method"]
         for name in methods:
             self._check_cost(model, model.inspector.network, method_named(name, "picture"), MethodOptions(), False)
@@ -256,6 +259,22 @@ def _map(heatmap: Heatmap, classes: Any) -> dict[str, Any]:
             "values": _rows(heatmap.values)}  # fmt: skip
 
 
+def _captioned(
+    captioner: Captioner, picture: Picture, text: str | None, *, check: str | None = None, **options: Any
+) -> Caption:
+    """The caption of a picture, made or given. What is checked is compared with a drawn scene, always the same one, as
+    there is no next picture."""
+    if check is None:
+        caption = captioner(picture, text, **options)
+        assert isinstance(caption, Caption)
+        return caption
+    source = None if text is None else {"captions": "given"}
+    job = captioner.job(CaptionOptions(check=check, **options), source, batch_size=1)
+    (other,) = pictures_of([render(sample(0)).picture])
+    inputs = [CaptionInput(picture, text), CaptionInput(other)]  # of the second no caption is made
+    return next(caption for _, caption, _ in job.captions(inputs))
+
+
 def _caption(caption: Caption) -> dict[str, Any]:
     words = []
     for word in caption.words:
@@ -263,7 +282,21 @@ def _caption(caption: Caption) -> dict[str, Any]:
         others = [[piece, _plain(float(np.exp(value)))] for step in steps[:1] for piece, value in step.alternatives]
         about = {"text": word.text, "part": word.part_of_speech, "probability": _plain(word.probability)}
         values = None if word.heatmap is None else _rows(word.heatmap.values)
-        words.append({**about, "alternatives": others, "map": values})
-    about = {"text": caption.text, "finished": caption.finished, "log_probability": caption.log_probability}
+        words.append({**about, "alternatives": others, "map": values, **_checked(word)})
+    measured = support_text(caption.settings)
+    about = {
+        **({"measured": measured} if measured else {}),
+        "text": caption.text,
+        "finished": caption.finished,
+        "log_probability": caption.log_probability,
+    }
     origin = {"settings": dict(caption.settings), "provenance": dict(caption.provenance)}
     return {**about, "words": words, "grid": None if caption.grid is None else asdict(caption.grid), **origin}
+
+
+def _checked(word: Word) -> dict[str, Any]:
+    """How far the picture supports a word, where that was asked for."""
+    if word.checks is None:
+        return {}
+    support = None if word.support is None else {**asdict(word.support), "doubtful": word.support.is_doubtful}
+    return {"support": support, "checks": {name: _plain(value) for name, value in word.checks.items()}}

@@ -12,6 +12,9 @@ Names = Annotated[
     Field(min_length=1, max_length=16, description="Methods that /api/methods lists; in a form with commas between."),
 ]
 
+Level = Literal["quick", "full"]
+CHECK = "how far the picture supports each word, by 3 passes more (quick) or many (full)."
+
 
 class Settings(BaseModel):
     """What all jobs take: one of the server's models, by default the first that can do it."""
@@ -50,6 +53,7 @@ class Inspect(Settings):
     method: Names = ["attention"]
     target: Text | Small | None = Field(None, description="A class beside the predicted one and the runner-up.")
     curve: bool = Field(False, description="Also what becomes of the class while patches go, at 10 forwards a map.")
+    check: Level | None = Field(None, description=f"Of a captioner: {CHECK}")
 
 
 class Describe(Settings):
@@ -66,6 +70,7 @@ class Describe(Settings):
     start: Small | None = None
     beams: int = Field(1, ge=1, le=8)
     limit: Annotated[int, Field(ge=1, le=256)] | None = Field(None, description="The most tokens.")
+    check: Level | None = Field(None, description=f"Also {CHECK}")
 
 
 KINDS: dict[str, tuple[type[Settings], tuple[str, ...]]] = {

@@ -39,6 +39,8 @@ function startLive() {
   const curve = el("input", { type: "checkbox", onchange: () => look() });
   const captioner = el("select", {});
   fillSelect(captioner, [["", captioners.map((each) => [each.name, each.name])]], captioners[0]?.name);
+  let described = false; // the caption of this picture is in the page
+  const check = el("input", { type: "checkbox", onchange: () => described && caption() });
   const describe = el("button", { type: "button", disabled: true, onclick: () => caption() }, "Caption it");
   const again = el("button", { type: "button", hidden: true, onclick: () => look() }, "Look again");
   const asked = el("div", { class: "asked" },
@@ -50,7 +52,7 @@ function startLive() {
         el("label", { class: "also" }, curve, "Measure each map (removal curves; slower)")),
     ] : null,
     captioners.length > 1 ? field("Captions by", captioner) : null,
-    captioners.length ? describe : null);
+    captioners.length ? [describe, el("label", { class: "also" }, check, "Check the words of its caption (slower)")] : null);
 
   const bar = el("progress", { hidden: true, "aria-label": "How far the work is" });
   const stage = el("p", { role: "status" });
@@ -89,6 +91,7 @@ function startLive() {
     }
     file = chosen;
     fresh = true;
+    described = false;
     for (const each of [chooser, camera]) each.value = ""; // the same file may be chosen again
     place.replaceChildren(el("bdi", {}, file.name || "a pasted picture"));
     describe.disabled = false;
@@ -170,7 +173,8 @@ function startLive() {
 
   function caption() {
     if (!file) return;
-    work([{ model: captioner.value }], (answer) => {
+    work([{ model: captioner.value, check: check.checked && "quick" }], (answer) => {
+      described = true;
       const section = document.getElementById("sentence");
       section.replaceChildren(el("h2", {}, "Caption"));
       section.hidden = false;

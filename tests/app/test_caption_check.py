@@ -120,7 +120,7 @@ def test_one_picture_alone_has_no_other(run: Run, pictures: Path, tmp_path: Path
     code, stdout, _ = run(*words, "--check")
     assert code == 0
     assert all(word["checks"]["gain_over_another"] is None for word in words_of(tmp_path / "out")[0])
-    assert "No probability" in stdout and "not been measured on scenes-captioner" in stdout
+    assert "No support: which of its words are wrong has not been measured on scenes-captioner" in stdout
     assert "lacks one attention over picture and words together" in stdout
     lines = stdout.splitlines()
     head = next(number for number, line in enumerate(lines) if line.startswith("word"))

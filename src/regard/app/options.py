@@ -356,6 +356,7 @@ Check = Annotated[
         panel=MAPS,
     ),
 ]
+Support = Annotated[Path | None, option("A support.json fitted to this network: checks as a probability.", panel=MAPS)]
 Truth = Annotated[
     str | Path | None,
     option(

@@ -76,6 +76,7 @@ class Captioner(LoadedNetwork):
         start: int | None = None,
         depends: bool = False,
         check: str | None = None,
+        support: str | Path | None = None,
         batch_size: int = 8,
     ) -> Caption | Captions:
         """The caption of a picture, or of each picture of a list, word by word, with a map for every word.
@@ -89,11 +90,12 @@ class Captioner(LoadedNetwork):
         default the last, and one `head`, by default the mean; `row` says which step's, the one that predicts a word or
         the one that reads it; `start` is the first layer that counts for a method that goes through them. With
         `depends` each caption is also scored for the next picture and for none, and with `check`, "quick" or "full",
-        its words have `checks`: how far the picture supports them (WORD_CHECKS), for three passes, or for many.
+        its words have `checks`: how far the picture supports them (WORD_CHECKS), for three passes, or for many; where
+        it was measured on this network, by the file beside it or the `support` that is given, also that probability.
 
         Raises `UsageError` for an option that does not fit, and `DataError` for a picture that cannot be read.
         """
-        options = CaptionOptions(prompt, beams, limit, method, row, layer, head, start, depends, check)
+        options = CaptionOptions(prompt, beams, limit, method, row, layer, head, start, depends, check, support)
         listed = pictures_of(pictures)
         texts = [captions] if isinstance(captions, str) else captions
         if texts is None:

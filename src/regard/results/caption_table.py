@@ -13,7 +13,7 @@ from regard.records.captions import Caption, WordDependence
 from regard.records.grid import Float, PatchGrid
 from regard.records.manifest import AGAIN
 from regard.results.captions import KIND, Entry, word_of
-from regard.results.parquet import ARRAY, EDGES, GRID, grid_of, grid_row, read_rows, write_rows
+from regard.results.parquet import ARRAY, EDGES, GRID, TEXTS, grid_of, grid_row, read_rows, write_rows
 
 READ = 512
 """Words that are read at once, as they become numbers of Python first."""
@@ -46,6 +46,8 @@ COLUMNS: Mapping[str, str] = {
 }
 CHECK = "check_"
 """How the names of columns of checks begin."""
+SUPPORT: Mapping[str, str] = {"support": NUMBER, "kind": TEXT, "reasons": TEXTS, "alternative": TEXT}
+"""The columns of a word's support: its probability first."""
 REPEATED = ("name", "filename", "caption", "word", "part_of_speech")
 
 
@@ -58,12 +60,15 @@ def write_caption_table(
     """Write a row for each word of entries as `captions.json` has them, with their maps (words, rows, columns).
 
     A caption without words has one row, whose word is null. `about` becomes the file's metadata; the words' checks that
-    its settings name have a column each, `check_NAME`.
+    its settings name have a column each, `check_NAME`, and where they speak of support that has its own.
     `filename` is what `filenames` has for a name, else the name.
     """
     rows = (row for entry, maps in captions for row in _rows(entry, maps, filenames or {}))
-    checks = {f"{CHECK}{name}": NUMBER for name in about.get("settings", {}).get("checks", ())}
-    write_rows(path, rows, {**COLUMNS, **checks}, REPEATED, KIND, about)
+    settings = about.get("settings", {})
+    checks = {f"{CHECK}{name}": NUMBER for name in settings.get("checks", ())}
+    support = SUPPORT if "support" in settings else {}
+    repeated = (*REPEATED, "kind") if support else REPEATED
+    write_rows(path, rows, {**COLUMNS, **checks, **support}, repeated, KIND, about)
 
 
 def read_caption_table(path: Path | str) -> Iterator[Caption]:
@@ -90,8 +95,16 @@ def _caption(rows: Sequence[Mapping[str, Any]], provenance: Mapping[str, Any]) -
         checks = {column.removeprefix(CHECK): value for column, value in row.items() if column.startswith(CHECK)}
         checked = any(value is not None for value in checks.values())  # not `<start>`, nor where no column is
         values = np.array(row["map"], np.float32).reshape(shape)
-        words.append(word_of({**row, "text": row["word"], "checks": checks if checked else None}, values, grid, name))
+        stored = {**row, "text": row["word"], "checks": checks if checked else None, "support": _support(row)}
+        words.append(word_of(stored, values, grid, name))
     return Caption(name, first["caption"], tuple(words), provenance, grid=grid, which=first["which"])
+
+
+def _support(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A word's support as `captions.json` has it."""
+    if row.get("support") is None:
+        return None
+    return {"probability": row["support"], **{name: row[name] for name in SUPPORT if name != "support"}}
 
 
 def _rows(entry: Entry, maps: Float, filenames: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -122,6 +135,9 @@ def _word_row(word: Mapping[str, Any]) -> dict[str, Any]:
         **(word.get("depends") or {}),
         **{f"{CHECK}{name}": value for name, value in (word.get("checks") or {}).items()},
     }
+    if word.get("support") is not None:
+        support = dict(word["support"])
+        row |= {"support": support.pop("probability"), **support}
     if word["peak"] is not None:
         row |= {f"peak_{name}": word["peak"][name] for name in ("row", "column", "value")}
         row |= {f"peak_{edge}": value for edge, value in zip(EDGES, word["peak"]["box"], strict=True)}

@@ -78,6 +78,7 @@ def word_of(stored: Mapping[str, Any], values: Float, grid: PatchGrid, name: str
         stored["part_of_speech"],
         stored.get("log_probability"),
         checks=stored.get("checks"),
+        support=None if stored.get("support") is None else WordSupport.from_json(stored["support"]),
     )
 
 
@@ -90,7 +91,6 @@ def supports_of(entry: Entry) -> list[tuple[str, WordSupport | None]]:
 def caption_entry(caption: Caption, files: Mapping[str, str]) -> dict[str, Any]:
     """What `captions.json` has of a caption; `files` are those that were written of it."""
     depends = bool(caption.settings.get("depends"))
-    checked = "check" in caption.settings
     return {
         "name": caption.name,
         **({} if caption.which is None else {"which": caption.which}),
@@ -100,10 +100,7 @@ def caption_entry(caption: Caption, files: Mapping[str, str]) -> dict[str, Any]:
         "log_probability": _number(caption.log_probability),
         **files,
         "grid": None if caption.grid is None else asdict(caption.grid),
-        "words": [
-            {**_word_entry(word, depends), **({"checks": word.checks and _numbers(word.checks)} if checked else {})}
-            for word in caption.words
-        ],
+        "words": [{**_word_entry(word, depends), **_check_entry(word, caption.settings)} for word in caption.words],
         "steps": [
             {
                 **_choice(step.piece, step.log_probability),
@@ -126,6 +123,17 @@ def _word_entry(word: Word, depends: bool) -> dict[str, Any]:
         **_map_entry(word.heatmap),
         **({"depends": dependence} if depends else {}),
     }
+
+
+def _check_entry(word: Word, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A word's checks where words were checked, and its support where what they were measured on is known."""
+    entry: dict[str, Any] = {}
+    if "check" in settings:
+        entry["checks"] = word.checks and _numbers(word.checks)
+    if "support" in settings:
+        support = None if word.support is None else asdict(word.support)
+        entry["support"] = support and {**support, "probability": _number(support["probability"])}
+    return entry
 
 
 def _map_entry(heatmap: Heatmap | None) -> dict[str, Any]:

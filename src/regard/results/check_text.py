@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from regard.results.captions import Entry
+from regard.records.captions import support_text
+from regard.results.captions import Entry, supports_of
 
 PRINTED = 3
 """Captions whose words are printed; all are in the result."""
@@ -12,12 +13,22 @@ _NONE = "-"
 
 
 def checks_text(entries: Sequence[Entry], network: str, settings: Mapping[str, Any]) -> str:
-    """A table of the first captions, a line for each word, and what is to be known of all of them; "" without any."""
+    """The doubtful words of the first captions, a line for each with its reasons, and what that was measured on; where
+    it was not measured a table of the raw checks, a line for each word, and why there is no more; "" without any."""
     names = settings.get("checks", ())
     if not entries or not names:
         return ""
-    lines = [line for entry in entries[:PRINTED] for line in _table(entry, names)]
-    return "\n".join([*lines, *_notes(network, settings)])
+    if "none" in settings.get("support", {"none": ""}):
+        lines = [line for entry in entries[:PRINTED] for line in _table(entry, names)]
+        return "\n".join([*lines, *_notes(network, settings)])
+    lines = [line for entry in entries for line in _doubtful(entry)]
+    return "\n".join([*lines, *([] if lines else ["no word is doubtful"]), support_text(settings)])
+
+
+def _doubtful(entry: Entry) -> Iterator[str]:
+    for text, support in supports_of(entry):
+        if support is not None and support.is_doubtful:
+            yield f'{entry["name"]}: doubtful "{text}" ({support.kind}) {support}'
 
 
 def _table(entry: Entry, names: Sequence[str]) -> Iterator[str]:
@@ -35,8 +46,8 @@ def _table(entry: Entry, names: Sequence[str]) -> Iterator[str]:
 
 def _notes(network: str, settings: Mapping[str, Any]) -> Iterator[str]:
     yield (
-        f"No probability: what says which words are wrong has not been measured on {network}. These are raw checks; of "
-        "each, a higher number is a word that the picture supports better (docs/caption-files.md)."
+        f"{support_text(settings)} Of each check, a higher number is a word that the picture supports better "
+        "(docs/caption-files.md)."
     )
     missing = sorted(settings["missing_checks"].items(), key=lambda each: each[1])
     for need, rows in groupby(missing, key=lambda each: each[1]):

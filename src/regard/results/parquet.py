@@ -19,6 +19,7 @@ EDGES = ("left", "top", "right", "bottom")
 ARRAY = "array"
 """The type of a column of float32 arrays, as all readers take it."""
 LONG_ARRAY = "array of float64"
+TEXTS = "list of strings"
 GRID: Mapping[str, str] = {
     **dict.fromkeys(("rows", "columns", "prefix", "picture_height", "picture_width"), "int32"),
     **{f"box_{edge}": "float64" for edge in EDGES},
@@ -31,14 +32,15 @@ Row = Mapping[str, Any]
 def write_rows(
     path: Path, rows: Iterable[Row], columns: Mapping[str, str], repeated: Sequence[str], kind: str, about: Row
 ) -> None:
-    """Write `rows` as they come; a column that a row lacks is null there. `columns` are their types, ARRAY or Arrow's.
+    """Write `rows` as they come; a column that a row lacks is null there. `columns` are their types, ARRAY, TEXTS or
+    Arrow's.
 
     Columns that are `repeated` have few values, each many times. `kind` and `about` become the file's metadata.
     """
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
 
-    arrays_of = {ARRAY: pa.list_(pa.float32()), LONG_ARRAY: pa.list_(pa.float64())}
+    arrays_of = {ARRAY: pa.list_(pa.float32()), LONG_ARRAY: pa.list_(pa.float64()), TEXTS: pa.list_(pa.string())}
     types = {name: arrays_of.get(word) or pa.type_for_alias(word) for name, word in columns.items()}
     metadata = json.dumps({"schema": SCHEMAS.get(kind, SCHEMA), "kind": kind, **about}, allow_nan=False)
     schema = pa.schema(list(types.items()), {"regard": metadata})

@@ -74,11 +74,11 @@ def test_given_captions_have_coefficients_of_their_own() -> None:
         for word in drawn_words(400, 3)
     ]
     model = fit(drawn_words(400, 2) + planted)
-    made, given = (model.probabilities({"a": [13.0]}, ["noun"], given=each)[0] for each in (False, True))
+    made, given = (model.probabilities({"a": [13.0]}, ["noun"], aligned=each)[0] for each in (False, True))
     assert made > 0.8 and given < 0.2
     assert model.planted["all"].n_wrong == sum(not word.right and word.kind != "other" for word in planted)
     without = fit(drawn_words(400, 2))
-    assert without.planted == {} and without.probabilities({"a": [13.0]}, ["noun"], given=True)[0] == pytest.approx(
+    assert without.planted == {} and without.probabilities({"a": [13.0]}, ["noun"], aligned=True)[0] == pytest.approx(
         made
     )
 

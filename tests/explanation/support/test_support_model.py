@@ -69,7 +69,7 @@ def model_of(**changes: object) -> SupportModel:
         "centre": (-1.0, 0.5),
         "scale": (2.0, 0.25),
         "coefficients": {"all": (0.5, 1.0, 2.0), "noun": (-0.5, 0.0, 1.0)},
-        "given": {},
+        "aligned": {},
         "measured": {"all": score},
         "planted": {},
         "networks": ("ab12",),

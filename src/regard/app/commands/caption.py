@@ -66,6 +66,7 @@ def caption(
     start: opt.DecoderStart = None,
     depends: opt.Depends = False,
     check: opt.Check = None,
+    support: opt.Support = None,
     truth: opt.Truth = None,
     style: opt.Style = "regard",
     format: opt.Format = None,
@@ -107,7 +108,8 @@ def caption(
     that reads it; `start` is the first layer that counts for a method that goes through them. With `depends` each
     caption is also said of the next picture and of none: what a word and its map lose there goes into `captions.json`.
     With `check` "quick" each word has the checks of how far the picture supports it that cost three passes, with "full"
-    also those that take patches out. `style` "source" draws the panels of CATR's own figures.
+    also those that take patches out; where that was measured on this network (beside it, or the file `support`) also
+    the probability that it does, and why it may not. `style` "source" draws the panels of CATR's own figures.
 
     The file `page` shows each caption word by word, the COCO file `coco` has each word's region, from what is in `out`:
     see docs/captions.md.
@@ -143,7 +145,7 @@ def caption(
     if out is None and page_plan is None:
         raise UsageError("nothing would be written; give `out` for results, or `page` for a page")
     out = None if out is None else Path(out)
-    options = CaptionOptions(prompt, beams, limit, method, row, layer, head, start, depends, check)
+    options = CaptionOptions(prompt, beams, limit, method, row, layer, head, start, depends, check, support)
     panels = OutputPlan.of(out, format, None, None, colours).format == "panels"
     drawing = style_of(style, row, colours)
     check_together(options, style, panels, captions, which)

@@ -59,7 +59,7 @@ class CaptionNetwork(ABC):
     limit: int
     default_limit: int
     messages: tuple[str, ...] = ()
-    folder: Path | None = None  # of the run that it was read from
+    folder: Path | None = None  # that it was read from
     module: torch.nn.Module
     precision: str = "float32"
     reducible: bool = False  # set by measurement alone: bench/precision.py

@@ -73,6 +73,7 @@ class PretrainedCaptioner(CaptionNetwork):
     def __init__(self, model: str, folder: Path, module: Any, tokenizer: Any, messages: tuple[str, ...]) -> None:
         self.module: Any = module
         self.name = model if model.startswith(PREFIX) else folder.name
+        self.folder = folder
         self.architecture = type(module).__name__
         self.messages = messages
         self.tokenizer = tokenizer

@@ -25,6 +25,7 @@ from regard.networks.captioners.scripts import parts
 from regard.networks.captioners.wordpiece import Span
 from regard.networks.guard import lock_of
 from regard.predictors.captions.options import CAPTURED, CaptionInput, CaptionOptions
+from regard.predictors.captions.support import CaptionSupport
 from regard.records.captions import Caption, Step, Word, WordDependence
 from regard.records.display import counted
 
@@ -71,8 +72,16 @@ class CaptionJob:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """All that decides captions and maps, as JSON."""
-        return self.options.as_json(self.network, self.source)
+        """All that decides captions and maps, as JSON; of checked words also what their support was measured on."""
+        settings = self.options.as_json(self.network, self.source)
+        if self.options.check is None:
+            return settings
+        return {**settings, "support": self.support.settings}
+
+    @cached_property
+    def support(self) -> CaptionSupport:
+        """What makes probabilities of the checks of words, if there is something."""
+        return CaptionSupport.of(self.network, self.options, self.source is not None)
 
     def captions(
         self, inputs: Iterable[CaptionInput], start: int = 0
@@ -170,8 +179,10 @@ class CaptionJob:
         finished = self._finished(each, decoding, pieces) if self.options.check is not None else None
         if each.other is not None and self.options.depends:
             words = self._with_dependence(words, each, each.other, finished or decoding.tokens)
+        unknown = None if text is None else unknown_words(network, text)
         if finished is not None:
             words = self._with_checks(words, finished)
+            words = self.support.words(words, finished, unknown or (), decoding.finished)
         return Caption(
             item.name,
             network.text(decoding.tokens) if item.caption is None else item.caption,
@@ -183,7 +194,7 @@ class CaptionJob:
             float(decoding.log_probabilities.sum()),
             decoding.finished,
             item.which,
-            None if text is None else unknown_words(network, text),
+            unknown,
             partial(drawable, item.picture.opener),
         )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
 from regard.data.dataset import Picture
@@ -43,7 +43,8 @@ class CaptionInput:
 
 @dataclass(frozen=True)
 class CaptionOptions:
-    """The options of a caption and of its maps, None for a default; see `Captioner`.
+    """The options of a caption and of its maps, None for a default; see `Captioner`. `support` is a file that holds a
+    support model, in the place of the one beside the network.
 
     Raises `UsageError` for a method that is not of words, or takes no such setting.
     """
@@ -58,6 +59,7 @@ class CaptionOptions:
     start: int | None = None
     depends: bool = False
     check: str | None = None
+    support: Path | str | None = None
 
     def __post_init__(self) -> None:
         methods = [method.name for method in METHODS if method.kind == "word"]
@@ -71,6 +73,8 @@ class CaptionOptions:
             raise unknown("row", self.row, ROWS)
         if self.check is not None and self.check not in LEVELS:
             raise unknown("check", self.check, LEVELS)
+        if self.support is not None and self.check is None:
+            raise UsageError("--support says how checks of words become a probability; give --check with it")
         settings = {"row": None if self.row == ROWS[0] else self.row, **self._numbers()}
         for name, value in settings.items():
             if value is not None and name not in self._method.settings:

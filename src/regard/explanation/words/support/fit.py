@@ -64,15 +64,15 @@ def fit(
             f"{FEWEST} of each; judge more"
         )
     made = _fitted(of_made, names)
-    given = _fitted(planted, names, made) if _enough(planted) else None
+    aligned = _fitted(planted, names, made) if _enough(planted) else None
     return SupportModel(
         checks=names,
         centre=tuple(made.centre.tolist()),
         scale=tuple(made.scale.tolist()),
         coefficients=_plain(made),
-        given={} if given is None else _plain(given),
+        aligned={} if aligned is None else _plain(aligned),
         measured=_measured(of_made, names, seed),
-        planted={} if given is None else _measured(planted, names, seed),
+        planted={} if aligned is None else _measured(planted, names, seed),
         networks=tuple(sorted({word.network for word in content})),
         data=data,
         version=version("regard"),

@@ -50,17 +50,17 @@ class SupportModel:
 
     A check is brought to (value - `centre`) / `scale` and cut at ±`cut`; one that is missing counts as its centre.
     `coefficients` (checks + 1,), the intercept first, are by kind, those that all have in common included; a kind that
-    had no words has those of "all". Captions that are `given` have coefficients of their own, fitted to planted errors,
-    where there were enough of them. `measured` has the scores of out-of-fold probabilities by kind and of "all" on the
-    captioner's own errors, `planted` those on exchanged words. `networks` are the hashes of the weights that it was
-    fitted and measured on, `data` says in a few words on what, `version` is regard's.
+    had no words has those of "all". Captions that are given, and `aligned`, have coefficients of their own, fitted to
+    planted errors, where there were enough of them. `measured` has the scores of out-of-fold probabilities, by kind and
+    of "all", on the captioner's own errors, `planted` those on exchanged words. `networks` are the hashes of the
+    weights that it was fitted and measured on, `data` says in a few words on what, `version` is regard's.
     """
 
     checks: tuple[str, ...]
     centre: tuple[float, ...]
     scale: tuple[float, ...]
     coefficients: Mapping[str, tuple[float, ...]]
-    given: Mapping[str, tuple[float, ...]]
+    aligned: Mapping[str, tuple[float, ...]]
     measured: Mapping[str, SupportScore]
     planted: Mapping[str, SupportScore]
     networks: tuple[str, ...]
@@ -68,19 +68,31 @@ class SupportModel:
     version: str
     cut: float = 4.0
 
-    def probabilities(self, checks: Mapping[str, Any], kinds: Sequence[str], *, given: bool = False) -> Floats:
+    def probabilities(self, checks: Mapping[str, Any], kinds: Sequence[str], *, aligned: bool = False) -> Floats:
         """(words,) from 0 to 1, of `checks` (words,) each, by name, and the words' kinds; NaN for `other` words, which
-        claim nothing. Checks that are not named, and NaN, count as missing. `given`: of captions that were given."""
-        if not kinds:
-            return np.zeros(0)
-        missing = np.full(len(kinds), np.nan)
-        columns = np.stack([np.asarray(checks.get(name, missing), np.float64) for name in self.checks], axis=-1)
-        columns = standardised(columns, np.asarray(self.centre), np.asarray(self.scale), self.cut)
-        coefficients = self.given if given and self.given else self.coefficients
-        weights = np.stack([coefficients.get(kind, coefficients[ALL]) for kind in kinds])
-        probabilities = 1 / (1 + np.exp(-(weights[:, 0] + (columns * weights[:, 1:]).sum(1))))
+        claim nothing. Checks that are not named, and NaN, count as missing. `aligned`: of given captions."""
+        parts, intercepts = self._parts(checks, kinds, aligned)
+        probabilities = 1 / (1 + np.exp(-(intercepts + parts.sum(1))))
         claims = np.array([kind != "other" for kind in kinds], bool)
         return np.asarray(np.where(claims, probabilities, np.nan), np.float64)
+
+    def contributions(
+        self, checks: Mapping[str, Any], kinds: Sequence[str], *, aligned: bool = False
+    ) -> dict[str, Floats]:
+        """(words,) of each check: what it adds to the log-odds of a word over those of its centre; negative where it
+        speaks against the word."""
+        return dict(zip(self.checks, self._parts(checks, kinds, aligned)[0].T, strict=True))
+
+    def _parts(self, checks: Mapping[str, Any], kinds: Sequence[str], aligned: bool) -> tuple[Floats, Floats]:
+        """(words, checks) of the log-odds, and the intercepts (words,)."""
+        missing = np.full(len(kinds), np.nan)
+        rows = [np.asarray(checks.get(name, missing), np.float64) for name in self.checks]
+        columns = np.stack(rows, axis=-1) if rows else np.zeros((len(kinds), 0))
+        columns = standardised(columns, np.asarray(self.centre), np.asarray(self.scale), self.cut)
+        coefficients = self.aligned if aligned and self.aligned else self.coefficients
+        weights = np.array([coefficients.get(kind, coefficients[ALL]) for kind in kinds], np.float64)
+        weights = weights.reshape(len(kinds), len(self.checks) + 1)
+        return columns * weights[:, 1:], weights[:, 0]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -89,7 +101,7 @@ class SupportModel:
             **{name: list(getattr(self, name)) for name in ("checks", "centre", "scale", "networks")},
             "cut": self.cut,
             "coefficients": {kind: list(values) for kind, values in self.coefficients.items()},
-            "given": {kind: list(values) for kind, values in self.given.items()},
+            "aligned": {kind: list(values) for kind, values in self.aligned.items()},
             "measured": {kind: score.as_json() for kind, score in self.measured.items()},
             "planted": {kind: score.as_json() for kind, score in self.planted.items()},
             "data": self.data,
@@ -108,7 +120,7 @@ class SupportModel:
             centre=tuple(stored["centre"]),
             scale=tuple(stored["scale"]),
             coefficients={kind: tuple(values) for kind, values in stored["coefficients"].items()},
-            given={kind: tuple(values) for kind, values in stored["given"].items()},
+            aligned={kind: tuple(values) for kind, values in stored["aligned"].items()},
             measured=measured,
             planted=planted,
             networks=tuple(stored["networks"]),
@@ -117,13 +129,20 @@ class SupportModel:
             cut=stored["cut"],
         )
 
-    def summary(self) -> dict[str, Any]:
-        """What a result says of the probabilities that it has: on what they were measured, and how well."""
+    def summary(self, *, aligned: bool = False) -> dict[str, Any]:
+        """What a result says of the probabilities that it has: on what they were measured, and how well, of `n` words
+        together and by kind. `aligned`: of captions that were given."""
+        measured = self.planted if aligned and self.aligned else self.measured
+        together = measured[ALL]
         return {
             "data": self.data,
-            "version": self.version,
+            "errors": "planted" if measured is self.planted else "natural",
+            "n": together.n_right + together.n_wrong,
+            "auroc": together.auroc.as_json(),
+            "calibration_error": together.calibration_error.as_json(),
+            "measured": {kind: score.as_json() for kind, score in measured.items()},
             "networks": list(self.networks),
-            "measured": {kind: score.as_json() for kind, score in self.measured.items()},
+            "version": self.version,
         }
 
 

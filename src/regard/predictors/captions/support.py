@@ -1,0 +1,61 @@
+"""The words of a caption with their support: probability, kind, and of a doubtful word why, and which one rather."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from regard.explanation.words.finished import FinishedCaption
+from regard.explanation.words.support.context import UNSUPPORTED, contexts
+from regard.explanation.words.support.find import absence, other_maps, support_of
+from regard.explanation.words.support.kinds import kinds_of
+from regard.explanation.words.support.model import SupportModel
+from regard.networks.captioners.base import CaptionNetwork
+from regard.predictors.captions.options import CaptionOptions
+from regard.records.captions import Word, WordSupport
+
+
+@dataclass(frozen=True)
+class CaptionSupport:
+    """The `model` of a network's words, or None and the sentence `absence` that says why; `aligned` captions are given
+    ones."""
+
+    model: SupportModel | None
+    absence: str
+    aligned: bool
+
+    @classmethod
+    def of(cls, network: CaptionNetwork, options: CaptionOptions, aligned: bool) -> Self:
+        """Raises `DataError` or `UsageError` for a file that does not hold a model of this network."""
+        model = support_of(network, options.support)
+        if model is None:
+            return cls(None, absence(network), aligned)
+        others = other_maps(network, options.capture(network), options.row)
+        return cls(model if others is None else None, others or "", aligned)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it was measured on, or why there is none, as JSON."""
+        return {"none": self.absence} if self.model is None else self.model.summary(aligned=self.aligned)
+
+    def words(
+        self, words: Sequence[Word], finished: FinishedCaption, unknown: Sequence[str], ended: bool
+    ) -> tuple[Word, ...]:
+        """Words that have checks with their support; those that claim nothing have none, and such as the network could
+        not read. `unknown` are words that its vocabulary lacks; `ended` is false of a caption cut at the limit."""
+        checked = [word for word in words if word.checks is not None]
+        if self.model is None or not checked:
+            return tuple(words)
+        texts = [word.text for word in checked]
+        kinds = kinds_of(texts, [word.part_of_speech for word in checked])
+        around = contexts(texts, prompt=finished.prompt, unknown=unknown, finished=ended)
+        columns = {name: [_value(word.checks, name) for word in checked] for name in self.model.checks}
+        probabilities = self.model.probabilities(columns, kinds, aligned=self.aligned).tolist()
+        supports = iter(
+            None if kind == "other" or context in UNSUPPORTED else WordSupport(probability, kind)
+            for kind, context, probability in zip(kinds, around, probabilities, strict=True)
+        )
+        return tuple(word if word.checks is None else replace(word, support=next(supports)) for word in words)
+
+
+def _value(checks: Mapping[str, float] | None, name: str) -> float:
+    return float("nan") if checks is None else checks.get(name, float("nan"))

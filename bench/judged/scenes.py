@@ -35,7 +35,7 @@ def drawn_scenes(condition: str, first: int, count: int, combinations: bool) -> 
     are those of the small captioners."""
     start = FIRST[condition] + first
     if condition == "held-out" and combinations:
-        from captioners.drawn import held_out_scenes  # late: it is of the small captioners alone
+        from small.drawn import held_out_scenes  # late: it is of the small captioners alone
 
         scenes = (scene for _, scene in held_out_scenes(count, f"checks of words {start}"))
         pictures = ((scene, render(scene).picture) for scene in scenes)

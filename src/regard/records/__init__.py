@@ -26,7 +26,7 @@ from regard.records.audits.comparison import AuditComparison, AuditDifference
 from regard.records.audits.in_domain import InDomain
 from regard.records.audits.verdicts import Finding, Verdict
 from regard.records.audits.word_comparison import WordAuditComparison
-from regard.records.audits.words import AuditedWord, WordAudit, WordClaim
+from regard.records.audits.words import AuditedWord, WordAudit, WordClaim, WordExample
 from regard.records.captions import END, START, Caption, Captions, Word, WordSupport, support_text
 from regard.records.classification import Classification
 from regard.records.comparison import Change, ComparedRun, Comparison, Difference, PartDifference
@@ -111,6 +111,7 @@ __all__ = [
     "WordAudit",
     "WordAuditComparison",
     "WordClaim",
+    "WordExample",
     "WordSupport",
     "read_manifest",
     "support_text",

@@ -14,6 +14,7 @@ from pathlib import Path
 from regard.audit.pictures.measuring import duration
 from regard.audit.summary import Digests
 from regard.audit.verdicts import data_digest
+from regard.audit.words.examples import examples_of
 from regard.audit.words.gathered import Gathered
 from regard.audit.words.measure import CaptionPlan, entries
 from regard.audit.words.sentences import sentences
@@ -187,6 +188,7 @@ def _joined(plan: CaptionPlan, gathered: Gathered, digests: Digests, note: str) 
         {**plan.network.origin(), "model": digests.model, "data": digests.data, "data_name": plan.regions.name},
         gathered.captions,
         note,
+        examples_of(plan, gathered),
     )
 
 

@@ -4,8 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from regard.records.audits.audit import Failure
 from regard.records.audits.verdicts import STATUSES, Finding, Verdict
+from regard.records.captions import Caption
 from regard.records.display import Readable, Row, Rows, counted, few, rounded
 
 CLAIMS = {
@@ -93,6 +97,23 @@ class AuditedWord(Row):
 
 
 @dataclass(frozen=True, repr=False)
+class WordExample(Readable):
+    """A caption of the audit with the maps of its words. `regions` (H, W) bool of the picture have, by a word's place,
+    what it speaks of, where that is known; `wrong` are the places of its wrong words.
+
+    >>> WordExample(Caption("cat.jpg", "a dog", ()), {}, (1,))
+    cat.jpg: a dog (1 wrong word)
+    """
+
+    caption: Caption
+    regions: Mapping[int, NDArray[np.bool_]]
+    wrong: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.caption.name}: {self.caption.text} ({counted(len(self.wrong), 'wrong word')})"
+
+
+@dataclass(frozen=True, repr=False)
 class WordAudit(Readable):
     """What an audit of a captioner over the words of `n` captions found.
 
@@ -103,7 +124,7 @@ class WordAudit(Readable):
     condition the control or "". `words` are the single words, `support` the fitted model of word support as JSON where
     there were wrong words enough for one. `skipped` has, by claim or part, why it was not measured, `failures` what
     failed on some captions; `note` marks pictures or words ("captions given"). `provenance` is the network's and
-    DATA's.
+    DATA's. `examples` are a few captions to look at, which are not stored.
 
     >>> about = {"claim": "nouns", "words": "right", "by": "map"}
     >>> question = CLAIMS["nouns"]
@@ -130,6 +151,7 @@ class WordAudit(Readable):
     provenance: Mapping[str, Any] = field(default_factory=dict)
     n: int = 0
     note: str = ""
+    examples: tuple[WordExample, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         for name in ("verdicts", "findings", "words", "failures"):

@@ -1,10 +1,14 @@
 """The page of an audit of a captioner: what its words look at, by each kind of evidence, and its wrong words."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from regard.records import AuditedWord, Finding, Score, Verdict, WordAudit, WordClaim
+from PIL import Image
+
+from regard.records import AuditedWord, Finding, Score, Verdict, WordAudit, WordClaim, WordExample
 from regard.records.audits.words import CLAIMS, EVIDENCE, PLANTED
+from regard.rendering.figures.caption_panels import LONGEST, caption_panel, cells_of
 from regard.rendering.pages import views
 from regard.rendering.pages.anonymiser import pathless
 from regard.rendering.pages.audits.claims import EVIDENCE_WORDS, EXAMPLES, GROUPS_OF, KINDS, SUPPORT, group_words
@@ -20,8 +24,8 @@ ROW: views.View = {"name": "", "condition": "", "meaning": "", "first": True, "c
 """A row of numbers, before it is filled."""
 
 
-def word_audit_page(audit: WordAudit, title: str = "") -> str:
-    """The page of an audit of a captioner's words, as HTML text."""
+def word_audit_page(audit: WordAudit, title: str = "", pictures: bool = True) -> str:
+    """The page of an audit of a captioner's words, as HTML text; with `pictures`, its examples are drawn."""
     title = title or f"What the words of {audit.provenance.get('network', 'a captioner')} look at"
     evidence = [view for by in EVIDENCE if (view := _evidence(audit, by))]
     sentences = wrong_sentences(audit)
@@ -38,6 +42,7 @@ def word_audit_page(audit: WordAudit, title: str = "") -> str:
         "support": _support(audit),
         "sentences": [_sentence(each, measures) for each in sentences[:SENTENCES]],
         "wrong": len(sentences),
+        "examples": [views.panel(each.caption.name, _panel(each)) for each in audit.examples] if pictures else [],
         "failures": [pathless(str(each)) for each in audit.failures],
         "skipped": [(name, pathless(why)) for name, why in audit.skipped.items()],
         "settings": views.facts(audit.settings),
@@ -61,6 +66,7 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
         *((f"by-{view['by']}", view["column"], True) for view in context["evidence"]),
         ("numbers", "Numbers", context["numbers_of"]),
         ("believed", "Which words to believe", context["support"]),
+        ("examples", "Maps", context["examples"]),
         ("wrong", "Wrong words", context["sentences"]),
         ("left-out", "Left out", context["skipped"] or context["failures"]),
         ("provenance", "Provenance", True),
@@ -193,7 +199,18 @@ def _support(audit: WordAudit) -> views.View | None:
     return {"tables": tables, "data": str(audit.support.get("data", ""))}
 
 
-# Wrong words
+# Captions
+
+
+def _panel(example: WordExample) -> Image.Image:
+    """Every word's map over the picture, with what it speaks of outlined; the picture alone where there is none."""
+    caption = example.caption
+    if caption.image is None:
+        raise ValueError(f"the example {caption.name} brings no picture")
+    picture, *cells = cells_of(caption)
+    for place in range(len(cells)):
+        cells[place] = replace(cells[place], region=example.regions.get(place), wrong=place in example.wrong)
+    return caption_panel(caption.image(LONGEST), caption.name, caption.text, [picture, *cells])
 
 
 def wrong_sentences(audit: WordAudit) -> list[list[AuditedWord]]:

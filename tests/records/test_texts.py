@@ -142,7 +142,8 @@ def _samples() -> list[Any]:
         compare_audits({"a": audit, "b": audit}), compare_audits({"a": audit, "b": audit}).differences[0],
         audit, audit.verdicts[0], audit.findings[0], audit.curves[0], audit.pictures[1], audit.best[0],
         exported, exported.parity[0], exported.variants[0], audit.failures[0], paired,
-        of_words, of_words.words[0], of_words.claims[0], compare_word_audits({"a": of_words, "b": of_words}),
+        of_words, of_words.words[0], of_words.claims[0], of_words.examples[0],
+        compare_word_audits({"a": of_words, "b": of_words}),
         mending, curve, seen, *_results(place, evaluation, explanation, positions, truth),
     ]  # fmt: skip
 

@@ -11,11 +11,12 @@ from browser import open_page
 from markup import check_safe
 from word_audits import PARTS, example_word_audit, verdict
 
+from regard.audit.words import rules
 from regard.explanation.words.support.kinds import KINDS
 from regard.records import AuditedWord, Score, WordAudit
 from regard.records.audits.words import CLAIMS, EVIDENCE, WORDS
 from regard.rendering.pages.audits import claims
-from regard.rendering.pages.audits.captioner import SENTENCES, word_audit_page
+from regard.rendering.pages.audits.captioner import FEWEST, SENTENCES, word_audit_page
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>\u202e'
 
@@ -33,7 +34,8 @@ def _support() -> dict[str, Any]:
 
 def test_the_page_has_words_for_all_that_an_audit_of_words_has() -> None:
     assert set(claims.EXAMPLES) == set(claims.GROUPS_OF) == set(CLAIMS)
-    assert set(claims.EVIDENCE_WORDS) >= set(EVIDENCE) and set(claims.GROUPS) == set(WORDS)
+    assert FEWEST == rules.FEWEST
+    assert tuple(claims.EVIDENCE_WORDS) == EVIDENCE and set(claims.GROUPS) == set(WORDS)
     assert {"all", *KINDS} - {"other"} == set(claims.KINDS)
 
 
@@ -93,6 +95,15 @@ def test_captions_with_a_wrong_word_stand_whole_with_what_was_measured() -> None
     assert page.count('a <del class="wrong strong">girl</del> sits</bdi>') == SENTENCES
     assert f"{SENTENCES + 3} of 300 captions; {SENTENCES} are listed" in text
     assert "girl fall 1.23" in text and "elsewhere 9" not in text and "glsim" not in text and "right.png" not in text
+
+
+def test_examples_are_drawn_unless_pictures_are_not_wanted() -> None:
+    audit = example_word_audit()
+    page = word_audit_page(audit)
+    assert page.count('<figure class="panel"><img src="data:image/jpeg;base64,') == 1
+    assert "The map of each word of the caption of 1.png" in page
+    bare = word_audit_page(audit, pictures=False)
+    assert "data:image" not in bare and 'href="#examples"' in page and 'href="#examples"' not in bare
 
 
 def test_what_finds_wrong_words_stands_with_what_it_was_measured_on() -> None:

@@ -1,6 +1,21 @@
 """An audit of words as one of `scenes-captioner` on 300 scenes might come out, for pages to be tried on."""
 
-from regard.records import AuditedWord, Failure, Finding, Score, Verdict, WordAudit
+import numpy as np
+from PIL import Image
+
+from regard.records import (
+    AuditedWord,
+    Caption,
+    Failure,
+    Finding,
+    Heatmap,
+    PatchGrid,
+    Score,
+    Verdict,
+    Word,
+    WordAudit,
+    WordExample,
+)
 from regard.records.audits.words import CLAIMS
 
 N = 300
@@ -30,6 +45,16 @@ def verdict(claim: str, words: str, by: str, method: str = "cross_attention") ->
     half = 0.09 if status == "not decidable" else 0.015
     about = (CLAIMS[claim], method, settings, "3f9a", "77c1", status, why)
     return Verdict(*about, value, value - half, value + half, N)
+
+
+def example_caption() -> WordExample:
+    """A caption of two words with a map each, the second wrong and of a region that is known."""
+    grid = PatchGrid.whole(2, 3, picture=(40, 60))
+    maps = (Heatmap(np.eye(2, 3, k, dtype=np.float32), grid, "1.png") for k in range(2))
+    words = tuple(Word(text, 0.9, values) for text, values in zip(("a", "girl"), maps, strict=True))
+    image = Image.new("RGB", (60, 40), (90, 120, 40))
+    caption = Caption("1.png", "a girl", words, grid=grid, image=lambda size: image)
+    return WordExample(caption, {1: np.arange(2400).reshape(40, 60) < 900}, (1,))
 
 
 def example_word_audit() -> WordAudit:
@@ -66,4 +91,5 @@ def example_word_audit() -> WordAudit:
         settings={"method": "cross_attention", "layer": 2, "head": None, "row": "predicting"},
         provenance=provenance,
         n=N,
+        examples=(example_caption(),),
     )

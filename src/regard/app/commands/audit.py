@@ -179,7 +179,7 @@ def _of_words(values: Mapping[str, Any]) -> AuditResult:
     from regard.rendering.pages.audits.captioner import word_audit_page
 
     def write_page(folder: Path, record: "WordAudit") -> None:
-        write_file(folder / "report.html", word_audit_page(record))
+        write_file(folder / "report.html", word_audit_page(record, pictures=not values["no_pictures"]))
 
     rules = [WordRequirement.parse(each) for each in values["require"] or ()]
     record = audit_captioner(values, write_page, progress)

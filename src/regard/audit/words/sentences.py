@@ -1,40 +1,52 @@
 """What an audit of a captioner found, in a few sentences."""
 
+import math
 from collections.abc import Sequence
 
 from regard.records import Verdict, WordClaim
-from regard.records.display import rounded
+from regard.records.audits.words import CLAIMS
 
 GAINS = {
-    "map": "their maps have {} more there than the best control",
-    "part": "on the acting part they have {} more than a map that is even over the whole animal",
+    "map": "of their maps {} more lies there than of the best control",
+    "part": "on the acting part lies {} more than of a map that is even over the whole animal",
     "removal": "without it they lose {} nats more than without another region of its size",
     "gain": "the picture adds {} nats to them",
 }
 """The number of a verdict, by its evidence."""
 NEAR = {
-    "map": "their maps lie {} nearer to the next object than those of the best control",
+    "map": "of their maps {} more lies on the next object than of the best control",
     "removal": "without an object they lose {} nats more than without another region of its size",
 }
 """The same of words that are claimed to look anywhere."""
 
 
 def sentences(claims: Sequence[WordClaim]) -> tuple[str, ...]:
-    """One for each claim and kind of words: whether it holds, and the numbers that say so."""
-    return tuple(map(_sentence, claims))
+    """One for each claim: whether it holds of right words and of wrong ones, and the numbers of the first of these."""
+    groups = [[each for each in claims if each.claim == name] for name in CLAIMS]
+    return tuple(_sentence(group) for group in groups if group)
 
 
-def _sentence(claim: WordClaim) -> str:
-    which = "" if claim.words == "all" else f", of {claim.words} words"
-    numbers = "; ".join(f"{_number(each)}{_unlike(each, claim)}" for each in claim.verdicts)
-    return f"{claim.question}{which}: {claim.status}. {numbers[0].upper()}{numbers[1:]}."
+def _sentence(claims: Sequence[WordClaim]) -> str:
+    """The intervals stand with the verdicts."""
+    first = claims[0]
+    of = {each.words: each.status for each in claims}
+    if len(set(of.values())) == 1:
+        status = f"{first.status}{_which(list(of))}"
+    else:
+        status = "; ".join(f"{each}{_which([words])}" for words, each in of.items())
+    numbers = "; ".join(f"{_number(each)}{_unlike(each, first)}" for each in first.verdicts)
+    before = f"Of {first.words} words: " if len(claims) > 1 else ""
+    return f"{first.question}: {status}. {before}{numbers if before else numbers[0].upper() + numbers[1:]}."
+
+
+def _which(words: Sequence[str]) -> str:
+    return "" if words == ["all"] else f" of {' and '.join(words)} words"
 
 
 def _number(verdict: Verdict) -> str:
     by = str(verdict.settings["by"])
     words = NEAR[by] if verdict.settings["claim"] == "anywhere" else GAINS[by]
-    value, low, high = (rounded(each, signed=True) for each in (verdict.value, verdict.low, verdict.high))
-    return words.format(f"{value} [{low}, {high}]")
+    return words.format(f"{round(verdict.value, 2) + 0.0:.2f}" if math.isfinite(verdict.value) else "nothing known")
 
 
 def _unlike(verdict: Verdict, claim: WordClaim) -> str:

@@ -196,11 +196,12 @@ def _beside(
     best = max(plain, key=lambda name: of[name].value, default="")
     yield Finding(claim, measure, words, score, of.get(best), best)
     for name in of:
-        yield Finding(claim, measure, words, _score(measure, values - controls[name], chosen, gathered), None,
+        yield Finding(claim, measure, words, _score(measure, values - controls[name], chosen, gathered, -1.0), None,
                       condition=f"over {name}")  # fmt: skip
 
 
-def _score(measure: str, values: Floats, chosen: NDArray[np.bool_], gathered: Gathered) -> Score:
+def _score(measure: str, values: Floats, chosen: NDArray[np.bool_], gathered: Gathered, least: float = 0.0) -> Score:
+    """The mean with its interval; `least` is the least that a share can be."""
     measured = chosen & np.isfinite(values)
     if not measured.any():
         return replace(NOWHERE, n=0)
@@ -208,7 +209,7 @@ def _score(measure: str, values: Floats, chosen: NDArray[np.bool_], gathered: Ga
     if measure == RIGHT:
         score = mean(values[measured], pictures)
     elif measure.startswith("map"):
-        score = mean(values[measured], pictures, least=-1.0)
+        score = mean(values[measured], pictures, least=-1.0 if measure == "map_nearness" else least)
     else:
         count = len(np.unique(pictures))
         score = unskewed(averaged(values[measured], pictures), count, least=-MOST_NATS, most=MOST_NATS)

@@ -23,8 +23,9 @@ CLAIMS = {
 WORDS = ("right", "wrong", "unjudged", "all")
 """Which words a verdict is on: those that are true of the picture, that are not, of which nobody knows; all, where a
 word claims nothing that could be true."""
-EVIDENCE = ("map", "removal", "gain")
-"""What a verdict goes by: where the map lies, what taking the region out does, what the picture adds to the word."""
+EVIDENCE = ("map", "part", "removal", "gain")
+"""What a verdict goes by: where the map lies, whether it lies on the part that acts, what taking the region out does,
+what the picture adds to the word."""
 
 PLANTED = ("random", "centre", "shuffled")
 """Maps that do not look at the word, of which verdicts are given too: no claim may be supported by them."""

@@ -18,6 +18,8 @@ from regard.rendering.pages.shell import Bar, render, shell
 
 SENTENCES = 60
 """Captions with a wrong word that are listed."""
+FEWEST = 10
+"""Of fewer pictures with such words nothing is decided: that of `audit/words/rules.py`."""
 SETTINGS = ("claim", "words", "by")
 """What a verdict's settings have that stands in the page's own columns."""
 ROW: views.View = {"name": "", "condition": "", "meaning": "", "first": True, "control": False}
@@ -118,7 +120,7 @@ def _evidence(audit: WordAudit, by: str) -> views.View | None:
     verdicts = [each for each in audit.verdicts if each.settings.get("by") == by]
     if not verdicts:
         return None
-    ends = scale_ends([each.score for each in verdicts], least=-0.1)
+    ends = scale_ends(_decisive([each.score for each in verdicts]), least=-0.1)
     asked = [each for each in verdicts if each.method not in PLANTED]
     planted = [each for each in verdicts if each.method in PLANTED]
     return {
@@ -128,6 +130,11 @@ def _evidence(audit: WordAudit, by: str) -> views.View | None:
         "planted": _verdicts(planted, ends),
         "ends": end_texts(ends),
     }
+
+
+def _decisive(scores: Sequence[Score]) -> Sequence[Score]:
+    """Those of enough captions, which a scale is made for: of few an interval may reach over all that is possible."""
+    return [each for each in scores if each.n >= FEWEST] or scores
 
 
 def _order(each: Verdict) -> int:
@@ -170,7 +177,8 @@ def _numbers(audit: WordAudit) -> list[views.View]:
 
 
 def _table(findings: Sequence[Finding]) -> views.View:
-    ends = scale_ends([each.score for each in findings], [each.baseline for each in findings if each.baseline])
+    baselines = [each.baseline for each in findings if each.baseline]
+    ends = scale_ends(_decisive([each.score for each in findings]), _decisive(baselines))
     rows = []
     before = None
     for each in findings:

@@ -65,7 +65,7 @@ def score_view(score: Score, ends: tuple[float, float], signed: bool = False) ->
     zero = scale_place(0.0, ends)
     return {
         "value": score.value if math.isfinite(score.value) else None,
-        "text": f"{score.value:{'+' if signed else ''}.3f}" if math.isfinite(score.value) else "–",
+        "text": f"{_unsigned_zero(score.value):{'+' if signed else ''}.3f}" if math.isfinite(score.value) else "–",
         "interval": interval_text(score, signed),
         "n": score.n,
         "bar": {"low": low, "value": value, "high": high} if inside else None,
@@ -78,7 +78,7 @@ def score_view(score: Score, ends: tuple[float, float], signed: bool = False) ->
 def interval_text(score: Score, signed: bool = False) -> str:
     if not (math.isfinite(score.low) and math.isfinite(score.high)):
         return ""
-    return " to ".join(f"{each:{'+' if signed else ''}.3f}" for each in (score.low, score.high))
+    return " to ".join(f"{_unsigned_zero(each):{'+' if signed else ''}.3f}" for each in (score.low, score.high))
 
 
 def scale_ends(scores: Iterable[Score], others: Iterable[Score] = (), least: float = 0.0) -> tuple[float, float]:
@@ -95,3 +95,8 @@ def scale_place(value: float, ends: tuple[float, float]) -> float:
 
 def end_texts(ends: tuple[float, float]) -> list[str]:
     return [f"{each:g}".replace("-", "\N{MINUS SIGN}") for each in ends]
+
+
+def _unsigned_zero(value: float) -> float:
+    """No "-0.000"."""
+    return round(value, 3) + 0.0

@@ -20,6 +20,7 @@ from regard.audit.words.measure import CaptionPlan, entries
 from regard.audit.words.sentences import sentences
 from regard.audit.words.settings import WordAuditSettings
 from regard.audit.words.summary import findings, verdicts
+from regard.audit.words.support import fitted_support
 from regard.data.dataset import skipper
 from regard.data.hashes import picture_hashes
 from regard.data.regions import Regions
@@ -32,6 +33,7 @@ from regard.predictors.captions.options import CaptionInput
 from regard.progress import Progress, silent
 from regard.records import WordAudit, WordClaim
 from regard.records.audits.words import CLAIMS
+from regard.records.display import counted
 from regard.results.word_audits import SUPPORT, write_word_audit
 from regard.results.writer import ResumableWriter
 from regard.version import __version__
@@ -72,9 +74,10 @@ def audit_words(
     """Measure where the words of captions look, and what they lose without that: of the network's own captions of the
     `inputs`, or of those that these bring. `regions` know what words speak of.
 
-    Written as the `output` says; the same call after an interruption goes on. Raises `DataError` where nothing is known
-    of any picture and for pictures that cannot be read, unless the settings skip them; `UsageError` for a method, layer
-    or head that the network has not.
+    A model of word support is fitted where enough words are wrong; a run gets it where `note` says nothing of the words
+    ("seen in training", "captions given"). Written as the `output` says; the same call after an interruption goes on.
+    Raises `DataError` where nothing is known of any picture and for pictures that cannot be read, unless the settings
+    skip them; `UsageError` for a method, layer or head that the network has not.
     """
     settings = settings or WordAuditSettings()
     output = output or WordAuditOutput()
@@ -107,7 +110,7 @@ def audit_words(
         output.finish(writer.result, result)
         exchange(writer.result, out)
         writer.remove()
-        if output.run is not None and result.support is not None:
+        if output.run is not None and result.support is not None and not note:
             write_json(output.run / SUPPORT, dict(result.support))
     return result
 
@@ -173,7 +176,10 @@ def _joined(plan: CaptionPlan, gathered: Gathered, digests: Digests, note: str) 
     skipped = dict(_lacking(gathered, claims))
     if gathered.unknown:
         skipped["captions"] = f"of {gathered.unknown} {plan.regions.name} does not know the picture"
-    support, why = None, "no model is fitted here"
+    support, why = fitted_support(
+        gathered, plan.network.weights_hash(), _data_text(plan, gathered, note),
+        given=settings.captions is not None, seed=settings.seed,
+    )  # fmt: skip
     if support is None:
         skipped["support"] = why
     return WordAudit(
@@ -190,6 +196,11 @@ def _joined(plan: CaptionPlan, gathered: Gathered, digests: Digests, note: str) 
         note,
         examples_of(plan, gathered),
     )
+
+
+def _data_text(plan: CaptionPlan, gathered: Gathered, note: str) -> str:
+    """What the words are of, in a few words."""
+    return f"{counted(gathered.captions, 'caption')} of {plan.regions.name}{f' ({note})' if note else ''}"
 
 
 def _lacking(gathered: Gathered, claims: Iterable[WordClaim]) -> Iterator[tuple[str, str]]:

@@ -16,8 +16,6 @@ NATS = 0.1
 """Of a word's log-probability, in nats: what is less (a tenth of its probability) is no difference."""
 FEWEST = 10
 """Of fewer pictures with such words nothing is decided."""
-ENOUGH = 20
-"""Right words, and wrong ones, that a support model is fitted to at least."""
 
 
 @dataclass(frozen=True)

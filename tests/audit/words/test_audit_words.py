@@ -155,7 +155,7 @@ def test_data_without_regions_or_of_other_pictures_are_refused(drawn: Path, tmp_
     with pytest.raises(DataError, match="tells no regions of words; give a folder that `regard scenes` wrote"):
         command(images, model="scenes-captioner")
     (tmp_path / "captions.csv").write_text("filename,caption\nnowhere.png,a cat\n", encoding="utf-8")
-    with pytest.raises(DataError, match="there is no picture 'nowhere.png'"):
+    with pytest.raises(DataError, match="there is no picture 'nowhere"):
         command(drawn, model="scenes-captioner", captions=tmp_path / "captions.csv", split="all")
 
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from regard.explanation.words.finished import FinishedCaption
+from regard.explanation.words.support.alternatives import alternatives_of, candidates_of, rivals_of
 from regard.explanation.words.support.context import UNSUPPORTED, contexts
 from regard.explanation.words.support.find import absence, other_maps, support_of
 from regard.explanation.words.support.kinds import kinds_of
 from regard.explanation.words.support.model import SupportModel
+from regard.explanation.words.support.reasons import reasons_of
 from regard.networks.captioners.base import CaptionNetwork
 from regard.predictors.captions.options import CaptionOptions
 from regard.records.captions import Word, WordSupport
@@ -49,11 +51,24 @@ class CaptionSupport:
         kinds = kinds_of(texts, [word.part_of_speech for word in checked])
         around = contexts(texts, prompt=finished.prompt, unknown=unknown, finished=ended)
         columns = {name: [_value(word.checks, name) for word in checked] for name in self.model.checks}
-        probabilities = self.model.probabilities(columns, kinds, aligned=self.aligned).tolist()
-        supports = iter(
-            None if kind == "other" or context in UNSUPPORTED else WordSupport(probability, kind)
+        probabilities = self.model.probabilities(columns, kinds, aligned=self.aligned)
+        supported = [
+            None if kind == "other" or context in UNSUPPORTED else WordSupport(float(probability), kind)
             for kind, context, probability in zip(kinds, around, probabilities, strict=True)
-        )
+        ]
+        doubtful = {place for place, support in enumerate(supported) if support is not None and support.is_doubtful}
+        if doubtful:
+            contributions = self.model.contributions(columns, kinds, aligned=self.aligned)
+            candidates = candidates_of(finished, kinds, doubtful)
+            better = alternatives_of(candidates, aligned=self.aligned)
+            for place, rival in enumerate(rivals_of(candidates)):
+                weights = {name: float(values[place]) for name, values in contributions.items()}
+                checks = checked[place].checks or {}
+                reasons = reasons_of(checks, context=around[place], rival=rival, contributions=weights)
+                support = supported[place]
+                if support is not None and place in doubtful:
+                    supported[place] = replace(support, reasons=reasons, alternative=better[place])
+        supports = iter(supported)
         return tuple(word if word.checks is None else replace(word, support=next(supports)) for word in words)
 
 

@@ -186,7 +186,7 @@ def noisy(number: int) -> Any:
 def caption(number: int, on: float, off: float, fall: float, gain: float = 0.0) -> list[Said]:
     base = noisy(number)
     noun = base + np.array([[on, on], [off, off]])
-    jitter = float(np.random.default_rng(number + 1000).normal(0, 0.02))
+    jitter = float(np.random.default_rng(number + 1000).uniform(-0.03, 0.03))
     return [
         Said("a", "other", "anywhere", 1 + noisy(number + 500), gain=gain + jitter),
         Said("cat", "noun", "nouns", noun, True, fall + jitter, gain=2.0 - jitter),
@@ -225,6 +225,7 @@ def test_other_words_are_told_from_nouns_by_what_the_picture_adds() -> None:
         numbers = {(each.measure, each.condition): each.score.value for each in findings(words)
                    if each.part == "words_before"}  # fmt: skip
         assert numbers["gain_over_none", ""] == pytest.approx(gain, abs=0.05)
+        assert numbers["follows", ""] == (1.0 if gain == 0 else 0.0)
         assert numbers["gain_over_none", "over content words"] == pytest.approx(gain - 2.0, abs=0.05)
     assert by[0.0].status == "supported" and by[3.0].status == "contradicted"
     assert by[3.0].value == pytest.approx(3.0, abs=0.05) and by[3.0].low < by[3.0].value < by[3.0].high

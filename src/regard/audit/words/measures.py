@@ -28,6 +28,10 @@ MEASURES: Mapping[str, tuple[str, str]] = {
         "Nats over no picture",
         "how much log-probability a word has more than with a grey picture: about 0 is as likely without any",
     ),
+    "follows": (
+        "Words that the picture adds nothing to",
+        "the share of words that have less than 0.1 nats more than with another picture, and than with a grey one",
+    ),
     "text_attention": (
         "Attention to the words before, with a minus",
         "0 is no attention to them: the higher, the less the words before count",

@@ -171,12 +171,24 @@ def _findings(gathered: Gathered) -> Iterator[Finding]:
     fall = {"elsewhere": gathered.column("fall:elsewhere")}
     yield from _beside(gathered, "anywhere", "fall", "all", gathered.column("fall"), fall, others)
     yield from _gains(gathered, "words_before", "all", others)
+    content = np.array([word.entry["kind"] != "other" for word in gathered.words], bool)
+    follow = _following(gathered)
+    scores = [_score("follows", follow, chosen, gathered) for chosen in (others, content)]
+    yield Finding("words_before", "follows", "all", scores[0], scores[1], "content words")
 
 
 def _gains(gathered: Gathered, claim: str, words: str, chosen: NDArray[np.bool_]) -> Iterator[Finding]:
     for measure in ("gain_over_another", "gain_over_none", "text_attention"):
         controls = {"content words": gathered.sentence_means(measure)} if claim == "words_before" else {}
         yield from _beside(gathered, claim, measure, words, gathered.column(measure), controls, chosen)
+
+
+def _following(gathered: Gathered) -> Floats:
+    """(words,): 1 where the picture adds nothing to a word, over another and over none, else 0; NaN where neither is
+    known."""
+    gains = [gathered.column(f"gain_over_{name}") for name in ("another", "none")]
+    most = np.fmax(*gains)
+    return np.where(np.isnan(most), np.nan, (most < NATS).astype(np.float64))
 
 
 def _beside(
@@ -206,7 +218,7 @@ def _score(measure: str, values: Floats, chosen: NDArray[np.bool_], gathered: Ga
     if not measured.any():
         return replace(NOWHERE, n=0)
     pictures = gathered.pictures[measured]
-    if measure == RIGHT:
+    if measure in (RIGHT, "follows"):
         score = mean(values[measured], pictures)
     elif measure.startswith("map"):
         score = mean(values[measured], pictures, least=-1.0 if measure == "map_nearness" else least)

@@ -14,8 +14,12 @@ from word_check_twins import small_describer
 
 import regard
 from regard.errors import DataError, UsageError
+from regard.explanation.words.checks.run import fitting_checks
+from regard.explanation.words.support.find import support_of
+from regard.explanation.words.support.kinds import CONTENT
 from regard.explanation.words.support.model import SupportModel, SupportScore
 from regard.files import write_json
+from regard.networks.captioners.load import load_caption_network
 from regard.records import Score
 from regard.results.caption_table import read_caption_table
 from regard.results.captions import read_captions
@@ -184,3 +188,15 @@ def test_support_costs_no_pass_more(
         calls.clear()
         regard.caption(pictures, tmp_path / str(number), network, captions=pictures, batch_size=1, **more)
         assert sum(calls) == 2 * (1 + 3 * number)  # both captions are read once for the words and maps themselves
+
+
+def test_what_ships_was_measured_on_the_weights_that_ship() -> None:
+    """And holds what is claimed of it, on sentences that its fit had no part in."""
+    network = load_caption_network("scenes-captioner")
+    model = support_of(network)
+    assert model is not None and model.networks == (network.weights_hash(),)
+    assert {*model.checks} == {*fitting_checks(network, "quick")}
+    assert model.measured["all"].units >= 1000 and model.measured["all"].n_wrong >= 500
+    assert model.measured["noun"].auroc.low >= 0.90 and model.measured["all"].auroc.low >= 0.86
+    assert model.measured["all"].calibration_error.high <= 0.05
+    assert model.planted["all"].auroc.value >= 0.86 and set(model.measured) <= {"all", *CONTENT}

@@ -15,7 +15,7 @@ from regard.explanation.words.support.scores import support_score, units_of
 
 Floats = NDArray[np.float64]
 FEWEST = 20
-"""Right words, and wrong ones, without which nothing is fitted."""
+"""Right words, and wrong ones, without which nothing is fitted, and a kind has nothing of its own."""
 FOLDS = 10
 CUT = 4.0
 SHRINKAGE = 1.0
@@ -107,10 +107,11 @@ def _plain(fitted: _Fitted) -> dict[str, tuple[float, ...]]:
 
 
 def _measured(words: Sequence[JudgedWord], names: Sequence[str], seed: int) -> dict[str, SupportScore]:
-    """By kind, and of all."""
+    """Of all, and by each kind of which there are enough."""
     probabilities = _out_of_fold(words, names, seed)
     kinds = np.array([word.kind for word in words])
-    rows = {ALL: np.full(len(words), True), **{kind: kinds == kind for kind in CONTENT if kind in kinds}}
+    rows = {kind: kinds == kind for kind in CONTENT if _enough([word for word in words if word.kind == kind])}
+    rows = {ALL: np.full(len(words), True), **rows}
     return {
         kind: support_score([word for word, inside in zip(words, of, strict=True) if inside], probabilities[of])
         for kind, of in rows.items()
@@ -143,7 +144,7 @@ def _fitted(words: Sequence[JudgedWord], names: Sequence[str], standard: _Fitted
     centre, scale = _standard(columns) if standard is None else (standard.centre, standard.scale)
     values = np.hstack([np.ones((len(words), 1)), standardised(columns, centre, scale, CUT)])  # the intercept first
     kinds = np.array([word.kind for word in words])
-    present = [kind for kind in CONTENT if kind in kinds]
+    present = [kind for kind in CONTENT if _enough([word for word in words if word.kind == kind])]
     blocks = [values, *(values * (kinds == kind)[:, None] for kind in present)]
     shrinkage = np.concatenate(
         [[1e-6], np.full(len(names), SHRINKAGE), np.full(values.shape[1] * len(present), KIND_SHRINKAGE)]

@@ -50,7 +50,7 @@ class SupportModel:
 
     A check is brought to (value - `centre`) / `scale` and cut at ±`cut`; one that is missing counts as its centre.
     `coefficients` (checks + 1,), the intercept first, are by kind, those that all have in common included; a kind that
-    had no words has those of "all". Captions that are given, and `aligned`, have coefficients of their own, fitted to
+    had too few has those of "all". Captions that are given, and `aligned`, have coefficients of their own, fitted to
     planted errors, where there were enough of them. `measured` has the scores of out-of-fold probabilities, by kind and
     of "all", on the captioner's own errors, `planted` those on exchanged words. `networks` are the hashes of the
     weights that it was fitted and measured on, `data` says in a few words on what, `version` is regard's.

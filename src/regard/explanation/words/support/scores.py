@@ -51,13 +51,13 @@ class JudgedUnits:
 
     def calibration_error(self, probabilities: Floats) -> Score:
         """Expected calibration error (Guo et al. 2017, eq. 3) of the probability that a word is right, 15 bins of equal
-        width. It is biased upwards, as are its draws."""
+        width. It is biased upwards; what its draws are beside that, on the average, is taken off them."""
         bins = np.clip(np.ceil(probabilities * BINS).astype(int) - 1, 0, BINS - 1)
         excess = np.zeros((self.draws.shape[1], BINS))  # (units, bins)
         np.add.at(excess, (self.units, bins), probabilities - self.right)
         sizes = np.bincount(self.units, minlength=len(excess))
         once, drawn = (np.abs(draws @ excess).sum(1) / (draws @ sizes) for draws in (self._once, self.draws))
-        return self._score(once[0], drawn)
+        return self._score(once[0], np.maximum(drawn - (drawn.mean() - once[0]), 0))
 
     @property
     def _once(self) -> Floats:

@@ -50,7 +50,7 @@ CONTROLS: Mapping[str, str] = {
     "centre": "the centre of the picture",
     "shuffled": "the map of such a word in another picture",
     "animal": "a map that is even over the whole animal",
-    "elsewhere": "what they lose without another region of its size",
+    "elsewhere": "another region of its size",
     "another": "another picture",
     "none": "no picture",
 }

@@ -22,6 +22,13 @@ FEWEST = 10
 """Of fewer pictures with such words nothing is decided: that of `audit/words/rules.py`."""
 SETTINGS = ("claim", "words", "by")
 """What a verdict's settings have that stands in the page's own columns."""
+MEASURED = {
+    "map_share": "Of its map there",
+    "fall": "Nats lost without it",
+    "gain_over_another": "Nats over another picture",
+    "log_probability": "Log-probability",
+}
+"""What stands beside a wrong word, by its column."""
 ROW: views.View = {"name": "", "condition": "", "meaning": "", "first": True, "control": False}
 """A row of numbers, before it is filled."""
 
@@ -31,7 +38,6 @@ def word_audit_page(audit: WordAudit, title: str = "", pictures: bool = True) ->
     title = title or f"What the words of {audit.provenance.get('network', 'a captioner')} look at"
     evidence = [view for by in EVIDENCE if (view := _evidence(audit, by))]
     sentences = wrong_sentences(audit)
-    measures = [*dict.fromkeys(each.measure for each in audit.findings), "log_probability"]
     context = {
         "title": title,
         "audit": audit,
@@ -42,8 +48,9 @@ def word_audit_page(audit: WordAudit, title: str = "", pictures: bool = True) ->
         "evidence": evidence,
         "numbers_of": _numbers(audit),
         "support": _support(audit),
-        "sentences": [_sentence(each, measures) for each in sentences[:SENTENCES]],
+        "sentences": [_sentence(each) for each in sentences[:SENTENCES]],
         "wrong": len(sentences),
+        "measured": list(MEASURED.values()),
         "examples": [views.panel(each.caption.name, _panel(each)) for each in audit.examples] if pictures else [],
         "failures": [pathless(str(each)) for each in audit.failures],
         "skipped": [(name, pathless(why)) for name, why in audit.skipped.items()],
@@ -230,14 +237,16 @@ def wrong_sentences(audit: WordAudit) -> list[list[AuditedWord]]:
             if any(each.right is False for each in words)]  # fmt: skip
 
 
-def _sentence(words: Sequence[AuditedWord], measures: Sequence[str]) -> views.View:
+def _sentence(words: Sequence[AuditedWord]) -> views.View:
     return {
         "name": words[0].unit,
         "words": [{"text": each.text, "right": each.right} for each in words],
         "wrong": [
             {
                 "text": each.text,
-                "numbers": [(name, f"{each.numbers[name]:.2f}") for name in measures if name in each.numbers],
+                "numbers": [
+                    f"{round(each.numbers[name], 2) + 0.0:.2f}" if name in each.numbers else "" for name in MEASURED
+                ],
             }
             for each in words
             if each.right is False

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import captioners
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,6 +17,7 @@ import regard
 from regard.explanation.words.support.context import CONTEXTS
 from regard.explanation.words.support.model import SupportModel
 from regard.files import write_json
+from regard.networks.captioners.load import load_caption_network
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +46,12 @@ def pictures(folder: Path, count: int) -> Path:
     return folder
 
 
-def said(folder: Path, texts: Sequence[str], network: Any) -> list[dict[str, Any]]:
+def said(folder: Path, texts: Sequence[str], network: Any, prompt: str | None = None) -> list[dict[str, Any]]:
     """The words of given captions, each of a picture of its own, with their support."""
     source = pictures(folder / "odd", len(texts))
     rows = "".join(f"{number}.png,{text}\n" for number, text in enumerate(texts))
     (source / "captions.csv").write_text(f"filename,caption\n{rows}", encoding="utf-8")
-    settings = {"check": "quick", "support": doubting(folder, network), "skip_bad": True}
+    settings = {"check": "quick", "support": doubting(folder, network), "skip_bad": True, "prompt": prompt}
     regard.caption(source, folder / "out", network, captions=source / "captions.csv", **settings)
     entries = json.loads((folder / "out" / "captions.json").read_text(encoding="utf-8"))
     return [{word["text"]: word["support"] for word in entry["words"]} for entry in entries]
@@ -74,6 +76,19 @@ def test_a_word_said_twice_is_as_likely_because_it_was_said(
     (words,) = said(tmp_path, ["cat sits dog cat"], network)
     assert words["dog"]["reasons"] == ["as likely without the picture"]
     assert words["cat"]["reasons"] == [f"as likely without the picture, as {CONTEXTS['repeated']}"]  # the second
+
+
+def test_a_word_that_the_prompt_names_is_as_likely_because_of_it(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind "a small cat" the cat is no news, its colour is."""
+    from regard.explanation.words.checks import gain
+
+    asked = load_caption_network(str(captioners.git(tmp_path_factory.mktemp("asked"))))
+    monkeypatch.setattr(gain, "gain_over_none", lambda caption: np.zeros(len(caption.words)))
+    (words,) = said(tmp_path, ["cat red"], asked, "a small cat")
+    assert words["cat"]["reasons"] == [f"as likely without the picture, as {CONTEXTS['prompt']}"]
+    assert words["red"]["reasons"] == ["as likely without the picture"]
 
 
 def test_the_last_word_of_a_caption_that_was_cut_is_said_to_be(tmp_path: Path, network: Any) -> None:

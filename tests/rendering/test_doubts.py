@@ -100,14 +100,16 @@ def test_a_notebook_shows_the_marks_and_what_they_were_measured_on() -> None:
 
     score = {"value": 0.91, "low": 0.89, "high": 0.934}
     counts = {"n_right": 9000, "n_wrong": 120, "auroc": score, "calibration_error": score}
-    undefined = {"n_right": 5, "n_wrong": 0, "auroc": {"value": None, "low": None, "high": None}}
-    measured = {"all": counts, "noun": counts, "count": undefined}
-    settings = {"check": "quick", "support": {"data": "1,000 scenes", "measured": measured}}
+    few = {"n_right": 500, "n_wrong": 19, "auroc": score}
+    measured = {"all": counts, "noun": counts, "count": few}
+    settings = {"check": "quick", "support": {"data": "1,000 scenes", "errors": "natural", "measured": measured}}
     text = (
         "Support measured on 9,120 words (120 wrong) of 1,000 scenes: AUROC 0.91 (0.89 to 0.93); noun 0.91. "
-        "Calibration error 0.91 (0.89 to 0.93)."
+        "Calibration error 0.910 (0.890 to 0.934)."
     )
     assert support_text(settings) == text
+    settings["support"]["errors"] = "planted"
+    assert "(120 wrong exchanged in true captions)" in support_text(settings)
     assert support_text({}) == ""
     assert "raw checks" in support_text({"check": "quick"})
     caption = caption_with(SURE, BOY, None, settings=settings)

@@ -95,6 +95,8 @@ class WordDependence(Readable):
 
 DOUBTFUL = 0.5
 """A word with less support than this is doubtful."""
+LEAST = 20
+"""Of so many right and so many wrong words of a kind at least its score is told."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,17 +142,22 @@ def support_text(settings: Mapping[str, Any]) -> str:
         return f"No support: {support['none'].rstrip('.')}."
     measured = support["measured"]
     whole = measured["all"]
-    areas = {kind: score["auroc"]["value"] for kind, score in measured.items() if kind != "all"}
-    kinds = [f"; {kind} {area:.2f}" for kind, area in areas.items() if area is not None and math.isfinite(area)]
+    planted = " exchanged in true captions" if support["errors"] == "planted" else ""
+    kinds = [
+        f"; {kind} {score['auroc']['value']:.2f}"
+        for kind, score in measured.items()
+        if kind != "all" and min(score["n_right"], score["n_wrong"]) >= LEAST
+    ]
     return (
-        f"Support measured on {whole['n_right'] + whole['n_wrong']:,} words ({whole['n_wrong']:,} wrong) of "
-        f"{support['data']}: AUROC {_interval(whole['auroc'])}{''.join(kinds)}. "
-        f"Calibration error {_interval(whole['calibration_error'])}."
+        f"Support measured on {whole['n_right'] + whole['n_wrong']:,} words ({whole['n_wrong']:,} wrong{planted}) of "
+        f"{support['data']}: AUROC {_interval(whole['auroc'], 2)}{''.join(kinds)}. Calibration error "
+        f"{_interval(whole['calibration_error'], 3)}."
     )
 
 
-def _interval(score: Mapping[str, float]) -> str:
-    return f"{score['value']:.2f} ({score['low']:.2f} to {score['high']:.2f})"
+def _interval(score: Mapping[str, float], digits: int) -> str:
+    value, low, high = (f"{score[name]:.{digits}f}" for name in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
 
 
 @dataclass(frozen=True, repr=False)

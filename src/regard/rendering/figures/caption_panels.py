@@ -34,7 +34,7 @@ BELOW = 16  # pixels of a line below a cell
 REASONS = 5  # lines of reasons below a cell, at most
 DOUBTS = 4  # lines of doubtful words below a picture of a sheet, at most
 DOUBTFUL = "wavy line: a doubtful word, its support below 0.5"
-SUPPORT = "after a word: its probability by the network; below it: that the picture supports it"
+SUPPORT = "after a word: its probability by the network; below it: that the picture supports what it claims"
 CHECKS = "below a word: the nats that it gains over no picture, and over another"
 
 

@@ -178,6 +178,16 @@ def test_where_maps_lie_is_solved_by_hand() -> None:
     assert np.isnan(maps["map_share"][1])
 
 
+def test_a_map_that_is_even_over_the_animal_is_one_of_patches() -> None:
+    word = {"place": 0, "text": "raises", "kind": "verb", "claim": "verbs", "right": True, "ground": False}
+    inside = [[2, 0, 0, 0], [2, 8, 0, 0]]  # of 10 pixels a patch: the paw, and the animal, that is in two patches
+    line = {"unit": "a", "picture": "a", "grid": [2, 2], "area": [10] * 4, "inside": inside, "nouns": [], "maps": 1}
+    entry = {**line, "words": [{**word, "region": 0, "animal": 1, "numbers": {}}]}
+    words = Gathered.of([entry], io.BytesIO(np.ones(4, np.float32).tobytes()), seed=0)
+    assert words.maps["map_share:animal"].tolist() == pytest.approx([0.2 * 2 / (0.2 * 10 + 0.8 * 10)])
+    assert words.maps["map_share:random"].tolist() == pytest.approx([2 / 40])
+
+
 def noisy(number: int) -> Any:
     """Some weight on any patch, so that pictures differ."""
     return np.random.default_rng(number).uniform(0, 0.4, (2, 2)) + np.array([[0.0, 0.0], [1.0, 1.0]]) * 0.02

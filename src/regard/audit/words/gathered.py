@@ -177,10 +177,13 @@ def _mean_share(word: _Word) -> float:
 
 
 def _animal_share(word: _Word) -> float:
-    """What a map that is even over the whole animal has on the part of it that acts."""
+    """What a map that is even over the whole animal has on the part of it that acts: one of patches, as the word's is,
+    which at the animal's edge lies beside it too."""
     if word.region is None or word.animal is None:
         return float("nan")
-    return float(word.region.inside.sum() / word.animal.inside.sum())
+    whole = word.animal
+    even = np.divide(whole.inside, whole.area, out=np.zeros(whole.area.shape), where=whole.area > 0)
+    return share(even, word.region)
 
 
 def _on_grid(values: Float, shape: tuple[int, ...]) -> Float:

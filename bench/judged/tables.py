@@ -15,9 +15,9 @@ from regard.records.scores import Score
 
 Floats = NDArray[np.float64]
 Words = Sequence[JudgedWord]
-PUBLISHED = ("log_probability", "glsim", "viser", "viser_evidence")
+PUBLISHED = {"log_probability": ("log_probability",), "GLSim": ("glsim",), "VisER": ("viser", "viser_evidence")}
 """What the fit is held against; VisER's evidence stands for it where a network has no attention that picture and words
-share, as the other half of it is of that."""
+share, as the other part of it is of that."""
 FAITHFUL = ("removal", "removal_over_random", "removal_over_centre", "removal_over_words")
 FEWEST = 5
 """Right words, and wrong ones, without which nothing is said of them."""
@@ -62,15 +62,17 @@ def _targets(words: Mapping[str, Words], fits: Mapping[str, Floats]) -> str:
             units = JudgedUnits.of(of[name])
             if not _is_enough(units.right):
                 continue
-            over = [_over(of[name], units, fitted[name], check) for check in PUBLISHED]
+            over = [_over(of[name], units, fitted[name], checks) for checks in PUBLISHED.values()]
             row = [name, label, int(units.right.sum()), int((~units.right).sum()), _cell(units.auroc(fitted[name]))]
             rows.append([*row, *over, _cell(units.calibration_error(fitted[name]))])
-    return _table("natural errors", [*head, *(f"… over `{check}`" for check in PUBLISHED), "calibration error"], rows)
+    return _table("natural errors", [*head, *(f"… over {name}" for name in PUBLISHED), "calibration error"], rows)
 
 
-def _over(words: Words, units: JudgedUnits, fitted: Floats, check: str) -> str:
-    values = _values(words, check)
-    return _cell(units.difference(fitted, values), "+.3f") if np.isfinite(values).all() else "—"
+def _over(words: Words, units: JudgedUnits, fitted: Floats, checks: Sequence[str]) -> str:
+    """Of the first of the checks that these words have."""
+    columns = (_values(words, check) for check in checks)
+    values = next((each for each in columns if np.isfinite(each).any()), None)
+    return "—" if values is None else _cell(units.difference(fitted, values), "+.3f")
 
 
 def _by(

@@ -1,13 +1,13 @@
 """Which map of a captioner's words lies best on what they name, chosen on one half of drawn scenes, told of the other.
 
-    python bench/words.py SCENES [--model scenes-captioner] [--pictures 240] [--sabotage 0]
+    python bench/words.py SCENES [--model scenes-captioner] [--pictures 240] [--by iou] [--sabotage 0]
 
 SCENES is a folder that `regard scenes` wrote and the captioner did not learn from. Every picture is captioned; of the
-right nouns, each layer, head (and their mean; of the gradient that alone), row and method has its mean IoU on the first
-half. The best of each method is then measured on the other half, beside a random map, the centre and another picture's
-map, with intervals. With `--sabotage N` the best of all is also compared, on up to N of these pictures, to what
-mistakes would make of it: the next token's map, a grid whose rows and columns change places, and maps of four beams
-that are not put in the order of the beam that was chosen.
+right nouns, each layer, head (and their mean; of the gradient that alone), row and method has its mean IoU (or another
+measure, `--by`) on the first half. The best of each method is then measured on the other half, beside a random map,
+the centre and another picture's map, with intervals. With `--sabotage N` the best of all is also compared, on up to N
+of these pictures, to what mistakes would make of it: the next token's map, a grid whose rows and columns change
+places, and maps of four beams that are not put in the order of the beam that was chosen.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from regard.explanation.words.methods import fitting, grad_cross_attention
 from regard.explanation.words.token_activation import tam
 from regard.measurement.intervals import mean
 from regard.measurement.localisation.captions import words_of
-from regard.measurement.localisation.measures import MEASURES, cover, iou
+from regard.measurement.localisation.measures import MEASURES, cover
 from regard.measurement.localisation.words import BASELINES, TrueWord, WordRow, measure
 from regard.networks.captioners.attention import Capture
 from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
@@ -64,18 +64,16 @@ def main() -> None:
     choosing = [each for each in found if each.word.picture in first]
     telling = [each for each in found if each.word.picture not in first]
     print(f"{len(choosing)} right nouns of {len(first)} pictures to choose by, {len(telling)} of the others to tell\n")
-    mean_iou = {choice: _mean_iou(choosing, choice) for choice in found[0].maps}
-    print(
-        "| method | layer | head | row | IoU, chosen by | measure | map | over random | over centre | over shuffled |"
-    )
+    values = {choice: _mean(choosing, choice, options.by) for choice in found[0].maps}
+    print("| method | layer | head | row | chosen by | measure | map | over random | over centre | over shuffled |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     default = ("cross_attention", captioner.layers - 1, None, "predicting")
-    best = [max((e for e in mean_iou if e[0] == method), key=lambda e: mean_iou[e]) for method in _methods(mean_iou)]
-    for choice in dict.fromkeys([*sorted(best, key=lambda each: -mean_iou[each]), default]):
-        _print(choice, mean_iou[choice], measure([each.by(choice) for each in telling]).rows[0], choice == default)
+    best = [max((e for e in values if e[0] == method), key=lambda e: values[e]) for method in _methods(values)]
+    for choice in dict.fromkeys([*sorted(best, key=lambda each: -values[each]), default]):
+        _print(choice, values[choice], measure([each.by(choice) for each in telling]).rows[0], choice == default)
 
     if options.sabotage:
-        chosen = max(mean_iou, key=lambda each: mean_iou[each])
+        chosen = max(values, key=lambda each: values[each])
         print(f"\nMistakes, against {chosen}: what the map has more than they, on the same nouns\n")
         print("| mistake | nouns | measure | map | over the mistake |\n|---|---|---|---|---|")
         few = sorted({each.word.picture for each in telling})[: options.sabotage]
@@ -88,6 +86,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("scenes", type=Path)
     parser.add_argument("--model", default="scenes-captioner")
     parser.add_argument("--pictures", type=int, default=240)
+    parser.add_argument("--by", choices=list(MEASURES), default="iou")
     parser.add_argument("--sabotage", type=int, default=0)
     return parser.parse_args()
 
@@ -192,22 +191,17 @@ def _unordered(captioner: CaptionNetwork, file: Path, name: str, regions: Region
 def _print_pairs(name: str, pairs: Pairs) -> None:
     pictures = np.array([own.picture for own, _ in pairs])
     for measure_name in ("pointing", "iou"):
-        score = MEASURES[measure_name]
-        own, other = (
-            np.array(
-                [
-                    score(pair[which].heatmap.values, cover(pair[which].heatmap.grid, pair[which].region))
-                    for pair in pairs
-                ]
-            )
-            for which in (0, 1)
-        )
-        more = mean(own - other, pictures, least=-1.0)
-        print(f"| {name} | {len(pairs)} | {measure_name} | {mean(own, pictures)} | {more} |", flush=True)
+        scores = np.array([[_score(word, measure_name) for word in pair] for pair in pairs])  # (words, 2)
+        own, more = mean(scores[:, 0], pictures), mean(scores[:, 0] - scores[:, 1], pictures, least=-1.0)
+        print(f"| {name} | {len(pairs)} | {measure_name} | {own} | {more} |", flush=True)
 
 
-def _mean_iou(said: list[Said], choice: Choice) -> float:
-    return float(np.mean([iou(each.maps[choice], cover(each.word.heatmap.grid, each.word.region)) for each in said]))
+def _mean(said: Sequence[Said], choice: Choice, measure_name: str) -> float:
+    return float(np.mean([_score(each.by(choice), measure_name) for each in said]))
+
+
+def _score(word: TrueWord, measure_name: str) -> float:
+    return MEASURES[measure_name](word.heatmap.values, cover(word.heatmap.grid, word.region))
 
 
 def _print(choice: Choice, chosen: float, row: WordRow, default: bool) -> None:

@@ -73,6 +73,9 @@ class Drawn:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def first(self, count: int) -> "Drawn":
+        return Drawn(self.pictures[:count], self.texts[:count])
+
 
 def mirrored(text: str) -> str:
     """What is said of a picture, said of its mirror image: left and right change places.
@@ -96,4 +99,4 @@ def draw(scenes: Sequence[Scene], folder: Path) -> Drawn:
         drawn.flush()
         texts.write_text(json.dumps([[caption.text for caption in captions(scene)] for scene in scenes]))
     stored = json.loads(texts.read_text())
-    return Drawn(np.load(pictures, mmap_mode="r")[: len(scenes)], tuple(tuple(each) for each in stored)[: len(scenes)])
+    return Drawn(np.load(pictures, mmap_mode="r"), tuple(tuple(each) for each in stored))

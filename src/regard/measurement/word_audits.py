@@ -14,6 +14,8 @@ from regard.records.audits.words import CLAIMS
 RIGHT = "right_words"
 """The share of words that are right, of those that say something of their picture."""
 TEXTS = "{} has other words than {}: a difference may be of what is said, and not of where it looks"
+FEWEST = 10
+"""Of fewer captions that both have no difference is given, as no verdict is."""
 MOST = 50.0
 """No number of a word, in nats, is taken to be more."""
 Numbers = Mapping[tuple[str, str, str], Mapping[str, float]]
@@ -59,15 +61,17 @@ def _texts(audit: WordAudit) -> set[tuple[str, int, str]]:
 
 def _numbers(audit: WordAudit) -> Numbers:
     """Of what the audit has findings of, and the share of right words, right and wrong words apart."""
-    measures = {each.measure for each in audit.findings}
+    found = {(each.part, each.subject, each.measure) for each in audit.findings}
     values: dict[tuple[str, str, str], dict[str, list[float]]] = {}
     for word in audit.words:
-        rows = [(word.claim, _which(word), name, value) for name, value in word.numbers.items() if name in measures]
-        if word.right is not None:
-            rows.append((word.claim, "", RIGHT, float(word.right)))
-        for claim, words, name, value in rows:
-            if claim:
-                values.setdefault((claim, words, name), {}).setdefault(word.unit, []).append(value)
+        rows = [((word.claim, _which(word), name), value) for name, value in word.numbers.items()]
+        if word.claim == "anywhere":  # what is measured of these words stands with either claim on them
+            rows += [(("words_before", "all", name), value) for name, value in word.numbers.items()]
+        rows = [(key, value) for key, value in rows if key in found]
+        if word.claim and word.right is not None:
+            rows.append(((word.claim, "", RIGHT), float(word.right)))
+        for key, value in rows:
+            values.setdefault(key, {}).setdefault(word.unit, []).append(value)
     order = list(CLAIMS)
     return {
         key: {unit: float(np.mean(each)) for unit, each in values[key].items()}
@@ -87,9 +91,9 @@ def _which(word: AuditedWord) -> str:
 
 
 def _score(now: Mapping[str, float], before: Mapping[str, float], measure: str) -> Score | None:
-    """The mean of differences by caption; None where none has both."""
+    """The mean of differences by caption; None where fewer than FEWEST have both."""
     values = np.array([now[name] - before[name] for name in now if name in before])
-    if not len(values):
+    if len(values) < FEWEST:
         return None
     if np.ptp(values) == 0:
         return Score(float(values[0]), np.nan, np.nan, len(values), note="all alike")

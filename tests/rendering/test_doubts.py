@@ -10,7 +10,7 @@ from regard.records import Caption, Captions, Heatmap, PatchGrid, Word, WordSupp
 from regard.rendering import displays
 from regard.rendering.figures.caption_panels import SheetItem, caption_panel, caption_sheet, cells_of
 from regard.rendering.figures.doubts import DOUBT, _spans, doubt_lines, reason_lines
-from regard.rendering.lettering import font
+from regard.rendering.lettering import font, share_text
 
 BOY = WordSupport(0.2, "noun", ("as likely without the picture", "another picture gives it as much"), "girl")
 SURE = WordSupport(0.9, "noun")
@@ -80,7 +80,8 @@ def test_a_sheet_says_the_least_supported_words_first_and_counts_the_others() ->
     assert lines == ["boy 0.20 (rather girl): as likely without the picture",
                      "dog 0.40 (rather girl): as likely without the picture"]  # fmt: skip
     many = [(f"w{place}", WordSupport(0.01 * place, "noun")) for place in range(9)]
-    assert doubt_lines(many, letters, 400, 4) == ["w0 0.00", "w1 0.01", "w2 0.02", "… and 6 doubtful words more"]
+    assert doubt_lines(many, letters, 400, 4) == ["w0 0.000", "w1 0.01", "w2 0.02", "… and 6 doubtful words more"]
+    assert [share_text(share) for share in (0.004, 0.3, 0.998, 1.0)] == ["0.004", "0.30", "0.998", "1.000"]
     assert doubt_lines([("boy", BOY)] * 3, letters, 400, 4) == lines[:1]
     assert len(doubt_lines([("x" * 300, BOY)] * 2 + many, letters, 100, 4)) <= 4
     assert reason_lines(BOY, letters, 400, 2) == ["better supported: girl", "as likely without the picture …"]

@@ -127,3 +127,8 @@ def _without_middle(text: str, count: int) -> str:
 def number(value: float) -> str:
     """A value for a scale's end: three significant digits, no exponent where a short number does."""
     return f"{value:.3g}" if value == value else "–"
+
+
+def share_text(share: float) -> str:
+    """A probability with two digits, and a third where two would say 0 or 1 of what is not."""
+    return f"{share:.3f}" if share >= 0.995 or share < 0.005 else f"{share:.2f}"

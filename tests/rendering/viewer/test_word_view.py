@@ -153,7 +153,7 @@ DOUBTED = (
         "NN",
         0.6,
         (("girl", 0.3),),
-        0.59,
+        0.9,
         1,
         support=WordSupport(0.21, "noun", ("as likely without the picture", HOSTILE), "girl"),
         checks={"gain_over_none": -0.0001, "glsim": None},
@@ -175,6 +175,7 @@ def test_doubtful_words_are_marked_and_say_why(browser, tmp_path):
         expect(word).to_be_focused()
         facts = page.locator(".word-others")
         expect(facts.get_by_text("0.21: doubtful")).to_be_visible()
+        expect(facts.get_by_text("0.900: likelier without the picture")).to_be_visible()
         expect(facts.locator(".word-why")).to_have_text(
             f"better supported: “girl”; as likely without the picture; {HOSTILE}"
         )

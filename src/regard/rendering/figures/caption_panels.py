@@ -22,7 +22,7 @@ from regard.rendering.figures.doubts import (
     reason_lines,
 )
 from regard.rendering.figures.sheets import SCALES, captioned
-from regard.rendering.lettering import distinct, font, number, shorten, wrap
+from regard.rendering.lettering import distinct, font, number, share_text, shorten, wrap
 
 NOTHING = "(no words)"
 WRONG = (190, 40, 40)
@@ -194,7 +194,7 @@ def _below(cell: Cell, wide: int) -> list[tuple[str, tuple[int, int, int]]]:
     """The lines below a cell, each with its colour: its support, and why it is little."""
     if cell.support is None:
         return [(cell.checks, FAINT)] if cell.checks else []
-    share = f"{cell.support.probability:.2f}"
+    share = share_text(cell.support.probability)
     if not cell.support.is_doubtful:
         return [(f"support {share}", FAINT)]
     reasons = reason_lines(cell.support, font(12), wide, REASONS)

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from regard.records import WordSupport
 from regard.rendering.figures.canvas import INK
-from regard.rendering.lettering import visible, wrap
+from regard.rendering.lettering import share_text, visible, wrap
 
 DOUBT = (176, 74, 4)
 """The wavy line below a doubtful word, and its number."""
@@ -77,7 +77,7 @@ def doubt_lines(words: Words, letters: ImageFont.FreeTypeFont, width: float, mos
     for text, support in sorted(doubtful, key=lambda each: each[1].probability):
         better = "" if support.alternative is None else f" (rather {support.alternative})"
         why = f": {support.reasons[0]}" if support.reasons else ""
-        entry = f"{text} {support.probability:.2f}{better}{why}"
+        entry = f"{text} {share_text(support.probability)}{better}{why}"
         counts[entry] = counts.get(entry, 0) + 1
     shown = list(counts) if len(counts) <= most else list(counts)[: most - 1]
     room = max(1, most // max(1, len(shown)))

@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from regard.records import Float, Heatmap, Inspection, WordSupport
+from regard.rendering.lettering import share_text
 from regard.rendering.pages import views
 from regard.rendering.pages.anonymiser import Anonymiser
 from regard.rendering.pages.budget import Budget, Packed
@@ -142,7 +143,7 @@ def still(name: str, inspections: Sequence[Inspection], content: InspectedPage) 
             each.text,
             each.part or "",
             *("" if share is None else f"{share:.3f}" for share in (each.probability, each.without)),
-            "" if each.support is None else f"{each.support.probability:.2f}",
+            "" if each.support is None else share_text(each.support.probability),
         )
         for each in words
     ]
@@ -170,7 +171,7 @@ def still(name: str, inspections: Sequence[Inspection], content: InspectedPage) 
 def _why(support: WordSupport) -> str:
     """A doubtful word's support, what the picture supports better, and why it is little."""
     better = () if support.alternative is None else (f"better supported: {support.alternative}",)
-    return "; ".join((f"{support.probability:.2f}", *better, *support.reasons))
+    return "; ".join((share_text(support.probability), *better, *support.reasons))
 
 
 def _first_map(inspection: Inspection) -> tuple[Float | None, bool, str | None]:

@@ -29,7 +29,7 @@ function doubtList({ words, measured }, choose) {
   const items = doubtful.map(([word, place], rank) =>
     el("li", { hidden: rank >= MOST_DOUBTS },
       el("button", { type: "button", onclick: () => choose(place) }, isolated(word.text)),
-      el("span", { class: "word-share" }, word.support.probability.toFixed(2)),
+      el("span", { class: "word-share" }, probability(word.support.probability)),
       el("span", {}, whyDoubtful(word))));
   const list = el("ul", { class: "word-doubts" }, items);
   const more = items.length > MOST_DOUBTS && el("button", { type: "button", class: "quiet", onclick: () => {

@@ -21,6 +21,7 @@ function probabilityText(value) {
 
 // What the word owes to the picture, in words.
 function withoutText(word) {
+  if (word.without * AS_LIKELY > word.probability) return "likelier without the picture";
   if (asLikelyWithout(word)) return "as likely without the picture";
   const times = word.probability / Math.max(word.without, 1e-12);
   return times >= 1000 ? "more than 1000 times as likely with the picture" : `${times >= 10 ? times.toFixed(0) : times.toFixed(1)} times as likely with the picture`;
@@ -100,7 +101,7 @@ function captionView(area, inspection, state, onState, options = {}) {
     const word = words[at];
     const list = [];
     if (word.probability !== null && word.probability !== undefined) list.push(bar("probability", word.probability, probabilityText(word.probability)));
-    if (word.support) list.push(bar("support", word.support.probability, `${word.support.probability.toFixed(2)}${isDoubtful(word) ? ": doubtful" : ""}`, isDoubtful(word) ? "support low" : "support"));
+    if (word.support) list.push(bar("support", word.support.probability, `${probability(word.support.probability)}${isDoubtful(word) ? ": doubtful" : ""}`, isDoubtful(word) ? "support low" : "support"));
     if (word.without !== null && word.without !== undefined) list.push(bar("without the picture", word.without, `${probabilityText(word.without)}: ${withoutText(word)}`, "without"));
     const title = el("p", { class: "word-title" }, isolated(word.text, { class: "strong" }), word.part ? el("span", { class: "aside" }, ` ${partName(word.part)}`) : null, word.wrong ? el("span", { class: "wrong" }, " wrong") : null);
     facts.replaceChildren(...list);

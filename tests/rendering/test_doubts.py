@@ -110,7 +110,7 @@ def test_a_notebook_shows_the_marks_and_what_they_were_measured_on() -> None:
     )
     assert support_text(settings) == text
     settings["support"]["errors"] = "planted"
-    assert "(120 wrong exchanged in true captions)" in support_text(settings)
+    assert "(120 wrong, exchanged in true captions)" in support_text(settings)
     assert support_text({}) == ""
     assert "raw checks" in support_text({"check": "quick"})
     caption = caption_with(SURE, BOY, None, settings=settings)

@@ -142,7 +142,7 @@ def support_text(settings: Mapping[str, Any]) -> str:
         return f"No support: {support['none'].rstrip('.')}."
     measured = support["measured"]
     whole = measured["all"]
-    planted = " exchanged in true captions" if support["errors"] == "planted" else ""
+    planted = ", exchanged in true captions" if support["errors"] == "planted" else ""
     kinds = [
         f"; {kind} {score['auroc']['value']:.2f}"
         for kind, score in measured.items()

@@ -58,12 +58,21 @@ def said(folder: Path, texts: Sequence[str], network: Any, prompt: str | None = 
 
 
 def test_words_that_could_not_be_read_have_no_probability(tmp_path: Path, network: Any) -> None:
-    """A caption of one word; a word that the vocabulary lacks; letters that are not Latin; capitals."""
+    """A caption of one word, which is no sentence; a word that the vocabulary lacks; letters that are not Latin."""
     one, unknown, foreign, capitals = said(tmp_path, ["cat", "the zyzzyva sits", "猫 кот", "THE GREY CAT"], network)
-    assert one["cat"]["probability"] < 0.5 and one["<end>"] is None
-    assert unknown["zyzzyva"] is None and unknown["sits"] is not None
-    assert set(foreign.values()) == {None}
+    assert set(one.values()) == set(foreign.values()) == {None}
+    assert unknown["zyzzyva"] is None and unknown["sits"]["probability"] < 0.5
     assert capitals["cat"]["kind"] == "noun" and capitals["grey"]["kind"] == "colour"
+    result = regard.caption(
+        tmp_path / "odd" / "0.png",
+        tmp_path / "one",
+        network,
+        captions=tmp_path / "odd" / "captions.csv",
+        check="quick",
+        support=tmp_path / "support.json",
+    )
+    assert "0.png: no word has a probability; it is one word alone" in result.checks
+    assert "no word is doubtful" not in result.checks
 
 
 def test_a_word_said_twice_is_as_likely_because_it_was_said(

@@ -8,15 +8,16 @@ from regard.explanation.words.support.context import CONTEXTS, EXPECTED, UNSUPPO
 @pytest.mark.parametrize(
     ("text", "settings", "right"),
     [
-        ("cat", {}, [""]),
-        ("CAT", {"prompt": "what colour is the cat"}, ["prompt"]),
+        ("cat . <end>", {}, ["alone", "", ""]),
+        ("A CAT", {"prompt": "what colour is the cat"}, ["", "prompt"]),
         ("the cats are red", {"prompt": "Which colour is the cat's fur?"}, ["prompt", "prompt", "", ""]),
         ("猫 很 红", {"prompt": "猫是什么颜色？"}, ["foreign"] * 3),
         ("a red cat and a red dog", {}, ["", "", "", "", "repeated", "repeated", ""]),
         ("a glass , a class .", {}, ["", "", "", "repeated", "", ""]),  # signs are no words
         ("a zyzzyva zyzzyva <end>", {"unknown": ["zyzzyva"]}, ["", "unknown", "unknown", ""]),
         ("a cat sits", {"finished": False}, ["", "", "cut"]),
-        ("a 😺 <end>", {"unknown": ["😺"]}, ["", "unknown", ""]),
+        ("a 😺 <end>", {"unknown": ["😺"]}, ["alone", "unknown", ""]),
+        ("zyzzyva", {"unknown": ["zyzzyva"]}, ["unknown"]),
         ("", {"prompt": "cat", "finished": False}, []),
         ("кот naïve", {}, ["foreign", ""]),
     ],

@@ -10,6 +10,7 @@ from regard.results.captions import Entry, supports_of
 PRINTED = 3
 """Captions whose words are printed; all are in the result."""
 _NONE = "-"
+_SILENCE = "it is one word alone, or has none that claims anything and could be read (docs/captions.md)"
 
 
 def checks_text(entries: Sequence[Entry], network: str, settings: Mapping[str, Any]) -> str:
@@ -21,8 +22,12 @@ def checks_text(entries: Sequence[Entry], network: str, settings: Mapping[str, A
     if "none" in settings.get("support", {"none": ""}):
         lines = [line for entry in entries[:PRINTED] for line in _table(entry, names)]
         return "\n".join([*lines, *_notes(network, settings)])
+    silent = [entry for entry in entries if not any(support for _, support in supports_of(entry))]
     lines = [line for entry in entries for line in _doubtful(entry)]
-    return "\n".join([*lines, *([] if lines else ["no word is doubtful"]), support_text(settings)])
+    if not lines and len(silent) < len(entries):
+        lines = ["no word is doubtful"]
+    lines += [f"{entry['name']}: no word has a probability; {_SILENCE}" for entry in silent]
+    return "\n".join([*lines, support_text(settings)])
 
 
 def _doubtful(entry: Entry) -> Iterator[str]:

@@ -15,12 +15,13 @@ from regard.records.captions import END
 CONTEXTS = {
     "unknown": "the network does not know this word, and read another in its place",
     "foreign": "its letters are no Latin ones, and support was measured on English words",
+    "alone": "one word is no sentence, and support was measured on sentences",
     "cut": "the caption was cut here, perhaps within the word",
     "prompt": "the prompt names it already",
     "repeated": "it was said before",
 }
 """Each context as a reason."""
-UNSUPPORTED = ("unknown", "foreign")
+UNSUPPORTED = ("unknown", "foreign", "alone")
 """Contexts in which no probability can be given."""
 EXPECTED = ("prompt", "repeated")
 """Contexts in which a word is as likely without the picture, whether it is right or wrong."""
@@ -40,19 +41,20 @@ def contexts(
     ('', '', '', '', 'cut')
     """
     lacking = set(unknown)
+    are_words = [text != END and any(map(str.isalnum, text)) for text in words]
     named = set(map(folded, _split(prompt or "")))
     before: set[str] = set()
     found = []
-    for place, text in enumerate(words):
+    for place, (text, is_word) in enumerate(zip(words, are_words, strict=True)):
         word = folded(text)
         holding = {
             "unknown": text in lacking,
             "foreign": is_foreign(text),
+            "alone": sum(are_words) == 1,
             "cut": not finished and place + 1 == len(words),
             "prompt": word in named,
             "repeated": word in before,
         }
-        is_word = text != END and any(map(str.isalnum, text))
         found.append(next((name for name, holds in holding.items() if holds and (is_word or name == "unknown")), ""))
         before |= {word} if is_word else set()
     return tuple(found)

@@ -63,16 +63,17 @@ def test_words_that_could_not_be_read_have_no_probability(tmp_path: Path, networ
     assert set(one.values()) == set(foreign.values()) == {None}
     assert unknown["zyzzyva"] is None and unknown["sits"]["probability"] < 0.5
     assert capitals["cat"]["kind"] == "noun" and capitals["grey"]["kind"] == "colour"
-    result = regard.caption(
-        tmp_path / "odd" / "0.png",
-        tmp_path / "one",
-        network,
-        captions=tmp_path / "odd" / "captions.csv",
-        check="quick",
-        support=tmp_path / "support.json",
-    )
-    assert "0.png: no word has a probability; it is one word alone" in result.checks
-    assert "no word is doubtful" not in result.checks
+    shown = {}
+    for name in ("0.png", "2.png"):
+        settings = {
+            "captions": tmp_path / "odd" / "captions.csv",
+            "check": "quick",
+            "support": tmp_path / "support.json",
+        }
+        shown[name] = regard.caption(tmp_path / "odd" / name, tmp_path / name[0], network, **settings).checks
+    assert "0.png: no probability: one word is no sentence" in shown["0.png"]
+    assert "2.png: no probability: its words are no English ones" in shown["2.png"]
+    assert not any("no word is doubtful" in text for text in shown.values())
 
 
 def test_a_word_said_twice_is_as_likely_because_it_was_said(

@@ -4,13 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from regard.records.captions import support_text
+from regard.records.captions import END, support_text
 from regard.results.captions import Entry, supports_of
 
 PRINTED = 3
 """Captions whose words are printed; all are in the result."""
 _NONE = "-"
-_SILENCE = "it is one word alone, or has none that claims anything and could be read (docs/captions.md)"
 
 
 def checks_text(entries: Sequence[Entry], network: str, settings: Mapping[str, Any]) -> str:
@@ -22,12 +21,20 @@ def checks_text(entries: Sequence[Entry], network: str, settings: Mapping[str, A
     if "none" in settings.get("support", {"none": ""}):
         lines = [line for entry in entries[:PRINTED] for line in _table(entry, names)]
         return "\n".join([*lines, *_notes(network, settings)])
-    silent = [entry for entry in entries if not any(support for _, support in supports_of(entry))]
     lines = [line for entry in entries for line in _doubtful(entry)]
-    if not lines and len(silent) < len(entries):
-        lines = ["no word is doubtful"]
-    lines += [f"{entry['name']}: no word has a probability; {_SILENCE}" for entry in silent]
-    return "\n".join([*lines, support_text(settings)])
+    silence = [f"{entry['name']}: no probability: {why}" for entry in entries if (why := _silence(entry))]
+    nothing = [] if lines or len(silence) == len(entries) else ["no word is doubtful"]
+    return "\n".join([*lines, *nothing, *silence, support_text(settings)])
+
+
+def _silence(entry: Entry) -> str:
+    """Why none of a caption's words can have a probability; "" where they can."""
+    words = [word for word in entry["words"] if word["text"] != END and any(map(str.isalnum, word["text"]))]
+    if len(words) == 1:
+        return "one word is no sentence, and support was measured on sentences"
+    letters = "".join(filter(str.isalpha, "".join(word["text"] for word in words)))
+    is_foreign = letters and not any(map(str.isascii, letters))
+    return "its words are no English ones, on which support was measured" if is_foreign else ""
 
 
 def _doubtful(entry: Entry) -> Iterator[str]:

@@ -30,7 +30,7 @@ FEW = WordAuditSettings(elsewhere=1, batch_size=1)
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_scenes(3, tmp_path_factory.mktemp("words") / "drawn", seed=8_200_000, size=96)
+    return write_scenes(2, tmp_path_factory.mktemp("words") / "drawn", seed=8_200_000, size=96)
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +54,14 @@ def audited(drawn: Path, network: CaptionNetwork) -> tuple[Path, WordAudit]:
 def test_it_stores_what_it_measured_of_every_word(audited: tuple[Path, WordAudit], drawn: Path) -> None:
     out, record = audited
     assert read_word_audit(out).as_json() == record.as_json() and read_word_audit(out).words == record.words
-    assert record.n == 3 and record.note == "for a test"
+    assert record.n == 2 and record.note == "for a test"
     nouns = [word for word in record.words if word.claim == "nouns" and word.right]
     assert nouns and all(0 <= word.numbers["map_share"] <= 1 for word in nouns)
     animals = [word for word in nouns if "fall" in word.numbers]
     assert np.mean([word.numbers["fall"] - word.numbers["fall:elsewhere"] for word in animals]) > 1
     others = [word for word in record.words if word.claim == "anywhere"]
     assert others and all(word.right is None and "gain_over_another" in word.numbers for word in others)
-    assert {each.status for each in record.verdicts} == {"not decidable"}  # three pictures decide nothing
+    assert {each.status for each in record.verdicts} == {"not decidable"}  # two pictures decide nothing
     assert "fewer than 10 decide nothing" in record.text
     assert "20 of each" in record.skipped["support"] and record.support is None
 
@@ -74,14 +74,14 @@ def test_it_goes_on_where_it_was_stopped_to_the_same_bytes(
 
     def stopped(*arguments: Any) -> Any:
         for number, entry in enumerate(real(*arguments)):
-            if number == 2:
+            if number == 1:
                 raise KeyboardInterrupt
             yield entry
 
     how: Any = (network, inputs(drawn), regions_of(drawn, words=True), FEW)
     with monkeypatch.context() as patch:
         patch.setattr(auditing, "entries", stopped)
-        with pytest.raises(KeyboardInterrupt, match="2 of 3 pictures are done"):
+        with pytest.raises(KeyboardInterrupt, match="1 of 2 pictures are done"):
             audit_words(*how, output=WordAuditOutput(out), note="for a test")
     assert not out.exists()
     starts = []
@@ -92,7 +92,7 @@ def test_it_goes_on_where_it_was_stopped_to_the_same_bytes(
 
     monkeypatch.setattr(auditing, "entries", counted)
     audit_words(*how, output=WordAuditOutput(out), note="for a test")
-    assert starts == [2]
+    assert starts == [1]
     for name in ("audit.json", "words.parquet"):
         assert (out / name).read_bytes() == (audited[0] / name).read_bytes()
 

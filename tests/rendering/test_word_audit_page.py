@@ -110,7 +110,7 @@ def test_what_finds_wrong_words_stands_with_what_it_was_measured_on() -> None:
     assert "Which words can be believed?" not in _text(word_audit_page(example_word_audit()))
     text = _text(word_audit_page(replace(example_word_audit(), support=_support())))
     assert "Fitted on scenes, <b>300</b> captions" in text
-    assert "nouns 2911 right and 121 wrong words 0.912 0.881 to 0.940 guessing 0.500" in text
+    assert "nouns 2911 right and 121 wrong words 0.912 0.881 to 0.940 guessing 0.500 300" in text
     assert "0.031 0.012 to 0.050" in text
 
 

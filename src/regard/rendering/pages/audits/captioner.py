@@ -1,5 +1,6 @@
 """The page of an audit of a captioner: what its words look at, by each kind of evidence, and its wrong words."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -202,7 +203,7 @@ def _support(audit: WordAudit) -> views.View | None:
     if audit.support is None or not audit.support.get("measured"):
         return None
     tables = []
-    for name, chance in (("auroc", Score(0.5, 0.5, 0.5, 0)), ("calibration_error", None)):
+    for name, chance in (("auroc", Score(0.5, math.nan, math.nan, 0)), ("calibration_error", None)):
         findings = []
         for kind, of in audit.support["measured"].items():
             note = f"{of['n_right']} right and {of['n_wrong']} wrong words"

@@ -157,6 +157,26 @@ def test_where_nothing_was_measured_there_are_raw_checks(pictures: Path, tmp_pat
     assert "No support: it was measured on other maps" in result.checks
 
 
+def test_a_model_speaks_of_the_captions_that_it_was_measured_on(pictures: Path, tmp_path: Path, network: Any) -> None:
+    """Of given ones or of the network's own, and by checks that were asked for: else raw checks, and why."""
+    stored = json.loads(support_file(tmp_path / "support.json", network).read_text())
+    own = write_json(tmp_path / "own.json", {**stored, "aligned": {}, "planted": {}})
+    given = write_json(tmp_path / "given.json", {**stored, "errors": "planted"})
+    full = write_json(tmp_path / "full.json", {**stored, "checks": ["removal"]})
+    for number, (file, captions, why) in enumerate((
+        (own, pictures, "it was measured on captions that the network makes itself, not on captions that are given"),
+        (given, None, "it was measured on captions that are given, not on captions that the network makes itself"),
+        (full, None, "it goes by removal too, which --check quick does not give"),
+        (own, None, None),
+        (given, pictures, None),
+    )):  # fmt: skip
+        how: dict[str, Any] = {"limit": 6} if captions is None else {"captions": captions}
+        result = regard.caption(pictures, tmp_path / str(number), network, check="quick", support=file, **how)
+        none = result.settings["support"].get("none")
+        assert (none or "").startswith(why or "") and (none is None) == (why is None)
+        assert ("No support: " in result.checks) == (why is not None)
+
+
 def test_the_file_beside_a_network_is_taken_where_it_is_of_these_weights(tmp_path: Path, network: Any) -> None:
     picture = np.full((40, 40, 3), 90, np.uint8)
     network.folder = tmp_path

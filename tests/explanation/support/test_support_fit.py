@@ -8,6 +8,7 @@ import pytest
 from regard.errors import UsageError
 from regard.explanation.words.support.fit import cross_fitted, fit
 from regard.explanation.words.support.judged import JudgedWord
+from regard.explanation.words.support.model import SupportModel
 from regard.explanation.words.support.scores import JudgedUnits
 
 
@@ -105,3 +106,28 @@ def test_scores_by_hand() -> None:
     assert nan == 1.0  # words without a value stand below all others
     alone = JudgedUnits(np.array([True, True]), np.array([0, 1]))
     assert math.isnan(alone.auroc(np.array([0.1, 0.2])).value) and not alone.has_both
+
+
+def test_what_was_measured_on_given_captions_alone_does_not_speak_of_others() -> None:
+    """Where the network's own words were not judged, or too few wrong ones: their errors are told by other numbers."""
+    planted = drawn_words(200, 4, "planted")
+    for words in (planted, [*drawn_words(20, 0), *planted]):
+        model = fit(words)
+        assert model.errors == "planted" and not model.speaks_of(aligned=False) and model.speaks_of(aligned=True)
+        assert model.measured["all"].n_right + model.measured["all"].n_wrong == 400
+        assert SupportModel.from_json(model.as_json()).errors == "planted"
+    own = fit(drawn_words(200, 0))
+    assert own.speaks_of(aligned=False) and not own.speaks_of(aligned=True)
+    both = fit([*drawn_words(200, 0), *planted])
+    assert both.speaks_of(aligned=False) and both.speaks_of(aligned=True)
+
+
+def test_scores_of_given_captions_are_those_of_the_model_that_is_asked() -> None:
+    """Their checks are brought to the scale of the captions that the network makes, and cut there: what lies beyond
+    the cut must not count in the scores either."""
+    far = [
+        JudgedWord(word.unit, word.text, word.kind, word.right, {"a": word.checks["a"] + 60.0}, "planted", network="n")
+        for word in drawn_words(300, 5)
+    ]
+    measured = fit([*drawn_words(300, 6), *far]).planted["noun"].auroc
+    assert fit(far).measured["noun"].auroc.value > 0.7 and measured.value < 0.6

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from regard.explanation.words.checks.run import rows_of
 from regard.explanation.words.finished import FinishedCaption
 from regard.explanation.words.support.alternatives import alternatives_of, candidates_of, rivals_of
 from regard.explanation.words.support.context import UNSUPPORTED, contexts
@@ -31,8 +32,8 @@ class CaptionSupport:
         model = support_of(network, options.support)
         if model is None:
             return cls(None, absence(network), aligned)
-        others = other_maps(network, options.capture(network), options.row)
-        return cls(model if others is None else None, others or "", aligned)
+        why = other_maps(network, options.capture(network), options.row) or _unmeasured(model, options, aligned)
+        return cls(model if why is None else None, why or "", aligned)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -70,6 +71,18 @@ class CaptionSupport:
                     supported[place] = replace(support, reasons=reasons, alternative=better[place])
         supports = iter(supported)
         return tuple(word if word.checks is None else replace(word, support=next(supports)) for word in words)
+
+
+def _unmeasured(model: SupportModel, options: CaptionOptions, aligned: bool) -> str | None:
+    """Why a model cannot be asked about such captions, or by checks of this level; None where it can."""
+    if not model.speaks_of(aligned=aligned):
+        sorts = ("captions that are given", "captions that the network makes itself")
+        of, other = sorts if aligned else sorts[::-1]
+        return f"it was measured on {other}, not on {of}; these are raw checks"
+    lacking = [name for name in model.checks if name not in {row.name for row in rows_of(options.check or "quick")}]
+    if lacking:
+        return f"it goes by {', '.join(lacking)} too, which --check {options.check} does not give"
+    return None
 
 
 def _value(checks: Mapping[str, float] | None, name: str) -> float:

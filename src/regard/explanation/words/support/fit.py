@@ -50,13 +50,13 @@ def fit(
     Penalised maximum likelihood of a logistic regression over standardised checks, in which each kind of word adds its
     own coefficients, shrunk to 0, to those that all have in common. What it `measured` is of out-of-fold probabilities:
     sentences are split into ten parts, and each part is judged by a model of the others (see `cross_fitted`). Captions
-    that are given have a fit of their own, to planted errors, where there are enough. Raises `UsageError` unless there
-    are 20 right words and 20 wrong ones.
+    that are given have a fit of their own, to planted errors, where there are enough; where there are too few natural
+    ones, that is all there is. Raises `UsageError` unless there are 20 right words and 20 wrong ones of one sort.
     """
     content = _content(words)
     names = tuple(columns_of(content) if checks is None else checks)
     natural, planted = ([word for word in content if word.errors == errors] for errors in ERRORS)
-    of_made = natural if _enough(natural) else content
+    of_made = natural if _enough(natural) or not planted else planted
     if not _enough(of_made):
         counts = sum(word.right for word in of_made), sum(not word.right for word in of_made)
         raise UsageError(
@@ -72,7 +72,8 @@ def fit(
         coefficients=_plain(made),
         aligned={} if aligned is None else _plain(aligned),
         measured=_measured(of_made, names, seed),
-        planted={} if aligned is None else _measured(planted, names, seed),
+        planted={} if aligned is None else _measured(planted, names, seed, made),
+        errors=of_made[0].errors,
         networks=tuple(sorted({word.network for word in content})),
         data=data,
         version=version("regard"),
@@ -106,9 +107,11 @@ def _plain(fitted: _Fitted) -> dict[str, tuple[float, ...]]:
     return {kind: tuple(values.tolist()) for kind, values in fitted.coefficients.items()}
 
 
-def _measured(words: Sequence[JudgedWord], names: Sequence[str], seed: int) -> dict[str, SupportScore]:
-    """Of all, and by each kind of which there are enough."""
-    probabilities = _out_of_fold(words, names, seed)
+def _measured(
+    words: Sequence[JudgedWord], names: Sequence[str], seed: int, standard: _Fitted | None = None
+) -> dict[str, SupportScore]:
+    """Of all, and by each kind of which there are enough; checks are standardised as in the model that is measured."""
+    probabilities = _out_of_fold(words, names, seed, standard)
     kinds = np.array([word.kind for word in words])
     rows = {kind: kinds == kind for kind in CONTENT if _enough([word for word in words if word.kind == kind])}
     rows = {ALL: np.full(len(words), True), **rows}
@@ -118,7 +121,9 @@ def _measured(words: Sequence[JudgedWord], names: Sequence[str], seed: int) -> d
     }
 
 
-def _out_of_fold(words: Sequence[JudgedWord], names: Sequence[str], seed: int) -> Floats:
+def _out_of_fold(
+    words: Sequence[JudgedWord], names: Sequence[str], seed: int, standard: _Fitted | None = None
+) -> Floats:
     units = units_of(words)
     count = int(units.max()) + 1
     fold = np.random.default_rng(seed).permutation(count)[units] % min(FOLDS, count)
@@ -126,7 +131,7 @@ def _out_of_fold(words: Sequence[JudgedWord], names: Sequence[str], seed: int) -
     for number in range(int(fold.max()) + 1):
         inside = [word for word, of in zip(words, fold, strict=True) if of == number]
         others = [word for word, of in zip(words, fold, strict=True) if of != number]
-        fitted = _fitted(others or inside, names)
+        fitted = _fitted(others or inside, names, standard)
         kinds = [word.kind for word in inside]
         probabilities[fold == number] = fitted.probabilities(_columns(inside, names), kinds)
     return probabilities

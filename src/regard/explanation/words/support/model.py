@@ -52,8 +52,9 @@ class SupportModel:
     `coefficients` (checks + 1,), the intercept first, are by kind, those that all have in common included; a kind that
     had too few has those of "all". Captions that are given, and `aligned`, have coefficients of their own, fitted to
     planted errors, where there were enough of them. `measured` has the scores of out-of-fold probabilities, by kind and
-    of "all", on the captioner's own errors, `planted` those on exchanged words. `networks` are the hashes of the
-    weights that it was fitted and measured on, `data` says in a few words on what, `version` is regard's.
+    of "all", on the captioner's own errors, `planted` those on exchanged words; `errors` says whose `coefficients` and
+    `measured` are where there were none of its own ("planted"). `networks` are the hashes of the weights that it was
+    fitted and measured on, `data` says in a few words on what, `version` is regard's.
     """
 
     checks: tuple[str, ...]
@@ -67,6 +68,12 @@ class SupportModel:
     data: str
     version: str
     cut: float = 4.0
+    errors: str = "natural"
+
+    def speaks_of(self, *, aligned: bool) -> bool:
+        """Whether it was measured on such captions: on given ones (`aligned`), or on those that the network made. What
+        is wrong in the ones is told by other numbers than what is wrong in the others."""
+        return bool(self.aligned) if aligned else self.errors == "natural"
 
     def probabilities(self, checks: Mapping[str, Any], kinds: Sequence[str], *, aligned: bool = False) -> Floats:
         """(words,) from 0 to 1, of `checks` (words,) each, by name, and the words' kinds; NaN for `other` words, which
@@ -104,6 +111,7 @@ class SupportModel:
             "aligned": {kind: list(values) for kind, values in self.aligned.items()},
             "measured": {kind: score.as_json() for kind, score in self.measured.items()},
             "planted": {kind: score.as_json() for kind, score in self.planted.items()},
+            "errors": self.errors,
             "data": self.data,
             "version": self.version,
         }
@@ -127,6 +135,7 @@ class SupportModel:
             data=stored["data"],
             version=stored["version"],
             cut=stored["cut"],
+            errors=stored.get("errors", "natural"),
         )
 
     def summary(self, *, aligned: bool = False) -> dict[str, Any]:
@@ -136,7 +145,7 @@ class SupportModel:
         together = measured[ALL]
         return {
             "data": self.data,
-            "errors": "planted" if measured is self.planted else "natural",
+            "errors": "planted" if measured is self.planted else self.errors,
             "n": together.n_right + together.n_wrong,
             "auroc": together.auroc.as_json(),
             "calibration_error": together.calibration_error.as_json(),

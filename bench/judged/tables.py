@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,19 @@ PUBLISHED = {"log_probability": ("log_probability",), "GLSim": ("glsim",), "VisE
 """What the fit is held against; VisER's evidence stands for it where a network has no attention that picture and words
 share, as the other part of it is of that."""
 FAITHFUL = ("removal", "removal_over_random", "removal_over_centre", "removal_over_words")
+SHARED = (
+    "margin",
+    "certainty",
+    "gain_over_none",
+    "gain_over_another",
+    "text_attention",
+    "repetition",
+    "least_before",
+    "least_after",
+)
+"""What a fit is carried over to another captioner by: checks that all of them have."""
+AT_MOST = 3000
+"""Words of each captioner in a fit on several, so that none of them speaks for all."""
 FEWEST = 5
 """Right words, and wrong ones, without which nothing is said of them."""
 
@@ -115,18 +129,48 @@ def _of_checks(words: Mapping[str, Words], fits: Mapping[str, Floats], title: st
 
 
 def _left_out(words: Mapping[str, Words], fits: Mapping[str, Floats]) -> str:
-    """What is fitted on the other captioners, on the one that is left out, beside its own fit."""
+    """What is fitted on the other captioners, on the one that is left out, beside its own fit: by all checks as they
+    are, and by `SHARED` ones in each captioner's own scale, which takes no truth."""
+    scaled = {name: _scaled(of) for name, of in words.items()}
     rows = []
     for name, of in words.items():
         units = JudgedUnits.of(of)
-        model = fit([word for other, words_of in words.items() if other != name for word in words_of])
-        checks = {check: _values(of, check) for check in model.checks}
-        others = model.probabilities(checks, [word.kind for word in of])
-        own = fits[name]
-        cells = [units.auroc(own), units.auroc(others), units.calibration_error(others)]
-        rows.append([name, *map(_cell, cells), _cell(units.difference(others, own), "+.3f")])
-    head = ["left out", "own fit, cross-fitted", "fit on the others", "its calibration error", "others less own"]
-    return _table("leave one captioner out: all content words, natural errors", head, rows)
+        cells = [_cell(units.auroc(fits[name]))]
+        for each, checks in ((words, None), (scaled, SHARED)):
+            others = _by_others(each, name, checks)
+            more = [units.difference(others, fits[name]), units.calibration_error(others)]
+            cells += [_cell(units.auroc(others)), _cell(more[0], "+.3f"), _cell(more[1])]
+        rows.append([name, *cells])
+    kinds = ("all checks", "own scale")
+    head = [
+        f"{column}, {kind}" for kind in kinds for column in ("fit on the others", "less its own", "calibration error")
+    ]
+    title = "leave one captioner out: all content words, natural errors"
+    return _table(title, ["left out", "own fit, cross-fitted", *head], rows)
+
+
+def _by_others(words: Mapping[str, Words], name: str, checks: Sequence[str] | None) -> Floats:
+    """(words,) of one captioner by a fit on `AT_MOST` words of each other one, sentences by chance."""
+    others = [word for other, of in words.items() if other != name for word in _drawn(of)]
+    model = fit(others, checks=checks)
+    columns = {check: _values(words[name], check) for check in model.checks}
+    return model.probabilities(columns, [word.kind for word in words[name]])
+
+
+def _drawn(words: Words) -> list[JudgedWord]:
+    units = JudgedUnits.of(words).units
+    order = np.random.default_rng(0).permutation(int(units.max()) + 1)[units]  # a place for each sentence
+    return [words[place] for place in np.argsort(order, kind="stable")[:AT_MOST]]
+
+
+def _scaled(words: Words) -> list[JudgedWord]:
+    """The words with each check around its mean in units of its spread over all of them."""
+    columns = {check: _values(words, check) for check in SHARED}
+    scaled = {check: (values - np.nanmean(values)) / np.nanstd(values) for check, values in columns.items()}
+    return [
+        replace(word, checks={check: float(values[place]) for check, values in scaled.items()})
+        for place, word in enumerate(words)
+    ]
 
 
 def _faithfulness(name: str, words: Words) -> str:

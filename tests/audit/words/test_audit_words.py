@@ -113,6 +113,28 @@ def test_captions_that_are_given_are_audited_and_pictures_without_regions_counte
     assert "1" in record.skipped["captions"] and record.settings["captions"]["captions"] == "people.json"
 
 
+def test_a_word_that_the_network_could_not_read_is_judged_by_nobody(
+    drawn: Path, network: CaptionNetwork, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It read another in its place, whose numbers are not this word's."""
+    pictures = read(drawn, labels=False).pictures
+    settings = WordAuditSettings(elsewhere=1, captions={"captions": "people.json", "which": "all"})
+    given = [CaptionInput(pictures[0], "a hippopotamus stands on a table")]
+    record = audit_words(network, given, regions_of(drawn, words=True), settings)
+    assert [word.text for word in record.words] == ["a", "stands", "on", "a", "table"]
+    assert "words that scenes-captioner cannot read are left out: 1 (hippopotamus in " in caplog.text
+
+
+def test_no_support_is_fitted_to_other_maps_than_check_reads(drawn: Path, network: CaptionNetwork) -> None:
+    """Beside the network it would be taken for one of the maps that `--check` reads."""
+    records = [
+        audit_words(network, inputs(drawn)[:1], regions_of(drawn, words=True), WordAuditSettings(elsewhere=1, **maps))
+        for maps in ({"layer": 0}, {"layer": network.layers - 1})
+    ]
+    other, usual = (record.skipped["support"] for record in records)
+    assert "maps of the last layer" in other and "20 of each" in usual
+
+
 def test_one_room_decides_which_kind_of_audit_a_model_has(tmp_path: Path, network: CaptionNetwork) -> None:
     (tmp_path / "blip").mkdir()
     (tmp_path / "blip" / "config.json").write_text(json.dumps({"model_type": "blip"}))

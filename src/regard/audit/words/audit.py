@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from regard.audit.pictures.measuring import duration
 from regard.audit.summary import Digests
@@ -25,10 +26,11 @@ from regard.data.dataset import skipper
 from regard.data.hashes import picture_hashes
 from regard.data.regions import Regions
 from regard.errors import DataError
+from regard.explanation.words.support.find import other_maps
 from regard.files import check_free, exchange, write_json, writing
 from regard.measurement.localisation.captions import check_pictures
 from regard.networks.captioners.base import CaptionNetwork
-from regard.predictors.captions.job import caption_tokens
+from regard.predictors.captions.job import check_captions, unknown_words
 from regard.predictors.captions.options import CaptionInput
 from regard.progress import Progress, silent
 from regard.records import WordAudit, WordClaim
@@ -84,9 +86,8 @@ def audit_words(
     network = network.at_precision("float32")
     options = settings.options.fitted(network)
     check_pictures(regions, (item.name for item in inputs))
-    for item in inputs:
-        if item.caption is not None:
-            caption_tokens(network, item)  # one without words is named before any work
+    check_captions(network, inputs)
+    _report_unknown(network, inputs)
     plan = CaptionPlan(network, inputs, regions, settings, options)
     with ExitStack() as stack:
         out = output.out
@@ -113,6 +114,13 @@ def audit_words(
         if output.run is not None and result.support is not None and not note:
             write_json(output.run / SUPPORT, dict(result.support))
     return result
+
+
+def _report_unknown(network: CaptionNetwork, inputs: Sequence[CaptionInput]) -> None:
+    given = [item for item in inputs if item.caption is not None]
+    unknown = [f"{word} in {item.file}" for item in given for word in unknown_words(network, item.caption or "")]
+    if unknown:
+        log.warning(f"words that {network.name} cannot read are left out: {len(unknown)} ({unknown[0]})")
 
 
 def network_digest(network: CaptionNetwork) -> str:
@@ -176,10 +184,7 @@ def _joined(plan: CaptionPlan, gathered: Gathered, digests: Digests, note: str) 
     skipped = dict(_lacking(gathered, claims))
     if gathered.unknown:
         skipped["captions"] = f"of {gathered.unknown} {plan.regions.name} does not know the picture"
-    support, why = fitted_support(
-        gathered, plan.network.weights_hash(), _data_text(plan, gathered, note),
-        given=settings.captions is not None, seed=settings.seed,
-    )  # fmt: skip
+    support, why = _support(plan, gathered, note)
     if support is None:
         skipped["support"] = why
     return WordAudit(
@@ -196,6 +201,17 @@ def _joined(plan: CaptionPlan, gathered: Gathered, digests: Digests, note: str) 
         note,
         examples_of(plan, gathered),
     )
+
+
+def _support(plan: CaptionPlan, gathered: Gathered, note: str) -> tuple[dict[str, Any] | None, str]:
+    """The support model, or None and why there is none: one of other maps would be taken for one of these."""
+    settings = plan.settings
+    if other_maps(plan.network, plan.options.capture(plan.network), settings.row) is not None:
+        return None, "it is of maps of the last layer, the mean over heads, before the word; audit these to fit one"
+    return fitted_support(
+        gathered, plan.network.weights_hash(), _data_text(plan, gathered, note),
+        given=settings.captions is not None, seed=settings.seed,
+    )  # fmt: skip
 
 
 def _data_text(plan: CaptionPlan, gathered: Gathered, note: str) -> str:

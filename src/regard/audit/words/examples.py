@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from regard.audit.words.claims import claimed_words
 from regard.audit.words.gathered import Gathered
 from regard.audit.words.measure import CaptionPlan, ReadCaption
 from regard.data.images.decode import open_picture
@@ -42,7 +41,7 @@ def _example(plan: CaptionPlan, index: int) -> WordExample | None:
         word if word.heatmap is None else replace(word, heatmap=replace(word.heatmap, values=values))
         for word, values in zip(read.words, read.maps, strict=True)
     )
-    claimed = claimed_words(read.words, picture)
+    claimed = read.claimed(picture)
     regions = {word.place: picture.mask(word.region, grid.picture) for word in claimed if word.region}
     text = plan.network.text(read.finished.tokens) if item.caption is None else item.caption
     caption = Caption(

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from regard.audit.words.claims import Region, claimed_words, noun_regions
+from regard.audit.words.claims import ClaimedWord, Region, claimed_words, noun_regions
 from regard.audit.words.settings import WordAuditSettings
 from regard.data.images.decode import open_picture
 from regard.data.regions import PictureRegions, Regions
@@ -26,7 +26,7 @@ from regard.measurement.chance import generator_of_name
 from regard.measurement.localisation.measures import Bools, Cover, cover
 from regard.networks.captioners.base import CaptionNetwork, PreparedPicture
 from regard.networks.guard import lock_of
-from regard.predictors.captions.job import caption_tokens
+from regard.predictors.captions.job import caption_tokens, text_read, unknown_words
 from regard.predictors.captions.options import CAPTURED, CaptionInput, CaptionOptions
 from regard.records import Float, Word
 
@@ -93,7 +93,7 @@ class ReadCaption:
             else:
                 tokens = caption_tokens(network, item, picture)
                 (decoding,) = network.teacher_force([picture], [tokens], capture=capture)
-                pieces = network.pieces_of(item.caption, decoding.tokens)
+                pieces = network.pieces_of(text_read(network, item.caption), decoding.tokens)
             spans = word_spans(decoding, pieces)
             words = tuple(
                 word for word in read_words(decoding, pieces, picture.grid, item.name, options.row) if word.steps
@@ -107,11 +107,18 @@ class ReadCaption:
                 maps = list(per_word(of_tokens, spans, np.mean))
         return cls(plan, index, image, finished, words, np.stack(maps).astype(np.float32))
 
+    def claimed(self, picture: PictureRegions) -> tuple[ClaimedWord, ...]:
+        """Its words, but those of a given caption that the network could not read: it read others in their place."""
+        item = self.plan.inputs[self.index]
+        text = None if item.caption is None else text_read(self.plan.network, item.caption)
+        unknown = () if text is None else unknown_words(self.plan.network, text)
+        return tuple(word for word in claimed_words(self.words, picture) if word.text not in unknown)
+
     def entry(self, picture: PictureRegions) -> tuple[dict[str, Any], bytes]:
         """What a line holds of it, as JSON, and the maps of its words."""
         item = self.plan.inputs[self.index]
         grid = self.finished.picture.grid
-        claimed = claimed_words(self.words, picture)
+        claimed = self.claimed(picture)
         regions = {word.region for word in claimed if word.region}
         masks = {region: picture.mask(region, grid.picture) for region in sorted(regions)}
         covers = {region: cover(grid, mask) for region, mask in masks.items()}

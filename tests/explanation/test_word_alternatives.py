@@ -13,7 +13,7 @@ from PIL import Image
 from regard.explanation.words.alignment import spans
 from regard.explanation.words.finished import FinishedCaption
 from regard.explanation.words.support import alternatives
-from regard.explanation.words.support.alternatives import alternatives_of, candidates_of, rivals_of
+from regard.explanation.words.support.alternatives import alternatives_of, candidates_of
 from regard.explanation.words.support.kinds import kinds_of
 from regard.explanation.words.tagging import parts_of_speech
 from regard.networks.captioners.decoding import Decoding
@@ -86,7 +86,6 @@ def test_what_the_picture_supports_better(
     finished = caption(monkeypatch, own, none, another)
     found = candidates_of(finished, ("other", "noun"))
     assert alternatives_of(found, aligned=aligned) == (None, right)
-    assert rivals_of(found) == (None, "girl")
     assert [each.text for each in found[1]] == ["girl", "dog"]  # no plural, verb, adjective, ending or end
     assert found[1][0].likelier == pytest.approx(math.log(own["girl"] / own["boy"]), abs=1e-6)
     gain = math.log(own["girl"] / own["boy"]) - math.log(none["girl"] / none["boy"])

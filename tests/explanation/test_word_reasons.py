@@ -39,6 +39,19 @@ def test_what_speaks_against_a_word_most_comes_first_and_what_speaks_for_it_not(
     assert reasons_of({"margin": 0.1}, contributions={"margin": 0.4}) == (TOGETHER,)
 
 
+@pytest.mark.parametrize(
+    ("margin", "lead", "right"),
+    [
+        (0.3, -0.3, 'the network hesitated between it and "girl"'),
+        (0.3, -4.0, "the network hesitated between it and another word"),  # of another kind: the girl is unlikely
+        (-2.0, 2.0, 'the network would rather have written "girl"'),
+        (-2.0, -0.3, "the network would rather have written another word"),
+    ],
+)
+def test_a_rival_is_named_where_the_reason_is_true_of_it(margin: float, lead: float, right: str) -> None:
+    assert reasons_of({"margin": margin}, rival="girl", lead=lead) == (right,)
+
+
 def test_what_stands_around_a_word_is_said() -> None:
     checks = {"margin": 0.1, "gain_over_none": 0.1}
     assert reasons_of(checks, context="prompt", rival="dog") == (

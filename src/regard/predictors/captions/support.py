@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from regard.explanation.words.checks.run import rows_of
 from regard.explanation.words.finished import FinishedCaption
-from regard.explanation.words.support.alternatives import alternatives_of, candidates_of, rivals_of
+from regard.explanation.words.support.alternatives import alternatives_of, candidates_of
 from regard.explanation.words.support.context import UNSUPPORTED, contexts
 from regard.explanation.words.support.find import absence, other_maps, support_of
 from regard.explanation.words.support.kinds import kinds_of
@@ -62,10 +62,11 @@ class CaptionSupport:
             contributions = self.model.contributions(columns, kinds, aligned=self.aligned)
             candidates = candidates_of(finished, kinds, doubtful)
             better = alternatives_of(candidates, aligned=self.aligned)
-            for place, rival in enumerate(rivals_of(candidates)):
+            for place, listed in enumerate(candidates):
+                rival, lead = (listed[0].text, listed[0].likelier) if listed else (None, 0.0)
                 weights = {name: float(values[place]) for name, values in contributions.items()}
                 checks = checked[place].checks or {}
-                reasons = reasons_of(checks, context=around[place], rival=rival, contributions=weights)
+                reasons = reasons_of(checks, context=around[place], rival=rival, lead=lead, contributions=weights)
                 support = supported[place]
                 if support is not None and place in doubtful:
                     supported[place] = replace(support, reasons=reasons, alternative=better[place])

@@ -58,11 +58,6 @@ def candidates_of(
     ]
 
 
-def rivals_of(candidates: Sequence[Sequence[Candidate]]) -> tuple[str | None, ...]:
-    """(words,): the likeliest other word of the same kind in each word's place, or None."""
-    return tuple(listed[0].text if listed else None for listed in candidates)
-
-
 def alternatives_of(candidates: Sequence[Sequence[Candidate]], *, aligned: bool) -> tuple[str | None, ...]:
     """(words,): the likeliest word of the same kind that the picture supports better than each word (see
     `Candidate.is_better`), or None: what is merely usual in such a sentence gains nothing."""

@@ -47,24 +47,27 @@ def reasons_of(
     *,
     context: str = "",
     rival: str | None = None,
+    lead: float = math.inf,
     contributions: Mapping[str, float] | None = None,
 ) -> tuple[str, ...]:
     """Why a word with these `checks` (those of WORD_CHECKS by name, NaN where there is none) may be wrong.
 
     `context` is that of `contexts`: behind a prompt or a word that names it already, a low gain is no reason by itself,
-    and that is said instead. `rival` is the likeliest other word in its place. With `contributions`, what each check
-    adds to the log-odds of the word, those that speak against it most come first, and those that do not are left out.
+    and that is said instead. `rival` is the likeliest other word of its kind in its place, by `lead` nats likelier than
+    the word (negative: less likely): it is named only where the sentence holds of it, as what the network hesitated
+    about may be of another kind. With `contributions`, what each check adds to the log-odds of the word, those that
+    speak against it most come first, and those that do not are left out.
 
     >>> reasons_of({"gain_over_none": 0.01, "margin": 0.3}, rival="girl")
     ('the network hesitated between it and "girl"', 'as likely without the picture')
     >>> reasons_of({"gain_over_none": 0.01}, context="prompt")
     ('as likely without the picture, as the prompt names it already',)
     """
-    other = "another word" if rival is None else f'"{rival}"'
     sentences: dict[str, str] = {}
     for rule in REASONS:
         if checks.get(rule.check, math.nan) < rule.bound and rule.check not in sentences:
-            sentences[rule.check] = rule.sentence.format(rival=other)
+            is_named = rival is not None and -lead < rule.bound
+            sentences[rule.check] = rule.sentence.format(rival=f'"{rival}"' if is_named else "another word")
     names = list(sentences)
     if contributions is not None:
         weights = {name: contributions.get(name, 0.0) for name in names}

@@ -22,7 +22,8 @@ from regard.files import write_json
 from regard.networks.captioners.load import load_caption_network
 from regard.records import Score
 from regard.results.caption_table import read_caption_table
-from regard.results.captions import read_captions
+from regard.results.captions import EXAMPLES, Tally, read_captions
+from regard.results.check_text import checks_text
 
 Run = Callable[..., tuple[int, str, str]]
 WORDS = ("cat", "dog", "two", "grey", "the", "sits")
@@ -128,6 +129,24 @@ def test_the_terminal_names_doubtful_words_and_what_they_were_measured_on(
         assert line.startswith(f'{name}: doubtful "{word.text}" ({word.support.kind}) 0.')
     assert lines[-1].startswith("Support measured on 1,000 words (")
     assert " wrong) of drawn scenes: AUROC 0.95 (0.93 to 0.97)" in lines[-1]
+
+
+def test_doubtful_words_behind_the_first_captions_are_counted() -> None:
+    """No caption but the first is shown, but of all of them it is said whether a word is doubtful."""
+    score = SupportScore(900, 100, 300, Score(0.95, 0.93, 0.97, 1000), Score(0.02, 0.01, 0.03, 1000)).as_json()
+    support = {"measured": {"all": score}, "errors": "natural", "data": "drawn scenes"}
+
+    def text(*probabilities: float) -> str:
+        stored = [{"probability": each, "kind": "noun", "reasons": [], "alternative": None} for each in probabilities]
+        words = [[{"text": "cat", "checks": {"margin": 1.0}, "support": each}] * 2 for each in stored]
+        entries = [{"name": "a", "text": "cat cat", "limit_reached": False, "words": each} for each in words]
+        return checks_text(Tally(entries), "net", {"check": "quick", "checks": ["margin"], "support": support})
+
+    right = (0.9,) * EXAMPLES
+    assert text(*right, 0.9).splitlines()[0] == "no word is doubtful"
+    first, measured = text(*right, 0.1, 0.9, 0.2).splitlines()
+    assert first == "4 doubtful words in the captions behind these" and measured.startswith("Support measured on")
+    assert len(text(0.1, *right, 0.2).splitlines()) == 4
 
 
 def test_a_model_of_another_network_is_refused(pictures: Path, tmp_path: Path, network: Any) -> None:

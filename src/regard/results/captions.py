@@ -215,13 +215,15 @@ class Names:
 class Tally:
     """Counts over all captions: those at the length limit, those without words, and words that are unknown.
 
-    `examples` are the first captions, as (name, text), `checked` their entries where words were checked.
+    `examples` are the first captions, as (name, text), `checked` their entries where words were checked; `doubtful`
+    counts the doubtful words of all that follow these.
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.n = 0
         self.examples: list[tuple[str, str]] = []
         self.checked: list[Entry] = []
+        self.doubtful = 0
         self.cut = Names()
         self.empty = Names()
         self.unknown = Names()
@@ -234,6 +236,8 @@ class Tally:
         if self.n <= EXAMPLES:
             self.examples.append((name, entry["text"]))
             self.checked += [entry] if any(word.get("checks") for word in entry["words"]) else []
+        else:
+            self.doubtful += sum(support is not None and support.is_doubtful for _, support in supports_of(entry))
         if entry["limit_reached"]:
             self.cut.add(name)
         if not entry["text"]:

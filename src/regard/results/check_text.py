@@ -5,16 +5,19 @@ from itertools import groupby
 from typing import Any
 
 from regard.records.captions import END, support_text
-from regard.results.captions import Entry, supports_of
+from regard.records.display import counted
+from regard.results.captions import Entry, Tally, supports_of
 
 PRINTED = 3
 """Captions whose words are printed; all are in the result."""
 _NONE = "-"
 
 
-def checks_text(entries: Sequence[Entry], network: str, settings: Mapping[str, Any]) -> str:
-    """The doubtful words of the first captions, a line for each with its reasons, and what that was measured on; where
-    it was not measured a table of the raw checks, a line for each word, and why there is no more; "" without any."""
+def checks_text(tally: Tally, network: str, settings: Mapping[str, Any]) -> str:
+    """The doubtful words of the first captions, a line for each with its reasons, how many there are beside these, and
+    what that was measured on; where it was not measured a table of the raw checks, a line for each word, and why there
+    is no more; "" without any."""
+    entries = tally.checked
     names = settings.get("checks", ())
     if not entries or not names:
         return ""
@@ -23,8 +26,11 @@ def checks_text(entries: Sequence[Entry], network: str, settings: Mapping[str, A
         return "\n".join([*lines, *_notes(network, settings)])
     lines = [line for entry in entries for line in _doubtful(entry)]
     silence = [f"{entry['name']}: no probability: {why}" for entry in entries if (why := _silence(entry))]
-    nothing = [] if lines or len(silence) == len(entries) else ["no word is doubtful"]
-    return "\n".join([*lines, *nothing, *silence, support_text(settings)])
+    if tally.doubtful:
+        more = [f"{counted(tally.doubtful, 'doubtful word')} in the captions behind these"]
+    else:
+        more = [] if lines or len(silence) == len(entries) else ["no word is doubtful"]
+    return "\n".join([*lines, *silence, *more, support_text(settings)])
 
 
 def _silence(entry: Entry) -> str:

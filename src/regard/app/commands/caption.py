@@ -178,7 +178,7 @@ def caption(
         if out is not None and coco is not None:
             write_coco(coco, out)
         result = replace(result, n=tally.n, cut=tally.cut.n, first=tuple(tally.examples), truth=measured)
-        result = replace(result, checks=checks_text(tally.checked, job.network.name, job.settings))
+        result = replace(result, checks=checks_text(tally, job.network.name, job.settings))
     if page_plan is not None:
         content = caption_content(job, inputs, {} if output is None else output.captions, regions)
         result = replace(result, n=result.n or sum(map(len, content.pictures.values())))

@@ -78,7 +78,8 @@ def demo(out: Out = Path("demo"), overwrite: Overwrite = False) -> DemoResult:
         first = {picture.label: index for index, picture in reversed(list(enumerate(scored.pictures)))}
         described = scored.select(sorted(first.values()))  # the first scene of each class
         files = [scenes / name for name in described.names]
-        regard.caption(files, folder / "captions", truth=scenes, depends=True, page=folder / "captions.html")
+        about: dict[str, Any] = {"truth": scenes, "depends": True, "check": "quick", "page": folder / "captions.html"}
+        regard.caption(files, folder / "captions", **about)
         log.info("5/7 auditing the network on new scenes")
         regard.scenes(AUDITED, folder / "new_scenes", seed=1)
         regard.audit(

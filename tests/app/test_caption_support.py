@@ -14,13 +14,16 @@ from word_check_twins import small_describer
 
 import regard
 from regard.errors import DataError, UsageError
+from regard.explanation.words import tagging
 from regard.explanation.words.checks.run import fitting_checks
 from regard.explanation.words.support.find import support_of
 from regard.explanation.words.support.kinds import CONTENT
 from regard.explanation.words.support.model import SupportModel, SupportScore
 from regard.files import write_json
 from regard.networks.captioners.load import load_caption_network
-from regard.records import Score
+from regard.predictors.captions.options import CaptionOptions
+from regard.predictors.captions.support import CaptionSupport
+from regard.records import Score, support_text
 from regard.results.caption_table import read_caption_table
 from regard.results.captions import EXAMPLES, Tally, read_captions
 from regard.results.check_text import checks_text
@@ -194,6 +197,27 @@ def test_a_model_speaks_of_the_captions_that_it_was_measured_on(pictures: Path, 
         none = result.settings["support"].get("none")
         assert (none or "").startswith(why or "") and (none is None) == (why is None)
         assert ("No support: " in result.checks) == (why is not None)
+
+
+def test_how_captions_differ_from_those_that_it_was_measured_on_is_said(
+    pictures: Path, tmp_path: Path, network: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beams are of captions that are made; without a tagger most words of photographs have no kind, and so no support,
+    which would read as if none were doubtful."""
+    support = support_file(tmp_path / "support.json", network)
+    picture = np.full((40, 40, 3), 90, np.uint8)
+    captioner = regard.Captioner(network)
+
+    def measured(**how: Any) -> str:
+        return support_text(captioner(picture, check="quick", support=support, limit=4, **how).settings)
+
+    assert measured().endswith("(0.010 to 0.030).") and measured(captions="the cat", beams=2) != measured()
+    assert measured(beams=2).endswith(" It was measured with one beam.")
+    assert "beam" not in measured(captions="the cat", beams=2)
+    monkeypatch.setattr(tagging, "_tagger", lambda: None)
+    assert "No tagger is installed (the extra `words`)" in measured()
+    asked = CaptionOptions(prompt="a cat", beams=2, check="quick", support=support)
+    assert CaptionSupport.of(network, asked, False).unlike.startswith("It was measured without a prompt and with one")
 
 
 def test_the_file_beside_a_network_is_taken_where_it_is_of_these_weights(tmp_path: Path, network: Any) -> None:

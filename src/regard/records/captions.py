@@ -152,6 +152,7 @@ def support_text(settings: Mapping[str, Any]) -> str:
         f"Support measured on {whole['n_right'] + whole['n_wrong']:,} words ({whole['n_wrong']:,} wrong{planted}) of "
         f"{support['data']}: AUROC {_interval(whole['auroc'], 2)}{''.join(kinds)}. Calibration error "
         f"{_interval(whole['calibration_error'], 3)}."
+        f"{' ' if support.get('unlike') else ''}{support.get('unlike', '')}"
     )
 
 

@@ -12,6 +12,7 @@ from regard.explanation.words.support.find import absence, other_maps, support_o
 from regard.explanation.words.support.kinds import kinds_of
 from regard.explanation.words.support.model import SupportModel
 from regard.explanation.words.support.reasons import reasons_of
+from regard.explanation.words.tagging import parts_of_speech
 from regard.networks.captioners.base import CaptionNetwork
 from regard.predictors.captions.options import CaptionOptions
 from regard.records.captions import Word, WordSupport
@@ -20,11 +21,12 @@ from regard.records.captions import Word, WordSupport
 @dataclass(frozen=True)
 class CaptionSupport:
     """The `model` of a network's words, or None and the sentence `absence` that says why; `aligned` captions are given
-    ones."""
+    ones. `unlike` says in sentences how these captions differ from those that it was measured on."""
 
     model: SupportModel | None
     absence: str
     aligned: bool
+    unlike: str = ""
 
     @classmethod
     def of(cls, network: CaptionNetwork, options: CaptionOptions, aligned: bool) -> Self:
@@ -33,12 +35,14 @@ class CaptionSupport:
         if model is None:
             return cls(None, absence(network), aligned)
         why = other_maps(network, options.capture(network), options.row) or _unmeasured(model, options, aligned)
-        return cls(model if why is None else None, why or "", aligned)
+        return cls(model if why is None else None, why or "", aligned, _unlike(options, aligned))
 
     @property
     def settings(self) -> dict[str, Any]:
         """What it was measured on, or why there is none, as JSON."""
-        return {"none": self.absence} if self.model is None else self.model.summary(aligned=self.aligned)
+        if self.model is None:
+            return {"none": self.absence}
+        return self.model.summary(aligned=self.aligned) | ({"unlike": self.unlike} if self.unlike else {})
 
     def words(
         self, words: Sequence[Word], finished: FinishedCaption, unknown: Sequence[str], ended: bool
@@ -84,6 +88,17 @@ def _unmeasured(model: SupportModel, options: CaptionOptions, aligned: bool) -> 
     if lacking:
         return f"it goes by {', '.join(lacking)} too, which --check {options.check} does not give"
     return None
+
+
+def _unlike(options: CaptionOptions, aligned: bool) -> str:
+    """How captions differ from those that every model is measured on; "" where they do not."""
+    how = ["without a prompt"] * bool(options.prompt) + ["with one beam"] * (options.beams > 1 and not aligned)
+    unlike = [f"It was measured {' and '.join(how)}."] * bool(how)
+    if parts_of_speech(["cat"]) == [None]:
+        unlike.append(
+            "No tagger is installed (the extra `words`): words that are none of drawn scenes have no support."
+        )
+    return " ".join(unlike)
 
 
 def _value(checks: Mapping[str, float] | None, name: str) -> float:

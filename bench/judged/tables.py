@@ -30,7 +30,7 @@ SHARED = (
     "least_before",
     "least_after",
 )
-"""What a fit is carried over to another captioner by: checks that all of them have."""
+"""What a fit is carried over to another captioner by."""
 AT_MOST = 3000
 """Words of each captioner in a fit on several, so that none of them speaks for all."""
 FEWEST = 5
@@ -164,13 +164,24 @@ def _drawn(words: Words) -> list[JudgedWord]:
 
 
 def _scaled(words: Words) -> list[JudgedWord]:
-    """The words with each check around its mean in units of its spread over all of them."""
+    """The words with each check around its mean in units of its spread over all of them.
+
+    Attention to the words before is left out where one attention is shared by picture and words: there it is what the
+    picture leaves, elsewhere what the words have among themselves, and a fit on the one misleads on the other.
+    """
     columns = {check: _values(words, check) for check in SHARED}
-    scaled = {check: (values - np.nanmean(values)) / np.nanstd(values) for check, values in columns.items()}
+    if np.isfinite(_values(words, "picture_attention")).any():
+        columns["text_attention"][:] = np.nan
+    scaled = {check: _in_own_scale(values) for check, values in columns.items()}
     return [
         replace(word, checks={check: float(values[place]) for check, values in scaled.items()})
         for place, word in enumerate(words)
     ]
+
+
+def _in_own_scale(values: Floats) -> Floats:
+    known = values[np.isfinite(values)]
+    return (values - known.mean()) / known.std() if len(known) else values
 
 
 def _faithfulness(name: str, words: Words) -> str:

@@ -54,6 +54,29 @@ def test_differences_are_paired_by_caption_over_the_mean_of_its_words() -> None:
     assert [each.score.label for each in found.differences if each.measure == "right_words"] == ["Share of right words"]
 
 
+def test_captions_of_one_picture_are_drawn_together() -> None:
+    """Five times the same caption of each picture says no more than once."""
+
+    def several(audit: WordAudit) -> WordAudit:
+        words = [
+            replace(word, unit=f"{number} {word.unit}", picture=word.unit)
+            for word in audit.words
+            for number in range(5)
+        ]
+        return replace(audit, words=tuple(words))
+
+    once, often = (
+        {(each.measure, each.subject): each.score for each in compare_word_audits(audits).differences}
+        for audits in (
+            {"first": _audit(), "second": _audit(0.1, wrong=4)},
+            {"first": several(_audit()), "second": several(_audit(0.1, wrong=4))},
+        )
+    )
+    for about in (("right_words", "nouns"), ("map_share", "nouns, right")):
+        one, many = once[about], often[about]
+        assert (many.n, many.low, many.high) == (one.n, pytest.approx(one.low), pytest.approx(one.high))
+
+
 def test_other_pictures_have_no_differences_and_other_words_are_said() -> None:
     plain = _audit()
     elsewhere = replace(_audit(0.1), provenance={**plain.provenance, "data": "other"})

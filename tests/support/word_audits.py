@@ -77,7 +77,14 @@ def example_word_audit() -> WordAudit:
             {"map_share": 0.5, "map_share:centre": 0.3, "log_probability": -1.2},
         ),
         AuditedWord(
-            "<i>2</i>.png#1", 0, "a & b", "other", "anywhere", None, {"map_share": 1 / 3, "gain_over_another": 0.01}
+            "<i>2</i>.png#1",
+            0,
+            "a & b",
+            "other",
+            "anywhere",
+            None,
+            {"map_share": 1 / 3, "gain_over_another": 0.01},
+            "<i>2</i>.png",
         ),
     )
     provenance = {"network": "scenes-captioner", "model": "3f9a", "data": "77c1", "data_name": "scenes"}

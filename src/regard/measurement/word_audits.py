@@ -1,4 +1,5 @@
-"""Audits of captioners held against each other: of the very same pictures, differences paired by caption."""
+"""Audits of captioners held against each other: of the very same pictures, differences paired by caption; intervals
+draw pictures, with all captions that they have."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -46,11 +47,12 @@ def compare_word_audits(audits: Mapping[str, WordAudit]) -> WordAuditComparison:
         if _texts(audit) != _texts(base):
             notes.append(TEXTS.format(name, first))
         now = _numbers(audit)
+        pictures = {word.unit: word.picture or word.unit for word in audit.words}
         labels = {**{each.measure: each.score.label for each in audit.findings}, RIGHT: "Share of right words"}
         differences += [
             AuditDifference(name, first, measure, _subject(claim, words), replace(score, label=labels[measure]))
             for claim, words, measure in now
-            if (score := _score(now[claim, words, measure], before.get((claim, words, measure), {}), measure))
+            if (score := _score(now[claim, words, measure], before.get((claim, words, measure), {}), measure, pictures))
         ]
     return WordAuditComparison(dict(audits), tuple(differences), tuple(notes))
 
@@ -90,12 +92,17 @@ def _which(word: AuditedWord) -> str:
     return {True: "right", False: "wrong", None: "unjudged"}[word.right]
 
 
-def _score(now: Mapping[str, float], before: Mapping[str, float], measure: str) -> Score | None:
-    """The mean of differences by caption; None where fewer than FEWEST have both."""
-    values = np.array([now[name] - before[name] for name in now if name in before])
-    if len(values) < FEWEST:
+def _score(
+    now: Mapping[str, float], before: Mapping[str, float], measure: str, pictures: Mapping[str, str]
+) -> Score | None:
+    """The mean of differences by caption; None where those that have both are of fewer than FEWEST `pictures`."""
+    both = [name for name in now if name in before]
+    values = np.array([now[name] - before[name] for name in both])
+    groups = np.unique([pictures[name] for name in both], return_inverse=True)[1]
+    count = len(np.unique(groups))
+    if count < FEWEST:
         return None
     if np.ptp(values) == 0:
-        return Score(float(values[0]), np.nan, np.nan, len(values), note="all alike")
+        return Score(float(values[0]), np.nan, np.nan, count, note="all alike")
     most = 1.0 if measure == RIGHT or measure.startswith("map") else MOST
-    return unskewed(averaged(values), len(values), least=-most, most=most)
+    return unskewed(averaged(values, groups), count, least=-most, most=most)

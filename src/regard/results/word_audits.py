@@ -20,7 +20,12 @@ AUDIT = "audit.json"
 WORDS = "words.parquet"
 SUPPORT = "support.json"
 AGAIN = "restore it, or audit again: `regard audit DATA --model CAPTIONER`"
-COLUMNS = {"unit": "string", "place": "int64", "text": "string", "kind": "string", "claim": "string", "right": "bool"}
+COLUMNS = {
+    **dict.fromkeys(("unit", "picture"), "string"),
+    "place": "int64",
+    **dict.fromkeys(("text", "kind", "claim"), "string"),
+    "right": "bool",
+}
 
 
 def write_word_audit(folder: Path, audit: WordAudit) -> None:
@@ -36,7 +41,8 @@ def write_word_audit(folder: Path, audit: WordAudit) -> None:
 
 def _rows(audit: WordAudit) -> Iterator[Mapping[str, Any]]:
     for word in audit.words:
-        texts = {"unit": readable(word.unit), "text": readable(word.text), "kind": word.kind, "claim": word.claim}
+        names = {"unit": readable(word.unit), "picture": readable(word.picture)}
+        texts = {**names, "text": readable(word.text), "kind": word.kind, "claim": word.claim}
         numbers = {readable(name): value for name, value in word.numbers.items()}
         yield {**texts, "place": word.place, "right": word.right, **numbers}
 
@@ -55,4 +61,4 @@ def _word(row: Mapping[str, Any]) -> AuditedWord:
     rest = {name: value for name, value in row.items() if name not in COLUMNS and value is not None}
     numbers = {name: float(value) for name, value in rest.items() if math.isfinite(value)}
     about = (row["unit"], int(row["place"]), row["text"], row["kind"], row["claim"], row["right"])
-    return AuditedWord(*about, numbers)
+    return AuditedWord(*about, numbers, row.get("picture") or "")

@@ -110,6 +110,7 @@ def test_captions_that_are_given_are_audited_and_pictures_without_regions_counte
     assert [word.text for word in record.words][:5] == ["a", "blue", "table", "and", "a"]
     assert {word.text: word.right for word in record.words}["blue"] is False
     assert record.words[0].unit.endswith("_0.png") and record.n == 1
+    assert {word.picture for word in record.words} == {pictures[0].name}
     assert "1" in record.skipped["captions"] and record.settings["captions"]["captions"] == "people.json"
 
 

@@ -150,7 +150,8 @@ class Gathered:
             entry = word.entry
             numbers = {name: float(values[place]) for name, values in tables.items() if np.isfinite(values[place])}
             about = (word.unit, entry["place"], entry["text"], entry["kind"], entry["claim"], entry["right"])
-            rows.append(AuditedWord(*about, {**numbers, **entry["numbers"]}))
+            picture = "" if word.picture == word.unit else word.picture
+            rows.append(AuditedWord(*about, {**numbers, **entry["numbers"]}, picture))
         return tuple(rows)
 
 

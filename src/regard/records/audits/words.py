@@ -73,7 +73,8 @@ class AuditedWord(Row):
     `place` in it from 0, `kind` of word, the `claim` of CLAIMS that is made of such ("" for none), and whether it is
     `right`, None where it says nothing that could be, or nobody knows.
 
-    `numbers` are those measured on it, by "measure", "measure:control" or a check's name, NaN left out.
+    `numbers` are those measured on it, by "measure", "measure:control" or a check's name, NaN left out. `picture` is
+    the picture's name where a unit is one of its captions, else "": its captions are not independent.
 
     >>> AuditedWord("3.png", 1, "cat", "noun", "nouns", True, {"share": 0.61, "share:centre": 0.33})
     3.png, word 1: cat (noun, right)
@@ -86,6 +87,7 @@ class AuditedWord(Row):
     claim: str
     right: bool | None
     numbers: Mapping[str, float] = field(default_factory=dict)
+    picture: str = ""
 
     def __str__(self) -> str:
         truth = {True: ", right", False: ", wrong", None: ""}[self.right]

@@ -145,13 +145,13 @@ def _measure(plan: CaptionPlan, writer: ResumableWriter, progress: Progress) -> 
         advance(start)
         writer.write(MAPS, b"")
         done = start
-        begun = time.perf_counter()
+        started = time.perf_counter()
         for index, line, maps in entries(plan, start, on_bad):
             writer.write(MAPS, maps)
             writer.add(line)
             if done == start and total - index > 1:
                 log.info(f"auditing {total - start} captions takes about "
-                         f"{duration((time.perf_counter() - begun) * (total - start))}")  # fmt: skip
+                         f"{duration((time.perf_counter() - started) * (total - start))}")  # fmt: skip
             if (index + 1) % plan.settings.batch_size == 0:
                 writer.commit(index + 1)
             advance(index + 1 - done)
@@ -179,8 +179,8 @@ def _joined(plan: CaptionPlan, gathered: Gathered, digests: Digests, note: str) 
     settings = plan.settings
     capture = plan.options.capture(plan.network)
     about = {"layer": capture.layer, "head": settings.head, "row": settings.row}
-    made = verdicts(gathered, settings.method, about, digests, settings.seed)
-    claims = WordAudit((), made).claims
+    decided = verdicts(gathered, settings.method, about, digests, settings.seed)
+    claims = WordAudit((), decided).claims
     skipped = dict(_lacking(gathered, claims))
     if gathered.unknown:
         skipped["captions"] = f"of {gathered.unknown} {plan.regions.name} does not know the picture"
@@ -189,7 +189,7 @@ def _joined(plan: CaptionPlan, gathered: Gathered, digests: Digests, note: str) 
         skipped["support"] = why
     return WordAudit(
         sentences(claims),
-        made,
+        decided,
         findings(gathered),
         gathered.rows(),
         support,
@@ -208,23 +208,18 @@ def _support(plan: CaptionPlan, gathered: Gathered, note: str) -> tuple[dict[str
     settings = plan.settings
     if other_maps(plan.network, plan.options.capture(plan.network), settings.row) is not None:
         return None, "it is of maps of the last layer, the mean over heads, before the word; audit these to fit one"
+    data = f"{counted(gathered.captions, 'caption')} of {plan.regions.name}{f' ({note})' if note else ''}"
     return fitted_support(
-        gathered, plan.network.weights_hash(), _data_text(plan, gathered, note),
-        given=settings.captions is not None, seed=settings.seed,
-    )  # fmt: skip
-
-
-def _data_text(plan: CaptionPlan, gathered: Gathered, note: str) -> str:
-    """What the words are of, in a few words."""
-    return f"{counted(gathered.captions, 'caption')} of {plan.regions.name}{f' ({note})' if note else ''}"
+        gathered, plan.network.weights_hash(), data, given=settings.captions is not None, seed=settings.seed
+    )
 
 
 def _lacking(gathered: Gathered, claims: Iterable[WordClaim]) -> Iterator[tuple[str, str]]:
     """Of which claims nothing could be measured, and why."""
-    there = {(claim.claim, claim.words) for claim in claims}
+    decided = {(claim.claim, claim.words) for claim in claims}
     for claim in ("nouns", "adjectives", "verbs"):
         for words in ("right", "wrong"):
-            if (claim, words) not in there and (claim, "unjudged") not in there:
+            if (claim, words) not in decided and (claim, "unjudged") not in decided:
                 count = int(gathered.of_claim(claim, words).sum())
                 why = "there are none that the data can judge" if not count else f"none of {count} has a region"
                 yield f"{claim}, {words} words", why
@@ -232,5 +227,5 @@ def _lacking(gathered: Gathered, claims: Iterable[WordClaim]) -> Iterator[tuple[
     if parts and "part" not in parts:
         yield "verbs by the acting part", "in these captions all of an animal acts, or the data know no parts of it"
     for claim in ("anywhere", "words_before"):
-        if (claim, "all") not in there:
+        if (claim, "all") not in decided:
             yield CLAIMS[claim], "no caption has such words, or they could not be told from others"

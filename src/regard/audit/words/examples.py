@@ -20,14 +20,11 @@ def examples_of(plan: CaptionPlan, gathered: Gathered) -> tuple[WordExample, ...
         if word.entry["right"] is not None:
             wrong[word.unit] = wrong.get(word.unit, False) or word.entry["right"] is False
     places = {item.file: place for place, item in enumerate(plan.inputs)}
-    of = [[places[unit] for unit, is_wrong in wrong.items() if is_wrong is which] for which in (True, False)]
-    chosen = [_spread(each) for each in of]
-    return tuple(example for indices in chosen for index in indices if (example := _example(plan, index)))
-
-
-def _spread(places: list[int]) -> list[int]:
-    count = min(MOST, len(places))
-    return [places[round(each)] for each in np.linspace(0, len(places) - 1, count)] if count else []
+    chosen: list[int] = []
+    for which in (True, False):
+        of = [places[unit] for unit, is_wrong in wrong.items() if is_wrong is which]
+        chosen += [of[round(each)] for each in np.linspace(0, len(of) - 1, min(MOST, len(of)))]
+    return tuple(example for index in chosen if (example := _example(plan, index)))
 
 
 def _example(plan: CaptionPlan, index: int) -> WordExample | None:

@@ -1,8 +1,8 @@
 """All captions of an audit together: what was measured as arrays by word, beside what maps that know nothing have."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -60,10 +60,10 @@ class Gathered:
             area = np.array(entry["area"]).reshape(rows, columns)
             covers = [Cover(area, np.array(each).reshape(rows, columns)) for each in entry["inside"]]
             objects = tuple(covers[number] for number in entry["nouns"])
-            spoken = [word["place"] for word in entry["words"]]
+            claimed = [word["place"] for word in entry["words"]]
             for word in entry["words"]:
                 region, animal = (None if word[name] is None else covers[word[name]] for name in ("region", "animal"))
-                others = tuple(values[place] for place in spoken if place != word["place"])
+                others = tuple(values[place] for place in claimed if place != word["place"])
                 words.append(
                     _Word(entry["unit"], entry["picture"], word, values[word["place"]], region, animal, objects, others)
                 )
@@ -97,10 +97,14 @@ class Gathered:
 
     def _donors(self, seed: int) -> tuple[Float | None, ...]:
         places = shuffled([word.picture for word in self.words], [word.sort for word in self.words], seed)
-        return tuple(
-            None if place is None else _on_grid(self.words[place].values, word.values.shape)
-            for word, place in zip(self.words, places, strict=True)
-        )
+        donors: list[Float | None] = []
+        for word, place in zip(self.words, places, strict=True):
+            values = None if place is None else self.words[place].values
+            if values is not None and values.shape != word.values.shape:  # laid on this grid by its place in the input
+                rows, columns = word.values.shape
+                values = PatchGrid.whole(*values.shape).to_picture(values, size=(rows, columns))
+            donors.append(values)
+        return tuple(donors)
 
     @cached_property
     def maps(self) -> dict[str, Floats]:
@@ -108,17 +112,19 @@ class Gathered:
         the measure is `map_nearness`."""
         table: dict[str, Floats] = {}
         planted = {"random": self._noise(), "centre": self._centres(), "shuffled": self._donors(self.seed + 1)}
-        for name, of in (("map_share", _share), ("map_pointing", _pointing), ("map_nearness", nearness)):
+        on_share, on_peak = (partial(_on_region, each) for each in (share, pointing))
+        for name, of in (("map_share", on_share), ("map_pointing", on_peak), ("map_nearness", nearness)):
             sources = {"": [word.values for word in self.words], ":centre": self._centres(), ":shuffled": self.donors}
             if name != "map_nearness":
                 sources[":random"] = [np.ones_like(word.values) for word in self.words]
             for suffix, maps in sources.items():
                 table[f"{name}{suffix}"] = self._each(of, maps)
             table.setdefault(f"{name}:random", self._each(nearness, [np.ones_like(each.values) for each in self.words]))
-        table["map_share:sentence"] = np.array([_mean_share(word) for word in self.words])
+        sentences = [[on_share(word, values) for values in word.sentence] for word in self.words]
+        table["map_share:sentence"] = np.array([np.mean(shares or np.nan) for shares in sentences])
         table["map_share:animal"] = np.array([_animal_share(word) for word in self.words])
         for name, maps in planted.items():
-            table[f"map_share:planted {name}"] = self._each(_share, maps)
+            table[f"map_share:planted {name}"] = self._each(on_share, maps)
         return table
 
     def _each(self, of: Any, maps: Iterable[Float | None]) -> Floats:
@@ -162,19 +168,8 @@ def nearness(word: _Word, values: Float) -> float:
     return max(shares, default=float("nan"))
 
 
-def _share(word: _Word, values: Float) -> float:
-    return float("nan") if word.region is None else share(values, word.region)
-
-
-def _pointing(word: _Word, values: Float) -> float:
-    return float("nan") if word.region is None else pointing(values, word.region)
-
-
-def _mean_share(word: _Word) -> float:
-    """What the maps of the other words of its caption have, in the mean."""
-    if word.region is None or not word.sentence:
-        return float("nan")
-    return float(np.mean([share(values, word.region) for values in word.sentence]))
+def _on_region(measure: Callable[[Float, Cover], float], word: _Word, values: Float) -> float:
+    return float("nan") if word.region is None else measure(values, word.region)
 
 
 def _animal_share(word: _Word) -> float:
@@ -185,10 +180,3 @@ def _animal_share(word: _Word) -> float:
     whole = word.animal
     even = np.divide(whole.inside, whole.area, out=np.zeros(whole.area.shape), where=whole.area > 0)
     return share(even, word.region)
-
-
-def _on_grid(values: Float, shape: tuple[int, ...]) -> Float:
-    """A map of another grid, laid on this one by its place in the input."""
-    if values.shape == shape:
-        return values
-    return PatchGrid.whole(*values.shape).to_picture(values, size=(shape[0], shape[1]))

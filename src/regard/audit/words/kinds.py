@@ -21,12 +21,9 @@ def check_kind(values: Mapping[str, Any], parameters: Mapping[str, Parameter]) -
     for name in OF_PICTURES if captioner else OF_WORDS:
         if values[name] != parameters[name].default:
             whose, kind = ("a classifier", "captioner") if captioner else ("a captioner", "classifier")
+            instead = " (what words speak of, DATA say)" if name == "masks" else ""
             raise UsageError(
                 f"--{name.replace('_', '-')} is of audits of {whose}, and {getattr(model, 'name', model)} is a {kind}; "
-                f"leave it out{_instead(name)}, or give another --model"
+                f"leave it out{instead}, or give another --model"
             )
     return captioner
-
-
-def _instead(name: str) -> str:
-    return " (what words speak of, DATA say)" if name == "masks" else ""

@@ -140,7 +140,9 @@ class ReadCaption:
             if word.claim == "anywhere":
                 numbers |= _largest(falls, nouns, word.place)
             elif word.region in falls:
-                numbers |= {name: float(values[word.place]) for name, values in _fall(falls[word.region]).items()}
+                lost = falls[word.region]
+                elsewhere_lost = lost[1:].mean(axis=0)
+                numbers |= {"fall": float(lost[0, word.place]), "fall:elsewhere": float(elsewhere_lost[word.place])}
             about = {name: getattr(word, name) for name in ("place", "text", "kind", "claim", "right")}
             subject = _animal(word.region) if word.claim == "verbs" else None
             about |= {
@@ -219,10 +221,6 @@ def entries(plan: CaptionPlan, start: int, on_bad: Any) -> Iterator[tuple[int, d
             if on_bad is None:
                 raise
             on_bad(item.picture, error)
-
-
-def _fall(falls: Floats) -> dict[str, Floats]:
-    return {"fall": falls[0], "fall:elsewhere": falls[1:].mean(axis=0)}
 
 
 def _largest(falls: Mapping[Region, Floats], regions: Iterable[Region], place: int) -> dict[str, float]:

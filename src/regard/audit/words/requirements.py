@@ -47,9 +47,9 @@ class WordRequirement:
             raise UsageError(f"--require {text!r} is no rule; {FORM}")
         name, end, relation, threshold = match.groups()
         measure, *rest = name.split(":")
-        known = [VERDICT, *MEASURES, *OF_SUPPORT]
-        if measure not in known:
-            raise unknown("measure of words in --require", measure, known, FORM)
+        names = [VERDICT, *MEASURES, *OF_SUPPORT]
+        if measure not in names:
+            raise unknown("measure of words in --require", measure, names, FORM)
         if measure == RIGHT:
             about = _of_truth(text, rest)
         else:

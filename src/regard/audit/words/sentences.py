@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from regard.records import Verdict, WordClaim
+from regard.records import WordClaim
 from regard.records.audits.words import CLAIMS
 
 GAINS = {
@@ -34,20 +34,17 @@ def _sentence(claims: Sequence[WordClaim]) -> str:
         status = f"{first.status}{_which(list(of))}"
     else:
         status = "; ".join(f"{each}{_which([words])}" for words, each in of.items())
-    numbers = "; ".join(f"{_number(each)}{_unlike(each, first)}" for each in first.verdicts)
+    listed = []
+    for each in first.verdicts:
+        by = str(each.settings["by"])
+        words = NEAR[by] if first.claim == "anywhere" else GAINS[by]
+        number = f"{round(each.value, 2) + 0.0:.2f}" if math.isfinite(each.value) else "nothing known"
+        unlike = "" if each.status == first.status else f" ({each.status})"
+        listed.append(f"{words.format(number)}{unlike}")
+    numbers = "; ".join(listed)
     before = f"Of {first.words} words: " if len(claims) > 1 else ""
     return f"{first.question}: {status}. {before}{numbers if before else numbers[0].upper() + numbers[1:]}."
 
 
 def _which(words: Sequence[str]) -> str:
     return "" if words == ["all"] else f" of {' and '.join(words)} words"
-
-
-def _number(verdict: Verdict) -> str:
-    by = str(verdict.settings["by"])
-    words = NEAR[by] if verdict.settings["claim"] == "anywhere" else GAINS[by]
-    return words.format(f"{round(verdict.value, 2) + 0.0:.2f}" if math.isfinite(verdict.value) else "nothing known")
-
-
-def _unlike(verdict: Verdict, claim: WordClaim) -> str:
-    return "" if verdict.status == claim.status else f" ({verdict.status})"

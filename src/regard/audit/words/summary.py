@@ -79,12 +79,12 @@ def verdicts(
     if not table.scores:
         return ()
     compared = differences(table.scores, table.controls, gathered.pictures, seed=seed)
-    made = []
+    on_claims = []
     for key in table.scores:
         if key != CONTENT:
             ruling = _ruling(key, compared)
-            made.append(_verdict(key, method, _unshifted(key, compared[key]), ruling, settings, digests))
-    return (*made, *_planted(gathered, settings, digests, seed))
+            on_claims.append(_verdict(key, method, _unshifted(key, compared[key]), ruling, settings, digests))
+    return (*on_claims, *_planted(gathered, settings, digests, seed))
 
 
 def _ruling(key: Key, compared: Mapping[Key, Difference]) -> Ruling:
@@ -172,7 +172,8 @@ def _findings(gathered: Gathered) -> Iterator[Finding]:
     yield from _beside(gathered, "anywhere", "fall", "all", gathered.column("fall"), fall, others)
     yield from _gains(gathered, "words_before", "all", others)
     content = np.array([word.entry["kind"] != "other" for word in gathered.words], bool)
-    follow = _following(gathered)
+    most = np.fmax(*(gathered.column(f"gain_over_{name}") for name in ("another", "none")))
+    follow = np.where(np.isnan(most), np.nan, (most < NATS).astype(np.float64))  # 1: the picture adds nothing
     scores = [_score("follows", follow, chosen, gathered) for chosen in (others, content)]
     yield Finding("words_before", "follows", "all", scores[0], scores[1], "content words")
 
@@ -181,14 +182,6 @@ def _gains(gathered: Gathered, claim: str, words: str, chosen: NDArray[np.bool_]
     for measure in ("gain_over_another", "gain_over_none", "text_attention"):
         controls = {"content words": gathered.sentence_means(measure)} if claim == "words_before" else {}
         yield from _beside(gathered, claim, measure, words, gathered.column(measure), controls, chosen)
-
-
-def _following(gathered: Gathered) -> Floats:
-    """(words,): 1 where the picture adds nothing to a word, over another and over none, else 0; NaN where neither is
-    known."""
-    gains = [gathered.column(f"gain_over_{name}") for name in ("another", "none")]
-    most = np.fmax(*gains)
-    return np.where(np.isnan(most), np.nan, (most < NATS).astype(np.float64))
 
 
 def _beside(

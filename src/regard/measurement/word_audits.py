@@ -9,7 +9,7 @@ import numpy as np
 
 from regard.measurement.audits import APART, OTHERS, compare_audits
 from regard.measurement.intervals import averaged, unskewed
-from regard.records import Audit, AuditComparison, AuditDifference, AuditedWord, Score, WordAudit, WordAuditComparison
+from regard.records import Audit, AuditComparison, AuditDifference, Score, WordAudit, WordAuditComparison
 from regard.records.audits.words import CLAIMS
 
 RIGHT = "right_words"
@@ -50,7 +50,9 @@ def compare_word_audits(audits: Mapping[str, WordAudit]) -> WordAuditComparison:
         pictures = {word.unit: word.picture or word.unit for word in audit.words}
         labels = {**{each.measure: each.score.label for each in audit.findings}, RIGHT: "Share of right words"}
         differences += [
-            AuditDifference(name, first, measure, _subject(claim, words), replace(score, label=labels[measure]))
+            AuditDifference(
+                name, first, measure, ", ".join(filter(None, (claim, words))), replace(score, label=labels[measure])
+            )
             for claim, words, measure in now
             if (score := _score(now[claim, words, measure], before.get((claim, words, measure), {}), measure, pictures))
         ]
@@ -63,13 +65,15 @@ def _texts(audit: WordAudit) -> set[tuple[str, int, str]]:
 
 def _numbers(audit: WordAudit) -> Numbers:
     """Of what the audit has findings of, and the share of right words, right and wrong words apart."""
-    found = {(each.part, each.subject, each.measure) for each in audit.findings}
+    measured = {(each.part, each.subject, each.measure) for each in audit.findings}
     values: dict[tuple[str, str, str], dict[str, list[float]]] = {}
     for word in audit.words:
-        rows = [((word.claim, _which(word), name), value) for name, value in word.numbers.items()]
+        right = {True: "right", False: "wrong", None: "unjudged"}[word.right]
+        which = "all" if word.claim in ("anywhere", "words_before") else right  # as the findings have it
+        rows = [((word.claim, which, name), value) for name, value in word.numbers.items()]
         if word.claim == "anywhere":  # what is measured of these words stands with either claim on them
             rows += [(("words_before", "all", name), value) for name, value in word.numbers.items()]
-        rows = [(key, value) for key, value in rows if key in found]
+        rows = [(key, value) for key, value in rows if key in measured]
         if word.claim and word.right is not None:
             rows.append(((word.claim, "", RIGHT), float(word.right)))
         for key, value in rows:
@@ -79,17 +83,6 @@ def _numbers(audit: WordAudit) -> Numbers:
         key: {unit: float(np.mean(each)) for unit, each in values[key].items()}
         for key in sorted(values, key=lambda key: (order.index(key[0]), key[1:]))
     }
-
-
-def _subject(claim: str, words: str) -> str:
-    return f"{claim}, {words}" if words else claim
-
-
-def _which(word: AuditedWord) -> str:
-    """Of which words of its claim it is, as the findings have it."""
-    if word.claim in ("anywhere", "words_before"):
-        return "all"
-    return {True: "right", False: "wrong", None: "unjudged"}[word.right]
 
 
 def _score(

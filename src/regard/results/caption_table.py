@@ -94,17 +94,11 @@ def _caption(rows: Sequence[Mapping[str, Any]], provenance: Mapping[str, Any]) -
             continue
         checks = {column.removeprefix(CHECK): value for column, value in row.items() if column.startswith(CHECK)}
         checked = any(value is not None for value in checks.values())  # not `<start>`, nor where no column is
+        support = None if row.get("support") is None else {**row, "probability": row["support"]}
         values = np.array(row["map"], np.float32).reshape(shape)
-        stored = {**row, "text": row["word"], "checks": checks if checked else None, "support": _support(row)}
+        stored = {**row, "text": row["word"], "checks": checks if checked else None, "support": support}
         words.append(word_of(stored, values, grid, name))
     return Caption(name, first["caption"], tuple(words), provenance, grid=grid, which=first["which"])
-
-
-def _support(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A word's support as `captions.json` has it."""
-    if row.get("support") is None:
-        return None
-    return {"probability": row["support"], **{name: row[name] for name in SUPPORT if name != "support"}}
 
 
 def _rows(entry: Entry, maps: Float, filenames: Mapping[str, str]) -> Iterator[dict[str, Any]]:

@@ -24,7 +24,12 @@ def checks_text(tally: Tally, network: str, settings: Mapping[str, Any]) -> str:
     if "none" in settings.get("support", {"none": ""}):
         lines = [line for entry in entries[:PRINTED] for line in _table(entry, names)]
         return "\n".join([*lines, *_notes(network, settings)])
-    lines = [line for entry in entries for line in _doubtful(entry)]
+    lines = [
+        f'{entry["name"]}: doubtful "{text}" ({support.kind}) {support}'
+        for entry in entries
+        for text, support in supports_of(entry)
+        if support is not None and support.is_doubtful
+    ]
     silence = [f"{entry['name']}: no probability: {why}" for entry in entries if (why := _silence(entry))]
     if tally.doubtful:
         more = [f"{counted(tally.doubtful, 'doubtful word')} in the captions behind these"]
@@ -41,12 +46,6 @@ def _silence(entry: Entry) -> str:
     letters = "".join(filter(str.isalpha, "".join(word["text"] for word in words)))
     is_foreign = letters and not any(map(str.isascii, letters))
     return "its words are no English ones, on which support was measured" if is_foreign else ""
-
-
-def _doubtful(entry: Entry) -> Iterator[str]:
-    for text, support in supports_of(entry):
-        if support is not None and support.is_doubtful:
-            yield f'{entry["name"]}: doubtful "{text}" ({support.kind}) {support}'
 
 
 def _table(entry: Entry, names: Sequence[str]) -> Iterator[str]:

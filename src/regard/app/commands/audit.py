@@ -156,7 +156,7 @@ def audit(
             write_file(folder / "before.html", audits_page(both, Path(out or "").name))
             write_json(folder / "before.json", both.as_json())
 
-    own = isinstance(model, str | Path) and weights is None and size is None and is_run(model)
+    into_run = isinstance(model, str | Path) and weights is None and size is None and is_run(model)
     record = audit_network(
         network,
         part,
@@ -164,7 +164,7 @@ def audit(
         regions=regions,
         note="seen in training" if note else "",
         output=AuditOutput(
-            None if out is None else Path(out), Path(model) if own else None, overwrite, write_page, earlier
+            None if out is None else Path(out), Path(model) if into_run else None, overwrite, write_page, earlier
         ),
         every=dataset,
         progress=progress,

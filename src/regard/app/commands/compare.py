@@ -138,12 +138,12 @@ def _compare_audits(
     from regard.rendering.pages.audits.captioners import any_audits_page
     from regard.results.audits import write_audit_comparison
 
-    found = compare_any_audits(audits)
+    comparison = compare_any_audits(audits)
     if out is not None:
         with new_folder(out, overwrite) as folder:
-            write_file(folder / "report.html", any_audits_page(found, out.name, anonymise))
-            write_audit_comparison(folder, found)
-    return found
+            write_file(folder / "report.html", any_audits_page(comparison, out.name, anonymise))
+            write_audit_comparison(folder, comparison)
+    return comparison
 
 
 def as_json(comparison: "Compared") -> dict[str, Any]:

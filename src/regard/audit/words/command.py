@@ -61,9 +61,9 @@ def audit_captioner(
     from regard.networks.run import run_of
 
     network = load_caption_network(values["model"], values["device"])
-    is_run = isinstance(values["model"], str | Path) and run_of(values["model"]) == Path(values["model"])
+    into_run = isinstance(values["model"], str | Path) and run_of(values["model"]) == Path(values["model"])
     output = WordAuditOutput(
-        None if out is None else Path(out), Path(values["model"]) if is_run else None, values["overwrite"], finish
+        None if out is None else Path(out), Path(values["model"]) if into_run else None, values["overwrite"], finish
     )
     notes = ["seen in training"] * bool(note) + ["captions given"] * (captions is not None)
     return audit_words(network, inputs, regions, settings, note=", ".join(notes), output=output, progress=progress)

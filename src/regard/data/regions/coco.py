@@ -100,18 +100,15 @@ def categories_of(words: Sequence[TaggedWord], nouns: Mapping[Phrase, str]) -> d
     """The category that each word names, by place, as far as it does; long names first."""
     texts = [text.lower().strip(punctuation) for text, _ in words]
     longest = max(map(len, nouns), default=0)
+    # by Penn tags; of a word without one, and of a foreign word (FW), nobody knows that it is no noun
+    may_be_noun = [tag is None or tag == "FW" or tag.startswith("N") for _, tag in words]
     categories: dict[int, str] = {}
     for place in range(len(texts)):
         for stop in range(min(place + longest, len(texts)), place, -1):
             category = nouns.get(tuple(texts[place:stop]))
-            if place not in categories and category is not None and _may_be_noun(words[stop - 1][1]):
+            if place not in categories and category is not None and may_be_noun[stop - 1]:
                 categories |= dict.fromkeys(range(place, stop), category)
     return categories
-
-
-def _may_be_noun(tag: str | None) -> bool:
-    """By a Penn tag; of a word without one, and of a foreign word (FW), nobody knows that it is none."""
-    return tag is None or tag == "FW" or tag.startswith("N")
 
 
 def mask_of(annotation: Mapping[str, Any], picture: Picture, size: Size) -> Bools:

@@ -52,8 +52,8 @@ PENN = {
 }
 """Tags of the British National Corpus (C5) in the words of the Penn Treebank; signs have none."""
 
-_CLITIC = re.compile(r"(?<=\w)(?:n['’]t|['’](?:s|m|re|ve|ll|d))$", re.IGNORECASE)
-"""What a tagger takes for a word of its own at the end of another: "dog's", "don't"."""
+_CLITIC = re.compile(r"(?<=\w)(?=(?:n't|'(?:s|m|re|ve|ll|d))$)", re.IGNORECASE)
+"""Where what a tagger takes for a word of its own begins at the end of another: "dog's", "don't"."""
 
 
 class Tagger(Protocol):
@@ -71,7 +71,8 @@ def parts_of_speech(words: Sequence[str]) -> list[str | None]:
     tagger = _tagger()
     if tagger is None:
         return [None] * len(words)
-    parts = [_parts(word) for word in words]
+    # as a tagger takes them: without blanks, an ending that is a word itself apart; none of an empty word
+    parts = [list(filter(None, _CLITIC.split(word.replace(" ", "_").replace("’", "'")))) for word in words]
     tags = tagger([part for each in parts for part in each])
     of_words: list[str | None] = []
     start = 0
@@ -80,13 +81,6 @@ def parts_of_speech(words: Sequence[str]) -> list[str | None]:
         of_words.append("FW" if is_foreign(word) else tag)
         start += len(each)
     return of_words
-
-
-def _parts(word: str) -> list[str]:
-    """A word as a tagger takes it, without blanks, its ending apart where that is a word itself; [] of an empty one."""
-    plain = word.replace(" ", "_").replace("’", "'")
-    cut = _CLITIC.search(plain)
-    return list(filter(None, [plain] if cut is None else [plain[: cut.start()], plain[cut.start() :]]))
 
 
 def is_foreign(word: str) -> bool:

@@ -54,13 +54,14 @@ class WordClaim(Row):
     def status(self) -> str:
         """That of all evidence together: supported where each kind supports it; contradicted where one contradicts it;
         else no better than a control where one is no better; else not decidable."""
-        found = {each.status for each in self.verdicts}
-        if found == {"supported"}:
+        statuses = {each.status for each in self.verdicts}
+        if statuses == {"supported"}:
             return "supported"
-        return next((each for each in STATUSES[1:] if each in found), "not decidable")
+        return next((each for each in STATUSES[1:] if each in statuses), "not decidable")
 
     def __str__(self) -> str:
-        return f"{self.question}{_which(self.words)}: {self.status}"
+        which = "" if self.words == "all" else f" ({self.words} words)"
+        return f"{self.question}{which}: {self.status}"
 
     def cells(self) -> dict[str, str]:
         by = {str(each.settings.get("by", "")): each.status for each in self.verdicts}
@@ -163,10 +164,12 @@ class WordAudit(Readable):
     @property
     def claims(self) -> tuple[WordClaim, ...]:
         """What is claimed, in order, of right words before wrong ones, each with its verdicts, without planted maps."""
-        keys = [(claim, words) for claim in CLAIMS for words in WORDS]
-        asked = [each for each in self.verdicts if each.method not in PLANTED]
-        of = {key: tuple(each for each in asked if _key(each) == key) for key in keys}
-        return Rows(WordClaim(*key, verdicts) for key, verdicts in of.items() if verdicts)
+        of: dict[tuple[str, str], list[Verdict]] = {(claim, words): [] for claim in CLAIMS for words in WORDS}
+        for each in self.verdicts:
+            key = str(each.settings.get("claim")), str(each.settings.get("words"))
+            if key in of and each.method not in PLANTED:
+                of[key].append(each)
+        return Rows(WordClaim(*key, tuple(verdicts)) for key, verdicts in of.items() if verdicts)
 
     def claim(self, name: str, words: str) -> WordClaim | None:
         """One of CLAIMS, of these words; None where there is no verdict on it."""
@@ -188,7 +191,10 @@ class WordAudit(Readable):
         lines = []
         for claim in self.claims:
             lines.append(str(claim))
-            lines += [f"  by {_by(each)}: {each.status}: {each.why}" for each in claim.verdicts]
+            for each in claim.verdicts:
+                evidence = str(each.settings.get("by"))
+                by = f"{each.method}'s map" if evidence == "map" else evidence
+                lines.append(f"  by {by}: {each.status}: {each.why}")
         return "\n".join([*self._head, *lines, *self._rest])
 
     @property
@@ -225,16 +231,3 @@ class WordAudit(Readable):
             tuple(Failure(**{**each, "names": tuple(each["names"])}) for each in stored["failures"]),
             **{name: stored[name] for name in ("skipped", "settings", "provenance", "n", "note")},
         )
-
-
-def _key(verdict: Verdict) -> tuple[str, str]:
-    return str(verdict.settings.get("claim")), str(verdict.settings.get("words"))
-
-
-def _by(verdict: Verdict) -> str:
-    evidence = str(verdict.settings.get("by"))
-    return f"{verdict.method}'s map" if evidence == "map" else evidence
-
-
-def _which(words: str) -> str:
-    return "" if words == "all" else f" ({words} words)"

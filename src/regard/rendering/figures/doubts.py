@@ -23,10 +23,15 @@ def is_doubtful(support: WordSupport | None) -> bool:
     return support is not None and support.is_doubtful
 
 
-def reason_lines(support: WordSupport, letters: ImageFont.FreeTypeFont, width: float, most: int) -> list[str]:
-    """What the picture supports better than a word, and why it has little support, in `most` lines at most."""
+def reasons_of(support: WordSupport) -> tuple[str, ...]:
+    """What the picture supports better than a word, and why it has little support."""
     better = () if support.alternative is None else (f"better supported: {support.alternative}",)
-    lines = [line for text in (*better, *support.reasons) for line in wrap(text, letters, width, most + 1)]
+    return (*better, *support.reasons)
+
+
+def reason_lines(support: WordSupport, letters: ImageFont.FreeTypeFont, width: float, most: int) -> list[str]:
+    """The reasons in `most` lines at most."""
+    lines = [line for text in reasons_of(support) for line in wrap(text, letters, width, most + 1)]
     return _first(lines, letters, width, most)
 
 
@@ -79,10 +84,10 @@ def doubt_lines(words: Words, letters: ImageFont.FreeTypeFont, width: float, mos
         why = f": {support.reasons[0]}" if support.reasons else ""
         entry = f"{text} {share_text(support.probability)}{better}{why}"
         counts[entry] = counts.get(entry, 0) + 1
-    shown = list(counts) if len(counts) <= most else list(counts)[: most - 1]
-    room = max(1, most // max(1, len(shown)))
-    lines = [line for entry in shown for line in _first(wrap(entry, letters, width, room + 1), letters, width, room)]
-    left = len(doubtful) - sum(counts[entry] for entry in shown)
+    listed = list(counts) if len(counts) <= most else list(counts)[: most - 1]
+    room = max(1, most // max(1, len(listed)))
+    lines = [line for entry in listed for line in _first(wrap(entry, letters, width, room + 1), letters, width, room)]
+    left = len(doubtful) - sum(counts[entry] for entry in listed)
     return [*lines, f"… and {left} doubtful words more"] if left else lines
 
 
@@ -108,9 +113,9 @@ def _spans(lines: Sequence[str], words: Words) -> list[tuple[int, int, int] | No
         word = visible(text).lower()
         span = None
         for line in range(number, len(lowered)):
-            found = _find(lowered[line], word, start if line == number else 0)
-            if found is not None:
-                span = (line, found, found + len(word))
+            at = _find(lowered[line], word, start if line == number else 0)
+            if at is not None:
+                span = (line, at, at + len(word))
                 number = line
                 start = span[2]
                 break
@@ -123,5 +128,5 @@ def _find(line: str, word: str, start: int) -> int | None:
     next_letter = start + len(line[start:]) - len(line[start:].lstrip())
     if word and line.startswith(word, next_letter):
         return next_letter
-    found = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)").search(line, start) if word else None
-    return None if found is None else found.start()
+    match = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)").search(line, start) if word else None
+    return None if match is None else match.start()

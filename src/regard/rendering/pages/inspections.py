@@ -7,7 +7,8 @@ from typing import Any
 
 from PIL import Image
 
-from regard.records import Float, Heatmap, Inspection, WordSupport
+from regard.records import Float, Heatmap, Inspection
+from regard.rendering.figures.doubts import reasons_of
 from regard.rendering.lettering import share_text
 from regard.rendering.pages import views
 from regard.rendering.pages.anonymiser import Anonymiser
@@ -102,6 +103,8 @@ def index_of(
     rows = []
     for name, inspections in pictures.items():
         answer = next((each.answer for each in inspections if each.answer is not None), None)
+        words = (word for each in inspections if each.caption is not None for word in each.caption.words)
+        supports = [word.support for word in words if word.support is not None]
         rows.append(
             {
                 "name": name,
@@ -111,19 +114,13 @@ def index_of(
                 "confidence": None if answer is None else round(answer.probabilities[0][1], 6),
                 "flips": None if answer is None else answer.flips,
                 "caption": next((each.caption.text for each in inspections if each.caption is not None), None),
-                **_doubtful(inspections),
+                # how many words of its captions are doubtful, where that was measured
+                **({"doubtful": sum(each.is_doubtful for each in supports)} if supports else {}),
                 "inspections": list(blocks.get(name, ())),
                 "thumb": None,
             }
         )
     return rows
-
-
-def _doubtful(inspections: Sequence[Inspection]) -> dict[str, int]:
-    """How many words of a picture's captions are doubtful, where that was measured."""
-    words = (word for each in inspections if each.caption is not None for word in each.caption.words)
-    supports = [word.support for word in words if word.support is not None]
-    return {"doubtful": sum(support.is_doubtful for support in supports)} if supports else {}
 
 
 def still(name: str, inspections: Sequence[Inspection], content: InspectedPage) -> views.View:
@@ -150,7 +147,11 @@ def still(name: str, inspections: Sequence[Inspection], content: InspectedPage) 
     view["supported"] = any(each.support is not None for each in words)
     view["measured"] = None if inspection.caption is None else inspection.caption.measured
     supports = ((each.text, each.support) for each in words)
-    view["doubtful"] = [(text, _why(each)) for text, each in supports if each is not None and each.is_doubtful]
+    view["doubtful"] = [
+        (text, "; ".join((share_text(each.probability), *reasons_of(each))))
+        for text, each in supports
+        if each is not None and each.is_doubtful
+    ]
     view["answers"] = [
         (label, f"{share:.3f}") for label, share in (inspection.answer.probabilities if inspection.answer else ())
     ]
@@ -166,12 +167,6 @@ def still(name: str, inspections: Sequence[Inspection], content: InspectedPage) 
         if each.against is None
     ]
     return view
-
-
-def _why(support: WordSupport) -> str:
-    """A doubtful word's support, what the picture supports better, and why it is little."""
-    better = () if support.alternative is None else (f"better supported: {support.alternative}",)
-    return "; ".join((share_text(support.probability), *better, *support.reasons))
 
 
 def _first_map(inspection: Inspection) -> tuple[Float | None, bool, str | None]:

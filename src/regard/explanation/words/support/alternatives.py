@@ -47,11 +47,11 @@ def candidates_of(
     that are a word of the same kind, of eight words at most. Empty for `other` words, and at other than these `places`
     (each tags the sentence several times).
     """
-    own = _Likeliest.of(caption.trace.decoding)
+    likeliest = _Likeliest.of(caption.trace.decoding)
     contrasts = [_Likeliest.of(each) for each in caption.contrast_decodings]
     texts = [word.text for word in caption.words]
     return [
-        list(_candidates(caption, texts, place, kind, [own, *contrasts]))
+        list(_candidates(caption, texts, place, kind, [likeliest, *contrasts]))
         if kind in CONTENT and (places is None or place in places)
         else []
         for place, kind in enumerate(kinds)

@@ -42,9 +42,9 @@ def contexts(
     """
     lacking = set(unknown)
     are_words = [text != END and any(map(str.isalnum, text)) for text in words]
-    named = set(map(folded, _split(prompt or "")))
+    named = {folded(part) for word in (prompt or "").split() for part in parts(word.strip(punctuation))}
     before: set[str] = set()
-    found = []
+    names = []
     for place, (text, is_word) in enumerate(zip(words, are_words, strict=True)):
         word = folded(text)
         holding = {
@@ -55,13 +55,9 @@ def contexts(
             "prompt": word in named,
             "repeated": word in before,
         }
-        found.append(next((name for name, holds in holding.items() if holds and (is_word or name == "unknown")), ""))
+        names.append(next((name for name, holds in holding.items() if holds and (is_word or name == "unknown")), ""))
         before |= {word} if is_word else set()
-    return tuple(found)
-
-
-def _split(text: str) -> Iterable[str]:
-    return (part for word in text.split() for part in parts(word.strip(punctuation)))
+    return tuple(names)
 
 
 def folded(text: str) -> str:

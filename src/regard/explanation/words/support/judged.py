@@ -41,13 +41,13 @@ class JudgedWord:
     network: str = ""
 
     def __post_init__(self) -> None:
-        for what, value, known in (
+        for what, value, allowed in (
             ("kind", self.kind, KINDS),
             ("errors", self.errors, ERRORS),
             ("condition", self.condition, CONDITIONS),
         ):
-            if value not in known:
-                raise UsageError(f"{what} {value!r} is none of a judged word; give one of {', '.join(known)}")
+            if value not in allowed:
+                raise UsageError(f"{what} {value!r} is none of a judged word; give one of {', '.join(allowed)}")
 
 
 def write_judged(file: Path | str, words: Iterable[JudgedWord]) -> None:

@@ -70,7 +70,9 @@ def _kind(words: Sequence[str], tags: Sequence[str | None], place: int) -> str:
         return "count"
     if word in _RELATIONS and tag != "RP":
         return "other" if (word, after) == ("in", "front") else "relation"
-    if word in _COLOURS and not _names_thing(tags, place):
+    next_tag = tags[place + 1] if place + 1 < len(tags) else None
+    is_thing = (tag or "").startswith("NN") and not (next_tag or "").startswith(("NN", "JJ"))
+    if word in _COLOURS and not is_thing:  # a thing as in "an orange on a plate", but not in "an orange cat"
         return "colour"
     if tag is None:
         kind = LEXICON.get(word, "other")
@@ -83,12 +85,6 @@ def _of_side(tag: str | None, before: str, after: str) -> str:
         return "relation"
     is_verbs = before not in _OWNERS and (tag or "").startswith(("VB", "RB"))
     return "verb" if is_verbs else "side"
-
-
-def _names_thing(tags: Sequence[str | None], place: int) -> bool:
-    """Whether a colour's word is a thing's name: "an orange on a plate", but not "an orange cat"."""
-    after = tags[place + 1] if place + 1 < len(tags) else None
-    return (tags[place] or "").startswith("NN") and not (after or "").startswith(("NN", "JJ"))
 
 
 def _by_tag(word: str, tag: str, before: str | None) -> str:

@@ -56,8 +56,8 @@ class JudgedUnits:
         excess = np.zeros((self.draws.shape[1], BINS))  # (units, bins)
         np.add.at(excess, (self.units, bins), probabilities - self.right)
         sizes = np.bincount(self.units, minlength=len(excess))
-        once, drawn = (np.abs(draws @ excess).sum(1) / (draws @ sizes) for draws in (self._once, self.draws))
-        return self._score(once[0], np.maximum(drawn - (drawn.mean() - once[0]), 0))
+        once, draws = (np.abs(each @ excess).sum(1) / (each @ sizes) for each in (self._once, self.draws))
+        return self._score(once[0], np.maximum(draws - (draws.mean() - once[0]), 0))
 
     @property
     def _once(self) -> Floats:
@@ -78,8 +78,8 @@ class JudgedUnits:
 
     def _score(self, value: float, draws: Floats) -> Score:
         """With the 2.5th and 97.5th percentile of what is defined among the draws."""
-        known = draws[np.isfinite(draws)]
-        low, high = np.percentile(known, (2.5, 97.5)) if len(known) else (np.nan, np.nan)
+        finite = draws[np.isfinite(draws)]
+        low, high = np.percentile(finite, (2.5, 97.5)) if len(finite) else (np.nan, np.nan)
         return Score(float(value), float(low), float(high), len(self.right))
 
 

@@ -129,12 +129,12 @@ def _evidence(audit: WordAudit, by: str) -> views.View | None:
     if not verdicts:
         return None
     ends = scale_ends(_decisive([each.score for each in verdicts]), least=-0.1)
-    asked = [each for each in verdicts if each.method not in PLANTED]
+    of_maps = [each for each in verdicts if each.method not in PLANTED]
     planted = [each for each in verdicts if each.method in PLANTED]
     return {
         "by": by,
         **EVIDENCE_WORDS[by],
-        "rows": _verdicts(asked, ends),
+        "rows": _verdicts(of_maps, ends),
         "planted": _verdicts(planted, ends),
         "ends": end_texts(ends),
     }
@@ -145,14 +145,11 @@ def _decisive(scores: Sequence[Score]) -> Sequence[Score]:
     return [each for each in scores if each.n >= FEWEST] or scores
 
 
-def _order(each: Verdict) -> int:
-    return list(CLAIMS).index(claim) if (claim := str(each.settings.get("claim"))) in CLAIMS else len(CLAIMS)
-
-
 def _verdicts(verdicts: Sequence[Verdict], ends: tuple[float, float]) -> list[views.View]:
+    order = {claim: place for place, claim in enumerate(CLAIMS)}
     rows = []
     before = None
-    for each in sorted(verdicts, key=_order):
+    for each in sorted(verdicts, key=lambda each: order.get(str(each.settings.get("claim")), len(order))):
         method = f", by the map “{each.method}”" if each.method in PLANTED else ""
         about = {
             "question": each.question,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from regard.records import AuditComparison, Finding, Score, WordAuditComparison, WordClaim
+from regard.records import AuditComparison, Score, WordAuditComparison, WordClaim
 from regard.records.audits.words import CLAIMS
 from regard.rendering.pages import views
 from regard.rendering.pages.anonymiser import Anonymiser
@@ -97,7 +97,8 @@ def _numbers(comparison: WordAuditComparison, names: Mapping[str, None]) -> list
     for (claim, _, words, condition), row in comparison.numbers.items():
         label, description = measure_words(next(iter(row.values())))
         about = {"label": label, "subject": _subject(claim, words), "condition": condition, "meaning": description}
-        rows.append({**about, "cells": [_cell(row.get(name)) for name in names]})
+        scores = {name: each.score for name, each in row.items()}
+        rows.append({**about, "cells": [_score(scores.get(name)) for name in names]})
     return rows
 
 
@@ -105,10 +106,6 @@ def _subject(claim: str, words: str) -> str:
     """The words that a number is of."""
     of = GROUPS_OF.get(claim, claim)
     return of if words in ("", "all") else f"{of}, {group_words(words)}"
-
-
-def _cell(each: Finding | None) -> views.View | None:
-    return None if each is None else _score(each.score)
 
 
 def _score(each: Score | None) -> views.View | None:

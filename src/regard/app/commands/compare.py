@@ -4,26 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from regard.app.options import (
-    DATA,
-    Anonymise,
-    BatchSize,
-    Device,
-    Group,
-    Label,
-    MaxPixels,
-    MaybeOut,
-    NoPictures,
-    Overwrite,
-    Precision,
-    Seed,
-    SkipBad,
-    Slices,
-    Split,
-    Workers,
-    argument,
-    option,
-)
+from regard.app import options as opt
 from regard.data import MAX_PIXELS
 from regard.errors import UsageError
 from regard.files import check_free, new_folder, write_file
@@ -37,28 +18,30 @@ if TYPE_CHECKING:
 def compare(
     runs: Annotated[
         Sequence[str | Path],
-        argument("Two runs or audits or more; the others are compared with the first.", type=list[str]),
+        opt.argument("Two runs or audits or more; the others are compared with the first.", type=list[str]),
     ],
     data: Annotated[
         str | Path | None,
-        option("Score all on these pictures, instead of what they scored when trained.", type=Path | None),
+        opt.option("Score all on these pictures, instead of what they scored when trained.", type=Path | None),
     ] = None,
-    label: Label = "label",
-    split: Split = None,
-    group: Group = None,
-    slices: Slices = None,
-    keep_seen: Annotated[bool, option("Score pictures of the trainings too.", "--keep-seen", panel=DATA)] = False,
-    device: Device = None,
-    precision: Precision = "float32",
-    batch_size: BatchSize = 32,
-    workers: Workers = 2,
-    seed: Seed = 0,
-    max_pixels: MaxPixels = MAX_PIXELS,
-    skip_bad: SkipBad = False,
-    out: MaybeOut = None,
-    no_pictures: NoPictures = False,
-    anonymise: Anonymise = False,
-    overwrite: Overwrite = False,
+    label: opt.Label = "label",
+    split: opt.Split = None,
+    group: opt.Group = None,
+    slices: opt.Slices = None,
+    keep_seen: Annotated[
+        bool, opt.option("Score pictures of the trainings too.", "--keep-seen", panel=opt.DATA)
+    ] = False,
+    device: opt.Device = None,
+    precision: opt.Precision = "float32",
+    batch_size: opt.BatchSize = 32,
+    workers: opt.Workers = 2,
+    seed: opt.Seed = 0,
+    max_pixels: opt.MaxPixels = MAX_PIXELS,
+    skip_bad: opt.SkipBad = False,
+    out: opt.MaybeOut = None,
+    no_pictures: opt.NoPictures = False,
+    anonymise: opt.Anonymise = False,
+    overwrite: opt.Overwrite = False,
 ) -> "Compared":
     """Compare runs on the very same pictures: one table with paired differences.
 

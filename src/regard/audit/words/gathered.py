@@ -1,8 +1,8 @@
 """All captions of an audit together: what was measured as arrays by word, beside what maps that know nothing have."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -34,6 +34,14 @@ class _Word:
         """Words of one sort lend each other their maps: a noun that is the ground only such."""
         ground = self.entry["claim"] == "nouns" and self.entry["ground"]
         return f"{self.entry['claim']}{' ground' if ground else ''}"
+
+    def share_of(self, values: Float) -> float:
+        """Of a map, what lies on the word's region."""
+        return float("nan") if self.region is None else share(values, self.region)
+
+    def pointing_of(self, values: Float) -> float:
+        """The chance that a pixel where a map is highest lies there."""
+        return float("nan") if self.region is None else pointing(values, self.region)
 
 
 @dataclass(frozen=True)
@@ -112,19 +120,19 @@ class Gathered:
         the measure is `map_nearness`."""
         table: dict[str, Floats] = {}
         planted = {"random": self._noise(), "centre": self._centres(), "shuffled": self._donors(self.seed + 1)}
-        on_share, on_peak = (partial(_on_region, each) for each in (share, pointing))
-        for name, of in (("map_share", on_share), ("map_pointing", on_peak), ("map_nearness", nearness)):
+        measures = {"map_share": _Word.share_of, "map_pointing": _Word.pointing_of, "map_nearness": nearness}
+        for name, of in measures.items():
             sources = {"": [word.values for word in self.words], ":centre": self._centres(), ":shuffled": self.donors}
             if name != "map_nearness":
                 sources[":random"] = [np.ones_like(word.values) for word in self.words]
             for suffix, maps in sources.items():
                 table[f"{name}{suffix}"] = self._each(of, maps)
             table.setdefault(f"{name}:random", self._each(nearness, [np.ones_like(each.values) for each in self.words]))
-        sentences = [[on_share(word, values) for values in word.sentence] for word in self.words]
+        sentences = [[word.share_of(values) for values in word.sentence] for word in self.words]
         table["map_share:sentence"] = np.array([np.mean(shares or np.nan) for shares in sentences])
         table["map_share:animal"] = np.array([_animal_share(word) for word in self.words])
         for name, maps in planted.items():
-            table[f"map_share:planted {name}"] = self._each(on_share, maps)
+            table[f"map_share:planted {name}"] = self._each(_Word.share_of, maps)
         return table
 
     def _each(self, of: Any, maps: Iterable[Float | None]) -> Floats:
@@ -166,10 +174,6 @@ def nearness(word: _Word, values: Float) -> float:
     NaN where no object is known. A map that is the same everywhere has 0."""
     shares = [share(values, each) - float(each.inside.sum() / each.area.sum()) for each in word.objects]
     return max(shares, default=float("nan"))
-
-
-def _on_region(measure: Callable[[Float, Cover], float], word: _Word, values: Float) -> float:
-    return float("nan") if word.region is None else measure(values, word.region)
 
 
 def _animal_share(word: _Word) -> float:

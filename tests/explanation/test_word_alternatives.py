@@ -77,7 +77,8 @@ def chances(*values: float) -> Chances:
         (chances(0.3, 0.4), chances(0.2, 0.4), None, False, "girl"),  # made: nearly as likely, and it gains
         (chances(0.15, 0.4), chances(0.01, 0.4), None, False, None),  # not half as likely
         (chances(0.3, 0.4, 0.2), chances(0.4, 0.4, 0.01), None, False, None),  # a dog gains, and is less than half
-        (chances(0.6, 0.1, 0.3), chances(0.9, 0.1, 0.01), None, True, "dog"),  # the next that gains
+        (chances(0.5, 0.1, 0.3), chances(0.9, 0.1, 0.01), None, True, "dog"),  # the next that gains
+        (chances(0.6, 0.1, 0.25), chances(0.9, 0.1, 0.01), None, True, None),  # which a girl is far likelier than
     ],
 )
 def test_what_the_picture_supports_better(

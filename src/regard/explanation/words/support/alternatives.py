@@ -60,8 +60,11 @@ def candidates_of(
 
 def alternatives_of(candidates: Sequence[Sequence[Candidate]], *, aligned: bool) -> tuple[str | None, ...]:
     """(words,): the likeliest word of the same kind that the picture supports better than each word (see
-    `Candidate.is_better`), or None: what is merely usual in such a sentence gains nothing."""
-    return tuple(next((each.text for each in listed if each.is_better(aligned)), None) for listed in candidates)
+    `Candidate.is_better`), or None: what is merely usual in such a sentence gains nothing. One less than half as likely
+    as the likeliest is none: where that gains nothing, as the other picture shows the same, what is next is a guess.
+    """
+    near = ([each for each in listed if each.likelier >= listed[0].likelier + HALF] for listed in candidates)
+    return tuple(next((each.text for each in listed if each.is_better(aligned)), None) for listed in near)
 
 
 @dataclass(frozen=True)

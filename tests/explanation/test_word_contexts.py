@@ -18,6 +18,7 @@ from regard.explanation.words.support.context import CONTEXTS, EXPECTED, UNSUPPO
         ("a cat sits", {"finished": False}, ["", "", "cut"]),
         ("a 😺 <end>", {"unknown": ["😺"]}, ["alone", "unknown", ""]),
         ("zyzzyva", {"unknown": ["zyzzyva"]}, ["unknown"]),
+        ("a [UNK] sits", {}, ["", "unknown", ""]),  # what the network said itself
         ("", {"prompt": "cat", "finished": False}, []),
         ("кот naïve", {}, ["foreign", ""]),
     ],

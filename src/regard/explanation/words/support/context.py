@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from string import punctuation
 
 from regard.explanation.words.tagging import is_foreign
+from regard.networks.captioners.pieces import UNKNOWN
 from regard.networks.captioners.scripts import parts
 from regard.records.captions import END
 
@@ -48,7 +49,7 @@ def contexts(
     for place, (text, is_word) in enumerate(zip(words, are_words, strict=True)):
         word = folded(text)
         holding = {
-            "unknown": text in lacking,
+            "unknown": text in lacking or text in UNKNOWN,  # a network may say that, too
             "foreign": is_foreign(text),
             "alone": sum(are_words) == 1,
             "cut": not finished and place + 1 == len(words),

@@ -160,15 +160,15 @@ class CrossAttentionCaptioner(PretrainedCaptioner):
         first = len(picture.start) - 1  # the row that predicts the first token
         parts = self.lens_parts(self.layers - 1 if layer is None else layer)
         words: list[Tensor] = []
-        looked_at: list[Tensor] = []
+        keys_and_values: list[Tensor] = []
         with borrowed(self.module) as hooks, quiet(), torch.no_grad(), eager_attention(self.decoder):
             if parts is not None:
-                hooks += [record_output(parts.block, words), record_output(parts.keys_and_values, looked_at)]
+                hooks += [record_output(parts.block, words), record_output(parts.keys_and_values, keys_and_values)]
             encoded, states = self.encoder_states(picture)
             output = self.decode_tokens(states, self._whole(picture, caption), attentions=True)
             lens = None
             if parts is not None:
-                values = looked_at[0][0].chunk(2, dim=-1)[1]  # (states, width)
+                values = keys_and_values[0][0].chunk(2, dim=-1)[1]  # (states, width)
                 patches = self.to_patches(parts.out(values).T, encoded).T  # (patches, width)
                 lens = lens_of(words[0][0, first:], patches, caption, self.read_out)
         layers = [weights[0].mean(0)[first:-1] for weights in self_attentions(output)]  # each (tokens, keys)
@@ -191,7 +191,11 @@ class CrossAttentionCaptioner(PretrainedCaptioner):
         with borrowed(self.module, frozen=True) as hooks, quiet(), eager_attention(self.decoder):
             with torch.no_grad():
                 encoded, states = self.encoder_states(picture)
-            hooks.append(self.decoder.get_input_embeddings().register_forward_hook(_begin_gradients))
+            # gradients begin at the embedded tokens; a copy goes on, as BLIP adds positions in place
+            embeddings = self.decoder.get_input_embeddings()
+            hooks.append(
+                embeddings.register_forward_hook(lambda part, inputs, output: output.detach().requires_grad_().clone())
+            )
             output = self.decode_tokens(states, whole, attentions=True)
         cross_attention, self_attention = (
             tuple(LayerAttention(layer, self.decoder, eager=weights[layer]) for layer in layers)
@@ -250,11 +254,6 @@ def reusable_memory(output: Any) -> Any:
 def cache_arguments(memory: Any) -> dict[str, Any]:
     """The arguments that give a decoder a memory, or none."""
     return {"use_cache": False} if memory is None else {"use_cache": True, "past_key_values": memory}
-
-
-def _begin_gradients(part: Any, inputs: Any, output: Tensor) -> Tensor:
-    """Gradients begin at the embedded tokens; a copy goes on, as BLIP adds positions in place."""
-    return output.detach().requires_grad_().clone()
 
 
 class VisionEncoderDecoder(CrossAttentionCaptioner):

@@ -24,6 +24,7 @@ from regard.data.regions.coco import categories_of, mask_of, unpack_runs
 from regard.data.regions.coco_nouns import NOUNS, nouns_for
 from regard.errors import DataError
 from regard.explanation.pictures import baselines
+from regard.explanation.words.tagging import parts_of_speech
 from regard.measurement.intervals import wilson
 from regard.measurement.localisation.captions import CaptionScores, measure_captions, true_words, words_of
 from regard.measurement.localisation.measures import MEASURES, Cover, centre, cover, iou, otsu, pointing, share
@@ -658,7 +659,8 @@ def test_human_captions_name_what_is_there(shared: Path) -> None:
     content = json.loads((folder / "captions.json").read_text(encoding="utf-8"))
     names = {each["id"]: (each["file_name"], (each["height"], each["width"])) for each in content["images"]}
     chosen = [each for each in content["annotations"] if each["id"] % 5 == 1][:40]
-    captions = [said(each["caption"], *names[each["image_id"]]) for each in chosen]
+    tags = [[*parts_of_speech(each["caption"].split()), None] for each in chosen]  # of <end>, too
+    captions = [said(each["caption"], *names[each["image_id"]], of) for each, of in zip(chosen, tags, strict=True)]
     unknown: list[str] = []
     spoken = list(true_words(captions, regions_of(folder / "instances.json"), unknown))
     found = [each for each in spoken if each.right is not None]

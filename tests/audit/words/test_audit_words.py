@@ -126,14 +126,22 @@ def test_a_word_that_the_network_could_not_read_is_judged_by_nobody(
     assert "words that scenes-captioner cannot read are left out: 1 (hippopotamus in " in caplog.text
 
 
-def test_no_support_is_fitted_to_other_maps_than_check_reads(drawn: Path, network: CaptionNetwork) -> None:
-    """Beside the network it would be taken for one of the maps that `--check` reads."""
-    records = [
-        audit_words(network, inputs(drawn)[:1], regions_of(drawn, words=True), WordAuditSettings(elsewhere=1, **maps))
-        for maps in ({"layer": 0}, {"layer": network.layers - 1})
-    ]
-    other, usual = (record.skipped["support"] for record in records)
-    assert "maps of the last layer" in other and "20 of each" in usual
+def test_a_run_has_the_support_of_its_own_captions_by_the_maps_that_check_reads(
+    drawn: Path, tmp_path: Path, network: CaptionNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of other maps, of given captions, or of scenes of its training it would be taken for one of these."""
+    monkeypatch.setattr(auditing, "fitted_support", lambda *words, **how: ({"kind": "support"}, ""))
+    regions = regions_of(drawn, words=True)
+    for name, note, maps in (("other", "", {"layer": 0}), ("usual", "", {}), ("noted", "captions given", {})):
+        run = tmp_path / name
+        run.mkdir()
+        settings = WordAuditSettings(elsewhere=1, **maps)
+        out = tmp_path / f"{name} audit"
+        record = audit_words(network, inputs(drawn)[:1], regions, settings, note=note, output=WordAuditOutput(out, run))
+        assert (record.support is None) == (name == "other")
+        assert ("maps of the last layer" in record.skipped.get("support", "")) == (name == "other")
+        assert (run / "support.json").is_file() == (name == "usual")
+        assert (out / "support.json").is_file() == (name != "other")
 
 
 def test_one_room_decides_which_kind_of_audit_a_model_has(tmp_path: Path, network: CaptionNetwork) -> None:

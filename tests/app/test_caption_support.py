@@ -3,6 +3,7 @@ and on the terminal, what they cost, and where there are none."""
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 from word_check_twins import small_describer
 
 import regard
+from regard.app.commands.caption import as_text
 from regard.errors import DataError, UsageError
 from regard.explanation.words import tagging
 from regard.explanation.words.checks.run import fitting_checks
@@ -131,6 +133,8 @@ def test_the_terminal_names_doubtful_words_and_what_they_were_measured_on(
     for line, (name, word) in zip(lines, doubtful, strict=False):
         assert line.startswith(f'{name}: doubtful "{word.text}" ({word.support.kind}) 0.')
     assert lines[-1].startswith("Support measured on 1,000 words (")
+    hidden = replace(result, checks='a\N{RIGHT-TO-LEFT OVERRIDE}\udcff.png: doubtful "cat"\n' + result.checks)
+    assert 'a<U+202E>\N{REPLACEMENT CHARACTER}.png: doubtful "cat"' in as_text(hidden).splitlines()
     assert " wrong) of drawn scenes: AUROC 0.95 (0.93 to 0.97)" in lines[-1]
 
 

@@ -206,5 +206,5 @@ def as_text(result: Result) -> str:
     pictures = f"{result.n} picture{'s' if result.n != 1 else ''}"
     places = " and ".join(str(place) for place in (result.out, result.page) if place is not None)
     scores = [] if result.truth is None else [word_scores_text(result.truth)]
-    scores += [result.checks] if result.checks else []
+    scores += map(visible, result.checks.splitlines())
     return "\n".join([*lines, *scores, f"{pictures} captioned by {result.network}, written to {places}"])

@@ -93,7 +93,8 @@ def test_the_shipped_captioner_is_small_and_of_no_machine() -> None:
     folder = HOME / "scenes-captioner"
     assert (folder / "model.safetensors").stat().st_size <= 12e6
     assert {path.name for path in folder.iterdir()} == {
-        "README.md", "model.json", "model.safetensors", "recipe.json", "split.csv", "vocabulary.txt"
+        "README.md", "model.json", "model.safetensors", "recipe.json", "split.csv", "support.json",
+        "vocabulary.txt",
     }  # fmt: skip
     assert "/" not in str(json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["arguments"])
     captioner = load_caption_network("scenes-captioner")

@@ -70,7 +70,8 @@ def test_coco_files_know_objects_and_words(coco: Path) -> None:
     assert picture.mask(picture.objects).sum() == HALF.sum() + 1
     assert not picture.mask([]).any()
     claims = list(picture.claims([("a", None), ("man", "NN"), ("runs", "VB"), ("dogs", None)]))
-    assert claims == [Claim(1, "noun", True, ("person",)), Claim(3, "noun", True, ("dog",))]
+    person, dog = ("person",), ("dog",)
+    assert claims == [Claim(1, "noun", True, person), Claim(2, "verb", None, person), Claim(3, "noun", True, dog)]
 
 
 def test_coco_files_without_sizes_need_one(coco: Path) -> None:

@@ -61,12 +61,7 @@ class Requirement:
             if threshold not in STATUSES or relation != "=" or not subject:
                 raise UsageError(f"--require {text!r} is no rule; a verdict is one of {', '.join(STATUSES)}: {FORM}")
             return cls(text, measure, subject, condition, "value", "=", math.nan, threshold)
-        try:
-            value = float(threshold)
-        except ValueError:
-            raise UsageError(f"--require {text!r} holds {match['value']!r}, which is no number; {FORM}") from None
-        if relation == "=" or not math.isfinite(value):
-            raise UsageError(f"--require {text!r} is no rule; {FORM}")
+        value = threshold_of(text, relation, threshold, FORM)
         return cls(text, measure, subject, condition, (end or ".value")[1:], relation, value)
 
     def check(self, methods: Collection[str], slices: Sequence[str], labelled: bool, masks: bool) -> None:
@@ -108,19 +103,30 @@ class Requirement:
         return (
             None
             if relation_holds(value, self.relation, self.value)
-            else f"{self.text} is not met: {self.text_of(score)}"
+            else f"{self.text} is not met: {score_text(score, self.end)}"
         )
-
-    def text_of(self, score: Score) -> str:
-        """What was measured, for a message."""
-        end = "" if self.end == "value" else f", whose {self.end} end counts"
-        return f"it is {score}{end}"
 
     def _score(self, audit: Audit) -> Score | None:
         if self.measure == WORST:
             return next((each.score for each in audit.of("quality") if each.note == "the worst slice"), None)
         finding = audit.finding(self.measure, self.subject, self.condition)
         return None if finding is None else finding.score
+
+
+def threshold_of(text: str, relation: str, threshold: str, form: str) -> float:
+    """The number of a rule. Raises `UsageError` for what is none, or is held against it by "=" alone."""
+    try:
+        value = float(threshold)
+    except ValueError:
+        raise UsageError(f"--require {text!r} holds {threshold!r}, which is no number; {form}") from None
+    if relation == "=" or not math.isfinite(value):
+        raise UsageError(f"--require {text!r} is no rule; {form}")
+    return value
+
+
+def score_text(score: Score, end: str) -> str:
+    """What was measured, where its `end` did not meet a rule, for a message."""
+    return f"it is {score}" if end == "value" else f"it is {score}, whose {end} end counts"
 
 
 def relation_holds(value: float, relation: str, threshold: float) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from regard.audit.requirements import LISTED, PATTERN, VERDICT, relation_holds
+from regard.audit.requirements import LISTED, PATTERN, VERDICT, relation_holds, score_text, threshold_of
 from regard.audit.words.measures import MEASURES, OF_SUPPORT, RIGHT
 from regard.errors import UsageError, unknown
 from regard.explanation.words.support.kinds import KINDS
@@ -60,12 +60,7 @@ class WordRequirement:
             if about[2] not in ("", *EVIDENCE):
                 raise unknown("evidence in --require", about[2], EVIDENCE, f"{text!r} names it.")
             return cls(text, measure, *about, "value", "=", math.nan, threshold)
-        try:
-            value = float(threshold)
-        except ValueError:
-            raise UsageError(f"--require {text!r} holds {threshold!r}, which is no number; {FORM}") from None
-        if relation == "=" or not math.isfinite(value):
-            raise UsageError(f"--require {text!r} is no rule; {FORM}")
+        value = threshold_of(text, relation, threshold, FORM)
         return cls(text, measure, *about, (end or ".value")[1:], relation, value)
 
     def unmet(self, audit: WordAudit) -> str | None:
@@ -79,8 +74,7 @@ class WordRequirement:
             return f"{self.text} is not met: it names nothing that was measured{self._available(audit)}"
         if relation_holds(getattr(score, self.end), self.relation, self.value):
             return None
-        end = "" if self.end == "value" else f", whose {self.end} end counts"
-        return f"{self.text} is not met: it is {score}{end}"
+        return f"{self.text} is not met: {score_text(score, self.end)}"
 
     def _status(self, audit: WordAudit) -> str:
         claim = audit.claim(self.claim, self.words)
